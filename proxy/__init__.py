@@ -1,0 +1,32 @@
+"""modelproxy: a model-serving proxy sidecar.
+
+One road, one direction::
+
+            worker process × N  (the hot path)                  observer process (everything derived)
+    client ─► parse head ─► assign ─► upstream ─► client        ┌─► metrics
+       bytes     (wire)    (routing) (dataplane)   bytes        ├─► payload log
+                   ▲                    │ └─► shadows           ├─► comparison ─► disagreement
+                   │ reads one          ▼                       │
+             immutable table     tally + exchanges ────────────►┤  intake
+                   ▲            (shared counters) (bounded pipe)└─► spans
+                   │
+                   └──── publisher (the only writer) ◄──── config file (watched), admin address
+
+Rooms, and what each may import, are checked by ``tests/test_structure.py``:
+
+========================  ==========================================================
+``settings``              pure: YAML text → typed settings, all problems at once
+``routing``               pure: units, hashing, nested intervals, the runtime table
+``wire``                  pure: HTTP/1.1 law: framing, hop-by-hop, forwarding, replies
+``compare``               pure: bytes → prediction → disagreement
+``tally``                 shared counters: layout, increment, read, merge
+``exchange``              what a worker leaves behind for the observer, as bytes
+``dataplane``             the hot path: downstream and upstream protocols, pools
+``observer``              intake, metrics, payload log, spans
+``control``               publisher, file watch, admin address
+``supervisor``            starts, watches and restarts the processes
+``demo``                  real models and real data, the whole road in a minute
+========================  ==========================================================
+"""
+
+__version__ = "0.1.0"
