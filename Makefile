@@ -1,0 +1,72 @@
+# `make demo` and `make test` are all the set-up there is. Kept to what BSD make and GNU make 3.81 both understand.
+
+CONFIG = config/modelproxy.yaml
+PYTHONS = python3.13 python3.12 python3.11 python3
+VENV = .venv
+PY = $(VENV)/bin/python
+READY = $(VENV)/.ready
+
+help:
+	@echo "make demo         real models and real traffic through the proxy, in about a minute"
+	@echo "make test         the whole test suite"
+	@echo "make test-fast    the tests that start no processes"
+	@echo "make check        formatting, lint, strict types, import arrows"
+	@echo "make format       rewrite the sources the way 'make check' wants them"
+	@echo "make serve        run the proxy (CONFIG=$(CONFIG))"
+	@echo "make bench        CPU per request next to HAProxy, nginx, Envoy and aiohttp (Debian, as root)"
+	@echo "make bench-quick  the same, shorter and rougher"
+	@echo "make clean        remove what make made"
+
+demo: $(READY)
+	@$(PY) -m proxy demo
+
+serve: $(READY)
+	@$(PY) -m proxy serve $(CONFIG)
+
+test: $(READY)
+	@$(PY) -m pytest -q
+
+test-fast: $(READY)
+	@$(PY) -m pytest -q -m "not slow"
+
+check: $(READY)
+	@$(PY) -m ruff format --check .
+	@$(PY) -m ruff check .
+	@$(PY) -m mypy
+	@$(PY) -m pytest -q tests/test_structure.py
+
+format: $(READY)
+	@$(PY) -m ruff format .
+	@$(PY) -m ruff check --fix .
+
+bench: $(READY)
+	@$(PY) -m benchmarks.run
+
+bench-quick: $(READY)
+	@$(PY) -m benchmarks.run --quick
+
+clean:
+	rm -rf $(VENV) build dist benchmarks/.work .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find proxy tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Constraints go in by environment as well, so that the build backend is pinned too; newer versions of pip read
+# the second name. The stamp is written last: an interrupted installation is simply done again.
+$(READY): pyproject.toml constraints.txt
+	@found=; bare=; \
+	for python in $(PYTHONS); do \
+	  "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 || continue; \
+	  if "$$python" -c 'import ensurepip, venv' >/dev/null 2>&1; then found=$$python; break; fi; \
+	  bare=$$python; \
+	done; \
+	if [ -z "$$found" ] && [ -n "$$bare" ]; then \
+	  echo "$$bare cannot make virtual environments: install its venv package (Debian: apt-get install python3-venv), then run make again." >&2; exit 1; \
+	elif [ -z "$$found" ]; then \
+	  echo "Python 3.11 or newer is needed (Debian: apt-get install python3 python3-venv; macOS: brew install python@3.13), then run make again." >&2; exit 1; \
+	fi; \
+	"$(PY)" -c '' >/dev/null 2>&1 || { rm -rf $(VENV) && echo "making $(VENV) with $$found" && "$$found" -m venv $(VENV); }
+	@echo "installing pinned packages into $(VENV) (once, about half a minute)"
+	@PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
+	  $(PY) -m pip install -q -c constraints.txt -e '.[demo,dev]'
+	@touch $(READY)
+
+.PHONY: help demo serve test test-fast check format bench bench-quick clean
