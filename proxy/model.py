@@ -1,0 +1,87 @@
+"""The nouns that several rooms share: roles, faults, outcomes, and the bounds of the histograms."""
+
+from enum import IntEnum, StrEnum
+
+__all__ = ["DROPS", "DURATION_BOUNDS_NS", "FAULT_STATUS", "Drop", "Fault", "Role"]
+
+
+class Role(StrEnum):
+    """What a variant is for."""
+
+    CHAMPION = "champion"
+    """The current model; gets what the others do not claim, and every doubtful request."""
+    CHALLENGER = "challenger"
+    """An alternative under comparison (A/B); keeps its weight until a person changes it."""
+    CANARY = "canary"
+    """The next champion on trial; its weight ramps up, or back to 0."""
+
+
+class Fault(IntEnum):
+    """How an upstream failed a request. A value, not an exception: the data plane raises nothing."""
+
+    NONE = 0
+    CONNECT = 1
+    """Refused, unreachable, name not found."""
+    CONNECT_TIMEOUT = 2
+    """No connection within ``connect_timeout``."""
+    OVERFLOW = 3
+    """All connections busy and the wait queue full (``max_connections``, ``max_pending``)."""
+    TIMEOUT = 4
+    """No response head within ``timeout``."""
+    IDLE_TIMEOUT = 5
+    """The response body stood still for ``idle_timeout``."""
+    RESET = 6
+    """Closed or reset before the response was complete."""
+    PROTOCOL = 7
+    """Not HTTP, or HTTP that two parsers could read differently."""
+    LOST = 8
+    """The worker died with the request in flight; counted when its successor starts."""
+
+    @property
+    def label(self) -> str:
+        """The value of the metric label ``kind`` and of the record's ``fault``."""
+        return self.name.lower()
+
+
+FAULT_STATUS: dict[Fault, int] = {
+    Fault.CONNECT: 502,
+    Fault.CONNECT_TIMEOUT: 504,
+    Fault.OVERFLOW: 503,
+    Fault.TIMEOUT: 504,
+    Fault.IDLE_TIMEOUT: 504,
+    Fault.RESET: 502,
+    Fault.PROTOCOL: 502,
+}
+"""What the client is answered when the fault comes before the first byte of the response."""
+
+
+class Drop(IntEnum):
+    """Why an eligible shadow request was not sent."""
+
+    IN_FLIGHT = 0
+    """``max_in_flight`` requests of this shadow are under way."""
+    BYTES = 1
+    """``max_bytes`` of request bodies of this shadow are under way."""
+    TOO_LARGE = 2
+    """The request body is larger than the side copy (``limits.copy``)."""
+    DRAINING = 3
+    """The worker is shutting down."""
+
+    @property
+    def label(self) -> str:
+        """The reason as it is shown in ``status``."""
+        return self.name.lower()
+
+
+DROPS = tuple(Drop)
+
+_DECADE = (100, 125, 160, 200, 250, 315, 400, 500, 630, 750)
+
+DURATION_BOUNDS_NS: tuple[int, ...] = (
+    *(step * scale * 1_000 for scale in (1, 10, 100, 1_000, 10_000, 100_000) for step in _DECADE),
+    100_000_000_000,
+)
+"""Upper bounds (inclusive, nanoseconds) of the duration histograms: 100 µs to 100 s, ten a decade.
+
+Finer than what is exposed: percentiles in ``status`` come from all 61, ``/metrics`` shows a subset.
+"""

@@ -1,0 +1,321 @@
+"""The runtime table: settings compiled into what a request needs, immutable and numbered.
+
+One request reads one table, from head to record. A table is built whole and swapped by one assignment; the old one
+lives until its last request ends.
+
+``compile_table`` is a pure function of (settings, version): supervisor, workers and observer each call it and get the same
+indexes and the same tally layout.
+"""
+
+from bisect import bisect_right
+from decimal import Decimal
+from ipaddress import ip_network
+from typing import Any
+from urllib.parse import urlsplit
+
+from proxy.model import Role
+from proxy.routing.hashing import SPACE, bucket, salt_prefix, share
+from proxy.routing.intervals import Claim, Intervals, compile_intervals
+from proxy.routing.units import Network, UnitReader, compile_reader
+from proxy.settings import Model as ModelSettings
+from proxy.settings import Route as RouteSettings
+from proxy.settings import Settings
+from proxy.settings import Shadow as ShadowSettings
+from proxy.settings import Variant as VariantSettings
+from proxy.tally import (
+    MODEL_FIELDS,
+    PAYLOAD_FIELDS,
+    SHADOW_FIELDS,
+    UNROUTED_FIELDS,
+    VARIANT_FIELDS,
+    WORKER_FIELDS,
+    Layout,
+)
+
+__all__ = ["MISSING", "Model", "Route", "Shadow", "Table", "Variant", "compile_table"]
+
+MISSING = "missing"
+"""Value of the metric label ``source`` when no unit source was present."""
+
+
+class Model:
+    """Where answers come from."""
+
+    __slots__ = ("host", "host_header", "name", "pool", "port", "prefix", "settings", "slot_faults")
+
+    def __init__(self, name: str, settings: ModelSettings) -> None:
+        parts = urlsplit(settings.url)
+        self.name = name
+        self.settings = settings
+        self.host = parts.hostname or ""
+        self.port = parts.port or 80
+        self.prefix = parts.path.rstrip("/").encode()
+        """Replaces the matched prefix of the request's path; empty: the path passes unchanged."""
+        self.slot_faults = 0
+        """Slot of fault 1 (``connect``) minus 1: ``slots[slot_faults + fault] += 1``."""
+        self.pool: Any = None
+        """The worker's connection pool. Attached once, before the table is swapped in."""
+
+
+class Variant:
+    """One arm of a route."""
+
+    __slots__ = (
+        "header_line",
+        "index",
+        "model",
+        "name",
+        "probability",
+        "role",
+        "settings",
+        "slot_codes",
+        "slot_duration",
+        "slot_duration_sum",
+        "slot_retries",
+        "slot_started",
+        "slot_ttfb",
+        "slot_ttfb_sum",
+        "weight",
+    )
+
+    def __init__(self, index: int, settings: VariantSettings, model: Model, weight: Decimal, width: int) -> None:
+        self.index = index
+        self.settings = settings
+        self.name = settings.name
+        self.role = Role(settings.role)
+        self.model = model
+        self.weight = weight
+        """Percent of the route's traffic; for the champion what is left."""
+        self.probability = width / SPACE
+        self.header_line = b"x-modelproxy-variant: " + settings.name.encode() + b"\r\n"
+        self.slot_started = self.slot_codes = self.slot_retries = 0
+        self.slot_duration = self.slot_duration_sum = self.slot_ttfb = self.slot_ttfb_sum = 0
+
+
+class Shadow:
+    """A copy of a share of a route's traffic to another model."""
+
+    __slots__ = ("index", "limit", "model", "percent", "pool", "prefix", "settings", "slot")
+
+    def __init__(self, index: int, settings: ShadowSettings, model: Model, route: str) -> None:
+        self.index = index
+        self.settings = settings
+        self.model = model
+        self.percent = settings.percent
+        self.limit = share(settings.percent)
+        """A unit is mirrored when its bucket under this shadow's salt is below ``limit``."""
+        self.prefix = salt_prefix(settings.salt or f"{route}/shadow/{model.name}")
+        self.slot = 0
+        """First slot of the shadow's section; see ``SHADOW_FIELDS``."""
+        self.pool: Any = None
+        """The worker's own pool for this shadow. Attached once, before the table is swapped in."""
+
+
+class Route:
+    """A compiled route. See :class:`proxy.settings.Route` for what each setting means."""
+
+    __slots__ = (
+        "any_host",
+        "any_method",
+        "arms",
+        "body_units",
+        "bounds",
+        "champion",
+        "exact",
+        "force_secret",
+        "host",
+        "index",
+        "intervals",
+        "log_limit",
+        "log_prefix",
+        "matched_prefix",
+        "methods",
+        "missing_champion",
+        "name",
+        "readers",
+        "settings",
+        "shadows",
+        "slot_payload",
+        "slot_units",
+        "unit_prefix",
+        "variants",
+    )
+
+    def __init__(self, index: int, settings: RouteSettings, models: dict[str, Model]) -> None:
+        self.index = index
+        self.name = settings.name
+        self.settings = settings
+        self._compile_match(settings)
+        self._compile_variants(settings, models)
+        self.readers: tuple[UnitReader, ...] = tuple(compile_reader(u.kind, u.name) for u in settings.unit)
+        self.body_units = any(reader.needs_body for reader in self.readers)
+        self.missing_champion = settings.missing_unit == "champion"
+        self.unit_prefix = salt_prefix(settings.salt or settings.name)
+        self.shadows = tuple(
+            Shadow(i, shadow, models[shadow.model], settings.name) for i, shadow in enumerate(settings.shadows)
+        )
+        self.log_limit = share(settings.log.percent)
+        """A unit is logged when its bucket under the log's salt is below ``log_limit``."""
+        self.log_prefix = salt_prefix(settings.log.salt or f"{settings.name}/log")
+        secret = settings.force_secret
+        self.force_secret = secret.get_secret_value().encode() if secret else b""
+        self.slot_units = self.slot_payload = 0
+
+    def _compile_match(self, settings: RouteSettings) -> None:
+        path = settings.match.path.encode()
+        self.exact = not path.endswith(b"*")
+        self.matched_prefix = path.removesuffix(b"*").rstrip(b"/") if not self.exact else path
+        """The part of the path that a model's own path replaces."""
+        self.host = settings.match.host.lower().encode() if settings.match.host else b""
+        self.any_host = not self.host
+        self.methods = frozenset(m.encode() for m in settings.match.method)
+        self.any_method = not self.methods
+
+    def _compile_variants(self, settings: RouteSettings, models: dict[str, Model]) -> None:
+        champion = next(i for i, v in enumerate(settings.variants) if v.role == Role.CHAMPION)
+        claims = [
+            Claim(i, "bottom" if v.role == Role.CANARY else "top", v.weight, v.max_weight)
+            for i, v in enumerate(settings.variants)
+            if i != champion and v.weight is not None
+        ]
+        self.intervals: Intervals = compile_intervals(claims, champion)
+        rest = 100 - sum((c.weight for c in claims), Decimal(0))
+        self.variants = tuple(
+            Variant(
+                i, v, models[v.model], rest if v.weight is None else v.weight, self.intervals.width(i)
+            )
+            for i, v in enumerate(settings.variants)
+        )
+        self.champion = self.variants[champion]
+        self.bounds = self.intervals.bounds
+        self.arms = tuple(self.variants[i] for i in self.intervals.arms)
+
+    def matches(self, path: bytes, host: bytes, method: bytes) -> bool:
+        """Tell whether a request with this path (no query), host (no port, lower-case) and method is ours."""
+        if self.exact:
+            if path != self.matched_prefix:
+                return False
+        elif not path.startswith(self.matched_prefix) or (
+            len(path) > len(self.matched_prefix) and path[len(self.matched_prefix)] != 0x2F
+        ):
+            return False
+        return (self.any_host or host == self.host) and (self.any_method or method in self.methods)
+
+    def bucket(self, unit: bytes) -> int:
+        """Return the bucket of ``unit`` under this route's salt."""
+        return bucket(self.unit_prefix, unit)
+
+    def assign(self, bucket: int) -> Variant:
+        """Return the variant that owns ``bucket``."""
+        return self.arms[bisect_right(self.bounds, bucket)]
+
+    def variant(self, name: str) -> Variant | None:
+        """Return the variant called ``name``, if there is one."""
+        return next((v for v in self.variants if v.name == name), None)
+
+
+class Table:
+    """Everything a request needs, for one version."""
+
+    __slots__ = (
+        "digest",
+        "layout",
+        "models",
+        "observer_layout",
+        "routes",
+        "settings",
+        "slot_unrouted",
+        "slot_worker",
+        "slots",
+        "trace_limit",
+        "trusted",
+        "version",
+    )
+
+    def __init__(self, settings: Settings, version: int, digest: str) -> None:
+        self.settings = settings
+        self.version = version
+        self.digest = digest
+        """Hex digest of the configuration document this was compiled from."""
+        self.models = {name: Model(name, model) for name, model in settings.models.items()}
+        self.routes = tuple(Route(i, route, self.models) for i, route in enumerate(settings.routes))
+        self.trusted: tuple[Network, ...] = tuple(ip_network(entry, strict=False) for entry in settings.trusted)
+        self.trace_limit = share(settings.tracing.percent) if settings.tracing.otlp else 0
+        """A request is traced when 64 bits of its trace id are below this."""
+        self.layout = _worker_layout(self)
+        self.observer_layout = _observer_layout(self)
+        self.slots: Any = None
+        """The worker's tally block for this version. Attached once, before the table is swapped in."""
+        _attach_slots(self)
+
+    def match(self, path: bytes, host: bytes, method: bytes) -> Route | None:
+        """Return the first route that matches."""
+        for route in self.routes:
+            if route.matches(path, host, method):
+                return route
+        return None
+
+
+def compile_table(settings: Settings, version: int, digest: str = "") -> Table:
+    """Return the table of ``settings``, numbered ``version`` (1 and up; 0 is reserved for folded counts)."""
+    return Table(settings, version, digest)
+
+
+def _worker_layout(table: Table) -> Layout:
+    parts: list[tuple[str, tuple[str, ...], tuple[str, ...]]] = [
+        ("worker", (), WORKER_FIELDS),
+        ("unrouted", (), UNROUTED_FIELDS),
+    ]
+    parts += [("model", (name,), MODEL_FIELDS) for name in table.models]
+    for route in table.routes:
+        parts.append(("unit", (route.name,), (*(r.text for r in route.readers), MISSING)))
+        parts.append(("payload", (route.name,), PAYLOAD_FIELDS))
+        parts += [("variant", (route.name, v.name, v.model.name), VARIANT_FIELDS) for v in route.variants]
+        parts += [("shadow", (route.name, s.model.name), SHADOW_FIELDS) for s in route.shadows]
+    return Layout.of(parts)
+
+
+COMPARISON_FIELDS = ("agree", "disagree", "uncomparable", "dropped")
+"""What became of one answered shadow response: exactly one of these."""
+
+DISTANCE_SLOTS = 16
+"""Histogram slots for the disagreement distance, plus its sum in millionths."""
+
+SINK_FIELDS = ("written", "dropped", "failed")
+"""What became of one payload record that reached the observer: exactly one of these."""
+
+
+def _observer_layout(table: Table) -> Layout:
+    distance = (*(f"distance_{i}" for i in range(DISTANCE_SLOTS)), "distance_sum_millionths")
+    parts: list[tuple[str, tuple[str, ...], tuple[str, ...]]] = []
+    for route in table.routes:
+        parts.append(("sink", (route.name,), SINK_FIELDS))
+        parts += [
+            ("comparison", (route.name, v.name, s.model.name), (*COMPARISON_FIELDS, *distance))
+            for v in route.variants
+            for s in route.shadows
+        ]
+    return Layout.of(parts)
+
+
+def _attach_slots(table: Table) -> None:
+    layout = table.layout
+    table.slot_worker = layout.section("worker").base
+    table.slot_unrouted = layout.section("unrouted").base
+    for name, model in table.models.items():
+        model.slot_faults = layout.section("model", name).base - 1
+    for route in table.routes:
+        route.slot_units = layout.section("unit", route.name).base
+        route.slot_payload = layout.section("payload", route.name).base
+        for shadow in route.shadows:
+            shadow.slot = layout.section("shadow", route.name, shadow.model.name).base
+        for variant in route.variants:
+            section = layout.section("variant", route.name, variant.name, variant.model.name)
+            variant.slot_started = section.slot("started")
+            variant.slot_retries = section.slot("retries")
+            variant.slot_codes = section.slot("code_0")
+            variant.slot_duration = section.slot("duration_0")
+            variant.slot_duration_sum = section.slot("duration_sum_ns")
+            variant.slot_ttfb = section.slot("ttfb_0")
+            variant.slot_ttfb_sum = section.slot("ttfb_sum_ns")
+

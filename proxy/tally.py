@@ -1,0 +1,246 @@
+"""Shared counters: what every worker counts for every request, and nobody can lose.
+
+Theory of operation
+    A *block* is a file of unsigned 64-bit integers in the run directory, mapped into memory. Each writer (worker *i*, or the observer
+    on behalf of worker *i*) has one block per table version, so each integer has exactly one writer and no lock.
+    A count is one ``block[slot] += 1`` on a ``memoryview`` (44 ns). Readers map the same file and add up.
+
+    * A writer that dies leaves its integers in the page cache; its successor maps the same file and goes on.
+      Counts therefore never go backwards and nothing is double: there is one integer, not a message about it.
+    * Counts are keyed by table version, so that numbers from different weights are never pooled.
+    * A version that no request can reach any more is *folded* into ``base.json`` and its files deleted, so a
+      thousand reloads cost the same memory as one (:func:`fold`).
+
+Rule
+    Every slot is monotone. Gauges are differences of slots (in flight = started - finished - lost).
+
+Warning
+    :class:`Layout` is a pure function of the table: every process computes it alone and must get the same
+    numbers. A change of the layout is a change of the program, never of the state: the run directory does not outlive
+    its supervisor.
+"""
+
+import mmap
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from proxy.model import DROPS, DURATION_BOUNDS_NS, Fault
+
+__all__ = [
+    "CODES",
+    "Block",
+    "Key",
+    "Layout",
+    "Section",
+    "block_path",
+    "fold",
+    "open_block",
+    "read_all",
+]
+
+CODES = 600
+"""Slots for status codes: index is the code; whatever a backend sends outside 100-599 is counted at 0."""
+
+Key = tuple[str, ...]
+"""A count's name without the version: ``(kind, field, *labels)``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A run of slots with the same labels: slot ``base + offset(field)`` counts ``field``."""
+
+    kind: str
+    labels: tuple[str, ...]
+    base: int
+    fields: tuple[str, ...]
+
+    def slot(self, field: str) -> int:
+        """Return the slot of ``field``."""
+        return self.base + self.fields.index(field)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where each count of one table version lives."""
+
+    sections: tuple[Section, ...]
+    size: int
+    """Number of slots."""
+
+    @classmethod
+    def of(cls, parts: Iterable[tuple[str, tuple[str, ...], tuple[str, ...]]]) -> "Layout":
+        """Lay ``(kind, labels, fields)`` one after the other."""
+        sections, base = [], 0
+        for kind, labels, fields in parts:
+            sections.append(Section(kind, labels, base, fields))
+            base += len(fields)
+        return cls(tuple(sections), base)
+
+    def section(self, kind: str, *labels: str) -> Section:
+        """Return the section of ``kind`` with exactly ``labels``; KeyError if there is none."""
+        for section in self.sections:
+            if section.kind == kind and section.labels == labels:
+                return section
+        raise KeyError((kind, *labels))
+
+    def counts(self, values: Iterable[int]) -> "Counter[Key]":
+        """Name the ``values`` of a block (length ``size``); zeros are left out."""
+        named: Counter[Key] = Counter()
+        numbers = list(values)
+        for section in self.sections:
+            for offset, field in enumerate(section.fields):
+                if number := numbers[section.base + offset]:
+                    named[(section.kind, field, *section.labels)] += number
+        return named
+
+
+HISTOGRAM_FIELDS = tuple(str(i) for i in range(len(DURATION_BOUNDS_NS) + 1))
+
+CODE_FIELDS = tuple(f"code_{code}" for code in range(CODES))
+
+VARIANT_FIELDS = (
+    "started",
+    "lost",
+    "retries",
+    *CODE_FIELDS,
+    *(f"duration_{i}" for i in HISTOGRAM_FIELDS),
+    "duration_sum_ns",
+    *(f"ttfb_{i}" for i in HISTOGRAM_FIELDS),
+    "ttfb_sum_ns",
+)
+"""Counts of one (route, variant, model). ``code_499``: the client left before the answer began."""
+
+UNROUTED_FIELDS = CODE_FIELDS
+"""Requests that no variant was assigned to: bad heads, unknown routes."""
+
+MODEL_FIELDS = tuple(f"fault_{fault.label}" for fault in Fault if fault is not Fault.NONE)
+"""Counts of one model, as the primary (not as a shadow)."""
+
+SHADOW_FIELDS = (
+    "eligible",
+    "sent",
+    *(f"dropped_{drop.label}" for drop in DROPS),
+    "answered",
+    "failed",
+    "shipped",
+    "comparison_dropped",
+)
+"""Counts of one (route, shadow model) in the worker. eligible = sent + dropped; sent = answered + failed;
+answered = shipped + comparison_dropped once nothing is in flight."""
+
+PAYLOAD_FIELDS = ("sampled", "shipped", "dropped")
+"""Counts of one route's payload log in the worker: sampled = shipped + dropped."""
+
+WORKER_FIELDS = ("connections_opened", "connections_closed", "exchanges_dropped")
+"""Counts of the worker itself."""
+
+
+def block_path(run_dir: Path, writer: str, version: int) -> Path:
+    """Return the file of ``writer`` (``w0``: worker 0; ``o0``: the observer for worker 0) and table ``version``."""
+    return run_dir / f"{writer}-{version}.tally"
+
+
+class Block:
+    """The counters of one writer for one table version.
+
+    ``slots`` is a writable ``memoryview`` of unsigned 64-bit integers. The hot path indexes it directly.
+    """
+
+    __slots__ = ("_map", "slots")
+
+    def __init__(self, mapped: mmap.mmap) -> None:
+        self._map = mapped
+        self.slots = memoryview(mapped).cast("Q")
+
+    def close(self) -> None:
+        """Unmap. The file stays."""
+        self.slots.release()
+        self._map.close()
+
+
+def open_block(path: Path, size: int) -> Block:
+    """Map the file at ``path`` with ``size`` slots, creating it with zeros (mode 0600) if it is not there.
+
+    Raises:
+        OSError: no space, no permission.
+    """
+    path.touch(mode=0o600)
+    with path.open("r+b") as file:
+        length = max(size, 1) * 8
+        if path.stat().st_size < length:
+            file.truncate(length)
+        return Block(mmap.mmap(file.fileno(), length))
+
+
+def read_all(run_dir: Path, layouts: Mapping[int, Mapping[str, Layout]]) -> "dict[int, Counter[Key]]":
+    """Add up every block of the run directory, by table version; version 0 holds what was folded.
+
+    Args:
+        run_dir: the run directory.
+        layouts: for each version, the layout by kind of writer: ``w`` and ``o``.
+
+    A fold that happens while this reads is noticed (the folded list changed) and the read starts again, so a
+    total never goes backwards.
+    """
+    while True:
+        folded, base = _read_base(run_dir)
+        totals: dict[int, Counter[Key]] = {0: base}
+        for version, by_writer in layouts.items():
+            if version not in folded:
+                totals[version] = _read_version(run_dir, version, by_writer)
+        if _read_base(run_dir)[0] == folded:
+            return totals
+
+
+def fold(run_dir: Path, version: int, layouts: Mapping[str, Layout]) -> None:
+    """Add the blocks of ``version`` to ``base.json`` (replaced atomically), then delete their files.
+
+    The caller must know that no writer can touch the version any more.
+
+    Raises:
+        OSError: the base could not be written; nothing was deleted.
+    """
+    folded, base = _read_base(run_dir)
+    if version in folded:
+        return
+    base += _read_version(run_dir, version, layouts)
+    document = {
+        "folded": sorted({*folded, version}),
+        "counts": [[*key, number] for key, number in sorted(base.items())],
+    }
+    fresh = run_dir / "base.json.new"
+    fresh.write_bytes(orjson.dumps(document))
+    fresh.replace(run_dir / "base.json")
+    for path in run_dir.glob(f"*-{version}.tally"):
+        path.unlink(missing_ok=True)
+
+
+def _read_base(run_dir: Path) -> "tuple[frozenset[int], Counter[Key]]":
+    try:
+        document = orjson.loads((run_dir / "base.json").read_bytes())
+    except FileNotFoundError:
+        return frozenset(), Counter()
+    counts: Counter[Key] = Counter({tuple(row[:-1]): row[-1] for row in document["counts"]})
+    return frozenset(document["folded"]), counts
+
+
+def _read_version(run_dir: Path, version: int, layouts: Mapping[str, Layout]) -> "Counter[Key]":
+    total: Counter[Key] = Counter()
+    for writer, layout in layouts.items():
+        for path in sorted(run_dir.glob(f"{writer}[0-9]*-{version}.tally")):
+            total += layout.counts(read_slots(path, layout.size))
+    return total
+
+
+def read_slots(path: Path, size: int) -> list[int]:
+    """Return the first ``size`` integers of a block; zeros where the file is gone or still growing."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return [0] * size
+    values = memoryview(data[: len(data) // 8 * 8]).cast("Q").tolist()[:size]
+    return values + [0] * (size - len(values))
