@@ -25,7 +25,7 @@ WORKDIR /var/lib/modelproxy
 VOLUME /var/lib/modelproxy
 EXPOSE 8080 9090
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=3 \
-  CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen(os.environ['MODELPROXY_ADMIN'] + '/healthz', timeout=2)"]
+  CMD ["python", "-c", "import os, urllib.request as r; r.build_opener(r.ProxyHandler({})).open(os.environ['MODELPROXY_ADMIN'] + '/healthz', timeout=2)"]
 # SIGTERM drains and exits 0. The configuration is mounted: as a directory, so that a replaced file is seen.
 ENTRYPOINT ["modelproxy"]
 CMD ["serve", "/etc/modelproxy/modelproxy.yaml"]
