@@ -1,0 +1,77 @@
+"""Microseconds per comparison, for the pairs the observer sees most.
+
+Run from the project's folder: ``python -m benchmarks.micro_compare``.
+"""
+
+import gzip
+import platform
+import sys
+import timeit
+
+import orjson
+
+from proxy.compare import Answer, ComparisonRule, compare
+
+__all__ = ["main"]
+
+
+def _oip(*outputs: tuple[str, str, list[int], list[float]], model: str = "wine-v1") -> bytes:
+    named = [{"name": n, "datatype": d, "shape": s, "data": v} for n, d, s, v in outputs]
+    return orjson.dumps({"model_name": model, "model_version": "1", "id": "4f2c", "outputs": named})
+
+
+def _answer(body: bytes, encoding: bytes | None = None) -> Answer:
+    return Answer(200, b"application/json", encoding, body)
+
+
+def _pairs() -> dict[str, tuple[ComparisonRule, Answer, Answer]]:
+    auto = ComparisonRule()
+    label = _answer(_oip(("predict", "INT64", [1, 1], [2])))
+    other = _answer(_oip(("predict", "INT64", [1, 1], [0]), model="wine-v4"))
+    proba = ("predict_proba", "FP64", [1, 3])
+    both = _answer(_oip(("predict", "INT64", [1, 1], [2]), (*proba, [0.1, 0.2, 0.7])))
+    both_other = _answer(_oip(("predict", "INT64", [1, 1], [2]), (*proba, [0.1, 0.3, 0.6]), model="wine-v4"))
+    values = [index / 7 for index in range(10_000)]
+    big = _answer(_oip(("mean", "FP64", [10_000], values)))
+    near = _answer(_oip(("mean", "FP64", [10_000], [value + 1e-9 for value in values])))
+    price = _answer(_oip(("y", "FP32", [1], [0.5])))
+    price_other = _answer(_oip(("y", "FP32", [1], [0.6])))
+    batch = _answer(orjson.dumps({"predictions": [[0.1, 0.2, 0.7]] * 100}))
+    batch_other = _answer(orjson.dumps({"predictions": [[0.1, 0.3, 0.6]] * 100}))
+    zipped = _answer(gzip.compress(both.body), b"gzip")
+    zipped_other = _answer(gzip.compress(both_other.body), b"gzip")
+    chat = _answer(
+        orjson.dumps({"rows": [{"id": n, "score": n / 3, "tags": ["a", "b"]} for n in range(100)]})
+    )
+    chat_other = _answer(
+        orjson.dumps({"rows": [{"id": n, "score": n / 3.1, "tags": ["a"]} for n in range(100)]})
+    )
+    ignoring = ComparisonRule(as_="json", ignore=("/rows/*/score", "/**/tags"))
+    return {
+        "OIP label, same bytes": (auto, label, label),
+        "OIP label, agree": (auto, label, _answer(_oip(("predict", "INT64", [1, 1], [2]), model="wine-v4"))),
+        "OIP label, disagree": (auto, label, other),
+        "OIP label + 3 probabilities": (auto, both, both_other),
+        "the same, gzip": (auto, zipped, zipped_other),
+        "OIP regression, 1 row": (auto, price, price_other),
+        "OIP regression, 10,000 rows": (auto, big, near),
+        "V1 100 x 3 probabilities": (auto, batch, batch_other),
+        "JSON, 400 leaves, 200 differ": (ComparisonRule(as_="json"), chat, chat_other),
+        "JSON, the same, 2 ignored": (ignoring, chat, chat_other),
+    }
+
+
+def main() -> None:
+    """Print the median of seven rounds for each pair."""
+    print(f"{platform.machine()} python {sys.version.split()[0]} orjson {orjson.__version__}")
+    for name, (rule, primary, shadow) in _pairs().items():
+        timer = timeit.Timer(lambda r=rule, p=primary, s=shadow: compare(r, p, s))  # type: ignore[misc]
+        number, _ = timer.autorange()
+        number = max(1, number // 5)
+        micros = sorted(seconds / number * 1e6 for seconds in timer.repeat(7, number))[3]
+        found = compare(rule, primary, shadow)
+        print(f"{micros:10.1f} µs  {name:32} {found.method}: {found.result}, distance {found.distance}")
+
+
+if __name__ == "__main__":
+    main()

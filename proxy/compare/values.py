@@ -1,0 +1,174 @@
+"""The nouns of this room: what is compared, by which rule, and what came out."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+__all__ = [
+    "DECODED_CAP_BYTES",
+    "DIFFERENCE_LIMIT",
+    "DISTANCE_BOUNDS",
+    "METHODS",
+    "Answer",
+    "Comparison",
+    "ComparisonRule",
+    "Difference",
+    "Format",
+    "Json",
+    "Kind",
+    "Prediction",
+    "Result",
+    "Tensor",
+    "Undecodable",
+]
+
+Json: TypeAlias = Any
+"""A value as a JSON parser gives it: dict, list, str, int, float, bool or None."""
+
+Format: TypeAlias = Literal["oip_v2", "v1", "json", "text", "bytes"]
+Kind: TypeAlias = Literal["int", "float", "bool", "bytes"]
+Result: TypeAlias = Literal["agree", "disagree", "uncomparable"]
+
+METHODS = ("auto", "exact", "json", "classification", "regression")
+
+DECODED_CAP_BYTES = 4 * 1024 * 1024
+"""Cap of a body after its content-encoding was undone. Four times the default side copy: answers
+compress better than that only when they are bombs, and `[],[],…` grows about 20-fold as objects."""
+
+DIFFERENCE_LIMIT = 16
+"""Differences kept per comparison; further ones are counted, not kept."""
+
+DISTANCE_BOUNDS: tuple[float, ...] = (0.0, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.05, 0.1, 0.2, 0.5, 0.8, 1.0)
+"""Upper bounds of the distance histogram: exact agreement has a bucket of its own, then float noise in
+decades, then the range where a person would look."""
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonRule:
+    """How two answers of one route are compared.
+
+    Raises:
+        ValueError: an unknown method, a tolerance that is negative or not finite, or an ``ignore``
+            or ``label`` that is not a JSON pointer where it must be one.
+    """
+
+    as_: str = "auto"
+    """One of `METHODS`; ``auto`` picks by what the primary's answer is."""
+    rtol: float = 1e-5
+    """Relative tolerance, a fraction of the primary's value; 0 or more."""
+    atol: float = 1e-8
+    """Absolute tolerance in the unit of the values; 0 or more."""
+    ignore: tuple[str, ...] = ()
+    """JSON pointers left out by ``json``; ``*`` stands for one segment, ``**`` for any number."""
+    label: str | None = None
+    """Where label or value is: a tensor's name, or (with a leading ``/``) a JSON pointer, ``*`` per row."""
+
+    def __post_init__(self) -> None:
+        if self.as_ not in METHODS:
+            raise ValueError(f"expected as to be one of {', '.join(METHODS)}, got {self.as_!r}")
+        for name, value in (("rtol", self.rtol), ("atol", self.atol)):
+            if not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"expected {name} to be a finite number of 0 or more, got {value!r}")
+        for pointer in self.ignore:
+            if not pointer.startswith("/"):
+                raise ValueError(
+                    f"expected ignore to hold JSON pointers that start with '/', got {pointer!r}"
+                )
+        if self.label is not None and (not self.label or "/**" in self.label):
+            raise ValueError(
+                f"expected label to be a tensor name or a JSON pointer without '**', got {self.label!r}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A response as it came over the wire: nothing decoded yet."""
+
+    status: int
+    content_type: bytes | None
+    content_encoding: bytes | None
+    body: bytes
+    truncated: bool = False
+    """The body is only the head of what was sent: the side copy reached its cap."""
+    inference_header_length: int | None = None
+    """Value of ``Inference-Header-Content-Length``: bytes of JSON before binary tensors (OIP extension)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Undecodable:
+    """Why no prediction could be read.
+
+    Reasons: ``status`` (not 2xx), ``truncated``, ``unsupported_encoding``, ``bad_encoding``,
+    ``decoded_too_large``, ``invalid_json``, ``bad_tensor`` (binary tensors that do not fit their header).
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """One named output: row-major values, first dimension counts rows."""
+
+    name: str
+    datatype: str
+    """As the Open Inference Protocol names it (``FP32``, ``INT64``, ``BYTES``); inferred for V1 answers."""
+    kind: Kind
+    shape: tuple[int, ...]
+    data: list[Json]
+    """Flat; a missing float is NaN."""
+    rows: int
+    """First dimension, 1 for a scalar."""
+    width: int
+    """Values per row."""
+    classes: tuple[str, ...] | None = None
+    """What the columns are called, when the answer says so (a map from class to probability)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What an answer says."""
+
+    format: Format
+    document: Json
+    """The parsed JSON; ``str`` for text, ``bytes`` for anything else."""
+    tensors: tuple[Tensor, ...] = ()
+    """Outputs as named columns where the answer is regular enough to have them, else empty."""
+    rows: int | None = None
+    """Size of the batch, ``None`` when the answer does not tell."""
+
+    @property
+    def is_json(self) -> bool:
+        """Whether the answer was parsed as JSON, in any envelope."""
+        return self.format not in ("text", "bytes")
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One place where two answers part.
+
+    Values are raw parts of the bodies: whoever stores them must redact them like the bodies.
+    """
+
+    path: str
+    """JSON pointer into the primary's answer (``json``), else ``/<tensor>/<row>``; ``""`` is all of it."""
+    primary: str
+    """The value as JSON text, cut to 80 characters; ``(missing)`` where there is none."""
+    shadow: str
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What came out of comparing a shadow's answer with the primary's."""
+
+    result: Result
+    distance: float | None
+    """In [0, 1], finite; ``None`` when uncomparable. What it measures depends on the method."""
+    reason: str | None
+    """``None`` for agreement. See ``proxy.compare.compare`` for the vocabulary."""
+    method: str
+    """The method that judged; ``auto`` when the pair was settled before one could be picked."""
+    rows: int
+    """Rows compared; 1 for an answer that is not a batch, 0 when uncomparable."""
+    rows_disagreeing: int
+    differences: tuple[Difference, ...] = ()
+    """The first `DIFFERENCE_LIMIT` of them, in document or row order."""
