@@ -1,9 +1,10 @@
 """Shared counters: what every worker counts for every request, and nobody can lose.
 
 Theory of operation
-    A *block* is a file of unsigned 64-bit integers in the run directory, mapped into memory. Each writer (worker *i*, or the observer
-    on behalf of worker *i*) has one block per table version, so each integer has exactly one writer and no lock.
-    A count is one ``block[slot] += 1`` on a ``memoryview`` (44 ns). Readers map the same file and add up.
+    A *block* is a file of unsigned 64-bit integers in the run directory, mapped into memory. Each writer
+    (worker *i*, or the observer on behalf of worker *i*) has one block per table version, so each integer has
+    exactly one writer and no lock. A count is one ``block[slot] += 1`` on a ``memoryview`` (44 ns).
+    Readers map the same file and add up.
 
     * A writer that dies leaves its integers in the page cache; its successor maps the same file and goes on.
       Counts therefore never go backwards and nothing is double: there is one integer, not a message about it.
@@ -16,11 +17,13 @@ Rule
 
 Warning
     :class:`Layout` is a pure function of the table: every process computes it alone and must get the same
-    numbers. A change of the layout is a change of the program, never of the state: the run directory does not outlive
-    its supervisor.
+    numbers. A change of the layout is a change of the program, never of the state: the run directory does
+    not outlive its supervisor.
 """
 
 import mmap
+import os
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -40,6 +43,7 @@ __all__ = [
     "fold",
     "open_block",
     "read_all",
+    "read_slots",
 ]
 
 CODES = 600
@@ -140,7 +144,7 @@ WORKER_FIELDS = ("connections_opened", "connections_closed", "exchanges_dropped"
 
 
 def block_path(run_dir: Path, writer: str, version: int) -> Path:
-    """Return the file of ``writer`` (``w0``: worker 0; ``o0``: the observer for worker 0) and table ``version``."""
+    """Return the file of ``writer`` (``w0``: worker 0; ``o0``: the observer for it) and table ``version``."""
     return run_dir / f"{writer}-{version}.tally"
 
 
@@ -169,11 +173,25 @@ def open_block(path: Path, size: int) -> Block:
         OSError: no space, no permission.
     """
     path.touch(mode=0o600)
-    with path.open("r+b") as file:
-        length = max(size, 1) * 8
-        if path.stat().st_size < length:
-            file.truncate(length)
+    length = max(size, 1) * 8
+    with path.open("r+b", buffering=0) as file:
+        present = path.stat().st_size
+        if present < length:
+            _reserve(file.fileno(), present, length)
         return Block(mmap.mmap(file.fileno(), length))
+
+
+def _reserve(fd: int, present: int, length: int) -> None:
+    """Make the file ``length`` bytes long and own the space.
+
+    Not ``truncate``: it leaves a hole, and a count into a hole on a full disk is a SIGBUS that kills the
+    writer.
+    """
+    if sys.platform != "darwin":
+        os.posix_fallocate(fd, 0, length)
+    else:
+        while present < length:
+            present += os.pwrite(fd, bytes(length - present), present)
 
 
 def read_all(run_dir: Path, layouts: Mapping[int, Mapping[str, Layout]]) -> "dict[int, Counter[Key]]":
@@ -205,16 +223,16 @@ def fold(run_dir: Path, version: int, layouts: Mapping[str, Layout]) -> None:
         OSError: the base could not be written; nothing was deleted.
     """
     folded, base = _read_base(run_dir)
-    if version in folded:
-        return
-    base += _read_version(run_dir, version, layouts)
-    document = {
-        "folded": sorted({*folded, version}),
-        "counts": [[*key, number] for key, number in sorted(base.items())],
-    }
-    fresh = run_dir / "base.json.new"
-    fresh.write_bytes(orjson.dumps(document))
-    fresh.replace(run_dir / "base.json")
+    if version not in folded:
+        base += _read_version(run_dir, version, layouts)
+        document = {
+            "folded": sorted({*folded, version}),
+            "counts": [[*key, number] for key, number in sorted(base.items())],
+        }
+        fresh = run_dir / "base.json.new"
+        fresh.write_bytes(orjson.dumps(document))
+        fresh.replace(run_dir / "base.json")
+    # Also when it was folded before: a crash between base and deletion leaves files that nobody reads.
     for path in run_dir.glob(f"*-{version}.tally"):
         path.unlink(missing_ok=True)
 
