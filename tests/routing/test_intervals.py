@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from decimal import Decimal
+from itertools import pairwise
 from typing import Literal
 
 import pytest
@@ -18,6 +19,8 @@ percents = st.one_of(
     st.decimals(0, 100, places=3, allow_nan=False, allow_infinity=False),
     st.sampled_from([Decimal("1e-18"), Decimal("0.1"), Decimal("33.333333333"), Decimal("99.999999999999")]),
 )
+
+sides: st.SearchStrategy[Literal["top", "bottom"]] = st.sampled_from(("top", "bottom"))
 
 
 def moved(before: Intervals, after: Intervals) -> dict[tuple[int, int], int]:
@@ -36,7 +39,7 @@ def assert_partition(intervals: Intervals, claims: Sequence[Claim]) -> None:
     pieces = intervals.pieces()
     assert pieces[0][0] == 0
     assert pieces[-1][1] == SPACE
-    for (_, end, owner), (start, _, following) in zip(pieces, pieces[1:], strict=False):
+    for (_, end, owner), (start, _, following) in pairwise(pieces):
         assert end == start
         assert owner != following
     assert all(start < end for start, end, _ in pieces)
@@ -46,7 +49,9 @@ def assert_partition(intervals: Intervals, claims: Sequence[Claim]) -> None:
     assert rest == intervals.width(CHAMPION)
 
 
-def claim(arm: int, side: Literal["top", "bottom"], weight: str | Decimal, reserved: str | None = None) -> Claim:
+def claim(
+    arm: int, side: Literal["top", "bottom"], weight: str | Decimal, reserved: str | None = None
+) -> Claim:
     return Claim(arm, side, Decimal(weight), None if reserved is None else Decimal(reserved))
 
 
@@ -58,24 +63,26 @@ def any_claims(draw: st.DrawFn, max_arms: int = 6) -> list[Claim]:
     claims = []
     open_sides = {"top": Decimal(100), "bottom": Decimal(100)}
     for arm in range(1, count + 1):
-        side = draw(st.sampled_from(("top", "bottom")))
+        side = draw(sides)
         weight = min(draw(percents), left)
         left -= weight
-        reserved = draw(st.none() | percents.map(lambda p, side=side: min(p, open_sides[side])))
-        open_sides[side] -= reserved or 0
+        reserved = draw(st.none() | percents)
+        if reserved is not None:
+            reserved = min(reserved, open_sides[side])
+            open_sides[side] -= reserved
         claims.append(Claim(arm, side, weight, reserved))
     return claims
 
 
 @st.composite
 def disjoint_claims(draw: st.DrawFn) -> tuple[list[Claim], int, Decimal]:
-    """Draw claims that stay inside disjoint reserved ranges, one of them, and another weight for it inside its range."""
+    """Draw claims that stay inside disjoint reserved ranges, one of them, and another weight for it."""
     count = draw(st.integers(1, 6))
     cuts = sorted(draw(st.lists(percents, min_size=count, max_size=count)))
     widths = [high - low for low, high in zip([Decimal(0), *cuts], cuts, strict=False)]
     claims = []
     for arm, width in enumerate(widths, start=1):
-        side = draw(st.sampled_from(("top", "bottom")))
+        side = draw(sides)
         weight = min(draw(percents), width)
         claims.append(Claim(arm, side, weight, width))
     chosen = draw(st.integers(0, count - 1))
@@ -102,7 +109,7 @@ def assert_only_this_arm_trades(before: Intervals, after: Intervals, arm: int, d
 def test_no_claims_leave_everything_to_the_champion() -> None:
     """A route with a champion alone is one interval."""
     intervals = compile_intervals([], CHAMPION)
-    assert [(0, SPACE, CHAMPION)] == intervals.pieces()
+    assert intervals.pieces() == [(0, SPACE, CHAMPION)]
     assert intervals.bounds == ()
 
 
@@ -128,13 +135,13 @@ def test_challengers_stand_in_the_order_of_the_file() -> None:
 def test_full_weight_leaves_the_champion_nothing() -> None:
     """At 100 percent a variant owns every bucket."""
     intervals = compile_intervals([claim(1, "bottom", "100")], CHAMPION)
-    assert [(0, SPACE, 1)] == intervals.pieces()
+    assert intervals.pieces() == [(0, SPACE, 1)]
 
 
 def test_zero_weight_owns_nothing() -> None:
     """At weight 0 nobody is left on a variant."""
     intervals = compile_intervals([claim(1, "bottom", "0"), claim(2, "top", "0")], CHAMPION)
-    assert [(0, SPACE, CHAMPION)] == intervals.pieces()
+    assert intervals.pieces() == [(0, SPACE, CHAMPION)]
 
 
 @pytest.mark.parametrize(
@@ -154,7 +161,7 @@ def test_reserved_ranges(claims: list[Claim], expected: dict[int, int]) -> None:
 
 @given(any_claims())
 def test_any_claims_give_a_partition_with_exact_widths(claims: list[Claim]) -> None:
-    """Whatever is asked for, outgrown ranges included: every bucket has one owner and every width is its weight."""
+    """Whatever is asked for, outgrown or not: every bucket has one owner, every width is its weight."""
     assert_partition(compile_intervals(claims, CHAMPION), claims)
 
 
@@ -192,7 +199,7 @@ def test_one_canary_and_one_challenger_are_exact_at_every_weight(
 
 @given(percents, percents)
 def test_adding_or_removing_a_canary_never_moves_the_challenger(canary: Decimal, challenger: Decimal) -> None:
-    """A canary that comes or goes takes from the champion and gives back to it; the challenger keeps its units."""
+    """A canary that comes or goes trades with the champion alone; the challenger keeps its units."""
     assume(canary + challenger <= 100)
     alone = compile_intervals([Claim(2, "top", challenger)], CHAMPION)
     both = compile_intervals([Claim(1, "bottom", canary), Claim(2, "top", challenger)], CHAMPION)
@@ -211,7 +218,7 @@ def test_adding_or_removing_a_challenger_never_moves_the_canary(canary: Decimal,
 
 @given(disjoint_claims())
 def test_any_number_is_exact_inside_reserved_ranges(drawn: tuple[list[Claim], int, Decimal]) -> None:
-    """With disjoint reserved ranges, any change inside one trades exactly |Δweight| with the champion alone."""
+    """With disjoint reserved ranges, a change inside one trades exactly |Δweight| with the champion."""
     claims, chosen, weight = drawn
     before = compile_intervals(claims, CHAMPION)
     after = compile_intervals(with_weight(claims, chosen, weight), CHAMPION)
@@ -238,14 +245,17 @@ def test_default_ranges_are_exact_up_to_an_equal_share(count: int, data: st.Data
 def test_abort_leaves_nobody_and_gives_all_to_somebody_else(claims: list[Claim]) -> None:
     """Setting every weight to 0 sends every unit to the champion, whatever the ranges were."""
     aborted = [Claim(c.arm, c.side, Decimal(0), c.max_weight) for c in claims]
-    assert [(0, SPACE, CHAMPION)] == compile_intervals(aborted, CHAMPION).pieces()
+    assert compile_intervals(aborted, CHAMPION).pieces() == [(0, SPACE, CHAMPION)]
 
 
 OVERFLOWS: list[tuple[str, list[Claim]]] = [
     ("challenger past its half", [claim(1, "top", "70"), claim(2, "top", "10")]),
     ("both challengers past a small range", [claim(1, "top", "40", "10"), claim(2, "top", "40", "10")]),
     ("second challenger past the bottom", [claim(1, "top", "10", "90"), claim(2, "top", "60", "10")]),
-    ("canary meets the lower challenger", [claim(1, "top", "10"), claim(2, "top", "10"), claim(3, "bottom", "60")]),
+    (
+        "canary meets the lower challenger",
+        [claim(1, "top", "10"), claim(2, "top", "10"), claim(3, "bottom", "60")],
+    ),
     ("all full", [claim(1, "top", "30"), claim(2, "top", "30"), claim(3, "bottom", "40", "10")]),
     ("no range at all", [claim(1, "top", "20", "0"), claim(2, "bottom", "20", "0")]),
     ("two canaries, one past its half", [claim(1, "bottom", "80"), claim(2, "bottom", "20")]),
