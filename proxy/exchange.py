@@ -1,14 +1,15 @@
 """What a worker leaves behind for the observer: exchanges as frames of bytes.
 
-A mirrored, logged or traced request leaves one *primary* frame (request and the client's answer) and one *shadow*
-frame per shadow that was sent. The parts carry the same exchange number; the observer pairs them. Frames are
-fixed-size numbers and raw bytes: nothing is decoded, formatted or compressed in the worker.
+A mirrored, logged or traced request leaves one *primary* frame (request and the client's answer) and one
+*shadow* frame per shadow that was sent. The parts carry the same exchange number; the observer pairs them.
+Frames are fixed-size numbers and raw bytes: nothing is decoded, formatted or compressed in the worker.
 
 Layout of a frame, little-endian::
 
     u32 length of what follows | u8 kind | fixed part (struct below) | for each blob: u32 length, bytes
 """
 
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from struct import Struct
@@ -17,7 +18,9 @@ from proxy.errors import StateError
 
 __all__ = [
     "MAX_FRAME_BYTES",
+    "MISSING_UNIT",
     "Flag",
+    "Frame",
     "Hello",
     "Primary",
     "ShadowPart",
@@ -146,6 +149,7 @@ class Hello:
 
 
 Frame = Primary | ShadowPart | Hello
+"""Anything that :func:`parse_frames` finds."""
 
 
 def build_primary(fixed: Sequence[int], blobs: Sequence[bytes]) -> bytes:
@@ -155,7 +159,7 @@ def build_primary(fixed: Sequence[int], blobs: Sequence[bytes]) -> bytes:
 
 
 def build_shadow(fixed: Sequence[int], blobs: Sequence[bytes]) -> bytes:
-    """Return the frame for ``fixed`` (the integers of :class:`ShadowPart`, in order) and its two ``blobs``."""
+    """Return the frame for ``fixed`` (the integers of :class:`ShadowPart`, in order) and two ``blobs``."""
     return _build(_SHADOW.pack(_KIND_SHADOW, *fixed), blobs)
 
 
@@ -193,6 +197,8 @@ def parse_frames(buffer: bytearray) -> list[Frame]:
                 break
             frames.append(_parse(view[offset + 4 : offset + 4 + size]))
             offset += 4 + size
+    except struct.error as error:
+        raise StateError(f"expected the numbers of a frame, got {size} bytes") from error
     finally:
         view.release()
         del buffer[:offset]
