@@ -1,0 +1,261 @@
+"""The admin address: metrics, health, status and the few verbs there are, over HTTP.
+
+Who may do what
+    Reading is open to whoever reaches the address, which is the loopback unless the configuration says
+    otherwise. Writing (``POST``) needs ``Authorization: Bearer TOKEN`` as soon as ``admin_token`` is set,
+    and an address that is not loopback refuses to start without one.
+
+    A browser on this machine reaches the loopback too, on behalf of any page it shows. So on a loopback
+    address the ``Host`` must be a loopback name (a page cannot make its own name resolve to us and read
+    what we say: DNS rebinding), and a write is refused when its ``Origin`` is another site or its body is
+    what an HTML form can send (cross-site request forgery). Health is exempt: probes come with any ``Host``
+    and learn nothing.
+
+Errors are ``{"error": sentence}`` with the fitting status, also for unknown paths and methods.
+"""
+
+import hmac
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import orjson
+from aiohttp import hdrs, web
+
+from proxy.control.dashboard import CONTENT_SECURITY_POLICY, PAGE
+from proxy.control.openapi import build_openapi
+
+__all__ = ["BODY_LIMIT_BYTES", "Access", "NotReadyError", "ReloadOutcome", "Surface", "build_app"]
+
+BODY_LIMIT_BYTES = 64 * 1024
+"""Longest request body; the peer sees 413. No verb needs more than an empty object."""
+
+_log = logging.getLogger("modelproxy")
+
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_ALWAYS_OPEN = frozenset({"/healthz", "/readyz"})
+_READING = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
+
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+
+
+class NotReadyError(Exception):
+    """What was asked for is not known yet; asking again in a moment helps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who may do what."""
+
+    loopback: bool
+    """The address is bound to the loopback alone."""
+    token: str | None
+    """What a write must bring; None: nothing."""
+    known: bool = True
+    """False before a configuration is in force: nothing is written then."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadOutcome:
+    """What came of a reload."""
+
+    accepted: bool
+    document: Mapping[str, Any]
+    """``version`` in force afterwards and, when refused, ``problems``: one line each."""
+
+
+class Surface(Protocol):
+    """What is behind the admin address."""
+
+    def access(self) -> Access:
+        """Return who may do what at this moment."""
+
+    def unready(self) -> str | None:
+        """Return why no request can be served, or None when one can."""
+
+    async def metrics(self, accept: str) -> tuple[bytes, str]:
+        """Return the exposition for a scraper with this ``Accept``, and its content type."""
+
+    async def status(self) -> Mapping[str, Any]:
+        """Return the status document."""
+
+    async def table(self) -> Mapping[str, Any]:
+        """Return the table in force."""
+
+    async def reload(self, by: str) -> ReloadOutcome:
+        """Read the configuration file again, for ``by``.
+
+        Raises:
+            OSError: whoever does it cannot be reached.
+        """
+
+
+_SURFACE: web.AppKey[Surface] = web.AppKey("surface")
+
+
+def build_app(surface: Surface) -> web.Application:
+    """Return the application that shows ``surface``. Its paths are those of :func:`build_openapi`."""
+    app = web.Application(middlewares=[_with_errors, _with_guard], client_max_size=BODY_LIMIT_BYTES)
+    app[_SURFACE] = surface
+    app.add_routes(
+        [
+            web.get("/", _get_dashboard),
+            web.get("/healthz", _get_health),
+            web.get("/readyz", _get_ready),
+            web.get("/metrics", _get_metrics),
+            web.get("/api/v1/status", _get_status),
+            web.get("/api/v1/table", _get_table),
+            web.get("/api/v1/openapi.json", _get_openapi),
+            web.post("/api/v1/reload", _post_reload),
+        ]
+    )
+    app.on_response_prepare.append(_add_headers)
+    return app
+
+
+async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
+
+
+async def _get_dashboard(_: web.Request) -> web.StreamResponse:
+    headers = {"Content-Security-Policy": CONTENT_SECURITY_POLICY}
+    return web.Response(body=PAGE, content_type="text/html", charset="utf-8", headers=headers)
+
+
+async def _get_health(_: web.Request) -> web.StreamResponse:
+    return web.Response(text="ok\n")
+
+
+async def _get_ready(request: web.Request) -> web.StreamResponse:
+    reason = request.app[_SURFACE].unready()
+    return _json({"ready": True}) if reason is None else _error(503, reason)
+
+
+async def _get_metrics(request: web.Request) -> web.StreamResponse:
+    body, content_type = await request.app[_SURFACE].metrics(request.headers.get(hdrs.ACCEPT, ""))
+    return web.Response(body=body, headers={hdrs.CONTENT_TYPE: content_type})
+
+
+async def _get_status(request: web.Request) -> web.StreamResponse:
+    return _json(await request.app[_SURFACE].status())
+
+
+async def _get_table(request: web.Request) -> web.StreamResponse:
+    return _json(await request.app[_SURFACE].table())
+
+
+async def _get_openapi(_: web.Request) -> web.StreamResponse:
+    return _json(build_openapi())
+
+
+async def _post_reload(request: web.Request) -> web.StreamResponse:
+    try:
+        outcome = await request.app[_SURFACE].reload(f"admin address, {request.remote or 'unknown'}")
+    except OSError as error:
+        _log.warning("reload was not answered: %r", error)
+        return _error(503, "the supervisor did not answer; the configuration in force stays")
+    if outcome.accepted:
+        return _json(outcome.document)
+    sentence = "the configuration was refused; the one in force stays"
+    return _json({"error": sentence, **outcome.document}, 409)
+
+
+@web.middleware
+async def _with_errors(request: web.Request, handler: _Handler) -> web.StreamResponse:
+    """Say every error in JSON, and never more than a sentence of ours."""
+    try:
+        return await handler(request)
+    except web.HTTPMethodNotAllowed as error:
+        allowed = ", ".join(sorted(error.allowed_methods))
+        refusal = _error(405, f"this path answers {allowed} only")
+        refusal.headers[hdrs.ALLOW] = allowed
+        return refusal
+    except web.HTTPNotFound:
+        return _error(404, "no such path; GET /api/v1/openapi.json lists those there are")
+    except web.HTTPRequestEntityTooLarge:
+        return _error(413, f"expected a body of at most {BODY_LIMIT_BYTES} bytes")
+    except web.HTTPException as error:
+        return _error(error.status, error.reason.lower())
+    except NotReadyError as error:
+        refusal = _error(503, str(error))
+        refusal.headers[hdrs.RETRY_AFTER] = "1"
+        return refusal
+    except Exception:
+        _log.exception("%s %s failed", request.method, request.path)
+        return _error(500, "this failed for a reason that is in the log")
+
+
+@web.middleware
+async def _with_guard(request: web.Request, handler: _Handler) -> web.StreamResponse:
+    """Refuse what a foreign page or an unknown caller may not do."""
+    if request.path in _ALWAYS_OPEN:
+        return await handler(request)
+    access = request.app[_SURFACE].access()
+    host = request.headers.get(hdrs.HOST, "")
+    if access.loopback and host and not _is_loopback_name(host):
+        return _error(421, "expected a Host that names this machine: localhost, 127.0.0.1 or [::1]")
+    if request.method not in _READING and request.match_info.http_exception is None:
+        refusal = _refuse_stranger(request, access, host) or await _refuse_body(request)
+        if refusal is not None:
+            return refusal
+    return await handler(request)
+
+
+def _refuse_stranger(request: web.Request, access: Access, host: str) -> web.Response | None:
+    if not access.known:
+        return _error(503, "no configuration is in force yet; try again in a moment")
+    origin = request.headers.get(hdrs.ORIGIN)
+    if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        return _error(403, "expected no Origin or this address's own; another site may not write here")
+    if access.token is None:
+        return None if access.loopback else _error(403, "writing needs admin_token on an address like this")
+    scheme, _, offered = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
+    # Compared as bytes: compare_digest takes only ASCII texts, and headers may hold anything.
+    if scheme.lower() == "bearer" and hmac.compare_digest(_bytes(offered.strip()), _bytes(access.token)):
+        return None
+    refusal = _error(401, "writing needs Authorization: Bearer with the configured admin_token")
+    refusal.headers[hdrs.WWW_AUTHENTICATE] = 'Bearer realm="modelproxy"'
+    return refusal
+
+
+async def _refuse_body(request: web.Request) -> web.Response | None:
+    body = await request.read()
+    if not body:
+        return None
+    if request.content_type != "application/json":
+        return _error(415, "expected no body, or Content-Type: application/json")
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return _error(400, "expected no body, or an empty JSON object; this is not JSON")
+    return None if document == {} else _error(400, "expected no body, or an empty JSON object")
+
+
+def _is_loopback_name(host: str) -> bool:
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+        return name == "localhost" or name.endswith(".localhost") or ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _json(document: Mapping[str, Any], status: int = 200) -> web.Response:
+    return web.Response(body=orjson.dumps(document), status=status, content_type="application/json")
+
+
+def _error(status: int, sentence: str) -> web.Response:
+    return _json({"error": sentence}, status)

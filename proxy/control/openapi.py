@@ -1,0 +1,241 @@
+"""The description of the admin address: OpenAPI 3.1, of exactly what is served."""
+
+from typing import Any
+
+from proxy import __version__
+from proxy.model import DROPS, Fault, Role
+
+__all__ = ["build_openapi"]
+
+Schema = dict[str, Any]
+
+_COUNT: Schema = {"type": "integer", "minimum": 0}
+_TEXT: Schema = {"type": "string"}
+_PERCENT: Schema = {"type": "number", "minimum": 0, "maximum": 100}
+_SHARE: Schema = {"type": ["number", "null"], "minimum": 0, "maximum": 1}
+
+
+def build_openapi() -> dict[str, Any]:
+    """Return the OpenAPI document of the admin address."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "modelproxy admin address",
+            "version": __version__,
+            "description": "Health, metrics, status and reload of a running proxy. Errors are an object whose "
+            "member error is a sentence. On a loopback address the Host header must name the loopback.",
+        },
+        "paths": _paths(),
+        "components": {
+            "securitySchemes": {
+                "token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "admin_token of the configuration; asked for when it is set.",
+                }
+            },
+            "schemas": {
+                "Error": _object(error=_TEXT),
+                "Refused": _object({"problems": _list(_TEXT)}, error=_TEXT),
+                "Reloaded": _object({}, version=_COUNT),
+                "Ready": _object(ready={"const": True}),
+                "Status": _status(),
+                "Table": _table(),
+            },
+        },
+    }
+
+
+def _paths() -> dict[str, Any]:
+    not_ready = {"503": _answer("No configuration is in force yet.", "Error")}
+    return {
+        "/": {"get": _operation("dashboard", "The dashboard.", {"200": _page("The page.", "text/html")})},
+        "/healthz": {
+            "get": _operation("healthz", "Alive?", {"200": _page("The process answers.", "text/plain")})
+        },
+        "/readyz": {
+            "get": _operation(
+                "readyz",
+                "Does at least one worker serve the configuration in force?",
+                {"200": _answer("Yes.", "Ready"), "503": _answer("No; the error says why.", "Error")},
+            )
+        },
+        "/metrics": {
+            "get": _operation(
+                "metrics",
+                "Prometheus metrics of all workers; OpenMetrics when Accept asks for it.",
+                {"200": _page("The exposition.", "text/plain"), **not_ready},
+            )
+        },
+        "/api/v1/status": {
+            "get": _operation(
+                "status", "State and totals.", {"200": _answer("Status.", "Status"), **not_ready}
+            )
+        },
+        "/api/v1/table": {
+            "get": _operation(
+                "table", "The table in force.", {"200": _answer("Secrets are masked.", "Table"), **not_ready}
+            )
+        },
+        "/api/v1/openapi.json": {
+            "get": _operation("openapi", "This document.", {"200": _page("OpenAPI 3.1.", "application/json")})
+        },
+        "/api/v1/reload": {"post": _reload()},
+    }
+
+
+def _reload() -> dict[str, Any]:
+    refusals = {
+        "400": "The body is neither empty nor an empty JSON object.",
+        "401": "The token is missing or wrong.",
+        "403": "The Origin is another site.",
+        "413": "The body is too long.",
+        "415": "The body is not application/json.",
+        "503": "Nobody is there to do it.",
+    }
+    return {
+        **_operation(
+            "reload",
+            "Read the configuration file again; answers when every worker has it.",
+            {
+                "200": _answer("In force; the same version when nothing had changed.", "Reloaded"),
+                "409": _answer("Refused; the table in force stays.", "Refused"),
+                **{status: _answer(text, "Error") for status, text in refusals.items()},
+            },
+        ),
+        "security": [{}, {"token": []}],
+        "requestBody": {
+            "required": False,
+            "content": {"application/json": {"schema": {"type": "object", "maxProperties": 0}}},
+        },
+    }
+
+
+def _operation(name: str, summary: str, responses: dict[str, Any]) -> dict[str, Any]:
+    misdirected = _answer("The Host does not name the loopback (on a loopback address).", "Error")
+    exempt = name in ("healthz", "readyz")
+    return {
+        "operationId": name,
+        "summary": summary,
+        "responses": responses if exempt else {**responses, "421": misdirected},
+    }
+
+
+def _answer(description: str, schema: str) -> dict[str, Any]:
+    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
+    return {"description": description, "content": content}
+
+
+def _page(description: str, content_type: str) -> dict[str, Any]:
+    schema: Schema = {"type": "object"} if content_type == "application/json" else _TEXT
+    return {"description": description, "content": {content_type: {"schema": schema}}}
+
+
+def _object(further: dict[str, Schema] | None = None, **required: Schema) -> Schema:
+    """Return the schema of an object with these members; ``further`` ones may be absent, {} lets in any."""
+    schema: Schema = {
+        "type": "object",
+        "properties": {**required, **(further or {})},
+        "required": [*required],
+    }
+    if further is None:
+        schema["additionalProperties"] = False
+    return schema
+
+
+def _list(items: Schema) -> Schema:
+    return {"type": "array", "items": items}
+
+
+def _map(values: Schema) -> Schema:
+    return {"type": "object", "additionalProperties": values}
+
+
+def _each(names: Any, schema: Schema) -> Schema:
+    return _object(**dict.fromkeys(names, schema))
+
+
+def _status() -> Schema:
+    worker = _object(
+        {},
+        index=_COUNT,
+        pid={"type": ["integer", "null"]},
+        up={"type": "boolean"},
+        version={"type": ["integer", "null"]},
+        restarts=_COUNT,
+    )
+    model = _object(
+        name=_TEXT,
+        url=_TEXT,
+        faults=_each((fault.label for fault in Fault if fault is not Fault.NONE), _COUNT),
+    )
+    return _object(
+        version=_TEXT,
+        config=_object({}, version=_COUNT, digest=_TEXT),
+        workers=_list(worker),
+        observer=_object({}, restarts=_COUNT),
+        connections=_each(("opened", "open"), _COUNT),
+        unrouted=_map(_COUNT),
+        routes=_list(_route()),
+        models=_list(model),
+    )
+
+
+def _route() -> Schema:
+    log = _each(("sampled", "written", "dropped", "failed"), _COUNT)
+    log["properties"] = {"percent": _PERCENT, "dir": _TEXT, **log["properties"]}
+    log["required"] = ["percent", "dir", *log["required"]]
+    return _object(
+        name=_TEXT,
+        table_version=_COUNT,
+        variants=_list(_variant()),
+        unit_sources=_map(_COUNT),
+        shadows=_list(_shadow()),
+        log=log,
+    )
+
+
+def _variant() -> Schema:
+    latency = _each(("p50", "p95", "p99"), {"type": ["number", "null"], "minimum": 0})
+    counted: dict[str, Schema] = {
+        "requests": _COUNT,
+        "errors": {**_COUNT, "description": "Answered with 5xx, or lost with their worker."},
+        "lost": _COUNT,
+        "retries": _COUNT,
+        "codes": _map(_COUNT),
+        "latency_ms": latency,
+        "ttfb_ms": latency,
+    }
+    return _object(
+        name=_TEXT,
+        role={"enum": [role.value for role in Role]},
+        model=_TEXT,
+        weight=_PERCENT,
+        in_flight=_COUNT,
+        since_version={**_object(**counted), "description": "Under the table in force alone."},
+        **counted,
+    )
+
+
+def _shadow() -> Schema:
+    results = _each(("agree", "disagree", "uncomparable"), _COUNT)
+    counts = ("eligible", "sent", "dropped", "answered", "failed", "agree", "disagree", "uncomparable")
+    return _object(
+        model=_TEXT,
+        percent=_PERCENT,
+        **dict.fromkeys((*counts, "comparison_dropped"), _COUNT),
+        drop_reasons=_each((drop.label for drop in DROPS), _COUNT),
+        disagreement_rate=_SHARE,
+        mean_distance=_SHARE,
+        by_variant=_map(results),
+    )
+
+
+def _table() -> Schema:
+    interval = _object(variant=_TEXT, from_percent=_PERCENT, to_percent=_PERCENT)
+    return _object(
+        version=_COUNT,
+        digest=_TEXT,
+        settings={"type": "object", "description": "The configuration, secrets masked."},
+        intervals={**_map(_list(interval)), "description": "By route: who owns which stretch of the units."},
+    )

@@ -1,0 +1,278 @@
+"""The counters in Prometheus's words.
+
+A scrape reads the tally blocks and says what is in them: nothing is counted here, so a restart of this
+process loses nothing, and all workers are one target. Label values come from configuration files alone.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from proxy import __version__
+from proxy.model import DURATION_BOUNDS_NS
+from proxy.observer.accounting import Accounts, Histogram, build_accounts, merge, wanted_slots
+from proxy.observer.source import Reading
+
+__all__ = ["DURATION_BOUNDS_SHOWN_S", "FAMILIES", "Family", "Readout", "encode_metrics"]
+
+DURATION_BOUNDS_SHOWN_S = (
+    *(0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075),
+    *(0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 25.0, 50.0, 100.0),
+)
+"""``le`` of the duration histograms, in seconds. Each is a bound of ``DURATION_BOUNDS_NS``: counts are
+exact.
+"""
+
+_SHOWN_SLOTS = wanted_slots(DURATION_BOUNDS_NS, (round(bound * 1e9) for bound in DURATION_BOUNDS_SHOWN_S))
+_SHOWN_LABELS = (*(str(bound) for bound in DURATION_BOUNDS_SHOWN_S), "+Inf")
+
+
+class Family(NamedTuple):
+    """One metric."""
+
+    kind: str
+    """``counter``, ``gauge``, ``histogram`` or ``info``."""
+    labels: tuple[str, ...]
+    help: str
+
+
+FAMILIES: dict[str, Family] = {
+    "modelproxy_requests_total": Family(
+        "counter",
+        ("route", "variant", "model", "code"),
+        "Finished requests by assigned variant and status. Code 499: the client left first; 0: the status was "
+        "outside 100-599. Empty labels: no route matched, or the head was bad.",
+    ),
+    "modelproxy_request_duration_seconds": Family(
+        "histogram",
+        ("route", "variant", "model"),
+        "From the complete request head to the last byte of the response.",
+    ),
+    "modelproxy_time_to_first_byte_seconds": Family(
+        "histogram",
+        ("route", "variant", "model"),
+        "From the complete request head to the response head.",
+    ),
+    "modelproxy_in_flight_requests": Family("gauge", ("route", "variant"), "Requests under way."),
+    "modelproxy_upstream_faults_total": Family(
+        "counter",
+        ("model", "kind"),
+        "Requests that their model failed (not as a shadow); lost: in flight when their worker died.",
+    ),
+    "modelproxy_upstream_retries_total": Family(
+        "counter", ("route", "variant", "model"), "Requests sent again over another connection."
+    ),
+    "modelproxy_shadow_requests_total": Family(
+        "counter",
+        ("route", "model", "outcome"),
+        "Mirrored requests by outcome: eligible = sent + dropped; sent = answered + failed; answered = compared + "
+        "uncomparable + comparison_dropped as soon as nothing is on its way to the comparison.",
+    ),
+    "modelproxy_shadow_dropped_total": Family(
+        "counter", ("route", "model", "reason"), "Eligible shadow requests that were not sent, by reason."
+    ),
+    "modelproxy_comparisons_total": Family(
+        "counter", ("route", "model", "result"), "Judged pairs of the client's and the shadow's answer."
+    ),
+    "modelproxy_variant_comparisons_total": Family(
+        "counter",
+        ("route", "variant", "model", "result"),
+        "Judged pairs by the variant that answered the client; model is the shadow's.",
+    ),
+    "modelproxy_disagreement_distance": Family(
+        "histogram", ("route", "model"), "Distance between the client's and the shadow's answer, 0 to 1."
+    ),
+    "modelproxy_payload_records_total": Family(
+        "counter", ("route", "outcome"), "Payload records: sampled = written + dropped + failed."
+    ),
+    "modelproxy_unit_source_total": Family(
+        "counter", ("route", "source"), "Assignments by where the unit was found; missing: nowhere."
+    ),
+    "modelproxy_variant_weight": Family("gauge", ("route", "variant"), "Percent of the route's traffic."),
+    "modelproxy_connections": Family("gauge", (), "Open client connections."),
+    "modelproxy_connections_opened_total": Family("counter", (), "Client connections accepted."),
+    "modelproxy_exchanges_dropped_total": Family(
+        "counter",
+        (),
+        "Exchanges that a worker could not hand to the observer; their records are counted dropped.",
+    ),
+    "modelproxy_config_version": Family("gauge", (), "Version of the table in force."),
+    "modelproxy_config_last_reload_successful": Family(
+        "gauge", (), "1 when the last reload was accepted, else 0."
+    ),
+    "modelproxy_config_loaded_timestamp_seconds": Family(
+        "gauge", (), "When the table in force was loaded, Unix time."
+    ),
+    "modelproxy_config_reloads_total": Family("counter", (), "Reloads that were tried."),
+    "modelproxy_config_reloads_refused_total": Family(
+        "counter", (), "Reloads that were refused; the last table stayed."
+    ),
+    "modelproxy_journal_failures_total": Family("counter", (), "Journal entries that could not be written."),
+    "modelproxy_worker_up": Family("gauge", ("worker",), "1 when the worker serves, else 0."),
+    "modelproxy_worker_config_version": Family(
+        "gauge", ("worker",), "Version of the table this worker serves."
+    ),
+    "modelproxy_worker_restarts_total": Family(
+        "counter", ("worker",), "How often the worker was started again."
+    ),
+    "modelproxy_observer_up": Family("gauge", (), "1: whoever reads this has reached the observer."),
+    "modelproxy_observer_restarts_total": Family("counter", (), "How often the observer was started again."),
+    "modelproxy_build_info": Family("info", (), "The version that runs."),
+}
+"""Every metric, by its name, in the order of exposition.
+
+What :meth:`Source.gauges` names comes after them, as ``modelproxy_observer_…``.
+"""
+
+_CONFIG = {
+    "config_reloads_total": "reloads_total",
+    "config_reloads_refused_total": "reloads_refused_total",
+    "journal_failures_total": "journal_failures_total",
+}
+
+
+class Readout(Collector):
+    """A custom collector over one reading."""
+
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+
+    def describe(self) -> Iterable[Metric]:
+        """Return nothing, so that registering reads nothing."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every family, also those without series."""
+        families = {
+            name.removeprefix("modelproxy_"): _new_family(name, family) for name, family in FAMILIES.items()
+        }
+        accounts = build_accounts(merge(self._reading.counts.values()), self._reading.table)
+        _add_requests(families, accounts)
+        _add_shadows(families, accounts)
+        _add_table(families, self._reading)
+        _add_process_counts(families, accounts)
+        _add_fleet(families, self._reading.fleet)
+        yield from families.values()
+        yield from _observer_families(self._reading.gauges)
+
+
+def encode_metrics(reading: Reading, accept: str) -> tuple[bytes, str]:
+    """Return the exposition of ``reading`` and its content type.
+
+    Args:
+        reading: what to show.
+        accept: the scraper's ``Accept`` header; OpenMetrics when it asks for it, else the text format.
+    """
+    registry = CollectorRegistry()
+    registry.register(Readout(reading))
+    encode, content_type = choose_encoder(accept)
+    return encode(registry), content_type
+
+
+def _new_family(name: str, family: Family) -> Any:
+    if family.kind == "counter":
+        return CounterMetricFamily(name, family.help, labels=family.labels)
+    if family.kind == "histogram":
+        return HistogramMetricFamily(name, family.help, labels=family.labels)
+    if family.kind == "info":
+        return InfoMetricFamily(name.removesuffix("_info"), family.help, value={"version": __version__})
+    return GaugeMetricFamily(name, family.help, labels=family.labels)
+
+
+def _add_requests(families: Mapping[str, Any], accounts: Accounts) -> None:
+    in_flight: dict[tuple[str, str], int] = {}
+    for labels, variant in accounts.variants.items():
+        for code, number in variant.codes.items():
+            families["requests_total"].add_metric((*labels, str(code)), number)
+        families["request_duration_seconds"].add_metric(labels, *_seconds(variant.duration))
+        families["time_to_first_byte_seconds"].add_metric(labels, *_seconds(variant.ttfb))
+        families["upstream_retries_total"].add_metric(labels, variant.retries)
+        route, name, _ = labels
+        in_flight[route, name] = in_flight.get((route, name), 0) + variant.in_flight
+    for code, number in accounts.unrouted.items():
+        families["requests_total"].add_metric(("", "", "", str(code)), number)
+    for key, number in in_flight.items():
+        families["in_flight_requests"].add_metric(key, number)
+    for key, number in sorted(accounts.faults.items()):
+        families["upstream_faults_total"].add_metric(key, number)
+    for key, number in accounts.units.items():
+        families["unit_source_total"].add_metric(key, number)
+
+
+def _seconds(histogram: Histogram) -> tuple[list[tuple[str, float]], float]:
+    counts = histogram.cumulative(_SHOWN_SLOTS)
+    return list(zip(_SHOWN_LABELS, counts, strict=True)), histogram.total / 1e9
+
+
+def _add_shadows(families: Mapping[str, Any], accounts: Accounts) -> None:
+    for (route, model), shadow in accounts.shadows.items():
+        for outcome, number in shadow.outcomes.items():
+            families["shadow_requests_total"].add_metric((route, model, outcome), number)
+        for reason, number in shadow.drop_reasons.items():
+            families["shadow_dropped_total"].add_metric((route, model, reason), number)
+        for result in ("agree", "disagree"):
+            number = getattr(shadow.comparisons, result)
+            families["comparisons_total"].add_metric((route, model, result), number)
+        for variant, comparisons in shadow.by_variant.items():
+            for result in ("agree", "disagree", "uncomparable"):
+                number = getattr(comparisons, result)
+                families["variant_comparisons_total"].add_metric((route, variant, model, result), number)
+        distance = shadow.distance
+        bounds = (*(str(bound) for bound in distance.bounds), "+Inf")
+        counts = distance.cumulative(range(len(distance.bounds)))
+        families["disagreement_distance"].add_metric(
+            (route, model), list(zip(bounds, counts, strict=True)), distance.total
+        )
+    for route, payloads in accounts.payloads.items():
+        for outcome, number in payloads.outcomes.items():
+            families["payload_records_total"].add_metric((route, outcome), number)
+
+
+def _add_table(families: Mapping[str, Any], reading: Reading) -> None:
+    for route in reading.table.routes:
+        for variant in route.variants:
+            families["variant_weight"].add_metric((route.name, variant.name), float(variant.weight))
+    families["config_version"].add_metric((), reading.table.version)
+
+
+def _add_process_counts(families: Mapping[str, Any], accounts: Accounts) -> None:
+    opened = accounts.worker.get("connections_opened", 0)
+    closed = accounts.worker.get("connections_closed", 0)
+    families["connections"].add_metric((), max(0, opened - closed))
+    families["connections_opened_total"].add_metric((), opened)
+    families["exchanges_dropped_total"].add_metric((), accounts.worker.get("exchanges_dropped", 0))
+    families["observer_up"].add_metric((), 1)
+
+
+def _add_fleet(families: Mapping[str, Any], fleet: Mapping[str, Any]) -> None:
+    """Add what the supervisor told; before its first message these families have no series."""
+    config = fleet.get("config")
+    if config:
+        families["config_last_reload_successful"].add_metric((), bool(config["last_reload_successful"]))
+        families["config_loaded_timestamp_seconds"].add_metric((), config["loaded_wall_ns"] / 1e9)
+        for name, key in _CONFIG.items():
+            families[name].add_metric((), config[key])
+    for worker in fleet.get("workers", ()):
+        labels = (str(worker["index"]),)
+        families["worker_up"].add_metric(labels, bool(worker["up"]))
+        families["worker_config_version"].add_metric(labels, worker["version"] or 0)
+        families["worker_restarts_total"].add_metric(labels, worker["restarts"])
+    if "observer_restarts" in fleet:
+        families["observer_restarts_total"].add_metric((), fleet["observer_restarts"])
+
+
+def _observer_families(gauges: Mapping[str, float]) -> Iterator[Metric]:
+    for name, value in sorted(gauges.items()):
+        kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
+        words = name.removesuffix("_total").replace("_", " ")
+        yield kind(f"modelproxy_observer_{name}", f"The observer's {words}.", value=value)

@@ -1,0 +1,86 @@
+"""What the read side needs to know of the observer, and one consistent reading of it."""
+
+import threading
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from proxy.routing.table import Table
+from proxy.tally import Key, Layout, read_all
+
+__all__ = ["CountReader", "Reading", "Source"]
+
+
+class Source(Protocol):
+    """The running observer as the admin address sees it."""
+
+    @property
+    def run_dir(self) -> Path:
+        """Where the tally blocks lie."""
+
+    @property
+    def tables(self) -> Mapping[int, Table]:
+        """Every live (not folded) table, by version."""
+
+    @property
+    def current(self) -> Table | None:
+        """The committed table; None until every live version is known and one of them committed."""
+
+    @property
+    def fleet(self) -> Mapping[str, Any]:
+        """The supervisor's last ``fleet`` message; empty before the first."""
+
+    def gauges(self) -> Mapping[str, float]:
+        """Return what the observer holds, by name; names that end in ``_total`` only grow."""
+
+    def recent(self, route: str) -> Sequence[Mapping[str, Any]]:
+        """Return the last disagreements of a route, newest last."""
+
+    async def request(self, verb: str, by: str) -> Mapping[str, Any]:
+        """Ask the supervisor to do ``verb``, for ``by``, and return its reply: ``ok`` and ``document``.
+
+        Raises:
+            OSError: the supervisor cannot be reached, or did not answer in time (``TimeoutError``).
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Everything that is shown, read at one time."""
+
+    table: Table
+    """The committed table."""
+    counts: Mapping[int, Mapping[Key, int]]
+    """Counts by table version; 0: what was folded."""
+    fleet: Mapping[str, Any]
+    gauges: Mapping[str, float]
+
+
+class CountReader:
+    """Reads every count there is, and never shows less than it showed before.
+
+    The observer forgets a retired table *before* the supervisor folds its blocks into the base. A reader
+    that knew only the live tables would miss those counts in between. So a layout is kept here until its
+    version is seen in the base. Methods may be called from any thread.
+    """
+
+    def __init__(self, run_dir: Path) -> None:
+        self._run_dir = run_dir
+        self._layouts: dict[int, dict[str, Layout]] = {}
+        self._lock = threading.Lock()
+
+    def read(self, tables: Mapping[int, Table]) -> dict[int, Counter[Key]]:
+        """Return the counts by version, 0 being what was folded.
+
+        Raises:
+            OSError: the run directory cannot be read.
+        """
+        with self._lock:
+            for version, table in tables.items():
+                self._layouts[version] = {"w": table.layout, "o": table.observer_layout}
+            counts = read_all(self._run_dir, self._layouts)
+            for version in self._layouts.keys() - counts.keys():
+                del self._layouts[version]
+            return counts

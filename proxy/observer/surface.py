@@ -1,0 +1,103 @@
+"""The admin address of a running observer: readings taken off the loop, shown by ``proxy.control.admin``."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from aiohttp import web
+
+from proxy.control.admin import Access, NotReadyError, ReloadOutcome, build_app
+from proxy.observer.metrics import encode_metrics
+from proxy.observer.source import CountReader, Reading, Source
+from proxy.observer.status import build_status, build_table_document
+from proxy.routing.table import Table
+
+__all__ = ["ObserverSurface", "build_admin"]
+
+T = TypeVar("T")
+
+
+class ObserverSurface:
+    """What the admin address shows of one :class:`Source`.
+
+    Reading and formatting run in a thread, one at a time, so that the intake goes on meanwhile and a crowd
+    of scrapers queues up behind itself.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._reader = CountReader(source.run_dir)
+        self._turn = asyncio.Lock()
+
+    def access(self) -> Access:
+        """Return who may do what, by the settings in force."""
+        table = self._source.current
+        if table is None:
+            return Access(loopback=True, token=None, known=False)
+        settings = table.settings
+        token = settings.admin_token.get_secret_value() if settings.admin_token else None
+        return Access(loopback=settings.admin.is_loopback, token=token, known=True)
+
+    def unready(self) -> str | None:
+        """Return why no request can be served, or None when one can."""
+        table = self._source.current
+        if table is None:
+            return "no configuration is in force yet"
+        version = self._source.fleet.get("config", {}).get("version", table.version)
+        workers = self._source.fleet.get("workers", ())
+        if any(worker["up"] and worker["version"] == version for worker in workers):
+            return None
+        return f"no worker is up with version {version} of the configuration"
+
+    async def metrics(self, accept: str) -> tuple[bytes, str]:
+        """Return the exposition and its content type.
+
+        Raises:
+            NotReadyError: some versions are not known yet, so counters would go backwards.
+        """
+        return await self._read(lambda reading: encode_metrics(reading, accept))
+
+    async def status(self) -> Mapping[str, Any]:
+        """Return the status document.
+
+        Raises:
+            NotReadyError: no configuration is in force yet.
+        """
+        return await self._read(build_status)
+
+    async def table(self) -> Mapping[str, Any]:
+        """Return the table in force as a document.
+
+        Raises:
+            NotReadyError: no configuration is in force yet.
+        """
+        return build_table_document(self._table())
+
+    async def reload(self, by: str) -> ReloadOutcome:
+        """Have the supervisor read the configuration file again.
+
+        Raises:
+            OSError: the supervisor did not answer.
+        """
+        reply = await self._source.request("reload", by)
+        return ReloadOutcome(bool(reply["ok"]), reply["document"])
+
+    def _table(self) -> Table:
+        if (table := self._source.current) is None:
+            raise NotReadyError("no configuration is in force yet; try again in a moment")
+        return table
+
+    async def _read(self, show: Callable[[Reading], T]) -> T:
+        async with self._turn:
+            table, tables = self._table(), dict(self._source.tables)
+            fleet, gauges = self._source.fleet, dict(self._source.gauges())
+
+            def run() -> T:
+                return show(Reading(table, self._reader.read(tables), fleet, gauges))
+
+            return await asyncio.to_thread(run)
+
+
+def build_admin(source: Source) -> web.Application:
+    """Return the admin address of the observer behind ``source``."""
+    return build_app(ObserverSurface(source))
