@@ -1,24 +1,24 @@
 """Nested assignment: which stretch of the bucket space belongs to which variant.
 
 Theory of operation
-    Weights change, users must not. So a variant does not get "its turn in a cumulative list" (where every weight
-    before it shifts it), but a *place*:
+    Weights change, users must not. So a variant does not get "its turn in a cumulative list" (where every
+    weight before it shifts it), but a *place*:
 
-    * challengers have reserved ranges counted from the **top** of the space, in the order of the file, and each fills
-      its range from its top downwards;
+    * challengers have reserved ranges counted from the **top** of the space, in the order of the file; each
+      fills its range from its top downwards;
     * canaries have reserved ranges counted from the **bottom**, and each fills from its bottom upwards;
     * what nobody claims is the champion's.
 
-    Raising a weight therefore only adds buckets to a variant, lowering only returns them, and both trade with the champion
-    alone. A range is ``max_weight`` percent wide, by default an equal share of what the explicit ones leave. One
-    canary and one challenger have the whole space each and meet only when the champion has nothing left, so for them
-    the promise holds at every weight.
+    Raising a weight therefore only adds buckets to a variant, lowering only returns them, and both trade with
+    the champion alone. A range is ``max_weight`` percent wide, by default an equal share of what the explicit
+    ones leave. One canary and one challenger have the whole space each and meet only when the champion has
+    nothing left, so for them the promise holds at every weight.
 
 Rule
-    Challengers take their range first; a canary that meets an occupied stretch continues behind it; what does not fit
-    into a variant's own range (*overflow*) takes free space last. Overflow is the one case in which a change of one variant's
-    weight may move units of another: no stateless rule can avoid it (nested sets that may each reach 100 % cannot
-    also be disjoint).
+    Challengers take their range first; a canary that meets an occupied stretch continues behind it (it is
+    *displaced*); what does not fit into a variant's own range (*overflow*) takes free space last. These are
+    the cases in which a change of one variant's weight may move units of another: no stateless rule can avoid
+    them (nested sets that may each reach 100 % cannot also be disjoint). ``proxy.routing.plan`` names them.
 """
 
 from bisect import bisect_right
@@ -51,7 +51,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Intervals:
-    """A partition of the bucket space: ``arms[i]`` owns the buckets from ``bounds[i - 1]`` up to ``bounds[i] - 1``.
+    """A partition of the bucket space: ``arms[i]`` owns the buckets ``bounds[i - 1]`` to ``bounds[i] - 1``.
 
     ``len(arms) == len(bounds) + 1``; the first interval starts at 0, the last ends at ``SPACE``.
     """
@@ -64,7 +64,7 @@ class Intervals:
         return self.arms[bisect_right(self.bounds, bucket)]
 
     def width(self, arm: int) -> int:
-        """Return how many buckets ``arm`` owns; divided by ``SPACE`` it is the probability of the assignment."""
+        """Return how many buckets ``arm`` owns; divided by ``SPACE``: the probability of the assignment."""
         return sum(end - start for start, end, owner in self.pieces() if owner == arm)
 
     def pieces(self) -> list[tuple[int, int, int]]:
@@ -121,7 +121,7 @@ class _Space:
         return self.take(claim.arm, start, end, share(claim.weight), from_top=claim.side == "top")
 
     def take(self, arm: int, start: int, end: int, need: int, *, from_top: bool) -> int:
-        """Give ``arm`` up to ``need`` free buckets of ``[start, end)`` from one end; return how many are missing."""
+        """Give ``arm`` up to ``need`` free buckets of ``[start, end)`` from one end; return the lack."""
         kept: list[tuple[int, int]] = []
         for low, high in reversed(self._free) if from_top else self._free:
             inner_low, inner_high = max(low, start), min(high, end)

@@ -1,10 +1,10 @@
 """The runtime table: settings compiled into what a request needs, immutable and numbered.
 
-One request reads one table, from head to record. A table is built whole and swapped by one assignment; the old one
-lives until its last request ends.
+One request reads one table, from head to record. A table is built whole and swapped by one assignment; the
+old one lives until its last request ends.
 
-``compile_table`` is a pure function of (settings, version): supervisor, workers and observer each call it and get the same
-indexes and the same tally layout.
+``compile_table`` is a pure function of (settings, version): supervisor, workers and observer each call it and
+get the same indexes and the same tally layout.
 """
 
 from bisect import bisect_right
@@ -32,7 +32,7 @@ from proxy.tally import (
     Layout,
 )
 
-__all__ = ["MISSING", "Model", "Route", "Shadow", "Table", "Variant", "compile_table"]
+__all__ = ["MISSING", "Model", "Route", "Shadow", "Table", "Variant", "compile_table", "host_name"]
 
 MISSING = "missing"
 """Value of the metric label ``source`` when no unit source was present."""
@@ -49,6 +49,10 @@ class Model:
         self.settings = settings
         self.host = parts.hostname or ""
         self.port = parts.port or 80
+        self.host_header = parts.netloc.rpartition("@")[2].encode()
+        """``Host`` for a request that came without one (HTTP/1.0)."""
+        self.host_header = parts.netloc.rpartition("@")[2].encode()
+        """Value of ``host`` for HTTP/1.0 clients that sent none."""
         self.prefix = parts.path.rstrip("/").encode()
         """Replaces the matched prefix of the request's path; empty: the path passes unchanged."""
         self.slot_faults = 0
@@ -78,7 +82,9 @@ class Variant:
         "weight",
     )
 
-    def __init__(self, index: int, settings: VariantSettings, model: Model, weight: Decimal, width: int) -> None:
+    def __init__(
+        self, index: int, settings: VariantSettings, model: Model, weight: Decimal, width: int
+    ) -> None:
         self.index = index
         self.settings = settings
         self.name = settings.name
@@ -152,7 +158,8 @@ class Route:
         self.missing_champion = settings.missing_unit == "champion"
         self.unit_prefix = salt_prefix(settings.salt or settings.name)
         self.shadows = tuple(
-            Shadow(i, shadow, models[shadow.model], settings.name) for i, shadow in enumerate(settings.shadows)
+            Shadow(i, shadow, models[shadow.model], settings.name)
+            for i, shadow in enumerate(settings.shadows)
         )
         self.log_limit = share(settings.log.percent)
         """A unit is logged when its bucket under the log's salt is below ``log_limit``."""
@@ -181,9 +188,7 @@ class Route:
         self.intervals: Intervals = compile_intervals(claims, champion)
         rest = 100 - sum((c.weight for c in claims), Decimal(0))
         self.variants = tuple(
-            Variant(
-                i, v, models[v.model], rest if v.weight is None else v.weight, self.intervals.width(i)
-            )
+            Variant(i, v, models[v.model], rest if v.weight is None else v.weight, self.intervals.width(i))
             for i, v in enumerate(settings.variants)
         )
         self.champion = self.variants[champion]
@@ -239,9 +244,12 @@ class Table:
         """Hex digest of the configuration document this was compiled from."""
         self.models = {name: Model(name, model) for name, model in settings.models.items()}
         self.routes = tuple(Route(i, route, self.models) for i, route in enumerate(settings.routes))
-        self.trusted: tuple[Network, ...] = tuple(ip_network(entry, strict=False) for entry in settings.trusted)
+        self.trusted: tuple[Network, ...] = tuple(
+            ip_network(entry, strict=False) for entry in settings.trusted
+        )
         self.trace_limit = share(settings.tracing.percent) if settings.tracing.otlp else 0
         """A request is traced when 64 bits of its trace id are below this."""
+        self.slot_worker = self.slot_unrouted = 0
         self.layout = _worker_layout(self)
         self.observer_layout = _observer_layout(self)
         self.slots: Any = None
@@ -254,6 +262,13 @@ class Table:
             if route.matches(path, host, method):
                 return route
         return None
+
+
+def host_name(host: bytes) -> bytes:
+    """Return a ``Host`` field as :meth:`Table.match` wants it: lower-case, no port, IPv6 without brackets."""
+    if host[:1] == b"[":
+        return host[1:].partition(b"]")[0].lower()
+    return host.partition(b":")[0].lower()
 
 
 def compile_table(settings: Settings, version: int, digest: str = "") -> Table:
@@ -318,4 +333,3 @@ def _attach_slots(table: Table) -> None:
             variant.slot_duration_sum = section.slot("duration_sum_ns")
             variant.slot_ttfb = section.slot("ttfb_0")
             variant.slot_ttfb_sum = section.slot("ttfb_sum_ns")
-

@@ -73,7 +73,7 @@ def compile_reader(kind: str, name: str) -> UnitReader:
 
 
 def find_cookie(names: Sequence[bytes], values: Sequence[bytes], key: bytes) -> bytes | None:
-    """Return the first cookie called ``key`` (RFC 6265 §5.4: ``name=value`` pairs, ``;`` between), unquoted."""
+    """Return the first cookie called ``key``, unquoted (RFC 6265 §5.4: ``name=value``, ``;`` between)."""
     for name, value in zip(names, values, strict=True):
         if name == b"cookie":
             for pair in value.split(b";"):
@@ -84,7 +84,7 @@ def find_cookie(names: Sequence[bytes], values: Sequence[bytes], key: bytes) -> 
 
 
 def find_query(target: bytes, key: bytes) -> bytes | None:
-    """Return the first query parameter called ``key``, percent-decoded, ``+`` read as a space (WHATWG URL §5.1)."""
+    """Return the first query parameter called ``key``, decoded; ``+`` is a space (WHATWG URL §5.1)."""
     _, mark, query = target.partition(b"?")
     if not mark:
         return None
