@@ -2,7 +2,7 @@
 
 from enum import IntEnum, StrEnum
 
-__all__ = ["DROPS", "DURATION_BOUNDS_NS", "FAULT_STATUS", "Drop", "Fault", "Role"]
+__all__ = ["DROPS", "DURATION_BOUNDS_NS", "FAULT_SENTENCES", "FAULT_STATUS", "Drop", "Fault", "Role"]
 
 
 class Role(StrEnum):
@@ -53,6 +53,17 @@ FAULT_STATUS: dict[Fault, int] = {
     Fault.PROTOCOL: 502,
 }
 """What the client is answered when the fault comes before the first byte of the response."""
+
+FAULT_SENTENCES: dict[Fault, str] = {
+    Fault.CONNECT: "the model server could not be reached",
+    Fault.CONNECT_TIMEOUT: "the model server did not accept a connection in time",
+    Fault.OVERFLOW: "all connections to the model server are busy; try again later",
+    Fault.TIMEOUT: "the model server did not answer in time",
+    Fault.IDLE_TIMEOUT: "the model server stopped in the middle of its answer",
+    Fault.RESET: "the model server closed the connection before it answered",
+    Fault.PROTOCOL: "the model server's answer is not valid HTTP",
+}
+"""What the client is told then."""
 
 
 class Drop(IntEnum):

@@ -1,0 +1,40 @@
+"""Entry of a worker process: ``python -m proxy.dataplane INDEX RUN_DIR LISTEN_FD CONTROL_FD``."""
+
+import gc
+import logging
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import uvloop
+
+from proxy.dataplane.worker import Worker
+
+__all__ = ["main"]
+
+
+def main(arguments: list[str]) -> int:
+    """Run a worker until it has drained; return the exit code."""
+    index, run_dir, listen_fd, control_fd = arguments
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
+    )
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    async def run() -> None:
+        listener = socket.socket(fileno=int(listen_fd))
+        listener.setblocking(False)
+        worker = Worker(int(index), Path(run_dir), listener)
+        worker.loop.add_signal_handler(signal.SIGTERM, worker.drain)
+        # What lives now lives as long as the process: keep it out of every collection.
+        gc.collect()
+        gc.freeze()
+        await worker.run(int(control_fd))
+
+    uvloop.run(run())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,339 @@
+"""Connections from clients: parse requests, one answer at a time, in order.
+
+Theory of operation
+    The parser runs over whole reads. A request is begun when its head is complete and its predecessor is answered;
+    pipelined ones wait in ``waiting`` and reading stops meanwhile, so at most one read's worth is held. Everything
+    a read brings is written upstream in one go at its end.
+
+    What is not HTTP is answered once, after whatever was asked before it, and the connection is closed. A connection
+    that must be closed with a request body still coming is *lingering*: the answer is flushed, our side is shut, and
+    what arrives is thrown away for a moment, so that a reset does not destroy the answer on its way (RFC 9112 §9.6).
+
+Timers
+    One per connection; see ``upstream``.
+"""
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING
+
+from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpRequestParser
+
+from proxy.clock import monotonic_ns
+from proxy.dataplane.inflight import DONE, InFlight
+from proxy.errors import HeadTooLarge, WireError
+from proxy.wire.request import forwarded_lines
+from proxy.wire.response import build_reply
+
+if TYPE_CHECKING:
+    from proxy.dataplane.worker import Worker
+
+__all__ = ["ClientConnection"]
+
+LINGER_NS = 2_000_000_000
+"""How long the rest of an unwanted request is read and thrown away (nginx ``lingering_timeout``: 5 s)."""
+
+_NEVER = 1 << 62
+
+
+class ClientConnection(asyncio.Protocol):
+    """One connection from a client."""
+
+    __slots__ = (
+        "client_left",
+        "closing",
+        "current",
+        "deadline_ns",
+        "feed",
+        "forwarded",
+        "forwarded_host",
+        "head_bytes",
+        "incoming",
+        "last_reply",
+        "lingering",
+        "now_ns",
+        "parser",
+        "peer",
+        "read_paused",
+        "timer",
+        "transport",
+        "waiting",
+        "worker",
+        "write",
+    )
+
+    def __init__(self, worker: "Worker") -> None:
+        # Global state
+        self.worker = worker
+        # Per-connection state
+        self.parser = HttpRequestParser(self)
+        self.feed = self.parser.feed_data
+        self.transport: asyncio.Transport
+        self.peer = b""
+        self.timer: asyncio.TimerHandle | None = None
+        self.deadline_ns = _NEVER
+        self.now_ns = 0
+        self.read_paused = False
+        self.closing = False
+        self.lingering = False
+        self.client_left = False
+        self.last_reply = b""
+        self.forwarded_host = b""
+        self.forwarded = b""
+        # Per-request state
+        self.incoming: InFlight | None = None
+        self.current: InFlight | None = None
+        self.waiting: deque[InFlight] = deque()
+        self.head_bytes = 0
+
+    def forwarded_lines(self, host: bytes) -> bytes:
+        """Return the ``x-forwarded-*`` and ``via`` lines, built once per connection and host."""
+        if host != self.forwarded_host:
+            self.forwarded_host = host
+            self.forwarded = forwarded_lines(self.peer, host)
+        return self.forwarded
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport  # type: ignore[assignment]
+        self.write = self.transport.write
+        peer = transport.get_extra_info("peername")
+        self.peer = str(peer[0]).encode() if isinstance(peer, tuple) else b""
+        self.now_ns = now_ns = monotonic_ns()
+        worker = self.worker
+        if not worker.on_client_connected(self):
+            self.write(build_reply(503, "too many connections; see limits.connections", b"", retry_after_s=1))
+            self._linger()
+        else:
+            self.deadline_ns = now_ns + worker.table.settings.timeouts.client_head
+        self._arm(now_ns)
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        self.client_left = True
+        if self.timer is not None:
+            self.timer.cancel()
+        current, self.current = self.current, None
+        self.waiting.clear()
+        if current is not None and current.state != DONE:
+            self.now_ns = monotonic_ns()
+            current.on_client_left()
+        self.worker.on_client_disconnected(self)
+
+    def eof_received(self) -> bool:
+        """A client that shuts its side has left (as for Envoy and nginx): cancel, do not answer."""
+        return False
+
+    def data_received(self, data: bytes) -> None:
+        if self.closing:
+            return
+        self.now_ns = monotonic_ns()
+        try:
+            self.feed(data)
+        except HttpParserUpgrade as upgrade:
+            # We do not switch protocols: the request was answered as if it had not asked (RFC 9110 §7.8).
+            self.parser = HttpRequestParser(self)
+            self.feed = self.parser.feed_data
+            if rest := data[upgrade.args[0] :]:
+                self.data_received(rest)
+        except HttpParserError as error:
+            self._on_bad_request(error)
+            return
+        current = self.current
+        if current is not None:
+            current.after_read()
+        incoming = self.incoming
+        if incoming is not None:
+            self._on_incomplete(incoming, len(data))
+
+    def pause_writing(self) -> None:
+        current = self.current
+        if current is not None and current.connection is not None:
+            current.connection.pause_reading()
+
+    def resume_writing(self) -> None:
+        current = self.current
+        if current is not None and current.connection is not None:
+            current.connection.resume_reading()
+
+    def pause_reading(self) -> None:
+        """Stop reading: the model is slower than the client, or an earlier request is not answered yet."""
+        if not self.read_paused and not self.transport.is_closing():
+            self.read_paused = True
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Go on reading."""
+        if self.read_paused and not self.transport.is_closing():
+            self.read_paused = False
+            self.transport.resume_reading()
+
+    # httptools callbacks
+
+    def on_message_begin(self) -> None:
+        self.incoming = InFlight(self)
+        self.head_bytes = 0
+        if self.current is None:
+            self.deadline_ns = self.now_ns + self.worker.table.settings.timeouts.client_head
+
+    def on_url(self, url: bytes) -> None:
+        assert self.incoming is not None
+        self.incoming.target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        incoming = self.incoming
+        assert incoming is not None
+        if incoming.method:
+            return  # trailer fields end here: RFC 9110 §6.5.1 lets an intermediary discard them
+        incoming.names.append(name.lower())
+        incoming.values.append(value)
+        incoming.lines.append(b"%b: %b\r\n" % (name, value))
+
+    def on_headers_complete(self) -> None:
+        incoming = self.incoming
+        assert incoming is not None
+        parser = self.parser
+        incoming.method = parser.get_method()
+        incoming.http11 = parser.get_http_version() == "1.1"
+        incoming.keep_alive = parser.should_keep_alive()
+        limits = self.worker.table.settings.limits
+        if len(incoming.names) > limits.headers:
+            raise HeadTooLarge(f"more than {limits.headers} header fields")
+        if self.head_bytes + sum(map(len, incoming.lines)) + len(incoming.target) > limits.head:
+            raise HeadTooLarge(f"request head larger than {limits.head} bytes")
+        if self.current is None:
+            self.current = incoming
+            incoming.begin()
+        else:
+            self.waiting.append(incoming)
+            self.pause_reading()
+
+    def on_body(self, data: bytes) -> None:
+        assert self.incoming is not None
+        self.incoming.on_request_body(data)
+
+    def on_message_complete(self) -> None:
+        incoming = self.incoming
+        assert incoming is not None
+        self.incoming = None
+        self.deadline_ns = _NEVER
+        incoming.on_request_end()
+
+    # The course of a connection
+
+    def on_answered(self, flight: InFlight) -> None:
+        """The answer to the current request is written."""
+        if self.client_left:
+            return
+        self.resume_reading()
+        if not flight.keep_alive:
+            self.closing = True
+            if flight.fault and flight.head_sent and not flight.http11:
+                self.transport.abort()  # a body that ends with the connection: only a reset says "not whole"
+            elif flight.request_done:
+                self.transport.close()
+            else:
+                self._linger()
+        elif flight.request_done:
+            self.on_finished(flight)
+
+    def on_finished(self, flight: InFlight) -> None:
+        """The current request is answered and read to its end: the next one, if it is here already."""
+        if self.client_left or self.closing or self.current is not flight:
+            return
+        self.current = None
+        if self.waiting:
+            self.current = following = self.waiting.popleft()
+            self.now_ns = monotonic_ns()
+            self.worker.loop.call_soon(following.release_queued)
+            return
+        if self.last_reply:
+            self.write(self.last_reply)
+            self.closing = True
+            self._linger()
+            return
+        if self.worker.draining:
+            self.closing = True
+            self.transport.close()
+            return
+        self.resume_reading()
+        self.deadline_ns = self.now_ns + self.worker.table.settings.timeouts.keep_alive
+
+    def close_if_idle(self) -> None:
+        """Close unless a request is under way (then its answer will say ``connection: close``)."""
+        if self.current is None and self.incoming is None and not self.closing:
+            self.closing = True
+            self.transport.close()
+
+    def _on_incomplete(self, incoming: InFlight, size: int) -> None:
+        """After a read that ended inside a request: limits and deadlines."""
+        if not incoming.method:
+            self.head_bytes += size
+            if self.head_bytes > self.worker.table.settings.limits.head:
+                self._refuse_head(431, "the request head is larger than limits.head")
+        elif self.current is incoming:
+            self.deadline_ns = self.now_ns + self.worker.table.settings.timeouts.client_body
+
+    def _on_bad_request(self, error: HttpParserError) -> None:
+        """What is not HTTP, or not HTTP we accept: the one place where parser errors end."""
+        cause = error.__context__
+        if isinstance(error, HttpParserCallbackError) and not isinstance(cause, WireError):
+            self.worker.on_bug(cause or error)
+        status = cause.status_hint if isinstance(cause, WireError) else 400
+        if "method" in str(error).lower() and status == 400:
+            status = 501
+        self._refuse_head(
+            status, f"bad request: {cause if isinstance(cause, WireError) else str(error).lower()}"
+        )
+
+    def _refuse_head(self, status: int, sentence: str) -> None:
+        """Answer ``status`` after all earlier answers, and close."""
+        incoming, self.incoming = self.incoming, None
+        current = self.current
+        if current is not None and current is incoming and current.state != DONE:
+            current.keep_alive = False
+            current.refuse(status, sentence)
+            return
+        table = self.worker.table
+        table.slots[table.slot_unrouted + status] += 1
+        self.last_reply = build_reply(status, sentence, b"")
+        if current is not None and current.state != DONE:
+            self.pause_reading()
+            return
+        self.write(self.last_reply)
+        self.closing = True
+        self._linger()
+
+    def _linger(self) -> None:
+        """Flush, shut our side, and throw away what still comes."""
+        self.closing = True
+        self.lingering = True
+        self.deadline_ns = self.now_ns + LINGER_NS
+        self.resume_reading()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+
+    # Timer
+
+    def _arm(self, now_ns: int) -> None:
+        timeouts = self.worker.table.settings.timeouts
+        shortest = min(timeouts.client_head, timeouts.client_body, timeouts.keep_alive, LINGER_NS)
+        wake_ns = min(self.deadline_ns, now_ns + shortest)
+        self.timer = self.worker.loop.call_later(max(wake_ns - now_ns, 1_000_000) / 1e9, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self.timer = None
+        now_ns = monotonic_ns()
+        if now_ns < self.deadline_ns:
+            self._arm(now_ns)
+            return
+        self.now_ns = now_ns
+        if self.lingering:
+            self.transport.abort()
+        elif self.incoming is not None:
+            self._refuse_head(408, "the request did not arrive in time")
+            if self.timer is None and not self.transport.is_closing():
+                self._arm(now_ns)
+        else:
+            self.closing = True
+            self.transport.close()

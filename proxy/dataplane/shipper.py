@@ -1,0 +1,108 @@
+"""The pipe to the observer: bounded in bytes, never waited for, gone and back without anybody noticing.
+
+Frames gather for a moment and leave in one write, so that a mirrored request does not cost a system call more. What
+does not fit, or comes while there is no observer, is refused: the caller counts it.
+"""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+from proxy.tasks import spawn
+
+__all__ = ["FLUSH_BYTES", "PIPE_BYTES", "Shipper"]
+
+PIPE_BYTES = 32 * 1024 * 1024
+"""Frames on their way to the observer, per worker; beyond it they are dropped and counted."""
+
+PIPE_FRAMES = 65_536
+"""Frames waiting for one flush; a bound on items beside the bound on bytes."""
+
+FLUSH_BYTES = 64 * 1024
+FLUSH_AFTER_S = 0.002
+RECONNECT_FIRST_S = 0.05
+RECONNECT_LAST_S = 1.0
+
+
+class Shipper(asyncio.Protocol):
+    """Owns the connection to ``observer.sock`` and reconnects for ever.
+
+    Args:
+        loop: the worker's loop.
+        path: the observer's socket.
+        hello: builds the first frame of every connection, from the counts at that moment.
+    """
+
+    __slots__ = ("_bytes", "_closing", "_frames", "_hello", "_loop", "_path", "_timer", "_transport")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, path: Path, hello: Callable[[], bytes]) -> None:
+        self._loop = loop
+        self._path = path
+        self._hello = hello
+        self._frames: list[bytes] = []
+        self._bytes = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._transport: asyncio.Transport | None = None
+        self._closing = False
+
+    def start(self) -> None:
+        """Begin to connect."""
+        spawn(self._connect(), name="observer pipe")
+
+    def ship(self, frame: bytes) -> bool:
+        """Take ``frame`` along; False when it must be dropped."""
+        transport = self._transport
+        if transport is None or len(self._frames) >= PIPE_FRAMES:
+            return False
+        size = self._bytes + len(frame)
+        if size > FLUSH_BYTES and size + transport.get_write_buffer_size() > PIPE_BYTES:
+            return False
+        self._frames.append(frame)
+        self._bytes = size
+        if self._timer is None:
+            self._timer = self._loop.call_later(FLUSH_AFTER_S, self._flush)
+        elif size > FLUSH_BYTES:
+            self._timer.cancel()
+            self._flush()
+        return True
+
+    async def close(self) -> None:
+        """Write out what is left, bounded by a second, and end."""
+        self._closing = True
+        self._flush()
+        transport = self._transport
+        if transport is not None:
+            transport.close()
+            for _ in range(100):
+                if self._transport is None:
+                    return
+                await asyncio.sleep(0.01)
+
+    def _flush(self) -> None:
+        self._timer = None
+        frames, self._frames, self._bytes = self._frames, [], 0
+        if frames and self._transport is not None:
+            self._transport.write(b"".join(frames))
+
+    async def _connect(self) -> None:
+        pause_s = RECONNECT_FIRST_S
+        while not self._closing:
+            try:
+                await self._loop.create_unix_connection(lambda: self, str(self._path))
+            except OSError:
+                await asyncio.sleep(pause_s)
+                pause_s = min(pause_s * 2, RECONNECT_LAST_S)
+            else:
+                return
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]
+        assert self._transport is not None
+        self._transport.write(self._hello())
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        # Frames that were shipped and never read are found missing at the next hello.
+        self._transport = None
+        self._frames, self._bytes = [], 0
+        if not self._closing:
+            spawn(self._connect(), name="observer pipe")

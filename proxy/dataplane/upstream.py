@@ -1,0 +1,445 @@
+"""Connections to model servers: one protocol per connection, one LIFO pool per model (and per shadow).
+
+Theory of operation
+    A connection carries one request at a time. It is lent to a *sink* (the request in flight or a shadow call), parses
+    the response and hands it over piece by piece; when the message is complete it goes back to its pool. Whatever
+    goes wrong reaches the sink as a :class:`~proxy.model.Fault` value, exactly once.
+
+    A response is finished only after the parser has eaten the whole read: bytes behind the end of a response belong to
+    nobody, so the connection that sent them is closed, never lent again (RFC 9112 §9.2, response splitting).
+
+Timers
+    One per connection. It looks at the stored deadline and re-arms itself, never later than ``timeout`` from now, so
+    that the next request needs no timer call at all.
+"""
+
+import asyncio
+from collections import deque
+from typing import Protocol
+
+from httptools import HttpParserError, HttpResponseParser
+
+from proxy.clock import monotonic_ns
+from proxy.model import Fault
+from proxy.tasks import spawn
+from proxy.wire.request import Framing
+from proxy.wire.response import response_framing
+
+__all__ = ["Pool", "PoolLimits", "Sink", "UpstreamConnection"]
+
+MAX_RESPONSE_HEAD_BYTES = 256 * 1024
+"""A longer response head is a fault (nginx: 4-8 KiB a buffer, Envoy: 60 KiB, HAProxy: 16 KiB)."""
+
+_NEVER = 1 << 62
+
+
+class Sink(Protocol):
+    """Who receives a response."""
+
+    def on_connected(self, connection: "UpstreamConnection") -> None:
+        """A connection is there, after :meth:`Pool.acquire` had none."""
+
+    def on_interim(self, connection: "UpstreamConnection") -> None:
+        """A 1xx response."""
+
+    def on_response_head(self, connection: "UpstreamConnection") -> None:
+        """The head is complete: ``status``, ``reason``, ``names``, ``values``, ``lines``, ``framing``."""
+
+    def on_response_body(self, data: bytes) -> None:
+        """A piece of the body, transfer coding removed."""
+
+    def on_response_read(self) -> None:
+        """A read from the socket is parsed and the message goes on: time to write out."""
+
+    def on_response_end(self) -> None:
+        """The response is complete; the connection has been taken back."""
+
+    def on_fault(self, fault: Fault, stale: bool) -> None:
+        """The response will not come (or not be complete); the connection is gone.
+
+        ``stale``: the connection had been used before and not one byte came back, so the server probably closed
+        it while it was idle.
+        """
+
+    def on_upstream_paused(self, paused: bool) -> None:
+        """The connection's write buffer is full (or has room again)."""
+
+
+class PoolLimits:
+    """Limits of one pool; times in nanoseconds."""
+
+    __slots__ = (
+        "connect_timeout_ns",
+        "idle_timeout_ns",
+        "keep_alive_ns",
+        "max_connections",
+        "max_pending",
+        "timeout_ns",
+        "total",
+    )
+
+    def __init__(
+        self,
+        *,
+        timeout_ns: int,
+        idle_timeout_ns: int,
+        connect_timeout_ns: int,
+        keep_alive_ns: int,
+        max_connections: int,
+        max_pending: int,
+        total: bool = False,
+    ) -> None:
+        self.timeout_ns = timeout_ns
+        """Request sent → response head; with ``total``: → response complete."""
+        self.idle_timeout_ns = idle_timeout_ns
+        self.connect_timeout_ns = connect_timeout_ns
+        self.keep_alive_ns = keep_alive_ns
+        self.max_connections = max_connections
+        self.max_pending = max_pending
+        self.total = total
+
+
+class Pool:
+    """Connections to one address, reused last in, first out, so that the surplus grows idle and is closed."""
+
+    __slots__ = (
+        "connecting",
+        "host",
+        "idle",
+        "in_flight",
+        "in_flight_bytes",
+        "limits",
+        "loop",
+        "open",
+        "port",
+        "retired",
+        "waiting",
+    )
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, host: str, port: int, limits: PoolLimits) -> None:
+        self.loop = loop
+        self.host = host
+        self.port = port
+        self.limits = limits
+        self.idle: list[UpstreamConnection] = []
+        self.open = 0
+        """Connections that exist, idle ones included."""
+        self.connecting = 0
+        self.waiting: deque[Sink] = deque()
+        self.retired = False
+        self.in_flight = 0
+        """Requests of the shadow that this pool belongs to; unused for primaries."""
+        self.in_flight_bytes = 0
+
+    def acquire(self, sink: Sink) -> "UpstreamConnection | Fault | None":
+        """Return an idle connection, ``None`` when ``sink.on_connected`` will follow, or ``Fault.OVERFLOW``."""
+        idle = self.idle
+        if idle:
+            return idle.pop()
+        if len(self.waiting) >= self.limits.max_pending:
+            return Fault.OVERFLOW
+        self.wait(sink)
+        return None
+
+    def wait(self, sink: Sink) -> None:
+        """Queue ``sink`` for a connection that has just proved alive: a new one, or one with a response behind it."""
+        self.waiting.append(sink)
+        self._maybe_connect()
+
+    def forget(self, sink: Sink) -> None:
+        """Take ``sink`` out of the wait queue, if it is there."""
+        if sink in self.waiting:
+            self.waiting.remove(sink)
+
+    def release(self, connection: "UpstreamConnection") -> None:
+        """Take back a connection that can carry another request."""
+        if self.waiting:
+            self.waiting.popleft().on_connected(connection)
+        elif self.retired:
+            connection.close()
+        else:
+            self.idle.append(connection)
+
+    def on_closed(self, connection: "UpstreamConnection") -> None:
+        """Forget a connection that is gone, and open another if somebody waits for it."""
+        self.open -= 1
+        if connection in self.idle:
+            self.idle.remove(connection)
+        self._maybe_connect()
+
+    def retire(self) -> None:
+        """Close what is idle now and the rest as it becomes free: no table refers to this pool any more."""
+        self.retired = True
+        for connection in self.idle[:]:
+            connection.close()
+
+    def _maybe_connect(self) -> None:
+        if self.connecting < len(self.waiting) and self.open + self.connecting < self.limits.max_connections:
+            self.connecting += 1
+            spawn(self._connect(), name="upstream connect")
+
+    async def _connect(self) -> None:
+        fault = Fault.CONNECT
+        try:
+            async with asyncio.timeout(self.limits.connect_timeout_ns / 1e9):
+                _, connection = await self.loop.create_connection(
+                    lambda: UpstreamConnection(self), self.host, self.port
+                )
+        except TimeoutError:
+            fault = Fault.CONNECT_TIMEOUT
+        except OSError:
+            pass
+        else:
+            self.connecting -= 1
+            self.release(connection)
+            return
+        self.connecting -= 1
+        if self.waiting:
+            self.waiting.popleft().on_fault(fault, False)
+        self._maybe_connect()
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """One connection to a model server."""
+
+    __slots__ = (
+        "complete",
+        "deadline_ns",
+        "feed",
+        "framing",
+        "head_bytes",
+        "head_only",
+        "head_seen",
+        "keep_alive",
+        "lines",
+        "names",
+        "now_ns",
+        "parser",
+        "pool",
+        "read_paused",
+        "reason",
+        "request_done",
+        "seen_byte",
+        "sink",
+        "status",
+        "timer",
+        "transport",
+        "used",
+        "values",
+        "write",
+    )
+
+    def __init__(self, pool: Pool) -> None:
+        # Global state
+        self.pool = pool
+        # Per-connection state
+        self.parser = HttpResponseParser(self)
+        self.feed = self.parser.feed_data
+        self.transport: asyncio.Transport
+        self.timer: asyncio.TimerHandle | None = None
+        self.deadline_ns = _NEVER
+        self.used = False
+        self.now_ns = 0
+        self.read_paused = False
+        # Per-response state
+        self.sink: Sink | None = None
+        self.head_only = False
+        self.request_done = False
+        self.keep_alive = False
+        self._reset()
+
+    def _reset(self) -> None:
+        self.names: list[bytes] = []
+        self.values: list[bytes] = []
+        self.lines: list[bytes] = []
+        self.reason = b""
+        self.status = 0
+        self.framing = Framing.NONE
+        self.head_seen = False
+        self.complete = False
+        self.seen_byte = False
+        self.head_bytes = 0
+
+    # The pool's and the sink's side
+
+    def send(self, sink: Sink, data: bytes, head_only: bool, done: bool, now_ns: int) -> None:
+        """Start a request: ``data`` is the head with as much of the body as there is; ``done`` when that is all."""
+        self.sink = sink
+        self.head_only = head_only
+        self.request_done = done
+        self.deadline_ns = now_ns + self.pool.limits.timeout_ns
+        self.write(data)
+
+    def send_more(self, data: bytes, done: bool, now_ns: int) -> None:
+        """Send a further piece of the request body."""
+        self.request_done = done
+        if not self.pool.limits.total:
+            self.deadline_ns = now_ns + self.pool.limits.timeout_ns
+        self.write(data)
+
+    def give_up(self) -> None:
+        """Close at once and tell the sink nothing: it no longer wants the response."""
+        self.sink = None
+        self.deadline_ns = _NEVER
+        self.transport.abort()
+
+    def close(self) -> None:
+        """Close an idle connection."""
+        self.transport.close()
+
+    def pause_reading(self) -> None:
+        """Stop reading: the client is slower than the model. The idle timeout rests as well."""
+        if not self.read_paused:
+            self.read_paused = True
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Go on reading."""
+        if self.read_paused:
+            self.read_paused = False
+            self.deadline_ns = monotonic_ns() + self.pool.limits.idle_timeout_ns
+            self.transport.resume_reading()
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
+        self.transport = transport  # type: ignore[assignment]
+        self.write = self.transport.write
+        self.pool.open += 1
+        now_ns = monotonic_ns()
+        self.deadline_ns = now_ns + self.pool.limits.keep_alive_ns
+        self._arm(now_ns)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+        sink, self.sink = self.sink, None
+        self.pool.on_closed(self)
+        if sink is None:
+            return
+        if self.head_seen and self.framing == Framing.UNTIL_CLOSE and error is None:
+            sink.on_response_end()
+        else:
+            sink.on_fault(Fault.RESET, self.used and not self.seen_byte)
+
+    def data_received(self, data: bytes) -> None:
+        sink = self.sink
+        if sink is None:
+            self.transport.abort()  # nobody asked: never parse it into the next response
+            return
+        self.seen_byte = True
+        self.now_ns = now_ns = monotonic_ns()
+        try:
+            self.feed(data)
+        except HttpParserError:
+            if self.sink is not None:
+                self._fail(Fault.PROTOCOL)
+            return
+        if self.sink is not sink:
+            return  # the sink gave the connection up from inside a callback
+        if self.complete:
+            self._finish(sink)
+            return
+        if not self.head_seen:
+            self.head_bytes += len(data)
+            if self.head_bytes > MAX_RESPONSE_HEAD_BYTES:
+                self._fail(Fault.PROTOCOL)
+        elif not self.pool.limits.total:
+            self.deadline_ns = now_ns + self.pool.limits.idle_timeout_ns
+        sink.on_response_read()
+
+    def pause_writing(self) -> None:
+        if self.sink is not None:
+            self.sink.on_upstream_paused(True)
+
+    def resume_writing(self) -> None:
+        if self.sink is not None:
+            self.sink.on_upstream_paused(False)
+
+    # httptools callbacks
+
+    def on_message_begin(self) -> None:
+        if self.complete:
+            self.keep_alive = False  # bytes behind the response
+
+    def on_status(self, reason: bytes) -> None:
+        self.reason += reason
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self.head_seen:
+            return  # trailer fields end here: RFC 9110 §6.5.1 lets an intermediary discard them
+        self.names.append(name.lower())
+        self.values.append(value)
+        self.lines.append(b"%b: %b\r\n" % (name, value))
+
+    def on_headers_complete(self) -> None:
+        if self.complete or self.sink is None:
+            return
+        self.status = status = self.parser.get_status_code()
+        if status < 200:
+            return
+        self.head_seen = True
+        self.framing = response_framing(status, self.names, self.values, self.head_only)
+        self.keep_alive = self.parser.should_keep_alive() and self.framing != Framing.UNTIL_CLOSE
+        self.sink.on_response_head(self)
+        if self.head_only:
+            self.complete = True
+
+    def on_body(self, data: bytes) -> None:
+        if self.complete:
+            self.keep_alive = False
+        elif self.sink is not None:
+            self.sink.on_response_body(data)
+
+    def on_message_complete(self) -> None:
+        if self.status >= 200:
+            self.complete = True
+        elif self.sink is not None:
+            self.sink.on_interim(self)
+            self._reset()
+            self.seen_byte = True
+
+    # The end of a response
+
+    def _finish(self, sink: Sink) -> None:
+        self.sink = None
+        self.used = True
+        reusable = self.keep_alive and self.request_done
+        if self.head_only:
+            # The parser cannot be told that no body follows a response to HEAD: it is waiting for one.
+            self.parser = HttpResponseParser(self)
+            self.feed = self.parser.feed_data
+        self._reset()
+        if reusable and not self.transport.is_closing():
+            self.deadline_ns = self.now_ns + self.pool.limits.keep_alive_ns
+            self.pool.release(self)
+        else:
+            self.transport.abort()
+        sink.on_response_end()
+
+    def _fail(self, fault: Fault) -> None:
+        sink, self.sink = self.sink, None
+        self.transport.abort()
+        if sink is not None:
+            sink.on_fault(fault, False)
+
+    # Timer
+
+    def _arm(self, now_ns: int) -> None:
+        limits = self.pool.limits
+        wake_ns = min(
+            self.deadline_ns, now_ns + min(limits.timeout_ns, limits.idle_timeout_ns, limits.keep_alive_ns)
+        )
+        self.timer = self.pool.loop.call_later(max(wake_ns - now_ns, 1_000_000) / 1e9, self._on_timer)
+
+    def _on_timer(self) -> None:
+        now_ns = monotonic_ns()
+        if now_ns < self.deadline_ns or (self.read_paused and not self.pool.limits.total):
+            self._arm(now_ns)
+        elif self.sink is None:
+            self.timer = None
+            self.transport.close()
+        else:
+            self.timer = None
+            self._fail(Fault.IDLE_TIMEOUT if self.head_seen and not self.pool.limits.total else Fault.TIMEOUT)

@@ -1,0 +1,178 @@
+"""A worker process: accepts connections, runs the road, obeys the supervisor.
+
+Rule
+    ``Worker.table`` is read once per request and replaced by one assignment. Everything a table needs at run time (its
+    tally block, its pools) is attached before the swap.
+"""
+
+import asyncio
+import logging
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from proxy.clock import monotonic_ns, wall_ns
+from proxy.dataplane.client import ClientConnection
+from proxy.dataplane.pools import Pools
+from proxy.dataplane.reconcile import reconcile, shipped_counts
+from proxy.dataplane.shipper import Shipper
+from proxy.errors import ConfigError
+from proxy.exchange import build_hello
+from proxy.identifiers import RequestIds, random_bits
+from proxy.link import Link, open_link
+from proxy.routing.table import Table, compile_table
+from proxy.settings import from_json
+from proxy.tally import WORKER_FIELDS, Block, block_path, open_block
+from proxy.tasks import spawn
+
+__all__ = ["Worker"]
+
+_OPENED = WORKER_FIELDS.index("connections_opened")
+_CLOSED = WORKER_FIELDS.index("connections_closed")
+
+ACCEPT_PAUSE_S = 0.1
+"""Rest after accept failed for want of file descriptors."""
+
+_log = logging.getLogger("modelproxy.worker")
+
+
+class Worker:
+    """One hot-path process.
+
+    Args:
+        index: the worker's slot, 0 and up; a successor has the same.
+        run_dir: the run directory with tallies and the observer's socket.
+        listener: the listening socket, bound by the supervisor.
+    """
+
+    def __init__(self, index: int, run_dir: Path, listener: socket.socket) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.index = index
+        self.run_dir = run_dir
+        self.table: Table
+        self.draining = False
+        self.ids = RequestIds()
+        self.wall_offset_ns = wall_ns() - monotonic_ns()
+        """Wall time minus monotonic time, refreshed every second."""
+        self.shipper = Shipper(self.loop, run_dir / "observer.sock", self._hello)
+        self._listener = listener
+        self._boot = random_bits(8)
+        self._number = 0
+        self._link: Link | None = None
+        self._server: asyncio.Server | None = None
+        self._connections: set[ClientConnection] = set()
+        self._prepared: dict[int, tuple[Table, Block]] = {}
+        self._pools = Pools(self.loop)
+        self._stopped = asyncio.Event()
+        self._reported: set[str] = set()
+
+    # The hot path's side
+
+    def next_number(self) -> int:
+        """Return a fresh exchange number."""
+        self._number += 1
+        return self._number
+
+    def on_client_connected(self, connection: ClientConnection) -> bool:
+        """Count a connection; False when there are too many."""
+        self.table.slots[self.table.slot_worker + _OPENED] += 1
+        self._connections.add(connection)
+        most: int = self.table.settings.limits.connections
+        return len(self._connections) <= most
+
+    def on_client_disconnected(self, connection: ClientConnection) -> None:
+        """Count a connection that is gone."""
+        self.table.slots[self.table.slot_worker + _CLOSED] += 1
+        self._connections.discard(connection)
+        if self.draining and not self._connections:
+            self._stopped.set()
+
+    def on_bug(self, error: BaseException) -> None:
+        """Log an exception of ours from inside a parser callback, once for each kind."""
+        kind = repr(error)
+        if kind not in self._reported and len(self._reported) < 100:
+            self._reported.add(kind)
+            _log.error("unexpected error while parsing a request: %s", kind, exc_info=error)
+
+    # The supervisor's side
+
+    async def run(self, control_fd: int) -> None:
+        """Obey the link until told to drain, or until the supervisor is gone."""
+        self._link = await open_link(control_fd, self._on_message, self.drain)
+        self._link.send({"op": "ready", "pid": os.getpid()})
+        self._tick()
+        await self._stopped.wait()
+        await self.shipper.close()
+
+    def drain(self) -> None:
+        """Stop accepting, let what is in flight finish, and end; bounded by ``timeouts.drain``."""
+        if self.draining:
+            return
+        self.draining = True
+        if self._server is not None:
+            self._server.close()
+        for connection in list(self._connections):
+            connection.close_if_idle()
+        if not self._connections:
+            self._stopped.set()
+        else:
+            self.loop.call_later(self.table.settings.timeouts.drain / 1e9, self._stopped.set)
+
+    def _on_message(self, message: dict[str, Any]) -> None:
+        op = message["op"]
+        if op == "prepare":
+            self._prepare(message)
+        elif op == "commit":
+            spawn(self._commit(message["version"]), name="commit")
+        elif op == "retire":
+            self._retire(message["versions"])
+        elif op == "drain":
+            self.drain()
+
+    def _send(self, message: dict[str, Any]) -> None:
+        if self._link is not None:
+            self._link.send(message)
+
+    def _prepare(self, message: dict[str, Any]) -> None:
+        version = message["version"]
+        if version not in self._prepared:
+            try:
+                table = compile_table(from_json(message["settings"].encode()), version, message["digest"])
+                block = open_block(block_path(self.run_dir, f"w{self.index}", version), table.layout.size)
+            except (ConfigError, OSError) as error:
+                self._send({"op": "refused", "version": version, "reason": str(error)})
+                return
+            table.slots = block.slots
+            if not hasattr(self, "table"):
+                reconcile(table)  # what a predecessor had in flight when it died
+            self._prepared[version] = table, block
+        self._send({"op": "prepared", "version": version})
+
+    async def _commit(self, version: int) -> None:
+        table, _ = self._prepared[version]
+        self._pools.attach(table)
+        self.table = table
+        if self._server is None and not self.draining:
+            self.shipper.start()
+            self._server = await self.loop.create_server(
+                lambda: ClientConnection(self), sock=self._listener, backlog=4096
+            )
+        self._send({"op": "committed", "version": version})
+
+    def _retire(self, versions: list[int]) -> None:
+        for version in versions:
+            held = self._prepared.pop(version, None)
+            if held is not None:
+                held[1].close()
+        self._send({"op": "retired", "versions": versions})
+
+    def _hello(self) -> bytes:
+        shipped = shipped_counts([table for table, _ in self._prepared.values()])
+        return build_hello(self.index, self._boot, orjson.dumps(shipped))
+
+    def _tick(self) -> None:
+        self.wall_offset_ns = wall_ns() - monotonic_ns()
+        self.loop.call_later(1.0, self._tick)

@@ -1,0 +1,96 @@
+"""The choices that a table makes for one request: its unit, a forced variant, its shadows, its place in the log.
+
+Pure functions of the head (and body) and the table. The hot path and ``explain`` both call them, so what is explained
+is what happens.
+"""
+
+from collections.abc import Sequence
+from hmac import compare_digest
+
+from proxy.routing.hashing import SPACE, bucket
+from proxy.routing.table import Route, Shadow, Table, Variant
+from proxy.routing.units import client_address, is_trusted
+from proxy.wire.request import first_value
+
+__all__ = [
+    "IN_BODY",
+    "NO_UNIT",
+    "find_unit",
+    "find_unit_with_body",
+    "forced_variant",
+    "is_logged",
+    "shadows_for",
+    "who_asks",
+]
+
+NO_UNIT = 0xFF
+"""Index of the unit source when none was present."""
+
+IN_BODY = -1
+"""Index of the unit source when the next one to try is in a body that has not been read."""
+
+
+def who_asks(table: Table, names: Sequence[bytes], values: Sequence[bytes], peer: bytes) -> bytes:
+    """Return the client's address: the peer's, or what trusted peers say it is."""
+    if not table.trusted:
+        return peer
+    forwarded = [value for name, value in zip(names, values, strict=True) if name == b"x-forwarded-for"]
+    return client_address(peer, forwarded, table.trusted)
+
+
+def find_unit(
+    route: Route,
+    names: Sequence[bytes],
+    values: Sequence[bytes],
+    target: bytes,
+    client: bytes,
+    has_body: bool,
+) -> tuple[bytes, int]:
+    """Return ``(unit, index of its source)`` from the head; the first source that is present decides.
+
+    ``(b"", IN_BODY)`` when an earlier source is in the body and there is one, ``(b"", NO_UNIT)`` when none is present.
+    """
+    for index, reader in enumerate(route.readers):
+        if reader.needs_body:
+            if has_body:
+                return b"", IN_BODY
+        elif unit := reader.from_head(names, values, target, client):
+            return unit, index
+    return b"", NO_UNIT
+
+
+def find_unit_with_body(
+    route: Route, names: Sequence[bytes], values: Sequence[bytes], target: bytes, client: bytes, body: bytes
+) -> tuple[bytes, int]:
+    """Return ``(unit, index of its source)`` with the whole body at hand, or ``(b"", NO_UNIT)``."""
+    for index, reader in enumerate(route.readers):
+        found = reader.from_body(body) if reader.needs_body else None
+        unit = found or reader.from_head(names, values, target, client)
+        if unit:
+            return unit, index
+    return b"", NO_UNIT
+
+
+def forced_variant(
+    table: Table, route: Route, names: Sequence[bytes], values: Sequence[bytes], peer: bytes
+) -> Variant | None:
+    """Return the variant that ``x-modelproxy-force`` asks for, if the caller may: a trusted address, or the secret.
+
+    An unknown name or a caller without that right is ignored: the request is assigned like any other.
+    """
+    secret = first_value(names, values, b"x-modelproxy-force-secret")
+    knows_secret = bool(route.force_secret) and compare_digest(secret, route.force_secret)
+    if not knows_secret and not is_trusted(peer.decode("latin-1"), table.trusted):
+        return None
+    return route.variant(first_value(names, values, b"x-modelproxy-force").decode("latin-1"))
+
+
+def shadows_for(route: Route, unit: bytes) -> list[Shadow]:
+    """Return the shadows that get a copy of this unit's requests."""
+    return [s for s in route.shadows if s.limit == SPACE or bucket(s.prefix, unit) < s.limit]
+
+
+def is_logged(route: Route, unit: bytes) -> bool:
+    """Tell whether this unit's requests are in the payload log's sample."""
+    limit = route.log_limit
+    return limit > 0 and (limit == SPACE or bucket(route.log_prefix, unit) < limit)

@@ -1,0 +1,154 @@
+"""From an upstream's head to the client's, and the replies that we give ourselves."""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+
+import orjson
+
+from proxy.wire.request import HOP_BY_HOP, INTERNAL_PREFIX, Framing
+
+__all__ = [
+    "CONTINUE",
+    "LAST_CHUNK",
+    "RESPONSE_SPECIAL",
+    "build_interim",
+    "build_reply",
+    "build_response_head",
+    "chunk",
+    "forwarded_block",
+    "response_framing",
+]
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+LAST_CHUNK = b"0\r\n\r\n"
+
+RESPONSE_SPECIAL = HOP_BY_HOP | {b"x-request-id", b"x-modelproxy-variant"}
+"""A response head that has none of these is forwarded line by line without a look at each."""
+
+_REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
+_CONNECTION = {
+    (True, True): b"",
+    (True, False): b"connection: close\r\n",
+    (False, True): b"connection: keep-alive\r\n",
+    (False, False): b"connection: close\r\n",
+}
+"""By (client speaks HTTP/1.1, connection stays): RFC 9112 §9.3."""
+
+
+def response_framing(status: int, names: Sequence[bytes], values: Sequence[bytes], head_only: bool) -> int:
+    """Return how the response body is delimited (RFC 9112 §6.3).
+
+    Args:
+        status: final status, 200 and up.
+        names: lower-case field names.
+        values: their values.
+        head_only: the request was HEAD.
+    """
+    if head_only or status in (204, 304):
+        return Framing.NONE
+    if b"transfer-encoding" in names:
+        last = values[len(names) - 1 - names[::-1].index(b"transfer-encoding")].lower()
+        return Framing.CHUNKED if last.endswith(b"chunked") else Framing.UNTIL_CLOSE
+    if b"content-length" in names:
+        return Framing.LENGTH
+    return Framing.UNTIL_CLOSE
+
+
+def forwarded_block(names: Sequence[bytes], values: Sequence[bytes], lines: Sequence[bytes]) -> bytes:
+    """Return the header lines for the client: all but hop-by-hop, what ``Connection`` names, and ours."""
+    if RESPONSE_SPECIAL.isdisjoint(names):
+        return b"".join(lines)
+    dropped = RESPONSE_SPECIAL
+    if b"connection" in names:
+        dropped = dropped | _nominated(names, values)
+    return b"".join(
+        [
+            line
+            for name, line in zip(names, lines, strict=True)
+            if name not in dropped and not name.startswith(INTERNAL_PREFIX)
+        ]
+    )
+
+
+def _nominated(names: Sequence[bytes], values: Sequence[bytes]) -> frozenset[bytes]:
+    options = {
+        option.strip().lower()
+        for name, value in zip(names, values, strict=True)
+        if name == b"connection"
+        for option in value.split(b",")
+    }
+    return frozenset(options - {b"content-length", b"content-type", b"content-encoding"})
+
+
+def build_response_head(
+    status: int,
+    reason: bytes,
+    block: bytes,
+    own_lines: bytes,
+    *,
+    http11: bool,
+    keep_alive: bool,
+    chunked: bool,
+) -> bytes:
+    """Return a response head for the client.
+
+    Args:
+        status: status code.
+        reason: reason phrase as received.
+        block: forwarded header lines.
+        own_lines: ``x-request-id`` and ``x-modelproxy-variant`` lines.
+        http11: the client speaks HTTP/1.1.
+        keep_alive: the connection stays open afterwards.
+        chunked: the body will be sent in chunks.
+    """
+    return b"HTTP/1.1 %d %b\r\n%b%b%b%b\r\n" % (
+        status,
+        reason,
+        block,
+        own_lines,
+        b"transfer-encoding: chunked\r\n" if chunked else b"",
+        _CONNECTION[http11, keep_alive],
+    )
+
+
+def build_interim(status: int, reason: bytes, block: bytes) -> bytes:
+    """Return a 1xx head (RFC 9110 §15.2) for the client."""
+    return b"HTTP/1.1 %d %b\r\n%b\r\n" % (status, reason, block)
+
+
+def chunk(data: bytes) -> bytes:
+    """Return ``data`` as one chunk (RFC 9112 §7.1). Empty data would end the body: never pass it."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def build_reply(
+    status: int,
+    sentence: str,
+    request_id: bytes,
+    *,
+    http11: bool = True,
+    keep_alive: bool = False,
+    head_only: bool = False,
+    retry_after_s: int | None = None,
+) -> bytes:
+    """Return a whole response of our own: JSON with ``error``, ``status`` and ``request_id``.
+
+    Args:
+        status: status code.
+        sentence: what went wrong and what to do, for a person.
+        request_id: goes into ``x-request-id`` and the body; empty when no head was read.
+        http11: the client speaks HTTP/1.1.
+        keep_alive: the connection stays open afterwards.
+        head_only: the request was HEAD: the length is named, the body left out.
+        retry_after_s: seconds for ``retry-after``.
+    """
+    document = {"error": sentence, "status": status, "request_id": request_id.decode("latin-1") or None}
+    body = orjson.dumps(document) + b"\n"
+    block = b"content-type: application/json\r\ncontent-length: %d\r\n" % len(body)
+    if retry_after_s is not None:
+        block += b"retry-after: %d\r\n" % retry_after_s
+    own = b"x-request-id: %b\r\n" % request_id if request_id else b""
+    head = build_response_head(
+        status, _REASONS.get(status, b""), block, own, http11=http11, keep_alive=keep_alive, chunked=False
+    )
+    return head if head_only else head + body

@@ -1,0 +1,80 @@
+"""W3C Trace Context: what is passed on, what is replaced, and whether a request is traced."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from proxy.wire.request import first_value
+
+__all__ = ["TraceContext", "parse_traceparent", "read_context"]
+
+_TRACEPARENT = re.compile(
+    rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?"
+)
+_EXACT_LENGTH = 55
+
+
+@dataclass(frozen=True, slots=True)
+class TraceContext:
+    """The trace context of one request. Empty bytes and 0 mean: there is none."""
+
+    traceparent: bytes = b""
+    """As it goes upstream."""
+    tracestate: bytes = b""
+    trace_id: bytes = b""
+    """32 hex digits."""
+    span_id: int = 0
+    """Id of the span of ours that is the parent upstream; 0 when the context is passed on unchanged."""
+    sampled: bool = False
+    """The exchange becomes spans."""
+
+    def child(self, fresh_trace_id: int, span_id: int, limit: int) -> "TraceContext":
+        """Return the context with a span of ours as the parent, in a new trace if there was none.
+
+        Args:
+            fresh_trace_id: 128 random bits, used when there is no valid trace id.
+            span_id: 64 random bits.
+            limit: traced when the low 64 bits of the trace id are below it (the same in every service that
+                samples by trace id; W3C Trace Context Level 2 §2.2.3 puts the randomness there).
+        """
+        trace_id = self.trace_id or b"%032x" % fresh_trace_id
+        sampled = int(trace_id[16:], 16) < limit
+        flags = b"01" if sampled else self.traceparent[53:55] or b"00"
+        return TraceContext(
+            b"00-%b-%016x-%b" % (trace_id, span_id, flags), self.tracestate, trace_id, span_id, sampled
+        )
+
+    def lines(self) -> bytes:
+        """Return the header lines for the upstream."""
+        if not self.traceparent:
+            return b""
+        state = b"tracestate: %b\r\n" % self.tracestate if self.tracestate else b""
+        return b"traceparent: %b\r\n%b" % (self.traceparent, state)
+
+
+def parse_traceparent(value: bytes) -> bytes:
+    """Return the trace id (32 hex digits) of a valid ``traceparent``, else empty bytes.
+
+    W3C Trace Context §3.2: version ``00`` has exactly 55 characters; a later version may be longer; ``ff``, an all-zero
+    trace id or parent id are invalid.
+    """
+    match = _TRACEPARENT.fullmatch(value)
+    if match is None or (value[:2] == b"00" and len(value) != _EXACT_LENGTH):
+        return b""
+    return match[1]
+
+
+def read_context(names: Sequence[bytes], values: Sequence[bytes]) -> TraceContext:
+    """Return the trace context of a request.
+
+    W3C Trace Context §3.2.1, §3.3.1: several ``traceparent`` fields or an invalid one count as none, and then
+    ``tracestate`` is not passed on either; several ``tracestate`` fields are one list.
+    """
+    if names.count(b"traceparent") != 1:
+        return TraceContext()
+    traceparent = first_value(names, values, b"traceparent")
+    trace_id = parse_traceparent(traceparent)
+    if not trace_id:
+        return TraceContext()
+    states = [value for name, value in zip(names, values, strict=True) if name == b"tracestate" and value]
+    return TraceContext(traceparent, b",".join(states), trace_id)
