@@ -1,0 +1,248 @@
+"""One child process: started, linked, asked, and started again when it dies.
+
+A :class:`Child` is a *slot* (``worker 0``, ``observer``): it lives as long as the supervisor, while processes
+come and go in it. A process is *linked* from its ``ready`` to its end; only then is anything sent to it.
+"""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from proxy.clock import monotonic
+from proxy.link import Link, open_link
+from proxy.tasks import spawn
+
+__all__ = ["Child", "Owner", "Timing"]
+
+_log = logging.getLogger("modelproxy")
+
+_STDERR = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How patient the supervisor is, in seconds."""
+
+    first_pause_s: float = 0.1
+    """Before the first restart; doubles with each."""
+    longest_pause_s: float = 5.0
+    settled_s: float = 10.0
+    """A process that lived so long starts the pauses anew."""
+    start_s: float = 30.0
+    """From the start of a process to its ``ready``; longer means hung."""
+    answer_s: float = 5.0
+    """To answer ``prepare``, ``commit`` or ``retire``; longer means hung."""
+    unlinked_s: float = 2.0
+    """From the end of the link to the end of the process."""
+
+
+class Owner(Protocol):
+    """Whoever keeps the children."""
+
+    def on_ready(self, child: "Child") -> None:
+        """A process has come up in ``child`` and knows nothing yet."""
+
+    def on_message(self, child: "Child", message: dict[str, Any]) -> None:
+        """A message came that answers nothing that was asked."""
+
+    def on_change(self, child: "Child") -> None:
+        """Something that the fleet's description shows has changed."""
+
+
+class Child:
+    """A slot for one process.
+
+    Args:
+        name: in log lines.
+        command: returns the arguments, given the number of the link's file descriptor.
+        inherited: file descriptors the process gets besides the link.
+        owner: is told what happens.
+        timing: see :class:`Timing`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: Callable[[int], Sequence[str]],
+        inherited: Sequence[int],
+        owner: Owner,
+        timing: Timing,
+    ) -> None:
+        self.name = name
+        self.restarts = 0
+        self.version = 0
+        """The table version the process has committed; 0 before the first."""
+        self.is_linked = False
+        self._command = command
+        self._inherited = tuple(inherited)
+        self._owner = owner
+        self._timing = timing
+        self._process: asyncio.subprocess.Process | None = None
+        self._link: Link | None = None
+        self._asked: dict[tuple[str, int], asyncio.Future[dict[str, Any] | None]] = {}
+        self._stopping = asyncio.Event()
+
+    @property
+    def pid(self) -> int | None:
+        """The process id; None while no process runs."""
+        return self._process.pid if self._process else None
+
+    @property
+    def is_up(self) -> bool:
+        """Tell whether the process has committed a table."""
+        return self.is_linked and self.version > 0
+
+    async def run(self) -> None:
+        """Keep a process running until :meth:`stop`; return when the last one has ended."""
+        pause = self._timing.first_pause_s
+        while not self._stopping.is_set():
+            born = monotonic()
+            try:
+                await self._run_once()
+            except OSError as error:
+                _log.error("%s: cannot start: %s", self.name, error)
+            if self._stopping.is_set():
+                return
+            if monotonic() - born >= self._timing.settled_s:
+                pause = self._timing.first_pause_s
+            self.restarts += 1
+            self._owner.on_change(self)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), pause)
+            pause = min(pause * 2, self._timing.longest_pause_s)
+
+    def stop(self) -> None:
+        """Ask the process to drain and end, and start no other."""
+        self._stopping.set()
+        if self.is_linked:
+            self.send({"op": "drain"})
+        elif self._process and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.terminate()
+
+    def kill(self) -> None:
+        """End the process at once. Unless :meth:`stop` was called, another is started."""
+        if self._process and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Send ``message`` to a linked process; to another it would mean nothing, so it is dropped."""
+        if self._link and self.is_linked:
+            self._link.send(message)
+
+    async def ask(self, message: dict[str, Any], answer: str, version: int = 0) -> dict[str, Any] | None:
+        """Send ``message`` and wait for the answer ``answer`` about ``version``.
+
+        Returns None when the process is gone, or was killed because it did not answer in time.
+        """
+        if not self.is_linked:
+            return None
+        future: asyncio.Future[dict[str, Any] | None] = asyncio.get_running_loop().create_future()
+        process = self._process
+        self._asked[answer, version] = future
+        self.send(message)
+        try:
+            return await asyncio.wait_for(future, self._timing.answer_s)
+        except TimeoutError:
+            _log.error(
+                "%s: no %s within %g s; it hangs and is killed", self.name, answer, self._timing.answer_s
+            )
+            if process is self._process:
+                self.kill()
+            return None
+        finally:
+            if self._asked.get((answer, version)) is future:
+                del self._asked[answer, version]
+
+    async def _run_once(self) -> None:
+        loop = asyncio.get_running_loop()
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._link = await open_link(ours.detach(), self._on_message, self._on_closed)
+            try:
+                process = await self._start(theirs.fileno())
+            except OSError:
+                self._link.close()
+                raise
+        self._process = process
+        overdue = loop.call_later(self._timing.start_s, self._on_overdue, process)
+        try:
+            self._owner.on_change(self)
+            code = await process.wait()
+        finally:
+            overdue.cancel()
+            self._forget()
+        if not self._stopping.is_set() or code not in (0, -signal.SIGTERM):
+            _log.warning("%s (pid %d) ended: %s", self.name, process.pid, _ending(code))
+
+    async def _start(self, fd: int) -> asyncio.subprocess.Process:
+        # A session of its own: what a terminal sends to the foreground group (Ctrl-C, hang-up) reaches only
+        # the supervisor, which knows the order in which to stop. Standard output belongs to the supervisor's
+        # two lines.
+        return await asyncio.create_subprocess_exec(
+            *self._command(fd),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=_STDERR,
+            pass_fds=(*self._inherited, fd),
+            start_new_session=True,
+        )
+
+    def _forget(self) -> None:
+        self.is_linked = False
+        self.version = 0
+        self._process = None
+        if self._link:
+            self._link.close()
+        self._link = None
+        asked, self._asked = self._asked, {}
+        for future in asked.values():
+            if not future.done():
+                future.set_result(None)
+        self._owner.on_change(self)
+
+    def _on_overdue(self, process: asyncio.subprocess.Process) -> None:
+        if process is self._process and not self.is_linked:
+            _log.error("%s: not ready within %g s; it hangs and is killed", self.name, self._timing.start_s)
+            self.kill()
+
+    def _on_message(self, message: dict[str, Any]) -> None:
+        op = message.get("op")
+        if op == "ready":
+            self.is_linked = True
+            self._owner.on_ready(self)
+            self._owner.on_change(self)
+            if self._stopping.is_set():
+                self.send({"op": "drain"})
+            return
+        if op == "committed":
+            self.version = int(message["version"])
+            self._owner.on_change(self)
+        answer = "prepared" if op == "refused" else str(op)
+        future = self._asked.get((answer, int(message.get("version", 0))))
+        if future and not future.done():
+            future.set_result(message)
+        else:
+            self._owner.on_message(self, message)
+
+    def _on_closed(self) -> None:
+        process = self._process
+        if process and not self._stopping.is_set():
+            spawn(self._end_unlinked(process), name=f"end of {self.name}")
+
+    async def _end_unlinked(self, process: asyncio.subprocess.Process) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), self._timing.unlinked_s)
+            return
+        if process is self._process and not self._stopping.is_set():
+            _log.error("%s: closed its link and did not end; it is killed", self.name)
+            self.kill()
+
+
+def _ending(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"exit code {code}"

@@ -1,0 +1,159 @@
+"""The journal: who changed what, when and why; one JSON object a line, only ever appended to.
+
+It is the memory of the table version: numbers go on across restarts, so that a number in an old log line or
+payload record always means the same table.
+
+Rules
+    * A line is on disk (``fsync``) before the change it tells of becomes effective.
+    * The journal never stops a change. A full disk during an incident must not keep an operator from taking a
+      bad canary off; what could not be written is counted and logged.
+    * A crash may tear the last line. Reading skips it; the next line starts on a line of its own.
+"""
+
+import logging
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+__all__ = ["Journal", "LastVersion"]
+
+_log = logging.getLogger("modelproxy")
+
+_MAX_PROBLEMS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class LastVersion:
+    """The highest table version a journal tells of."""
+
+    version: int
+    """0 when there is none."""
+    warning: str = ""
+    """Why the version may be too low; empty when all is well."""
+
+
+class Journal:
+    """Appends to ``state_dir/journal.jsonl`` (mode 0600, the directory 0700). Blocks on the disk.
+
+    One process writes. Methods may be called from any one thread at a time.
+    """
+
+    def __init__(self, state_dir: Path) -> None:
+        self.path = state_dir / "journal.jsonl"
+        self.failures = 0
+        """Lines that could not be written."""
+
+    def last_version(self) -> LastVersion:
+        """Read the highest version that was ever published; never raises."""
+        highest = broken = 0
+        try:
+            with self.path.open("rb") as file:
+                for line in file:
+                    version = _version_of(line)
+                    if version is None:
+                        # A line without an end is a torn one: the crash came before the change was effective.
+                        broken += line.endswith(b"\n")
+                    else:
+                        highest = max(highest, version)
+        except FileNotFoundError:
+            return LastVersion(0)
+        except OSError as error:
+            return LastVersion(highest, f"{self.path}: cannot read the journal: {error.strerror}")
+        if broken:
+            return LastVersion(highest, f"{self.path}: {broken} unreadable lines were skipped")
+        return LastVersion(highest)
+
+    def published(
+        self,
+        *,
+        wall_ns: int,
+        version: int,
+        before: int,
+        by: str,
+        why: str,
+        digest: str,
+        changes: tuple[str, ...],
+    ) -> bool:
+        """Write that ``version`` is about to take the place of ``before``; False when it could not be
+        written."""
+        return self._append(
+            {
+                "ts": _timestamp(wall_ns),
+                "event": "publish",
+                "version": version,
+                "from": before,
+                "by": by,
+                "why": why,
+                "digest": digest,
+                "changes": list(changes),
+            }
+        )
+
+    def refused(
+        self, *, wall_ns: int, running: int, by: str, why: str, digest: str, problems: tuple[str, ...]
+    ) -> bool:
+        """Write that a document was refused and ``running`` stays; False when it could not be written."""
+        return self._append(
+            {
+                "ts": _timestamp(wall_ns),
+                "event": "refused",
+                "running": running,
+                "by": by,
+                "why": why,
+                "digest": digest,
+                "problems": list(problems[:_MAX_PROBLEMS]),
+            }
+        )
+
+    def _append(self, entry: dict[str, Any]) -> bool:
+        try:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            try:
+                _append_line(fd, orjson.dumps(entry, option=orjson.OPT_APPEND_NEWLINE))
+            finally:
+                os.close(fd)
+        except OSError as error:
+            self.failures += 1
+            _log.error("journal %s: cannot write: %s; the change goes on", self.path, error.strerror)
+            return False
+        return True
+
+
+def _append_line(fd: int, line: bytes) -> None:
+    size = os.fstat(fd).st_size
+    if size and os.pread(fd, 1, size - 1) != b"\n":
+        line = b"\n" + line
+    try:
+        written = os.write(fd, line)
+        if written != len(line):
+            # The next write would say why; a regular file is cut short only when space runs out.
+            written += os.write(fd, line[written:])
+        os.fsync(fd)
+    except OSError:
+        os.ftruncate(fd, size)
+        raise
+
+
+def _version_of(line: bytes) -> int | None:
+    """Return the version a line tells of, 0 when it tells of none, None when it is no journal line."""
+    if not line.strip():
+        return 0
+    try:
+        entry = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(entry, dict):
+        return None
+    version = entry.get("version", 0)
+    return version if isinstance(version, int) else None
+
+
+def _timestamp(wall_ns: int) -> str:
+    return (
+        datetime.fromtimestamp(wall_ns / 1e9, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    )

@@ -1,0 +1,348 @@
+"""All the children, and which table versions they hold.
+
+Theory of operation
+    A version is *pending* while it is prepared, *live* once it was committed, *retiring* when it is over, and
+    gone when its counters are folded into the base (:func:`proxy.tally.fold`). A process that comes up is
+    given every live version, and the pending one, in ascending order, then the commit of the current: from
+    then on it is as good as the others.
+
+    A version is over when it was replaced a while ago, every worker has committed the current one, and its
+    counts say that nothing is under way (:mod:`proxy.retirement`). Workers let go of it first, then it is
+    folded, then the observer lets go: so at every moment the observer finds each count exactly once, in a
+    block or in the base.
+
+Rule
+    The observer is never waited for longer than for a worker, and its death changes nothing for traffic.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from proxy.children import Child, Timing
+from proxy.clock import monotonic, wall_ns
+from proxy.control.publisher import Release
+from proxy.retirement import is_quiet
+from proxy.tally import fold, read_all
+from proxy.tasks import spawn
+
+__all__ = ["Commands", "Fleet", "FoldRule", "StartError"]
+
+START_ATTEMPTS = 3
+"""When a worker died so often and none serves yet, the start has failed."""
+
+_log = logging.getLogger("modelproxy")
+
+
+class StartError(Exception):
+    """No worker can serve the first table. ``str()`` is the sentence to print."""
+
+
+@dataclass(frozen=True, slots=True)
+class Commands:
+    """How the processes are started: functions that return the arguments, given the link's file
+    descriptor."""
+
+    worker: Callable[[int, int], Sequence[str]]
+    """``(index, link)``."""
+    observer: Callable[[int], Sequence[str]]
+    """``(link)``."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoldRule:
+    """Which replaced versions may be folded, if they are quiet."""
+
+    keep: int = 4
+    """So many of the newest versions stay as they are."""
+    age_s: float = 60.0
+    """A version replaced more recently stays: a request may have read its table and not be counted yet."""
+
+
+@dataclass(slots=True)
+class _Held:
+    release: Release
+    replaced_s: float | None = None
+    """When it stopped being the current one (monotonic)."""
+    is_retiring: bool = False
+    was_effective: bool = True
+    let_go: set[str] = field(default_factory=set)
+
+
+class Fleet:
+    """The workers and the observer. Implements :class:`proxy.control.publisher.Fleet`.
+
+    Args:
+        run_dir: where the counters are.
+        commands: how to start a process.
+        listen: file descriptor of the socket that the workers accept from.
+        admin: file descriptor of the socket that the observer accepts from.
+        workers: how many.
+        describe_config: returns the part ``config`` of the fleet's description.
+        on_request: called with the message when the observer asks for something.
+        timing: how patient to be.
+        fold_rule: what may be folded.
+    """
+
+    def __init__(
+        self,
+        run_dir: Path,
+        commands: Commands,
+        *,
+        listen: int,
+        admin: int,
+        workers: int,
+        describe_config: Callable[[], dict[str, Any]],
+        on_request: Callable[[dict[str, Any]], None],
+        timing: Timing | None = None,
+        fold_rule: FoldRule | None = None,
+    ) -> None:
+        timing = timing or Timing()
+        self._run_dir = run_dir
+        self._describe_config = describe_config
+        self._on_request = on_request
+        self._fold_rule = fold_rule or FoldRule()
+        self._started_wall_ns = wall_ns()
+        self._held: dict[int, _Held] = {}
+        self._current: Release | None = None
+        self._pending: Release | None = None
+        self._fold_failures = 0
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self.workers = [
+            Child(f"worker {i}", _bind(commands.worker, i), (listen,), self, timing) for i in range(workers)
+        ]
+        self.observer = Child("observer", commands.observer, (admin,), self, timing)
+        self.serving: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done when the first worker has committed; fails with :class:`StartError` when none can."""
+
+    @property
+    def _children(self) -> list[Child]:
+        return [*self.workers, self.observer]
+
+    def start(self) -> None:
+        """Start every process."""
+        for child in self._children:
+            self._tasks[child.name] = spawn(child.run(), name=child.name)
+
+    # What the publisher calls
+
+    async def prepare(self, release: Release) -> tuple[str, ...]:
+        """Have every linked process compile and keep ``release``; return the refusals, one line each.
+
+        A process that does not answer in time is killed, and like any other that is down does not count.
+        """
+        self._pending = release
+        linked = [child for child in self._children if child.is_linked]
+        asked = (child.ask(_prepare(release), "prepared", release.version) for child in linked)
+        answers = await asyncio.gather(*asked)
+        return tuple(
+            f"{child.name}: {answer.get('reason', 'no reason given')}"
+            for child, answer in zip(linked, answers, strict=True)
+            if answer and answer["op"] == "refused"
+        )
+
+    def commit(self, release: Release) -> None:
+        """Make the prepared ``release`` the current one everywhere."""
+        self._pending = None
+        if self._current:
+            self._held[self._current.version].replaced_s = monotonic()
+        self._held[release.version] = _Held(release)
+        self._current = release
+        for child in self._children:
+            if child.is_linked:
+                self._commit_in(child)
+
+    def abandon(self, release: Release) -> None:
+        """Have every process forget the prepared ``release``; it goes the way of a version that is over."""
+        self._pending = None
+        self._held[release.version] = _Held(release, monotonic(), is_retiring=True, was_effective=False)
+
+    # What a child calls
+
+    def on_ready(self, child: Child) -> None:
+        """Give a new process every table, then the current version."""
+        for held in sorted(self._held.values(), key=lambda held: held.release.version):
+            # The observer reads the counts of a retiring version until they are in the base. An abandoned one
+            # has none.
+            if not held.is_retiring or (child is self.observer and held.was_effective):
+                child.send(_prepare(held.release))
+        if self._pending:
+            child.send(_prepare(self._pending))
+        if self._current:
+            self._commit_in(child)
+        if child is not self.observer:
+            # A new worker holds no retiring version, whatever its predecessor held.
+            for held in self._held.values():
+                if held.is_retiring:
+                    held.let_go.add(child.name)
+
+    def on_message(self, child: Child, message: dict[str, Any]) -> None:
+        """Handle what was not asked for."""
+        match message.get("op"):
+            case "request" if child is self.observer:
+                self._on_request(message)
+            case "refused":
+                self._on_late_refusal(child, message)
+            case "prepared" | "committed" | "retired":
+                pass
+            case op:
+                _log.warning("%s: sent an unknown message %r", child.name, op)
+
+    def on_change(self, child: Child) -> None:
+        """Tell the observer, and whoever waits for the first worker."""
+        if child is not self.observer and not self.serving.done():
+            if child.is_up:
+                self.serving.set_result(None)
+            elif max(worker.restarts for worker in self.workers) >= START_ATTEMPTS:
+                self._fail_start("the workers do not start; the lines above say why")
+        self.push()
+
+    def push(self) -> None:
+        """Send the fleet's description to the observer."""
+        self.observer.send(self.describe())
+
+    def reply(self, number: int, *, ok: bool, document: dict[str, Any]) -> None:
+        """Answer the observer's request ``number``."""
+        self.observer.send({"op": "reply", "id": number, "ok": ok, "document": document})
+
+    def describe(self) -> dict[str, Any]:
+        """Return the message ``fleet``: the state of the configuration and of every process."""
+        return {
+            "op": "fleet",
+            "config": self._describe_config(),
+            "workers": [
+                {
+                    "index": index,
+                    "pid": worker.pid,
+                    "up": worker.is_up,
+                    "version": worker.version,
+                    "restarts": worker.restarts,
+                }
+                for index, worker in enumerate(self.workers)
+            ],
+            "observer_restarts": self.observer.restarts,
+            "started_wall_ns": self._started_wall_ns,
+            "versions_held": sorted(self._held),
+            "fold_failures_total": self._fold_failures,
+        }
+
+    # What the supervisor calls
+
+    async def fold_quiet(self) -> tuple[int, ...]:
+        """Retire and fold every version that is over; return those that were folded.
+
+        Does nothing while a worker is down or behind: the next call finds the same versions.
+        """
+        if not self._current or any(w.version != self._current.version for w in self.workers):
+            return ()
+        for version in self._over():
+            self._held[version].is_retiring = True
+        retiring = sorted(version for version, held in self._held.items() if held.is_retiring)
+        if not retiring:
+            return ()
+        await asyncio.gather(*(self._retire_in(worker, retiring) for worker in self.workers))
+        folded = tuple(version for version in retiring if self._fold(version))
+        if folded:
+            # Nothing depends on the answer; an observer that is down will not be given these versions.
+            await self.observer.ask({"op": "retire", "versions": list(folded)}, "retired")
+            self._sweep(folded)
+            self.push()
+        return folded
+
+    async def drain(self, seconds: float) -> None:
+        """Let the workers finish for at most ``seconds``, then the observer; kill what takes longer."""
+        await self._end(self.workers, seconds)
+        await self._end([self.observer], seconds)
+
+    async def kill(self) -> None:
+        """End every process at once."""
+        await self._end(self._children, 0)
+
+    async def _end(self, children: Sequence[Child], seconds: float) -> None:
+        for child in children:
+            child.stop()
+        tasks = [self._tasks[child.name] for child in children if child.name in self._tasks]
+        if not tasks:
+            return
+        _, late = await asyncio.wait(tasks, timeout=seconds)
+        for child in children:
+            if self._tasks[child.name] in late:
+                if seconds:
+                    _log.warning("%s: not drained within %g s; killed", child.name, seconds)
+                child.kill()
+        if late:
+            await asyncio.wait(late)
+
+    def _commit_in(self, child: Child) -> None:
+        assert self._current is not None
+        version = self._current.version
+        spawn(
+            child.ask({"op": "commit", "version": version}, "committed", version), name=f"commit {child.name}"
+        )
+
+    def _on_late_refusal(self, child: Child, message: dict[str, Any]) -> None:
+        # A process that cannot hold a table that others hold is no use; it is started again, after a pause.
+        reason = f"{child.name}: cannot hold version {message['version']}: {message.get('reason')}"
+        _log.error("%s", reason)
+        if child is not self.observer:
+            self._fail_start(reason)
+        child.kill()
+
+    def _fail_start(self, reason: str) -> None:
+        if not self.serving.done():
+            self.serving.set_exception(StartError(reason))
+
+    def _over(self) -> list[int]:
+        rule, now = self._fold_rule, monotonic()
+        candidates = sorted(self._held)[: -rule.keep or None]
+        return [version for version in candidates if self._is_over(self._held[version], now - rule.age_s)]
+
+    def _is_over(self, held: _Held, before_s: float) -> bool:
+        if held.is_retiring or held.replaced_s is None or held.replaced_s > before_s:
+            return False
+        version, table = held.release.version, held.release.table
+        workers = read_all(self._run_dir, {version: {"w": table.layout}})
+        observer = read_all(self._run_dir, {version: {"o": table.observer_layout}})
+        return is_quiet(workers.get(version, {}), observer.get(version, {}))
+
+    async def _retire_in(self, worker: Child, versions: Sequence[int]) -> None:
+        answer = await worker.ask({"op": "retire", "versions": list(versions)}, "retired")
+        for version in answer["versions"] if answer else ():
+            if version in self._held:
+                self._held[version].let_go.add(worker.name)
+
+    def _fold(self, version: int) -> bool:
+        held = self._held[version]
+        if not held.let_go.issuperset(worker.name for worker in self.workers):
+            return False
+        table = held.release.table
+        try:
+            fold(self._run_dir, version, {"w": table.layout, "o": table.observer_layout})
+        except OSError as error:
+            self._fold_failures += 1
+            _log.error("cannot fold the counts of version %d: %s; tried again later", version, error.strerror)
+            return False
+        del self._held[version]
+        return True
+
+    def _sweep(self, folded: Sequence[int]) -> None:
+        # An observer that came up during the fold may have made empty files anew.
+        for version in folded:
+            for path in self._run_dir.glob(f"*-{version}.tally"):
+                path.unlink(missing_ok=True)
+
+
+def _prepare(release: Release) -> dict[str, Any]:
+    return {
+        "op": "prepare",
+        "version": release.version,
+        "digest": release.digest,
+        "settings": release.text,
+    }
+
+
+def _bind(command: Callable[[int, int], Sequence[str]], index: int) -> Callable[[int], Sequence[str]]:
+    return lambda link: command(index, link)
