@@ -126,9 +126,7 @@ def check_durations_counted(facts: Facts) -> Check:
 
 
 def check_header_true(facts: Facts) -> Check:
-    """The model server behind the variant named to the client is the one that answered, with that very
-    label.
-    """
+    """The model of the variant named to the client is the one that answered, with that very label."""
     models, wrong = _models(facts), []
     for answer in facts.answers:
         model = models.get(answer.variant)
@@ -190,9 +188,7 @@ def check_assigned_as_computed(facts: Facts) -> Check:
 
 
 def check_movers(facts: Facts) -> Check:
-    """Across a reload a user moved only between champion and canary, and only in the direction of the
-    change.
-    """
+    """Across a reload users moved only between champion and canary, in the direction of the change."""
     seen, wrong, users = _seen(facts), [], 0
     champion, canary = facts.arm("champion").variant, facts.arm("canary").variant
     for i in range(1, len(facts.steps)):
@@ -219,6 +215,8 @@ def check_moved_share(facts: Facts) -> Check:
         ok = ok and len(users) > 0 and abs(moved - share * len(users)) <= slack
         expected.append(f"{share * len(users):.0f} ± {slack} of {len(users)} users")
         got.append(f"{moved}")
+    if not expected:
+        expected, got = ["at least one reload"], ["none"]
     return Check(
         "moved_share", ok, "the share that moved is the change of weight", ", ".join(expected), ", ".join(got)
     )
@@ -372,9 +370,7 @@ def check_log_counted(facts: Facts) -> Check:
 
 
 def check_log_true(facts: Facts) -> Check:
-    """Each line names the variant and the label that its client saw, under one hash per user and never the
-    user.
-    """
+    """Each line names the variant and the label that its client saw, and one hash per user, never the user."""
     answers = {answer.request_id: answer for answer in facts.answers}
     hashes: dict[str, set[str]] = defaultdict(set)
     wrong = []
@@ -389,6 +385,13 @@ def check_log_true(facts: Facts) -> Check:
         hashes[answer.user].add(line.unit)
     wrong += [f"{user} has {len(units)} hashes" for user, units in hashes.items() if len(units) > 1]
     return _none_wrong("log_true", "each logged line is what its client saw", wrong, len(facts.log))
+
+
+def check_drained(facts: Facts) -> Check:
+    """After SIGTERM the proxy drained and ended by itself with exit code 0, unless it is kept running."""
+    got = "kept running" if facts.proxy_exit is None else str(facts.proxy_exit)
+    expected = "kept running" if facts.proxy_exit is None else "0"
+    return _compare("drained", "the proxy drained and ended with exit code 0 when asked to", expected, got)
 
 
 CHECKS: tuple[Judge, ...] = (
@@ -412,4 +415,5 @@ CHECKS: tuple[Judge, ...] = (
     check_defect_found,
     check_log_counted,
     check_log_true,
+    check_drained,
 )

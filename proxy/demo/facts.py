@@ -1,6 +1,7 @@
 """Everything that was seen during a run, as frozen values.
 
-What clients saw, what models did, and what the proxy claims are collected apart from each other and meet only in ``checks``.
+What clients saw, what models did, and what the proxy claims are collected apart from each other and meet
+only in ``checks``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -119,6 +120,13 @@ class ShadowClaim:
         """Return one outcome, 0 when it was never counted."""
         return self.outcomes.get(name, 0)
 
+    def under_way(self) -> int:
+        """Return how many shadow requests are not yet accounted for to the end."""
+        ended = sum(
+            map(self.outcome, ("dropped", "failed", "compared", "uncomparable", "comparison_dropped"))
+        )
+        return self.outcome("eligible") - ended
+
     def result(self, name: str) -> int:
         """Return one comparison result, 0 when it was never counted."""
         return self.results.get(name, 0)
@@ -140,6 +148,13 @@ class Claims:
     """All ``modelproxy_upstream_faults_total``."""
     config_version: int = 0
     reload_successful: bool = False
+
+    def is_settled(self, requests: int) -> bool:
+        """Return whether all ``requests`` are counted and nothing of any shadow is still under way."""
+        return sum(self.requests.values()) >= requests and all(
+            claim.outcome("eligible") >= requests and claim.under_way() == 0
+            for claim in self.shadows.values()
+        )
 
     def by_variant(self) -> dict[tuple[str, str], int]:
         """Return requests by (variant, model), all status codes together."""
@@ -181,6 +196,8 @@ class Facts:
     """Models of the route's shadows, in the order of the file."""
     truth: Sequence[int]
     """The digit that each held-out row shows."""
+    proxy_exit: int | None = None
+    """Exit code of the proxy after SIGTERM; None while it is kept running."""
 
     def arm(self, role: str) -> Arm:
         """Return the first variant with ``role``; KeyError when there is none."""

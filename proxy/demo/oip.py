@@ -87,8 +87,8 @@ def _load_object(body: bytes) -> dict[str, Any]:
 def _parse_rows(tensor: dict[str, Any]) -> NDArray[np.float64]:
     if tensor.get("name") != INPUT_NAME:
         raise BadInputError(f"inputs[0].name: expected {INPUT_NAME!r}, got {tensor.get('name')!r:.40}")
-    if tensor.get("datatype") not in _NUMERIC:
-        found = tensor.get("datatype")
+    found = tensor.get("datatype")
+    if not isinstance(found, str) or found not in _NUMERIC:
         raise BadInputError(f"inputs[0].datatype: expected a number type such as FP64, got {found!r:.40}")
     shape = tensor.get("shape")
     if (
@@ -127,7 +127,7 @@ def _parse_outputs(asked: Any) -> tuple[str, ...]:
     if not isinstance(asked, list) or not all(isinstance(output, dict) for output in asked):
         raise BadInputError("outputs: expected a list of objects with a name")
     names = tuple(output.get("name") for output in asked)
-    if not set(names) <= set(_OUTPUTS):
+    if any(name not in _OUTPUTS for name in names):
         raise BadInputError(f"outputs: this model has {' and '.join(_OUTPUTS)}")
     return tuple(name for name in _OUTPUTS if name in names)
 

@@ -1,0 +1,156 @@
+"""Conduct the demo: set the stage, play the scenes, collect the facts, judge them, end everything."""
+
+import asyncio
+import signal
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import aiohttp
+import orjson
+from rich.console import Console
+
+from proxy.clock import monotonic
+from proxy.demo.checks import judge
+from proxy.demo.collect import collect
+from proxy.demo.facts import Facts
+from proxy.demo.models import has_sklearn
+from proxy.demo.play import Play
+from proxy.demo.processes import DemoError, Fleet
+from proxy.demo.report import Places, build_document, print_report
+from proxy.demo.stage import Stage, set_stage
+from proxy.demo.story import user_names
+from proxy.demo.view import LiveView, PlainView, View
+
+__all__ = ["DURATION_S", "INTERRUPTED", "main"]
+
+DURATION_S = 60.0
+"""Seconds of traffic; training, start and end come on top (about 10 s)."""
+
+QUICK_S = 9.0
+"""Seconds of traffic of the quick run: the shortest in which every user visits in every scene."""
+
+USERS = 400
+
+LIMIT_S = 240.0
+"""The whole run may take this much longer than its traffic; then it is ended, whatever it waits for."""
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C or SIGTERM, as shells have it: 128 + SIGINT."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    duration_s: float
+    keep: bool
+    as_json: bool
+
+
+def main(
+    duration_s: float = DURATION_S,
+    quick: bool = False,
+    keep: bool = False,
+    plain: bool = False,
+    as_json: bool = False,
+) -> int:
+    """Run the demo and return its exit code: 0 only if every check holds.
+
+    Args:
+        duration_s: seconds of traffic.
+        quick: traffic of ``QUICK_S`` seconds instead.
+        keep: leave models and proxy running afterwards, until Ctrl-C.
+        plain: lines instead of the live page; always so where there is no terminal.
+        as_json: print the result as JSON on standard output, everything else on standard error.
+    """
+    console = Console(stderr=as_json)
+    if not has_sklearn():
+        console.print(
+            "The demo trains real models with scikit-learn: pip install 'modelproxy[demo]'", markup=False
+        )
+        return 1
+    options = _Options(QUICK_S if quick else duration_s, keep, as_json)
+    folder = Path(tempfile.mkdtemp(prefix="modelproxy-demo-"))
+    fleet = Fleet(folder)
+    view = PlainView(console) if plain or not console.is_terminal else LiveView(console)
+    try:
+        return asyncio.run(_run(options, folder, fleet, console, view))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        view.close()
+        console.print("interrupted; everything it started was ended")
+        return INTERRUPTED
+    except DemoError as error:
+        view.close()
+        console.print(f"the demo stopped: {error}", markup=False, highlight=False, soft_wrap=True)
+        return 1
+    finally:
+        view.close()
+        fleet.kill()
+
+
+async def _run(options: _Options, folder: Path, fleet: Fleet, console: Console, view: View) -> int:
+    task, loop = asyncio.current_task(), asyncio.get_running_loop()
+    assert task is not None, "asyncio.run makes one"
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, task.cancel)
+    started = monotonic()
+
+    def say(text: str) -> None:
+        view.event(monotonic() - started, text)
+
+    try:
+        async with aiohttp.ClientSession() as session:
+            try:
+                async with asyncio.timeout(options.duration_s + LIMIT_S):
+                    stage, facts = await _play(options, folder, fleet, session, view, say)
+            except TimeoutError as error:
+                raise DemoError(
+                    f"it took more than {options.duration_s + LIMIT_S:g} s; see {folder}"
+                ) from error
+        view.close()
+        ok = _report(options, stage, facts, console)
+        if options.keep:
+            await _stay(console)
+        return 0 if ok else 1
+    finally:
+        await fleet.stop()
+
+
+async def _play(
+    options: _Options,
+    folder: Path,
+    fleet: Fleet,
+    session: aiohttp.ClientSession,
+    view: View,
+    say: Callable[[str], None],
+) -> tuple[Stage, Facts]:
+    users = user_names(USERS)
+    stage = await set_stage(folder, fleet, session, say)
+    play = Play(stage, users, options.duration_s, view, say)
+    await play.run()
+    facts = await collect(stage, play, users, session, say)
+    if not options.keep:
+        say("ending the proxy, then the models")
+        await fleet.stop()
+        facts = replace(facts, proxy_exit=fleet.exit_code("proxy"))
+    return stage, facts
+
+
+def _report(options: _Options, stage: Stage, facts: Facts, console: Console) -> bool:
+    places = Places(stage.folder, stage.config.path, stage.config.versions, stage.log_folder, stage.admin.url)
+    checks = judge(facts)
+    print_report(console, facts, checks, places, kept=options.keep)
+    if options.as_json:
+        document = build_document(facts, checks, places)
+        sys.stdout.buffer.write(orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")
+        sys.stdout.flush()
+    return all(check.ok for check in checks)
+
+
+async def _stay(console: Console) -> None:
+    console.print("\nEverything keeps running; Ctrl-C ends it.")
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, stop.set)
+    await stop.wait()

@@ -1,0 +1,232 @@
+"""The live view: what is going on right now, on a terminal as one moving page, elsewhere as plain lines."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any, Protocol
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from proxy.demo.facts import Arm
+from proxy.demo.story import SCENES
+from proxy.demo.traffic import VariantScore
+
+__all__ = ["LiveView", "PlainView", "Snapshot", "View", "render"]
+
+_BAR = 24
+_EVENTS = 7
+_PLAIN_EVERY_S = 5.0
+_COLOURS = {"champion": "green", "challenger": "cyan", "canary": "yellow"}
+
+
+@dataclass
+class Snapshot:
+    """Everything the view shows, at one moment."""
+
+    addresses: Mapping[str, str]
+    """What listens where."""
+    arms: Sequence[Arm]
+    scene: int = -1
+    """Index of the running scene; -1 before traffic, ``len(SCENES)`` after it."""
+    elapsed_s: float = 0.0
+    total_s: float = 1.0
+    rate: float = 0.0
+    """Answers a second over the last moments."""
+    requests: int = 0
+    failed: int = 0
+    config_version: int = 0
+    weights: Mapping[str, float] = field(default_factory=dict)
+    """Percent by variant."""
+    scores: Mapping[str, VariantScore] = field(default_factory=dict)
+    shadows: Sequence[Mapping[str, Any]] = ()
+    """The route's shadows as ``/api/v1/status`` has them."""
+
+    @property
+    def champion_model(self) -> str:
+        """The champion's model; empty before the configuration is known."""
+        return next((arm.model for arm in self.arms if arm.role == "champion"), "")
+
+    def agreement(self) -> dict[str, float]:
+        """Return for each variant the share of its answers that are the champion's too, where known, 0..1.
+
+        It is what the proxy says of the shadow that is the champion's own model.
+        """
+        for shadow in self.shadows:
+            if shadow.get("model") == self.champion_model:
+                shares = {name: _share(counts) for name, counts in (shadow.get("by_variant") or {}).items()}
+                return {name: share for name, share in shares.items() if share is not None}
+        return {}
+
+
+class View(Protocol):
+    """Something that shows a run."""
+
+    def event(self, elapsed_s: float, text: str) -> None:
+        """Show one thing that happened; stays visible."""
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Show the present state."""
+
+    def close(self) -> None:
+        """Give the terminal back."""
+
+
+class PlainView:
+    """Lines, for logs and pipes."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._last_s = -_PLAIN_EVERY_S
+
+    def event(self, elapsed_s: float, text: str) -> None:
+        """Print one line."""
+        self._console.print(f"{elapsed_s:5.1f} s  {text}", highlight=False, markup=False, soft_wrap=True)
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Print one line every few seconds."""
+        if snapshot.scene < 0 or snapshot.elapsed_s - self._last_s < _PLAIN_EVERY_S:
+            return
+        self._last_s = snapshot.elapsed_s
+        counts = ", ".join(f"{name} {score.requests}" for name, score in sorted(snapshot.scores.items()))
+        self.event(
+            snapshot.elapsed_s,
+            f"config v{snapshot.config_version}: {snapshot.requests} requests ({counts}), "
+            f"{snapshot.failed} failed, {snapshot.rate:.0f}/s",
+        )
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+class LiveView:
+    """One page that is drawn again a few times a second."""
+
+    def __init__(self, console: Console) -> None:
+        self._events: list[tuple[float, str]] = []
+        self._live = Live(console=console, auto_refresh=False, transient=True, vertical_overflow="crop")
+        self._live.start()
+        self._snapshot: Snapshot | None = None
+
+    def event(self, elapsed_s: float, text: str) -> None:
+        """Add a line to the list of events."""
+        self._events.append((elapsed_s, text))
+        if self._snapshot is not None:
+            self.update(self._snapshot)
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Draw the page."""
+        self._snapshot = snapshot
+        self._live.update(render(snapshot, self._events), refresh=True)
+
+    def close(self) -> None:
+        """Remove the page; what it said last is printed once, as plain text that stays."""
+        self._live.stop()
+        for elapsed_s, text in self._events:
+            self._live.console.print(_event(elapsed_s, text), soft_wrap=True)
+
+
+def render(snapshot: Snapshot, events: Sequence[tuple[float, str]]) -> RenderableType:
+    """Return the whole page. Pure, so that it can be looked at without a terminal."""
+    addresses = "   ".join(f"[dim]{what}[/] {address}" for what, address in snapshot.addresses.items())
+    parts: list[RenderableType] = [Text.from_markup(addresses), Text(), _scenes(snapshot), _pulse(snapshot)]
+    if snapshot.scene >= 0:
+        parts += [Text(), _variants(snapshot), Text(), _shadows(snapshot)]
+    parts.append(Text())
+    for elapsed_s, text in events[-_EVENTS:]:
+        parts.append(_event(elapsed_s, text))
+    return Panel(Group(*parts), title="[bold]modelproxy demo[/]", border_style="blue", padding=(1, 2))
+
+
+def _event(elapsed_s: float, text: str) -> Text:
+    return Text.assemble((f"{elapsed_s:5.1f} s  ", "dim"), text)
+
+
+def _scenes(snapshot: Snapshot) -> RenderableType:
+    line = Text("canary  ", style="dim")
+    for i, scene in enumerate(SCENES):
+        style = "bold yellow" if i == snapshot.scene else "green" if i < snapshot.scene else "dim"
+        line.append(" ▸ " if i else "", style="dim").append(f"{scene.canary_weight} %", style=style)
+    if 0 <= snapshot.scene < len(SCENES):
+        line.append(f"   {SCENES[snapshot.scene].caption}", style="italic")
+    return line
+
+
+def _pulse(snapshot: Snapshot) -> RenderableType:
+    grid = Table.grid(padding=(0, 2))
+    failed = "[bold red]" if snapshot.failed else "[green]"
+    grid.add_row(
+        ProgressBar(total=snapshot.total_s, completed=min(snapshot.elapsed_s, snapshot.total_s), width=_BAR),
+        f"{snapshot.elapsed_s:4.0f} / {snapshot.total_s:.0f} s",
+        f"[bold]{snapshot.requests:,}[/] requests",
+        f"{snapshot.rate:4.0f}/s",
+        f"{failed}{snapshot.failed} failed[/]",
+        f"config version [bold]{snapshot.config_version}[/]",
+    )
+    return grid
+
+
+def _variants(snapshot: Snapshot) -> RenderableType:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for title in ("variant", "role"):
+        table.add_column(title)
+    table.add_column("weight", justify="right")
+    table.add_column("share of requests", width=_BAR)
+    for title in ("requests", "failed", "p50", "right", "agrees with champion"):
+        table.add_column(title, justify="right")
+    agreement = snapshot.agreement()
+    for arm in snapshot.arms:
+        score = snapshot.scores.get(arm.variant) or VariantScore()
+        colour = _COLOURS.get(arm.role, "white")
+        table.add_row(
+            f"[{colour}]{arm.variant}[/]",
+            arm.role,
+            f"{snapshot.weights.get(arm.variant, 0):g} %",
+            _bar(score.requests / max(snapshot.requests, 1), colour),
+            f"{score.requests:,}",
+            f"[red]{score.failed}[/]" if score.failed else "0",
+            f"{median(score.recent_s) * 1000:.1f} ms" if score.recent_s else "",
+            f"{score.right / score.requests:.1%}" if score.requests else "",
+            f"{agreement[arm.variant]:.1%}" if arm.variant in agreement else "",
+        )
+    return table
+
+
+def _share(counts: Mapping[str, Any]) -> float | None:
+    agree, disagree = int(counts.get("agree") or 0), int(counts.get("disagree") or 0)
+    return agree / (agree + disagree) if agree + disagree else None
+
+
+def _shadows(snapshot: Snapshot) -> RenderableType:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("shadow")
+    for title in ("mirrored", "answered", "dropped", "compared"):
+        table.add_column(title, justify="right")
+    table.add_column("agrees with who answered", width=_BAR)
+    table.add_column("")
+    for shadow in snapshot.shadows:
+        share = _share(shadow)
+        again = " (champion again)" if shadow.get("model") == snapshot.champion_model else ""
+        table.add_row(
+            f"[magenta]{shadow.get('model')}[/][dim]{again}[/]",
+            *(f"{int(shadow.get(what) or 0):,}" for what in ("sent", "answered", "dropped")),
+            f"{int(shadow.get('agree') or 0) + int(shadow.get('disagree') or 0):,}",
+            _bar(share or 0.0, "magenta"),
+            f"{share:.1%}" if share is not None else "",
+        )
+    return table
+
+
+def _bar(share: float, colour: str) -> RenderableType:
+    return ProgressBar(
+        total=1.0,
+        completed=share,
+        width=_BAR,
+        style="grey23",
+        complete_style=colour,
+        finished_style=colour,
+    )
