@@ -1,0 +1,70 @@
+"""YAML text → typed settings, or every problem at once. Pure but for :func:`load`.
+
+The way of a file: :mod:`~proxy.settings.document` (YAML, places, variables) → :mod:`~proxy.settings.schema` and
+:mod:`~proxy.settings.traffic` (types and ranges) with :mod:`~proxy.settings.rules` (what no single field can say) →
+:class:`Settings`, frozen. Beside it :mod:`~proxy.settings.advice` (warnings), :mod:`~proxy.settings.changes`
+(what a reload cannot do) and :mod:`~proxy.settings.editor` (JSON Schema).
+"""
+
+from proxy.errors import ConfigError, Problem
+from proxy.settings.advice import warnings
+from proxy.settings.changes import restart_needed
+from proxy.settings.document import Source
+from proxy.settings.editor import json_schema
+from proxy.settings.load import (
+    from_json,
+    load,
+    load_with_source,
+    parse,
+    parse_with_source,
+    public_document,
+    to_json,
+)
+from proxy.settings.schema import Limits, ObserverSettings, PayloadLog, Settings, Timeouts, Tracing
+from proxy.settings.traffic import Compare, Log, Match, Model, Redaction, Route, Shadow, Variant
+from proxy.settings.units import (
+    Address,
+    UnitSource,
+    format_duration,
+    format_size,
+    parse_address,
+    parse_duration,
+    parse_size,
+)
+
+__all__ = [
+    "Address",
+    "Compare",
+    "ConfigError",
+    "Limits",
+    "Log",
+    "Match",
+    "Model",
+    "ObserverSettings",
+    "PayloadLog",
+    "Problem",
+    "Redaction",
+    "Route",
+    "Settings",
+    "Shadow",
+    "Source",
+    "Timeouts",
+    "Tracing",
+    "UnitSource",
+    "Variant",
+    "format_duration",
+    "format_size",
+    "from_json",
+    "json_schema",
+    "load",
+    "load_with_source",
+    "parse",
+    "parse_address",
+    "parse_duration",
+    "parse_size",
+    "parse_with_source",
+    "public_document",
+    "restart_needed",
+    "to_json",
+    "warnings",
+]

@@ -1,0 +1,104 @@
+"""What is allowed and probably not meant: warnings, each with its place."""
+
+from collections.abc import Iterator
+from decimal import Decimal
+
+from proxy.errors import Problem
+from proxy.model import Role
+from proxy.settings.document import Path, Source
+from proxy.settings.schema import Settings
+from proxy.settings.traffic import Match, Route, Variant
+from proxy.settings.units import format_duration, format_size
+
+__all__ = ["warnings"]
+
+
+def warnings(settings: Settings, source: Source | None = None) -> tuple[Problem, ...]:
+    """Return what an operator should look at; nothing of it keeps the settings from being used.
+
+    Args:
+        settings: what to look at.
+        source: where its values stand, from ``parse_with_source``; without it the warnings have no line.
+    """
+    where = source or Source("settings")
+    found = [*_unused_models(settings, where), *_unreachable(settings, where), *_capped(settings, where)]
+    for i, route in enumerate(settings.routes):
+        found += _outgrown(route, ("routes", i, "variants"), where)
+    return tuple(sorted(found, key=lambda p: (p.line, p.column, p.path)))
+
+
+def _unused_models(settings: Settings, source: Source) -> Iterator[Problem]:
+    used = {variant.model for route in settings.routes for variant in route.variants}
+    used |= {shadow.model for route in settings.routes for shadow in route.shadows}
+    for name in settings.models:
+        if name not in used:
+            path = ("models", name)
+            yield source.problem(path, "a route that uses this model", "a model that none uses", at_key=True)
+
+
+def _unreachable(settings: Settings, source: Source) -> Iterator[Problem]:
+    for i, later in enumerate(settings.routes):
+        for earlier in settings.routes[:i]:
+            if _covers(earlier.match, later.match):
+                found = f"a route that gets nothing: {earlier.name}, before it, takes all of its requests"
+                yield source.problem(("routes", i, "match"), "the narrower route first", found, at_key=True)
+                break
+
+
+def _covers(earlier: Match, later: Match) -> bool:
+    """Tell whether every request that ``later`` matches is matched by ``earlier`` too."""
+    if earlier.host is not None and earlier.host != later.host:
+        return False
+    if earlier.method and not (later.method and set(later.method) <= set(earlier.method)):
+        return False
+    if not earlier.path.endswith("/*"):
+        return earlier.path == later.path
+    # Both without their star: /a/* covers /a, /a/b and /a/b/*, but not /ab.
+    prefix = earlier.path[:-2]
+    return f"{later.path.removesuffix('/*')}/".startswith(f"{prefix}/")
+
+
+def _capped(settings: Settings, source: Source) -> Iterator[Problem]:
+    """Compare limits that cap one another."""
+    copy, pair = settings.limits.copy, settings.observer.pair_timeout
+    if copy > settings.observer.queue // 2:
+        # One exchange holds a request and a response.
+        expected = f"at most half of observer.queue ({format_size(settings.observer.queue)})"
+        yield source.problem(("limits", "copy"), expected, format_size(copy))
+    for i, route in enumerate(settings.routes):
+        if route.log.body > copy:
+            expected = f"at most limits.copy ({format_size(copy)}): no longer body is copied"
+            yield source.problem(("routes", i, "log", "body"), expected, format_size(route.log.body))
+        for j, shadow in enumerate(route.shadows):
+            if shadow.timeout > pair:
+                expected = (
+                    f"at most observer.pair_timeout ({format_duration(pair)}): a later answer is not compared"
+                )
+                path = ("routes", i, "shadows", j, "timeout")
+                yield source.problem(path, expected, format_duration(shadow.timeout))
+
+
+def _outgrown(route: Route, path: Path, source: Source) -> Iterator[Problem]:
+    """Find variants whose weight is larger than the range that is reserved for them."""
+    for role in (Role.CHALLENGER, Role.CANARY):
+        peers = [(i, variant) for i, variant in enumerate(route.variants) if variant.role is role]
+        reserved = _reserved([variant for _, variant in peers])
+        for (i, variant), width in zip(peers, reserved, strict=True):
+            if variant.weight is not None and variant.weight > width:
+                expected = (
+                    f"at most {_short(width)}, its share among {len(peers)} {role} variants, or a max_weight of its "
+                    "own: beyond it a change of weight also moves units of other variants"
+                )
+                yield source.problem((*path, i, "weight"), expected, _short(variant.weight))
+
+
+def _reserved(peers: list[Variant]) -> list[Decimal]:
+    """Return the percent reserved for each variant of one role: ``max_weight``, or an equal share of the rest."""
+    explicit = sum((v.max_weight for v in peers if v.max_weight is not None), Decimal(0))
+    open_count = sum(v.max_weight is None for v in peers)
+    equal = (100 - explicit) / open_count if open_count else Decimal(0)
+    return [equal if v.max_weight is None else v.max_weight for v in peers]
+
+
+def _short(percent: Decimal) -> str:
+    return f"{float(percent):.6g}"

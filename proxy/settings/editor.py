@@ -1,0 +1,84 @@
+"""The JSON Schema of the file, so that an editor completes and checks it while it is written."""
+
+from typing import Any
+
+from pydantic.json_schema import GenerateJsonSchema
+
+from proxy.settings.fields import RELOAD
+from proxy.settings.schema import Settings
+
+__all__ = ["json_schema"]
+
+_DIALECT = GenerateJsonSchema.schema_dialect
+_VARIABLE = "Variable"
+_REFERENCE = {"$ref": f"#/$defs/{_VARIABLE}"}
+_SCALARS = ("string", "number", "integer")
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of the file.
+
+    Every key has a description with its meaning, default, allowed range and what a reload does. Where the file may
+    hold ``${VARIABLE}``, the schema allows that too.
+    """
+    schema = Settings.model_json_schema(by_alias=True)
+    definitions = schema.pop("$defs")
+    for section in (schema, *definitions.values()):
+        for name, field in section.get("properties", {}).items():
+            required = name in section.get("required", ())
+            section["properties"][name] = _with_variables(_described(field, required=required))
+    definitions[_VARIABLE] = {
+        "description": "A variable of the environment: ${NAME}, or ${NAME:-default}.",
+        "type": "string",
+        "pattern": r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}",
+    }
+    schema["$defs"] = dict(sorted(definitions.items()))
+    return {"$schema": _DIALECT, "title": "modelproxy", **{k: v for k, v in schema.items() if k != "title"}}
+
+
+def _described(field: dict[str, Any], *, required: bool) -> dict[str, Any]:
+    """Return the schema of a field with everything about it in its description, where editors show it."""
+    reload, allowed = field.get(RELOAD), _allowed(field)
+    sentences = [field.get("description", "")]
+    if required:
+        sentences.append("Required.")
+    elif reload is not None:
+        sentences.append(f"Default: {_yaml(field.get('default'))}.")
+    if allowed is not None:
+        sentences.append(f"Allowed: {allowed}.")
+    if reload is not None:
+        sentences.append(
+            f"A changed value takes effect: {'after a restart' if reload == 'restart' else reload}."
+        )
+    return {**field, "description": " ".join(filter(None, sentences))}
+
+
+def _allowed(field: dict[str, Any]) -> str | None:
+    """Return the range in words, of the value or of the entries of a list."""
+    if "x-allowed" in field:
+        return str(field["x-allowed"])
+    for inner in (*field.get("anyOf", ()), field.get("items", {})):
+        if "x-allowed" in inner:
+            return f"{inner['x-allowed']}{', or null' if 'anyOf' in field else ''}"
+    return None
+
+
+def _yaml(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_yaml, value))}]"
+    return "null" if value is None else str(value)
+
+
+def _with_variables(schema: Any) -> Any:
+    """Return ``schema`` with a variable allowed wherever a scalar is."""
+    if isinstance(schema, list):
+        return [_with_variables(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if schema.get("type") in _SCALARS or "enum" in schema:
+        outer = {
+            k: v for k, v in schema.items() if k in ("description", "default", RELOAD, "x-allowed", "title")
+        }
+        inner = {k: v for k, v in schema.items() if k not in outer}
+        return {**outer, "anyOf": [inner, _REFERENCE]}
+    return {k: _with_variables(v) if k in ("anyOf", "items") else v for k, v in schema.items()}

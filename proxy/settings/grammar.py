@@ -1,0 +1,275 @@
+"""How the small grammars of :mod:`proxy.settings.units` become pydantic field types.
+
+A :class:`Grammar` is put beside a field's type, ``Annotated[int, duration("1ms", "1h")]``. It says how the value
+is read from the document, how it is written back (reading what was written gives the same value), what JSON
+Schema an editor checks it with, and, in words, what is allowed. What is refused becomes one error that says what
+was expected.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from difflib import get_close_matches
+from typing import Any, get_args
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, SecretStr
+from pydantic_core import PydanticCustomError, core_schema
+
+from proxy.settings.document import Expanded, resolve_plain
+from proxy.settings.units import (
+    DURATION_PATTERN,
+    SIZE_PATTERN,
+    format_duration,
+    format_percent,
+    format_size,
+    parse_duration,
+    parse_percent,
+    parse_size,
+)
+
+__all__ = [
+    "EXPECTED",
+    "REVEAL",
+    "Grammar",
+    "choice",
+    "did_you_mean",
+    "duration",
+    "one_or_more",
+    "percent",
+    "real",
+    "secret",
+    "size",
+    "text",
+    "whole",
+    "whole_or",
+]
+
+EXPECTED = "expected"
+"""Type of the pydantic errors raised here; their context holds the expectation under the same name."""
+
+REVEAL = "reveal"
+"""Key of the serialization context: secrets are written out only when it is true."""
+
+HIDDEN = "***"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Grammar:
+    """How one kind of value is read, written, checked by editors, and described.
+
+    Compared by identity: ``typing`` puts annotations into sets.
+    """
+
+    read: Callable[[Any], Any]
+    """Raises ValueError whose message is the expectation."""
+    write: Callable[[Any, bool], Any]
+    """Takes the value and whether secrets may be shown; returns what JSON can hold."""
+    allowed: str
+    """The range in words, for the field's description."""
+    json_schema: dict[str, Any] = field(default_factory=dict)
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        """Tell pydantic to leave reading and writing to this grammar."""
+        return core_schema.no_info_plain_validator_function(
+            self._validate,
+            serialization=core_schema.plain_serializer_function_ser_schema(self._serialize, info_arg=True),
+        )
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """Return the JSON Schema of the written form."""
+        return {**self.json_schema, "x-allowed": self.allowed}
+
+    def _validate(self, value: Any) -> Any:
+        try:
+            return self.read(value)
+        except ValueError as error:
+            raise PydanticCustomError(EXPECTED, "expected {expected}", {EXPECTED: str(error)}) from None
+
+    def _serialize(self, value: Any, info: core_schema.SerializationInfo[Any]) -> Any:
+        return None if value is None else self.write(value, bool((info.context or {}).get(REVEAL)))
+
+
+def did_you_mean(word: str, known: list[str]) -> str:
+    """Return ``' (did you mean x?)'`` for the known word nearest to ``word``, or nothing."""
+    near = get_close_matches(word[:64], known[:256], n=1)
+    return f" (did you mean {near[0]}?)" if near else ""
+
+
+def text(
+    parse: Callable[[str], Any],
+    allowed: str,
+    *,
+    pattern: str | None = None,
+    write: Callable[[Any], Any] = str,
+    longest: int = 1024,
+) -> Grammar:
+    """Return the grammar of a text that ``parse`` reads and ``write`` writes.
+
+    Args:
+        parse: raises ValueError with the expectation.
+        allowed: the range in words.
+        pattern: regular expression of the whole text, for editors.
+        write: inverse of ``parse``.
+        longest: characters.
+    """
+
+    def read(value: Any) -> Any:
+        plain = _text(value, allowed)
+        if len(plain) > longest:
+            raise ValueError(f"at most {longest} characters")
+        return parse(plain)
+
+    schema: dict[str, Any] = {"type": "string", "maxLength": longest}
+    if pattern is not None:
+        schema["pattern"] = f"^(?:{pattern})$"
+    return Grammar(read, lambda value, _: write(value), allowed, schema)
+
+
+def duration(low: str, high: str) -> Grammar:
+    """Return the grammar of a duration in nanoseconds between two durations, both included."""
+    return _ranged(parse_duration, format_duration, "a duration such as 5s", DURATION_PATTERN, low, high)
+
+
+def size(low: str, high: str) -> Grammar:
+    """Return the grammar of a size in bytes between two sizes, both included."""
+    return _ranged(parse_size, format_size, "a size such as 64KiB", SIZE_PATTERN, low, high)
+
+
+def _ranged(
+    parse: Callable[[str], int], write: Callable[[int], str], kind: str, pattern: str, low: str, high: str
+) -> Grammar:
+    lowest, highest = parse(low), parse(high)
+
+    def read(value: Any) -> int:
+        # A bare number is a text of its digits here: the grammar's own message says how to write it.
+        number = isinstance(value, (int, Decimal)) and not isinstance(value, bool)
+        parsed = parse(str(value) if number else _text(value, kind))
+        if not lowest <= parsed <= highest:
+            raise ValueError(f"{low} to {high}")
+        return parsed
+
+    schema = {"type": "string", "pattern": f"^(?:{pattern})$"}
+    return Grammar(read, lambda value, _: write(value), f"{low} to {high}", schema)
+
+
+def whole(low: int, high: int) -> Grammar:
+    """Return the grammar of a whole number between two numbers, both included."""
+
+    def read(value: Any) -> int:
+        number = _number(value)
+        if number is None or number != int(number) or not low <= number <= high:
+            raise ValueError(f"a whole number from {low} to {high}")
+        return int(number)
+
+    schema = {"type": "integer", "minimum": low, "maximum": high}
+    return Grammar(read, lambda value, _: value, f"{low} to {high}", schema)
+
+
+def whole_or(word: str, low: int, high: int) -> Grammar:
+    """Return the grammar of a whole number between two numbers, or one word."""
+    number = whole(low, high)
+
+    def read(value: Any) -> int | str:
+        try:
+            return word if isinstance(value, str) and value == word else int(number.read(value))
+        except ValueError as error:
+            raise ValueError(f"{error}, or {word}") from None
+
+    schema = {"anyOf": [number.json_schema, {"const": word}]}
+    return Grammar(read, number.write, f"{number.allowed}, or {word}", schema)
+
+
+def real(low: float, high: float) -> Grammar:
+    """Return the grammar of a finite number between two numbers, both included."""
+
+    def read(value: Any) -> float:
+        number = _number(value)
+        if number is None or not low <= number <= high:
+            raise ValueError(f"a number from {low:g} to {high:g}")
+        return float(number)
+
+    schema = {"type": "number", "minimum": low, "maximum": high}
+    return Grammar(read, lambda value, _: value, f"{low:g} to {high:g}", schema)
+
+
+def percent() -> Grammar:
+    """Return the grammar of an exact percent."""
+
+    def read(value: Any) -> Decimal:
+        number = _number(value)
+        return parse_percent("" if number is None else str(number))
+
+    schema = {"type": "number", "minimum": 0, "maximum": 100}
+    return Grammar(
+        read, lambda value, _: format_percent(value), "0 to 100 percent, at most six decimals", schema
+    )
+
+
+def choice(kind: Any) -> Grammar:
+    """Return the grammar of the words of a ``Literal``, or of the values of a string enumeration."""
+    words: dict[str, Any] = {str(word): word for word in get_args(kind) or kind}
+    known = list(words)
+    allowed = f"one of {', '.join(known)}"
+
+    def read(value: Any) -> Any:
+        plain = _text(value, allowed)
+        if plain not in words:
+            raise ValueError(f"{allowed}{did_you_mean(plain, known)}")
+        return words[plain]
+
+    return Grammar(read, lambda value, _: str(value), allowed, {"enum": known})
+
+
+def secret(lowest: int, longest: int = 4096) -> Grammar:
+    """Return the grammar of a secret of visible ASCII characters, which is never shown again."""
+    allowed = f"{lowest} to {longest} visible ASCII characters"
+
+    def read(value: Any) -> SecretStr:
+        if not isinstance(value, str):
+            raise ValueError(f"text: {allowed}, in quotes or, better, as ${{VARIABLE}}")
+        if not lowest <= len(value) <= longest or not all("!" <= c <= "~" for c in value):
+            raise ValueError(allowed)
+        return SecretStr(str(value))
+
+    def write(value: SecretStr, reveal: bool) -> str:
+        return value.get_secret_value() if reveal else HIDDEN
+
+    schema = {"type": "string", "minLength": lowest, "maxLength": longest, "writeOnly": True}
+    return Grammar(read, write, allowed, schema)
+
+
+def one_or_more(item: Grammar, most: int) -> Grammar:
+    """Return the grammar of one value or a list of them; read as a tuple."""
+
+    def read(value: Any) -> tuple[Any, ...]:
+        items = value if isinstance(value, (list, tuple)) else [value]
+        if len(items) > most:
+            raise ValueError(f"at most {most} of them")
+        return tuple(item.read(each) for each in items)
+
+    schema = {"anyOf": [item.json_schema, {"type": "array", "items": item.json_schema, "maxItems": most}]}
+    return Grammar(read, lambda value, _: [item.write(each, False) for each in value], item.allowed, schema)
+
+
+def _text(value: Any, expected: str) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError(
+            expected if isinstance(value, str | None) else f"text: {expected} (a number in quotes)"
+        )
+    return str(value)
+
+
+def _number(value: Any) -> int | Decimal | None:
+    if isinstance(value, Expanded):
+        value = resolve_plain(value)
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, float) and math.isfinite(value):
+        # JSON knows one kind of number; its shortest text is what was written.
+        return Decimal(repr(value))
+    return value if isinstance(value, (int, Decimal)) else None

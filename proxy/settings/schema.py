@@ -1,0 +1,196 @@
+"""The settings as one immutable value: what the whole file says.
+
+Durations are integers in nanoseconds, sizes integers in bytes, percents exact decimals. The texts here are
+what editors show.
+"""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import SecretStr
+
+from proxy.settings import grammar, units
+from proxy.settings.fields import (
+    NEXT_CONNECTION,
+    NEXT_REQUEST,
+    NOW,
+    REQUIRED,
+    RESTART,
+    Section,
+    field_named,
+    section,
+    setting,
+)
+from proxy.settings.grammar import duration, size, text, whole
+from proxy.settings.traffic import Model, Name, Route
+
+__all__ = ["Limits", "ObserverSettings", "PayloadLog", "Settings", "Timeouts", "Tracing"]
+
+_MAX_MODELS = 1000
+_MAX_ROUTES = 1000
+
+Directory = Annotated[Path, text(units.parse_path, "a path")]
+ListenAddress = Annotated[units.Address, text(units.parse_address, "host:port, port 0 to 65535")]
+CollectorUrl = Annotated[
+    str, text(units.parse_collector_url, "an http:// or https:// URL", pattern=r"https?://[^?#@\s]+")
+]
+Networks = tuple[Annotated[str, text(units.parse_network, "IP addresses, or ranges such as 10.0.0.0/8")], ...]
+Level = Literal["debug", "info", "warning", "error"]
+
+
+class Timeouts(Section):
+    """How long clients may take, and how long stopping may take."""
+
+    client_head: Annotated[int, duration("1ms", "1h")] = setting(
+        "10s", "From a request's first byte to its head complete; else 408 and close.", NEXT_CONNECTION
+    )
+    client_body: Annotated[int, duration("1ms", "24h")] = setting(
+        "30s", "Longest gap between two pieces of a request body; else 408 and close."
+    )
+    keep_alive: Annotated[int, duration("1ms", "24h")] = setting(
+        "75s", "An idle client connection is closed after this long.", NEXT_CONNECTION
+    )
+    drain: Annotated[int, duration("0s", "24h")] = setting(
+        "30s", "How long requests under way may take to finish after SIGTERM.", NOW
+    )
+
+
+with field_named("copy"):
+
+    class Limits(Section):
+        """How much is accepted."""
+
+        head: Annotated[int, size("1KiB", "1MiB")] = setting(
+            "64KiB",
+            "Longest head, start line included; a request with a longer one is answered 431.",
+            NEXT_CONNECTION,
+        )
+        headers: Annotated[int, whole(8, 10_000)] = setting(
+            128, "Most header lines of a head; a request with more is answered 431.", NEXT_CONNECTION
+        )
+        body: Annotated[int, size("1B", "1024GiB")] = setting(
+            "256MiB",
+            "Longest request body; a longer one is answered 413. Bodies are streamed, not held in memory.",
+        )
+        copy: Annotated[int, size("1KiB", "1GiB")] = setting(  # type: ignore[assignment]
+            "1MiB",
+            "Longest body that is copied on the side where something needs it whole: a json: unit, a "
+            "shadow, a comparison, a record. A longer one goes its way all the same; only the copy is given "
+            "up and counted.",
+        )
+        connections: Annotated[int, whole(1, 1_000_000)] = setting(
+            10_000, "Most client connections of one worker; further ones are answered 503 and closed.", NOW
+        )
+
+
+class ObserverSettings(Section):
+    """The process that compares, counts and logs. It may fall behind; clients do not notice."""
+
+    queue: Annotated[int, size("64KiB", "16GiB")] = setting(
+        "64MiB",
+        "Memory for what workers left behind and the observer has not taken yet; when full, the newest is "
+        "dropped and counted.",
+        RESTART,
+    )
+    pair_timeout: Annotated[int, duration("1s", "1h")] = setting(
+        "60s", "How long one answer waits for the other before the pair counts as not compared.", NOW
+    )
+
+
+class Tracing(Section):
+    """OpenTelemetry spans."""
+
+    otlp: CollectorUrl | None = setting(
+        None,
+        "Collector that takes OTLP over HTTP, such as http://127.0.0.1:4318/v1/traces; null: no spans. "
+        "Credentials go into the environment variable OTEL_EXPORTER_OTLP_HEADERS.",
+        RESTART,
+    )
+    percent: Annotated[Decimal, grammar.percent()] = setting(
+        1, "Percent of requests that become a span; by the trace id, so that all services pick the same ones."
+    )
+    service_name: Annotated[str, text(str, "1 to 255 characters", longest=255)] = setting(
+        "modelproxy", "Value of the resource attribute service.name.", RESTART
+    )
+
+
+class PayloadLog(Section):
+    """Where sampled inputs and outputs are written. What is sampled, each route says under log."""
+
+    dir: Directory | None = setting(None, "Directory of the files; null: payloads under state_dir.", RESTART)
+    roll_size: Annotated[int, size("1KiB", "1024GiB")] = setting(
+        "64MiB", "A file is closed when it has reached this size.", NOW
+    )
+    roll_every: Annotated[int, duration("1s", "168h")] = setting(
+        "1h", "A file is closed when it is this old.", NOW
+    )
+    keep_size: Annotated[int, size("1KiB", "16384GiB")] = setting(
+        "1GiB", "The oldest closed files are removed when all files together are larger.", NOW
+    )
+    queue: Annotated[int, size("64KiB", "16GiB")] = setting(
+        "16MiB",
+        "Memory for records that wait to be written; when full, the newest is dropped and counted.",
+        RESTART,
+    )
+    unit_key: Annotated[SecretStr, grammar.secret(16)] | None = setting(
+        None,
+        "Key of the hash that stands for a unit in a record; null: made once and kept in state_dir. Several "
+        "proxies with one key write records that can be joined.",
+        RESTART,
+    )
+
+
+class Settings(Section):
+    """Configuration of modelproxy."""
+
+    listen: ListenAddress = setting(
+        "127.0.0.1:8080", "Address for clients, who call it as if it were the model.", RESTART
+    )
+    admin: ListenAddress = setting(
+        "127.0.0.1:9090", "Address for metrics, health, status and commands.", RESTART
+    )
+    admin_token: Annotated[SecretStr, grammar.secret(8)] | None = setting(
+        None, "Bearer token for commands on the admin address; required when that is not loopback.", RESTART
+    )
+    workers: Annotated[int | Literal["auto"], grammar.whole_or("auto", 1, 1024)] = setting(
+        1, "Processes that carry traffic; auto: one per usable core.", RESTART
+    )
+    state_dir: Directory = setting(
+        "modelproxy-state",
+        "Directory for the journal, the unit key and, unless payload_log says otherwise, payload files; "
+        "relative to the working directory.",
+        RESTART,
+    )
+    log_level: Annotated[Level, grammar.choice(Level)] = setting(
+        "info", "Least severe message that is written to standard error.", NOW
+    )
+    trusted: Networks = setting(
+        [],
+        "Peers whose x-forwarded-* and x-modelproxy-force headers are believed.",
+        NEXT_REQUEST,
+        max_length=1024,
+    )
+    timeouts: Timeouts = section("How long clients may take, and how long stopping may take.")
+    limits: Limits = section("How much is accepted.")
+    observer: ObserverSettings = section("The process that compares, counts and logs.")
+    tracing: Tracing = section("OpenTelemetry spans.")
+    payload_log: PayloadLog = section("Where sampled inputs and outputs are written.")
+    models: Mapping[Name, Model] = setting(
+        REQUIRED,
+        "Where answers come from: a name for each model server.",
+        min_length=1,
+        max_length=_MAX_MODELS,
+    )
+    routes: tuple[Route, ...] = setting(
+        REQUIRED,
+        "Which requests go where. The first route that matches a request wins.",
+        min_length=1,
+        max_length=_MAX_ROUTES,
+    )
+
+    @property
+    def payload_dir(self) -> Path:
+        """The directory of the payload log."""
+        return self.payload_log.dir or self.state_dir / "payloads"

@@ -1,0 +1,348 @@
+"""The small grammars of the file: durations, sizes, percents, addresses, names, unit sources.
+
+Each ``parse_`` takes text and returns a value or raises :class:`ValueError` whose message is the
+*expectation* ("a duration such as 5s or 250ms"), so that the caller can name what was found. Each ``format_`` is
+its inverse.
+"""
+
+import re
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from ipaddress import IPv6Address, ip_address, ip_network
+from pathlib import Path
+from urllib.parse import urlsplit
+
+__all__ = [
+    "SOURCE_KINDS",
+    "Address",
+    "UnitSource",
+    "format_duration",
+    "format_percent",
+    "format_size",
+    "parse_address",
+    "parse_backend_url",
+    "parse_collector_url",
+    "parse_duration",
+    "parse_header_name",
+    "parse_host",
+    "parse_label",
+    "parse_method",
+    "parse_name",
+    "parse_network",
+    "parse_path",
+    "parse_path_pattern",
+    "parse_percent",
+    "parse_pointer",
+    "parse_size",
+    "parse_unit_source",
+]
+
+NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
+"""Names become metric labels and parts of file names."""
+
+TOKEN_PATTERN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+"""RFC 9110 §5.6.2."""
+
+POINTER_PATTERN = r"(/([^~/]|~[01])*)+"
+"""RFC 6901 §3, without the empty pointer: it would name the whole document."""
+
+PATH_PATTERN = r"/(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*"
+"""RFC 3986 §3.3, absolute."""
+
+SOURCE_KINDS = ("header", "cookie", "query", "json", "client_ip")
+
+_DURATION_UNITS = {"h": 3_600_000_000_000, "m": 60_000_000_000, "s": 1_000_000_000, "ms": 1_000_000}
+_DURATION_PART = re.compile(r"(\d{1,18}(?:\.\d{1,9})?)(ms|h|m|s)", re.ASCII)
+DURATION_PATTERN = r"(\d+(\.\d+)?(ms|h|m|s))+"
+
+_SIZE_UNITS = {"GiB": 1 << 30, "MiB": 1 << 20, "KiB": 1 << 10, "B": 1}
+_SIZE = re.compile(r"(\d{1,18})(GiB|MiB|KiB|B)", re.ASCII)
+SIZE_PATTERN = r"\d+(GiB|MiB|KiB|B)"
+
+_PERCENT_PLACES = 6
+"""A millionth of a percent is one unit in a hundred million: finer than any traffic can show."""
+
+_HOST_LABELS = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*\.?")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen."""
+
+    host: str
+    """IP address or name, without brackets."""
+    port: int
+    """0 to 65535; 0 lets the system choose."""
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine (in Kubernetes: this pod) can reach it."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def is_wildcard(self) -> bool:
+        """Whether it means every address of the machine."""
+        try:
+            return ip_address(self.host).is_unspecified
+        except ValueError:
+            return False
+
+    def collides(self, other: "Address") -> bool:
+        """Tell whether both cannot be bound at the same time."""
+        same_host = self.host == other.host or self.is_wildcard or other.is_wildcard
+        return self.port == other.port != 0 and same_host
+
+
+@dataclass(frozen=True, slots=True)
+class UnitSource:
+    """Where the unit of assignment is read from. ``str()`` is its form in the file, ``header:x-user-id``."""
+
+    kind: str
+    """One of ``SOURCE_KINDS``."""
+    name: str
+    """Header (lower-case), cookie or query parameter name, or JSON pointer; empty for ``client_ip``."""
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.name}" if self.name else self.kind
+
+
+def parse_duration(text: str) -> int:
+    """Return nanoseconds for ``5s``, ``250ms``, ``1m30s``, ``1.5h``: each unit once, the larger first."""
+    expected = "a duration such as 5s, 250ms or 1m30s (units h, m, s, ms)"
+    if re.fullmatch(r"[-+]?\d+(\.\d+)?", text, re.ASCII):
+        raise ValueError(f"a duration with its unit: write {text}s or {text}ms, not {text}")
+    total, position, smallest = Decimal(0), 0, _DURATION_UNITS["h"] + 1
+    for part in _DURATION_PART.finditer(text):
+        unit = _DURATION_UNITS[part[2]]
+        if part.start() != position or unit >= smallest:
+            raise ValueError(expected)
+        total += Decimal(part[1]) * unit
+        position, smallest = part.end(), unit
+    if position != len(text) or not text or total != int(total):
+        raise ValueError(expected)
+    return int(total)
+
+
+def format_duration(duration_ns: int) -> str:
+    """Return the shortest form that ``parse_duration`` reads back exactly."""
+    parts, rest = [], duration_ns
+    for unit in ("h", "m", "s"):
+        count, rest = divmod(rest, _DURATION_UNITS[unit])
+        if count:
+            parts.append(f"{count}{unit}")
+    if rest:
+        milliseconds = f"{rest / Decimal(1_000_000):f}"
+        parts.append(f"{milliseconds}ms")
+    return "".join(parts) or "0s"
+
+
+def parse_size(text: str) -> int:
+    """Return bytes for ``512B``, ``64KiB``, ``256MiB``, ``1GiB``."""
+    if match := _SIZE.fullmatch(text):
+        return int(match[1]) * _SIZE_UNITS[match[2]]
+    if re.fullmatch(r"\d+", text, re.ASCII):
+        raise ValueError(f"a size with its unit: write {text}KiB or {text}MiB, not {text}")
+    raise ValueError("a size such as 64KiB or 256MiB (whole number; units B, KiB, MiB, GiB)")
+
+
+def format_size(size_bytes: int) -> str:
+    """Return the shortest form that ``parse_size`` reads back exactly."""
+    for name, unit in _SIZE_UNITS.items():
+        if size_bytes and size_bytes % unit == 0:
+            return f"{size_bytes // unit}{name}"
+    return f"{size_bytes}B"
+
+
+def parse_percent(text: str) -> Decimal:
+    """Return the exact decimal: 0 to 100, at most six decimals."""
+    try:
+        value = Decimal(text) if len(text) <= 32 else Decimal("NaN")
+    except InvalidOperation:
+        value = Decimal("NaN")
+    if not value.is_finite() or not 0 <= value <= 100:
+        raise ValueError("a percent from 0 to 100")
+    if round(value, _PERCENT_PLACES) != value:
+        raise ValueError(f"a percent with at most {_PERCENT_PLACES} decimals")
+    return value.normalize() + 0
+
+
+def format_percent(value: Decimal) -> int | float:
+    """Return the JSON number that ``parse_percent`` reads back exactly (nine digits fit into a double)."""
+    return int(value) if value == int(value) else float(value)
+
+
+def parse_name(text: str) -> str:
+    """Return ``text`` if it can be a metric label and a part of a file name."""
+    if re.fullmatch(NAME_PATTERN, text, re.ASCII):
+        return text
+    raise ValueError(
+        "a name of letters, digits, '.', '_' and '-', beginning with a letter or digit, 63 at most"
+    )
+
+
+def parse_host(text: str) -> str:
+    """Return a host name or IP address in lower case, IPv6 without brackets."""
+    bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    try:
+        address = ip_address(bare)
+    except ValueError:
+        pass
+    else:
+        # A zone (fe80::1%eth0) has no agreed form in URLs and Host headers.
+        if isinstance(address, IPv6Address) and address.scope_id is not None:
+            raise ValueError("an IPv6 address without a zone") from None
+        return str(address)
+    if len(text) <= 253 and _HOST_LABELS.fullmatch(text) and not re.fullmatch(r"[\d.]+", text, re.ASCII):
+        return text.lower()
+    raise ValueError("a host name or an IP address")
+
+
+def parse_address(text: str) -> Address:
+    """Return the listening address for ``127.0.0.1:8080``, ``[::1]:8080`` or ``localhost:0``."""
+    expected = "host:port, such as 127.0.0.1:8080 or [::1]:8080 (0.0.0.0 for every address, port 0 to 65535)"
+    host, _, port = text.rpartition(":")
+    if (":" in host) != (host.startswith("[") and host.endswith("]")):
+        raise ValueError(expected)
+    try:
+        return Address(parse_host(host), _parse_port(port, lowest=0))
+    except ValueError:
+        raise ValueError(expected) from None
+
+
+def parse_backend_url(text: str) -> str:
+    """Return the URL of a model in its plain form: ``http://host[:port][/path]``, no trailing slash."""
+    expected = "a URL such as http://127.0.0.1:9001 or http://host:9001/v2/models/name"
+    scheme, host, port, path = _split_url(text, expected)
+    if scheme == "https":
+        raise ValueError(
+            "an http:// URL: connections to models are not encrypted; "
+            "for TLS put a proxy that adds it between here and the model"
+        )
+    if scheme != "http":
+        raise ValueError(expected)
+    return f"http://{host}{port}{path.rstrip('/')}"
+
+
+def parse_collector_url(text: str) -> str:
+    """Return the URL of an OpenTelemetry collector (OTLP over HTTP)."""
+    expected = "a URL such as http://127.0.0.1:4318/v1/traces"
+    scheme, host, port, path = _split_url(text, expected)
+    if scheme not in ("http", "https"):
+        raise ValueError(expected)
+    return f"{scheme}://{host}{port}{path}"
+
+
+def _split_url(text: str, expected: str) -> tuple[str, str, str, str]:
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise ValueError(expected) from None
+    if "@" in parts.netloc:
+        raise ValueError("a URL without a user name or password")
+    if "?" in text or "#" in text:
+        raise ValueError("a URL without a query (?) or fragment (#)")
+    # urlsplit drops tabs and line breaks inside the text, so look at the text itself.
+    if not parts.netloc or re.search(r"[^\x21-\x7e]", text) or parts.netloc.endswith(":"):
+        raise ValueError(expected)
+    if parts.path and not re.fullmatch(PATH_PATTERN, parts.path):
+        raise ValueError("a URL whose path has only the characters of RFC 3986 (others as %XX)")
+    try:
+        host = parse_host(parts.netloc if port is None else parts.netloc.rpartition(":")[0])
+    except ValueError:
+        raise ValueError(expected) from None
+    if port is not None:
+        _parse_port(str(port), lowest=1)
+    bracketed = f"[{host}]" if ":" in host else host
+    return parts.scheme, bracketed, "" if port is None else f":{port}", parts.path
+
+
+def _parse_port(text: str, *, lowest: int) -> int:
+    if re.fullmatch(r"\d{1,5}", text, re.ASCII) and lowest <= int(text) <= 65535:
+        return int(text)
+    raise ValueError(f"a port from {lowest} to 65535")
+
+
+def parse_network(text: str) -> str:
+    """Return an address or CIDR range in its plain form (``10.0.0.0/8``)."""
+    try:
+        return str(ip_network(text))
+    except ValueError:
+        pass
+    try:
+        hint = f": write {ip_network(text, strict=False)}"
+    except ValueError:
+        hint = ""
+    raise ValueError(f"an IP address or a range such as 10.0.0.0/8{hint}")
+
+
+def parse_path_pattern(text: str) -> str:
+    """Return a path to match: exact (``/predict``), a prefix (``/v2/models/*``) or everything (``/*``)."""
+    pattern = "/*" if text == "*" else text
+    literal = pattern[:-2] if pattern.endswith("/*") else pattern
+    if "*" in literal:
+        raise ValueError("'*' only as the whole last segment, as in /v2/models/wine/*")
+    if "?" in literal or "#" in literal:
+        raise ValueError("a path without a query (?) or fragment (#)")
+    if literal and not re.fullmatch(PATH_PATTERN, literal):
+        raise ValueError("a path that begins with '/', such as /predict or /v2/models/wine/*")
+    return pattern
+
+
+def parse_header_name(text: str) -> str:
+    """Return a header name (a token of RFC 9110 §5.6.2) in lower case."""
+    if re.fullmatch(TOKEN_PATTERN, text, re.ASCII):
+        return text.lower()
+    raise ValueError("a header name (letters, digits and !#$%&'*+-.^_`|~)")
+
+
+def parse_method(text: str) -> str:
+    """Return an HTTP method. Methods are case-sensitive (RFC 9110 §9.1) and in practice all upper-case."""
+    if re.fullmatch(TOKEN_PATTERN, text, re.ASCII) and text == text.upper():
+        return text
+    raise ValueError("an HTTP method in capitals, such as POST")
+
+
+def parse_path(text: str) -> Path:
+    """Return a path of the file system."""
+    if not text.isprintable():
+        raise ValueError("a path of printable characters")
+    return Path(text)
+
+
+def parse_label(text: str) -> str:
+    """Return where a label stands: a JSON pointer, or the name of a tensor."""
+    return parse_pointer(text) if text.startswith("/") else text
+
+
+def parse_pointer(text: str) -> str:
+    """Return a JSON pointer (RFC 6901) that names something inside the document."""
+    if re.fullmatch(POINTER_PATTERN, text):
+        return text
+    raise ValueError("a JSON pointer such as /parameters/user ('~' is written ~0, '/' inside a key ~1)")
+
+
+def parse_unit_source(text: str) -> UnitSource:
+    """Return where a unit comes from: ``header:NAME``, ``cookie:``, ``query:``, ``json:/POINTER``, ``client_ip``."""
+    kind, colon, name = text.partition(":")
+    if text == "client_ip":
+        return UnitSource("client_ip", "")
+    if not colon or kind not in SOURCE_KINDS or kind == "client_ip":
+        raise ValueError("one of header:NAME, cookie:NAME, query:NAME, json:/POINTER, client_ip")
+    if kind == "header":
+        return UnitSource(kind, parse_header_name(name))
+    if kind == "json":
+        return UnitSource(kind, parse_pointer(name))
+    if kind == "cookie" and not re.fullmatch(TOKEN_PATTERN, name, re.ASCII):
+        raise ValueError("cookie:NAME with a cookie name of RFC 6265 (letters, digits and !#$%&'*+-.^_`|~)")
+    if not name or not name.isprintable() or len(name) > 256:
+        raise ValueError(f"{kind}:NAME with a name of 1 to 256 printable characters")
+    return UnitSource(kind, name)
