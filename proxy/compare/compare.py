@@ -24,8 +24,9 @@ classification every row has the same label                      mean total vari
 regression     every value is within tolerance of the primary's  mean relative distance (``tolerance``)
 ============== ================================================= ==========================================
 
-``auto``: labels or rows of probabilities → classification; just one float per row → regression; other
-JSON → json; anything else → exact. ``classification`` and ``regression`` look at predictions only, in
+``auto``: with a ``label`` in the rule, what that names decides; else labels or rows of probabilities →
+classification; just one float per row → regression; other JSON → json; anything else → exact.
+``classification`` and ``regression`` look at predictions only, in
 whichever envelope; ``json`` leaves out the fields of an inference envelope that name the model or the call.
 
 Reasons of disagreement: ``status`` (one is 2xx, the other not), ``format`` (the shadow's is broken, or has
@@ -41,7 +42,15 @@ from typing import Final
 from proxy.compare.content import decode_content
 from proxy.compare.decode import ROW_KEYS, decode_plain
 from proxy.compare.documents import differ, render
-from proxy.compare.labels import Label, Labels, find_labels, has_labels, label_family, select_tensor
+from proxy.compare.labels import (
+    Label,
+    Labels,
+    find_labels,
+    has_labels,
+    is_distribution,
+    label_family,
+    select_tensor,
+)
 from proxy.compare.pointers import compile_patterns
 from proxy.compare.tolerance import close_mask, relative_distances
 from proxy.compare.values import (
@@ -61,6 +70,9 @@ __all__ = ["compare"]
 
 _IDENTITY: Final = ("/id", "/model_name", "/model_version", "/parameters", "/outputs/*/parameters")
 """Fields of inference envelopes that speak of the model, the call or the encoding: a shadow has its own."""
+
+_HEADERS: Final = ("/outputs/*/name", "/outputs/*/datatype", "/outputs/*/shape")
+"""Left out where they are equal: as leaves they would dilute the share of values that differ."""
 
 _VALUE_NAMES: Final = frozenset(
     {"predictions", "prediction", "predict", "value", "output", "output_0", "y", "mean"}
@@ -95,8 +107,6 @@ def compare(
     if _is_identical(primary, shadow):
         return _compare_bodies(rule, primary, body, shadow, body, identical=True)
     other = decode_content(shadow.body, shadow.content_encoding, cap_bytes)
-    if isinstance(other, Undecodable):
-        return _shadow_undecodable(other, rule.as_, 1)
     return _compare_bodies(rule, primary, body, shadow, other, identical=False)
 
 
@@ -110,19 +120,31 @@ def _is_identical(primary: Answer, shadow: Answer) -> bool:
 
 
 def _compare_bodies(
-    rule: ComparisonRule, primary: Answer, body: bytes, shadow: Answer, other: bytes, *, identical: bool
+    rule: ComparisonRule,
+    primary: Answer,
+    body: bytes,
+    shadow: Answer,
+    other: bytes | Undecodable,
+    *,
+    identical: bool,
 ) -> Comparison:
-    """Compare two bodies whose content-encoding is undone."""
+    """Compare two bodies whose content-encoding is undone.
+
+    A shadow that could not be decoded goes along as such: the primary is judged readable or not before it.
+    """
     if rule.as_ == "exact":
         return _compare_exact(body, other)
     prediction = decode_plain(body, primary.content_type, primary.inference_header_length)
     if isinstance(prediction, Undecodable):
         return _uncomparable(prediction.reason, rule.as_)
-    method = _pick(prediction) if rule.as_ == "auto" else rule.as_
+    method = _pick(prediction, rule.label) if rule.as_ == "auto" else rule.as_
     if method == "exact":
         return _compare_exact(body, other)
+    second: Prediction | Undecodable
     if identical:
-        second: Prediction | Undecodable = prediction
+        second = prediction
+    elif isinstance(other, Undecodable):
+        second = other
     else:
         second = decode_plain(other, shadow.content_type, shadow.inference_header_length)
     if method == "json":
@@ -132,8 +154,12 @@ def _compare_bodies(
     return _compare_values(rule, prediction, second)
 
 
-def _pick(prediction: Prediction) -> str:
-    """Return the method that fits what the primary answered."""
+def _pick(prediction: Prediction, label: str | None) -> str:
+    """Return the method that fits what the primary answered; with a ``label``, what that names."""
+    if label is not None:
+        tensor = select_tensor(prediction, label)
+        is_value = tensor is not None and tensor.kind == "float" and not is_distribution(tensor)
+        return "regression" if is_value else "classification"
     if not prediction.is_json:
         return "exact"
     if prediction.format == "json":
@@ -146,7 +172,9 @@ def _pick(prediction: Prediction) -> str:
     return "json"
 
 
-def _compare_exact(primary: bytes, shadow: bytes) -> Comparison:
+def _compare_exact(primary: bytes, shadow: bytes | Undecodable) -> Comparison:
+    if isinstance(shadow, Undecodable):
+        return _shadow_undecodable(shadow, "exact", 1)
     if primary == shadow:
         return Comparison("agree", 0.0, None, "exact", 1, 0)
     difference = Difference("", f"{len(primary)} bytes", f"{len(shadow)} bytes")
@@ -164,12 +192,15 @@ def _compare_json(rule: ComparisonRule, primary: Prediction, shadow: Prediction 
     if primary.rows is not None and shadow.rows is not None and primary.rows != shadow.rows:
         return _disagree_whole("rows", "json", rows, f"{primary.rows} rows", f"{shadow.rows} rows")
     left, right = primary.document, shadow.document
-    if primary is not shadow and primary.format == shadow.format == "oip_v2":
+    ignore = rule.ignore if primary.format == "json" else rule.ignore + _IDENTITY
+    if primary.format == shadow.format == "oip_v2":
         left, right = _align_outputs(primary, shadow)
+        if _have_same_headers(left, right):
+            ignore += _HEADERS
     found = differ(
         left,
         right,
-        patterns=compile_patterns(rule.ignore if primary.format == "json" else rule.ignore + _IDENTITY),
+        patterns=compile_patterns(ignore),
         rtol=rule.rtol,
         atol=rule.atol,
         row_widths=_row_widths(primary, left),
@@ -196,6 +227,15 @@ def _align_outputs(primary: Prediction, shadow: Prediction) -> tuple[Json, Json]
     return {**primary.document, "outputs": outputs}, {**shadow.document, "outputs": others}
 
 
+def _have_same_headers(left: Json, right: Json) -> bool:
+    """Whether the outputs are called, typed and shaped alike, so that only their data can differ."""
+    outputs, others = left["outputs"], right["outputs"]
+    return len(outputs) == len(others) and all(
+        a["name"] == b["name"] and a["datatype"] == b["datatype"] and a["shape"] == b["shape"]
+        for a, b in zip(outputs, others, strict=True)
+    )
+
+
 def _flat_outputs(prediction: Prediction) -> list[Json]:
     return [
         {**output, "data": tensor.data}
@@ -211,7 +251,10 @@ def _row_widths(primary: Prediction, document: Json) -> dict[int, int]:
             for output, tensor in zip(document["outputs"], primary.tensors, strict=True)
         }
     if primary.format == "v1":
-        return {id(document[key]): 1 for key in ROW_KEYS if type(document.get(key)) is list}
+        outputs = document.get("outputs")
+        columns = outputs.values() if type(outputs) is dict else (outputs,)
+        lists = [*columns, *map(document.get, ROW_KEYS)]
+        return {id(rows): 1 for rows in lists if type(rows) is list}
     return {}
 
 

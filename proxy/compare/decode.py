@@ -30,7 +30,7 @@ __all__ = ["ROW_KEYS", "decode", "decode_plain"]
 ROW_KEYS: Final = ("predictions", "results", "result")
 """Keys of V1 answers that list rows; the last two, of classify and regress, only alone in their object."""
 
-_SNIFFED: Final = frozenset({b"", b"text/plain", b"application/octet-stream"})
+_SNIFFED: Final = frozenset({b"", b"text/plain", b"text/json", b"application/octet-stream"})
 """Types under which servers send JSON without saying so (several frameworks' defaults)."""
 
 _BAD_TENSOR: Final = Undecodable("bad_tensor")
@@ -97,7 +97,7 @@ def _read_document(document: Json) -> Prediction:
         rows = document.get("predictions")
         if type(rows) is list:
             return Prediction("v1", document, tensors_of_rows(rows, "predictions"), len(rows))
-        if outputs is not None and len(document) == 1:
+        if len(document) == 1 and type(outputs) in (list, dict):
             return _read_columns(document, outputs)
         if len(document) == 1 and type(rows := document.get("results", document.get("result"))) is list:
             return Prediction("v1", document, tensors_of_rows(rows, "results"), len(rows))
@@ -121,12 +121,8 @@ def _read_oip(document: Json, outputs: list[Json]) -> Prediction:
 
 def _read_columns(document: Json, outputs: Json) -> Prediction:
     """Read TensorFlow Serving's columnar form; a model with one output sends it without a name."""
-    if type(outputs) is dict:
-        tensors = tensors_of_columns(outputs)
-    elif type(outputs) is list:
-        tensors = tensors_of_rows(outputs, "outputs")
-    else:
-        return Prediction("json", document)
+    named = type(outputs) is dict
+    tensors = tensors_of_columns(outputs) if named else tensors_of_rows(outputs, "outputs")
     return Prediction("v1", document, tensors, _common_rows(tensors))
 
 

@@ -49,8 +49,9 @@ _LABEL_NAMES: Final = frozenset(
 _DISTRIBUTION_TOLERANCE: Final = 1e-3
 """How far a row of probabilities may be from summing to 1: FP16 and rounded JSON are that far off."""
 
-_TRITON_CLASS: Final = re.compile(r"-?\d[\d.eE+-]*:(\d+)(?::.*)?", re.ASCII | re.DOTALL)
-"""`<score>:<index>[:<name>]`: Triton's classification extension. The score must not make labels differ."""
+_TRITON_CLASS: Final = re.compile(r"-?\d+\.\d+:(\d{1,18})(?::.*)?", re.ASCII | re.DOTALL)
+"""`<score>:<index>[:<name>]`: Triton's classification extension. The score must not make labels differ.
+Its scores have a decimal point; a label like ``12:30`` is not taken for one."""
 
 _NAN: Final = float("nan")
 

@@ -1,0 +1,163 @@
+"""Content-encodings are undone within a cap; JSON is read as servers write it."""
+
+import gzip
+import math
+import zlib
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.compare.content import decode_content, media_type, parse_json
+from proxy.compare.values import Undecodable
+
+CAP = 10_000
+PLAIN = b'{"predictions": [1, 2, 3]}'
+
+
+def _deflate(body: bytes, wbits: int) -> bytes:
+    encoder = zlib.compressobj(wbits=wbits)
+    return encoder.compress(body) + encoder.flush()
+
+
+BOMB = gzip.compress(bytes(50 * 1024 * 1024))
+
+ENCODED: dict[str, tuple[bytes, bytes | None, bytes | str]] = {
+    "no encoding": (PLAIN, None, PLAIN),
+    "identity": (PLAIN, b"identity", PLAIN),
+    "empty header": (PLAIN, b"", PLAIN),
+    "gzip": (gzip.compress(PLAIN), b"gzip", PLAIN),
+    "x-gzip in capitals": (gzip.compress(PLAIN), b"X-GZIP", PLAIN),
+    "two members": (gzip.compress(PLAIN) + gzip.compress(b" "), b"gzip", PLAIN + b" "),
+    "padding after the member": (gzip.compress(PLAIN) + b"\0\0\0", b"gzip", PLAIN),
+    "deflate with zlib header": (zlib.compress(PLAIN), b"deflate", PLAIN),
+    "raw deflate": (_deflate(PLAIN, -15), b"deflate", PLAIN),
+    "deflate in gzip": (gzip.compress(zlib.compress(PLAIN)), b"deflate, gzip", PLAIN),
+    "exactly the cap": (gzip.compress(b"x" * CAP), b"gzip", b"x" * CAP),
+    "one byte over the cap": (gzip.compress(b"x" * (CAP + 1)), b"gzip", "decoded_too_large"),
+    "members over the cap together": (gzip.compress(b"x" * 6000) * 2, b"gzip", "decoded_too_large"),
+    "a bomb": (BOMB, b"gzip", "decoded_too_large"),
+    "a bomb in deflate": (zlib.compress(bytes(10_000_000)), b"deflate", "decoded_too_large"),
+    "a bomb in a bomb": (gzip.compress(BOMB), b"gzip, gzip", "decoded_too_large"),
+    "cut gzip": (gzip.compress(PLAIN)[:-9], b"gzip", "bad_encoding"),
+    "cut deflate": (zlib.compress(PLAIN)[:-6], b"deflate", "bad_encoding"),
+    "plain called gzip": (PLAIN, b"gzip", "bad_encoding"),
+    "plain called deflate": (PLAIN, b"deflate", "bad_encoding"),
+    "wrong checksum": (gzip.compress(PLAIN)[:-8] + bytes(8), b"gzip", "bad_encoding"),
+    "empty called gzip": (b"", b"gzip", "bad_encoding"),
+    "brotli": (b"\x0b\x02\x80", b"br", "unsupported_encoding"),
+    "zstd": (b"\x28\xb5\x2f\xfd", b"zstd", "unsupported_encoding"),
+    "four layers": (PLAIN, b"gzip, gzip, gzip, gzip", "unsupported_encoding"),
+}
+
+
+@pytest.mark.parametrize("name", ENCODED)
+def test_content_encoding(name: str) -> None:
+    """Each encoding gives the plain body, or the named reason."""
+    body, encoding, expected = ENCODED[name]
+    wanted = Undecodable(expected) if isinstance(expected, str) else expected
+    assert wanted == decode_content(body, encoding, CAP)
+
+
+@given(st.binary(max_size=200), st.sampled_from([b"gzip", b"deflate", b"deflate, gzip", b"br", b",,"]))
+def test_any_bytes_decode_or_give_a_reason(body: bytes, encoding: bytes) -> None:
+    """Nothing is raised, whatever the bytes claim to be."""
+    assert isinstance(decode_content(body, encoding, CAP), bytes | Undecodable)
+
+
+@given(st.binary(max_size=2_000))
+def test_decoding_undoes_encoding(body: bytes) -> None:
+    """What gzip and deflate wrote is read back."""
+    assert body == decode_content(gzip.compress(body), b"gzip", CAP)
+    assert body == decode_content(zlib.compress(body), b"deflate", CAP)
+
+
+MEDIA_TYPES: dict[str, tuple[bytes | None, tuple[bytes, bytes]]] = {
+    "absent": (None, (b"", b"")),
+    "plain": (b"application/json", (b"application/json", b"")),
+    "capitals": (b"Application/JSON; Charset=UTF-8", (b"application/json", b"utf-8")),
+    "quoted charset": (b'text/plain;charset="latin1"', (b"text/plain", b"latin1")),
+    "other parameters": (b"application/json; profile=x; charset=utf-16", (b"application/json", b"utf-16")),
+    "junk": (b";;=;", (b"", b"")),
+}
+
+
+@pytest.mark.parametrize("name", MEDIA_TYPES)
+def test_media_type(name: str) -> None:
+    """Type and charset come out in lower case."""
+    header, expected = MEDIA_TYPES[name]
+    assert expected == media_type(header)
+
+
+JSON: dict[str, tuple[bytes, bytes, Any]] = {
+    "plain": (b'{"a": [1, 2.5, true, null, "x"]}', b"", {"a": [1, 2.5, True, None, "x"]}),
+    "duplicate keys": (b'{"a": 1, "a": 2}', b"", {"a": 2}),
+    "byte order mark": (b"\xef\xbb\xbf[1]", b"", [1]),
+    "Latin-1 declared": ('["caf\u00e9"]'.encode("latin-1"), b"iso-8859-1", ["caf\u00e9"]),
+    "UTF-16 declared": ('["caf\u00e9"]'.encode("utf-16"), b"utf-16", ["caf\u00e9"]),
+    "unknown charset is taken as UTF-8": ('["caf\u00e9"]'.encode(), b"klingon", ["caf\u00e9"]),
+    "infinities": (b"[Infinity, -Infinity]", b"", [math.inf, -math.inf]),
+    "largest unsigned integer": (b"[18446744073709551615]", b"", [2**64 - 1]),
+    "integer over 64 bits": (b"[18446744073709551616]", b"", [float(2**64)]),
+    "integer over 64 bits beside infinity": (
+        b"[Infinity, 18446744073709551616]",
+        b"",
+        [math.inf, float(2**64)],
+    ),
+    "negative over 64 bits beside infinity": (
+        b"[Infinity, -9223372036854775809]",
+        b"",
+        [math.inf, -float(2**63)],
+    ),
+    "very long integer beside infinity": (b"[Infinity, " + b"9" * 6000 + b"]", b"", [math.inf, math.inf]),
+    "escaped emoji": (b'["\\ud83d\\ude00"]', b"", ["\U0001f600"]),
+    "deep": (b"[" * 900 + b"]" * 900, b"", ...),
+}
+
+
+@pytest.mark.parametrize("name", JSON)
+def test_json_as_servers_write_it(name: str) -> None:
+    """The value is what a lenient client would read."""
+    body, charset, expected = JSON[name]
+    value = parse_json(body, charset)
+    if expected is ...:
+        assert not isinstance(value, Undecodable)
+    else:
+        assert expected == value
+
+
+def test_nan_is_a_number() -> None:
+    """TensorFlow Serving and Python write NaN as a bare word."""
+    value = parse_json(b'{"predictions": [NaN, 1]}')
+    assert not isinstance(value, Undecodable)
+    assert math.isnan(value["predictions"][0])
+    assert value["predictions"][1] == 1
+
+
+BAD_JSON: dict[str, tuple[bytes, bytes]] = {
+    "empty": (b"", b""),
+    "cut": (b'{"a": [1, 2', b""),
+    "trailing junk": (b"[1] [2]", b""),
+    "single quotes": (b"{'a': 1}", b""),
+    "not UTF-8": (b'["\xff"]', b""),
+    "not UTF-16": (b"[1]", b"utf-16le"),
+    "too deep": (b"[" * 100_000 + b"]" * 100_000, b""),
+    "too deep with NaN": (b"[" * 100_000 + b"NaN" + b"]" * 100_000, b""),
+    "NaN in a word": (b"[NaNa]", b""),
+    "control character beside NaN": (b'["\x01", NaN]', b""),
+}
+
+
+@pytest.mark.parametrize("name", BAD_JSON)
+def test_bad_json_is_a_reason(name: str) -> None:
+    """What no reader accepts is invalid_json."""
+    body, charset = BAD_JSON[name]
+    assert Undecodable("invalid_json") == parse_json(body, charset)
+
+
+@given(st.binary(max_size=60), st.sampled_from([b"", b"utf-16", b"latin1", b"utf-32"]))
+def test_parsing_never_raises(body: bytes, charset: bytes) -> None:
+    """Any bytes are a value or a reason, with and without the words that wake the tolerant parser."""
+    parse_json(body, charset)
+    parse_json(b"[NaN," + body, charset)

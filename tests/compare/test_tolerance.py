@@ -1,0 +1,93 @@
+"""Tolerance is numpy's formula; distance is relative, symmetric and bounded."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.compare.tolerance import close_mask, is_close, relative_distance, relative_distances
+
+numbers = st.floats(width=64) | st.integers(-(2**53), 2**53)
+tolerances = st.floats(0, 1, allow_subnormal=False) | st.sampled_from([0.0, 1e-8, 1e-5])
+
+CLOSE: dict[str, tuple[float, float, float, float, bool]] = {
+    "equal": (1.0, 1.0, 0, 0, True),
+    "int and float": (1, 1.0, 0, 0, True),
+    "on the relative border": (1.5, 1.0, 0.5, 0, True),
+    "relative to the reference, not to the value": (1.0, 1.5, 0.4, 0, True),
+    "the other way round": (1.5, 1.0, 0.4, 0, False),
+    "absolute near zero": (1e-9, 0.0, 1e-5, 1e-8, True),
+    "relative is no help at zero": (1e-9, 0.0, 1e-5, 0, False),
+    "NaN and NaN": (math.nan, math.nan, 0, 0, True),
+    "NaN and number": (math.nan, 1.0, 1, 1, False),
+    "infinity and itself": (math.inf, math.inf, 0, 0, True),
+    "infinities of two signs": (math.inf, -math.inf, 1, 1, False),
+    "finite is never close to infinite": (1.0, math.inf, 1e-5, 1e-8, False),
+    "difference overflows": (1.7e308, -1.7e308, 1e-5, 1e-8, False),
+    "large integers are exact": (2**63, 2**63 + 1, 0, 0, False),
+    "negative zero": (0.0, -0.0, 0, 0, True),
+}
+
+
+@pytest.mark.parametrize("name", CLOSE)
+def test_is_close(name: str) -> None:
+    """One row, one decision."""
+    value, reference, rtol, atol, expected = CLOSE[name]
+    assert expected is is_close(value, reference, rtol, atol)
+
+
+@given(numbers, numbers, tolerances, tolerances)
+def test_numpy_is_the_referee(value: float, reference: float, rtol: float, atol: float) -> None:
+    """Scalars are judged as numpy.isclose judges them, NaN equal to NaN."""
+    with np.errstate(all="ignore"):
+        expected = bool(np.isclose(float(value), float(reference), rtol=rtol, atol=atol, equal_nan=True))
+    assert expected is is_close(float(value), float(reference), rtol, atol)
+
+
+@given(st.lists(st.tuples(numbers, numbers), max_size=150), tolerances, tolerances)
+def test_long_and_short_lists_are_judged_alike(
+    pairs: list[tuple[float, float]], rtol: float, atol: float
+) -> None:
+    """The vector path gives what the scalar path gives."""
+    values, references = [float(a) for a, _ in pairs], [float(b) for _, b in pairs]
+    one_by_one = [is_close(a, b, rtol, atol) for a, b in zip(values, references, strict=True)]
+    assert one_by_one == close_mask(values, references, rtol, atol)
+    assert one_by_one * 70 == close_mask(values * 70, references * 70, rtol, atol)
+
+
+DISTANCES: dict[str, tuple[float, float, float, float]] = {
+    "equal": (3.0, 3.0, 0, 0.0),
+    "both zero": (0, 0.0, 0, 0.0),
+    "one per cent": (100.0, 99.0, 0, 0.01),
+    "zero and something": (0.0, 5.0, 0, 1.0),
+    "zero and noise within atol": (0.0, 1e-12, 1e-8, 0.0),
+    "opposite signs": (1.0, -1.0, 0, 1.0),
+    "NaN and NaN": (math.nan, math.nan, 0, 0.0),
+    "NaN and number": (math.nan, 1.0, 0, 1.0),
+    "number and NaN": (1.0, math.nan, 0, 1.0),
+    "infinity and number": (math.inf, 1.0, 0, 1.0),
+    "infinities of two signs": (math.inf, -math.inf, 0, 1.0),
+    "difference overflows": (1.7e308, -1.7e308, 0, 1.0),
+}
+
+
+@pytest.mark.parametrize("name", DISTANCES)
+def test_relative_distance(name: str) -> None:
+    """Worked values, one by one and as a long list."""
+    a, b, atol, expected = DISTANCES[name]
+    assert expected == pytest.approx(relative_distance(a, b, atol))
+    assert expected == pytest.approx(relative_distances([a] * 70, [b] * 70, atol))
+
+
+@given(st.lists(st.tuples(numbers, numbers), max_size=100), tolerances)
+def test_distance_is_symmetric_and_bounded(pairs: list[tuple[float, float]], atol: float) -> None:
+    """In [0, 1], the same both ways, 0 against itself, and independent of the path taken."""
+    a, b = [float(x) for x, _ in pairs], [float(y) for _, y in pairs]
+    distance = relative_distances(a, b, atol)
+    assert 0.0 <= distance <= 1.0
+    assert distance == relative_distances(b, a, atol)
+    assert relative_distances(a, a, atol) == 0.0
+    if pairs:
+        assert distance == pytest.approx(relative_distances(a * 70, b * 70, atol))
