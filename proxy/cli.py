@@ -1,0 +1,80 @@
+"""The command line: ``modelproxy COMMAND``. Here are the names; ``proxy/commands/`` holds what they do.
+
+Exit codes: 0 done, 1 refused or failed, 2 wrong usage. Text for people by default, ``--json`` for machines.
+"""
+
+from importlib import import_module
+
+import click
+
+from proxy import __version__
+
+__all__ = ["main"]
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "serve": ("proxy.commands.serve", "Run the proxy."),
+    "validate": ("proxy.commands.validate", "Check a configuration; show every problem."),
+    "schema": ("proxy.commands.schema", "Print the JSON Schema of the configuration."),
+    "explain": ("proxy.commands.explain", "Say where one request goes, and why."),
+    "plan": ("proxy.commands.plan", "Say who moves when one configuration replaces another."),
+    "status": ("proxy.commands.status", "Show what a running proxy does."),
+    "demo": ("proxy.demo.command", "Real models, real data, the whole story in about a minute."),
+}
+"""Name → (module, line in the help). The command stands in its module under its own name."""
+
+EXAMPLES = """\b
+Examples:
+  modelproxy demo
+  modelproxy validate config/modelproxy.yaml
+  modelproxy serve config/modelproxy.yaml
+"""
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command when it runs, and none to list them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - as click calls it
+        """Return the names in the order of a user's day, not of the alphabet."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import and return one command; None for an unknown name."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(COMMANDS[cmd_name][0]), cmd_name)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Refuse an unknown name with the nearest known one."""
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], COMMANDS, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            ctx.fail(f"No such command {args[0]!r}.{hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the list of commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.group(
+    cls=LazyGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=EXAMPLES,
+)
+@click.version_option(__version__, "-V", "--version", prog_name="modelproxy", message="%(prog)s %(version)s")
+@click.pass_context
+def main(ctx: click.Context, /) -> None:
+    """A model-serving proxy sidecar: sticky champion, challenger and canary routing, shadow traffic, and
+    records of where models disagree.
+
+    'modelproxy COMMAND --help' says more about a command.
+    """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())

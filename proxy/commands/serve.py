@@ -1,0 +1,28 @@
+"""``modelproxy serve``: run until told to stop."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from proxy.commands.output import CONFIG
+
+__all__ = ["serve"]
+
+
+@click.command()
+@click.argument("config", type=CONFIG)
+def serve(config: Path) -> None:
+    """Run the proxy with the configuration in CONFIG.
+
+    The file is watched: a change is checked and takes effect without losing a request; a bad one changes
+    nothing and is reported. SIGHUP reloads too. SIGTERM and Ctrl-C finish what is under way and exit 0; the
+    second one exits now.
+
+    \b
+    Example:
+      modelproxy serve config/modelproxy.yaml
+    """
+    from proxy.supervisor import serve as run
+
+    sys.exit(run(config))

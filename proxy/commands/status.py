@@ -1,0 +1,234 @@
+"""``modelproxy status``: what a running proxy says of itself, as tables."""
+
+import sys
+from collections.abc import Mapping
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import click
+
+from proxy.commands.output import as_json_option, build_console, build_grid, fail, print_json
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+__all__ = ["fetch_status", "render_status", "status"]
+
+DEFAULT_ADMIN = "http://127.0.0.1:9090"
+TIMEOUT_S = 5
+WATCH_EVERY_S = 2
+
+
+@click.command()
+@click.argument("route", required=False)
+@click.option(
+    "--admin",
+    envvar="MODELPROXY_ADMIN",
+    default=DEFAULT_ADMIN,
+    show_default=True,
+    show_envvar=True,
+    help="Admin address of the proxy.",
+)
+@click.option("--watch", is_flag=True, help=f"Again every {WATCH_EVERY_S} seconds, until Ctrl-C.")
+@as_json_option
+def status(route: str | None, admin: str, watch: bool, as_json: bool) -> None:
+    """Show what a running proxy does: traffic, latency, faults, shadows, workers. With ROUTE only that route.
+
+    Exit code 1 if the proxy cannot be reached or does not know the route.
+
+    \b
+    Examples:
+      modelproxy status
+      modelproxy status wine --watch --admin http://127.0.0.1:9090
+    """
+    if not watch:
+        _show(fetch_status(admin, route), as_json)
+        return
+    try:
+        _watch(admin, route, as_json)
+    except KeyboardInterrupt:
+        sys.exit(0)
+
+
+def fetch_status(admin: str, route: str | None) -> dict[str, Any]:
+    """Return the status document of the proxy at ``admin``, with only ``route`` if one is given.
+
+    Raises:
+        click.exceptions.Exit: with code 1, after one sentence that says why.
+    """
+    import orjson
+
+    code, body = _get(admin, "/api/v1/status")
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        document = None
+    if code == 503 and isinstance(document, dict) and "error" in document:
+        raise fail(f"{admin}: {document['error']}")
+    if code != 200 or not isinstance(document, dict) or "routes" not in document:
+        raise fail(
+            f"{admin} answers {code} but is no admin address of modelproxy; see 'admin' in its configuration"
+        )
+    if route is not None:
+        names = [each["name"] for each in document["routes"]]
+        if route not in names:
+            raise fail(f"no route is called {route}; there are: {', '.join(names)}")
+        document["routes"] = [each for each in document["routes"] if each["name"] == route]
+    return document
+
+
+def _get(admin: str, path: str) -> tuple[int, bytes]:
+    parts = urlsplit(admin if "://" in admin else f"http://{admin}")
+    try:
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+    if parts.scheme not in ("http", "https") or not host:
+        raise click.BadParameter(
+            f"expected an address such as {DEFAULT_ADMIN}, got {admin!r}", param_hint="--admin"
+        )
+    kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+    connection = kind(host, port, timeout=TIMEOUT_S)
+    try:
+        connection.request("GET", parts.path.rstrip("/") + path)
+        response = connection.getresponse()
+        return response.status, response.read()
+    except ConnectionRefusedError:
+        raise fail(
+            f"nothing listens on {admin}: is the proxy running, and is that its admin address?"
+        ) from None
+    except TimeoutError:
+        raise fail(f"{admin} did not answer within {TIMEOUT_S} seconds") from None
+    except (OSError, HTTPException) as error:
+        raise fail(f"{admin} cannot be asked: {error or type(error).__name__}") from None
+    finally:
+        connection.close()
+
+
+def _show(document: Mapping[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_json(document)
+    else:
+        build_console().print(render_status(document))
+
+
+def _watch(admin: str, route: str | None, as_json: bool) -> None:
+    from rich.live import Live
+
+    from proxy.clock import sleep
+
+    console = build_console()
+    if as_json or not console.is_terminal:
+        while True:
+            _show(fetch_status(admin, route), as_json)
+            sleep(WATCH_EVERY_S)
+    with Live(console=console, auto_refresh=False, screen=True) as live:
+        while True:
+            live.update(render_status(fetch_status(admin, route)), refresh=True)
+            sleep(WATCH_EVERY_S)
+
+
+def render_status(document: Mapping[str, Any]) -> "RenderableType":
+    """Return the status document as tables."""
+    from rich.console import Group
+
+    parts: list[RenderableType] = [*_head(document)]
+    for route in document["routes"]:
+        parts.append(_variants(route))
+        if route["shadows"]:
+            parts.append(_shadows(route))
+        parts += _route_lines(route)
+    parts += _faults(document)
+    return Group(*parts)
+
+
+def _head(document: Mapping[str, Any]) -> "list[RenderableType]":
+    from rich.text import Text
+
+    config = document["config"]
+    up = sum(bool(worker.get("up")) for worker in document["workers"])
+    restarts = sum(worker.get("restarts", 0) for worker in document["workers"])
+    line = f"modelproxy {document['version']}   config version {config.get('version')}   "
+    line += f"workers {up}/{len(document['workers'])} up, {restarts} restarts"
+    lines: list[RenderableType] = [Text(line, style="bold")]
+    if config.get("last_reload_successful") is False:
+        lines.append(Text("the last reload was refused; the table in force stays:", style="red"))
+        lines += [Text(f"  {problem}", style="red") for problem in config.get("last_error") or ()]
+    lines.append(Text(""))
+    return lines
+
+
+def _variants(route: Mapping[str, Any]) -> "RenderableType":
+    table = build_grid(
+        f"route {route['name']}",
+        "variant role model >weight >requests >errors >in_flight >p50_ms >p95_ms >p99_ms",
+    )
+    for variant in route["variants"]:
+        latency = variant["latency_ms"]
+        table.add_row(
+            variant["name"],
+            variant["role"],
+            variant["model"],
+            f"{variant['weight']:g} %",
+            str(variant["requests"]),
+            str(variant["errors"]),
+            str(variant["in_flight"]),
+            *(_number(latency[name]) for name in ("p50", "p95", "p99")),
+            style="red" if variant["errors"] else None,
+        )
+    return table
+
+
+def _shadows(route: Mapping[str, Any]) -> "RenderableType":
+    table = build_grid(
+        "",
+        "shadow >percent >sent >dropped >answered >failed >agree >disagree >disagreement >uncomparable >distance",
+    )
+    for shadow in route["shadows"]:
+        rate = shadow.get("disagreement_rate")
+        table.add_row(
+            shadow["model"],
+            f"{shadow['percent']:g} %",
+            *(str(shadow[name]) for name in ("sent", "dropped", "answered", "failed", "agree", "disagree")),
+            "–" if rate is None else f"{rate:.2%}",
+            str(shadow["uncomparable"]),
+            _number(shadow.get("mean_distance"), digits=4),
+        )
+    return table
+
+
+def _route_lines(route: Mapping[str, Any]) -> "list[RenderableType]":
+    from rich.text import Text
+
+    lines = []
+    sources = route.get("unit_sources") or {}
+    if sources:
+        named = ", ".join(f"{source} {count}" for source, count in sources.items())
+        lines.append(f"units from: {named}")
+    log = route.get("log") or {}
+    if log.get("percent"):
+        counted = ", ".join(
+            f"{name} {log.get(name, 0)}" for name in ("sampled", "written", "dropped", "failed")
+        )
+        lines.append(f"payload log: {log['percent']:g} % of units into {log.get('dir')}: {counted}")
+    return [*(Text(line, style="dim") for line in lines), Text("")]
+
+
+def _faults(document: Mapping[str, Any]) -> "list[RenderableType]":
+    rows = [
+        (model["name"], model["url"], kind, str(count))
+        for model in document.get("models", ())
+        for kind, count in model["faults"].items()
+        if count
+    ]
+    if not rows:
+        return []
+    table = build_grid("faults of model servers", "model url kind >count")
+    for row in rows:
+        table.add_row(*row)
+    return [table]
+
+
+def _number(value: float | None, digits: int = 2) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"

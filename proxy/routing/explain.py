@@ -1,0 +1,225 @@
+"""Why a request goes where it goes, in words: the same table and the same functions as the hot path.
+
+Rule
+    Nothing is decided here. :class:`proxy.routing.table.Route` matches and assigns, the route's unit readers
+    read; this file asks them in the order in which the hot path does and writes down what they say.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hmac import compare_digest
+from typing import Any
+from urllib.parse import urlsplit
+
+from proxy.routing.hashing import SPACE, bucket
+from proxy.routing.table import MISSING, Model, Route, Shadow, Table, Variant, host_name
+from proxy.routing.units import client_address, is_trusted
+from proxy.wire.request import rewrite_target
+
+__all__ = ["Explanation", "NoRoute", "Request", "ShadowChoice", "explain"]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The part of a request that decides where it goes."""
+
+    target: bytes
+    """Path and query as the client sends them."""
+    method: bytes = b"POST"
+    host: bytes = b""
+    """As in the ``Host`` header: a port is ignored, case does not matter."""
+    names: Sequence[bytes] = ()
+    """Lower-case header names."""
+    values: Sequence[bytes] = ()
+    """Their values, in the same order."""
+    body: bytes = b""
+    """The whole body; empty: none."""
+    client: bytes = b""
+    """Address of the connection's other end."""
+
+    def header(self, name: bytes) -> bytes:
+        """Return the value of the first field called ``name``, or empty bytes."""
+        return self.values[list(self.names).index(name)] if name in self.names else b""
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowChoice:
+    """Whether one shadow gets a copy."""
+
+    model: str
+    percent: float
+    mirrored: bool | None
+    """None: each request draws for itself, by its request id."""
+    bucket: int | None
+    """Under the shadow's own salt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What happens to one request. The fields are those of ``modelproxy explain``."""
+
+    route: str
+    rule: dict[str, Any]
+    """The route's ``match`` as in the file."""
+    unit: str | None
+    unit_source: str
+    """The source that decided, or ``missing``."""
+    bucket: int | None
+    fraction: float | None
+    """``bucket`` as a part of the whole space, 0 to 1."""
+    variant: str | None
+    """None: each request draws for itself."""
+    role: str | None
+    model: str | None
+    upstream_url: str | None
+    shadows: tuple[ShadowChoice, ...]
+    logged: bool | None
+    """Whether the payload log gets the request; None: each request draws for itself."""
+    probability: float | None
+    """How probable this variant was before the unit was known, 0 to 1."""
+    forced: bool
+    """``x-modelproxy-force`` was honoured."""
+    table_version: int | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoRoute:
+    """No route takes the request: the client is answered 404."""
+
+    error: str
+    routes: tuple[str, ...]
+    """The patterns that there are, in the order in which they are tried."""
+
+
+def explain(table: Table, request: Request, *, version: int | None = None) -> Explanation | NoRoute:
+    """Say where ``table`` sends ``request`` and why.
+
+    Args:
+        table: the compiled settings.
+        request: what the client would send.
+        version: number of the table when it is one that serves traffic; None for a file that was only read.
+    """
+    path = request.target.partition(b"?")[0]
+    route = table.match(path, host_name(request.host), request.method)
+    if route is None:
+        return NoRoute(
+            f"no route takes {_text(request.method)} {_text(path)}; the client would be answered 404",
+            tuple(_pattern(r) for r in table.routes),
+        )
+    return _explain_route(table, route, request, version)
+
+
+def _explain_route(table: Table, route: Route, request: Request, version: int | None) -> Explanation:
+    unit, source = _find_unit(table, route, request)
+    # A request without a unit draws by its request id: known only if the client sends one.
+    drawn_by = unit if unit is not None else request.header(b"x-request-id") or None
+    drawn = None if drawn_by is None else route.bucket(drawn_by)
+    variant, probability, why = _choose(route, unit, drawn)
+    forced = _forced(table, route, request)
+    if forced is not None:
+        variant, probability, why = forced, 1.0, "x-modelproxy-force names it and may be believed"
+    return Explanation(
+        route=route.name,
+        rule=_rule(route),
+        unit=None if unit is None else _text(unit),
+        unit_source=source,
+        bucket=drawn,
+        fraction=None if drawn is None else drawn / SPACE,
+        variant=variant.name if variant else None,
+        role=variant.role.value if variant else None,
+        model=variant.model.name if variant else None,
+        upstream_url=_upstream_url(route, variant.model, request.target) if variant else None,
+        shadows=tuple(_shadow(shadow, drawn_by) for shadow in route.shadows),
+        logged=_sampled(route.log_prefix, route.log_limit, drawn_by)[0],
+        probability=probability,
+        forced=forced is not None,
+        table_version=version,
+        reason=_reason(route, variant, unit, source, why),
+    )
+
+
+def _find_unit(table: Table, route: Route, request: Request) -> tuple[bytes | None, str]:
+    """Return the unit and its source; the first source that is present decides."""
+    forwarded = [v for n, v in zip(request.names, request.values, strict=True) if n == b"x-forwarded-for"]
+    address = client_address(request.client, forwarded, table.trusted)
+    for reader in route.readers:
+        if reader.needs_body:
+            unit = reader.from_body(request.body) if request.body else None
+        else:
+            unit = reader.from_head(request.names, request.values, request.target, address)
+        if unit is not None:
+            return unit, reader.text
+    return None, MISSING
+
+
+def _choose(route: Route, unit: bytes | None, drawn: int | None) -> tuple[Variant | None, float | None, str]:
+    """Return the variant, how probable it was, and the ground in words."""
+    if unit is None and route.missing_champion:
+        return route.champion, 1.0, "missing_unit is champion"
+    if drawn is None:
+        return None, None, "missing_unit is random, so each request draws by its own request id"
+    variant = route.assign(drawn)
+    place = f"its bucket is at {drawn / SPACE:.4%} of the space, which belongs to {variant.name}"
+    if unit is None:
+        place = f"missing_unit is random, so x-request-id draws: {place}"
+    return variant, variant.probability, place
+
+
+def _forced(table: Table, route: Route, request: Request) -> Variant | None:
+    name = request.header(b"x-modelproxy-force")
+    if not name:
+        return None
+    secret = request.header(b"x-modelproxy-force-secret")
+    by_secret = bool(route.force_secret) and compare_digest(secret, route.force_secret)
+    if not by_secret and not is_trusted(_text(request.client), table.trusted):
+        return None
+    return route.variant(name.decode("latin-1"))
+
+
+def _sampled(prefix: bytes, limit: int, unit: bytes | None) -> tuple[bool | None, int | None]:
+    """Return whether a sampler takes ``unit`` and its bucket; None when only the request itself can tell."""
+    drawn = None if unit is None else bucket(prefix, unit)
+    if limit in (0, SPACE):
+        return limit == SPACE, drawn
+    return (None if drawn is None else drawn < limit), drawn
+
+
+def _shadow(shadow: Shadow, unit: bytes | None) -> ShadowChoice:
+    mirrored, drawn = _sampled(shadow.prefix, shadow.limit, unit)
+    return ShadowChoice(shadow.model.name, float(shadow.percent), mirrored, drawn)
+
+
+def _reason(route: Route, variant: Variant | None, unit: bytes | None, source: str, why: str) -> str:
+    target = f"{variant.name} ({variant.role.value})" if variant else "one of the variants by their weights"
+    if unit is None:
+        tried = ", ".join(reader.text for reader in route.readers)
+        return f"route {route.name}: none of its unit sources ({tried}) is present; {why}; goes to {target}"
+    return f"route {route.name}: the unit comes from {source}; {why}; goes to {target}"
+
+
+def _upstream_url(route: Route, model: Model, target: bytes) -> str:
+    """Return the URL that the model server sees, without userinfo."""
+    sent = rewrite_target(target, route.matched_prefix, model.prefix)
+    host = f"[{model.host}]" if ":" in model.host else model.host
+    return f"{urlsplit(model.settings.url).scheme}://{host}:{model.port}{_text(sent)}"
+
+
+def _rule(route: Route) -> dict[str, Any]:
+    match = route.settings.match
+    rule: dict[str, Any] = {"path": match.path}
+    if match.host:
+        rule["host"] = match.host
+    if match.method:
+        rule["method"] = list(match.method)
+    return rule
+
+
+def _pattern(route: Route) -> str:
+    rule = _rule(route)
+    methods = ",".join(rule.get("method", ()))
+    return " ".join(filter(None, (methods, rule.get("host", "") + rule["path"])))
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "backslashreplace")
