@@ -60,7 +60,7 @@ def _covers(earlier: Match, later: Match) -> bool:
 
 def _capped(settings: Settings, source: Source) -> Iterator[Problem]:
     """Compare limits that cap one another."""
-    copy, pair = settings.limits.copy, settings.observer.pair_timeout
+    copy, pair = settings.limits.copy_, settings.observer.pair_timeout
     if copy > settings.observer.queue // 2:
         # One exchange holds a request and a response.
         expected = f"at most half of observer.queue ({format_size(settings.observer.queue)})"

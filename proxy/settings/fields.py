@@ -4,9 +4,6 @@ A default is written as the file would write it (``"30s"``), is read in the same
 JSON Schema.
 """
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -21,7 +18,6 @@ __all__ = [
     "REQUIRED",
     "RESTART",
     "Section",
-    "field_named",
     "reload_of",
     "section",
     "setting",
@@ -67,14 +63,3 @@ def reload_of(field: FieldInfo) -> str | None:
     extra = field.json_schema_extra
     word = extra.get(RELOAD) if isinstance(extra, dict) else None
     return word if isinstance(word, str) else None
-
-
-@contextmanager
-def field_named(name: str) -> Iterator[None]:
-    """Let the class that is defined inside have a field called like a deprecated method of pydantic's base class.
-
-    The keys of the file are public names and come first; nobody here calls that method.
-    """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=f'Field name "{name}"', category=UserWarning)
-        yield

@@ -19,7 +19,6 @@ from proxy.settings.fields import (
     REQUIRED,
     RESTART,
     Section,
-    field_named,
     section,
     setting,
 )
@@ -57,32 +56,30 @@ class Timeouts(Section):
     )
 
 
-with field_named("copy"):
+class Limits(Section):
+    """How much is accepted."""
 
-    class Limits(Section):
-        """How much is accepted."""
-
-        head: Annotated[int, size("1KiB", "1MiB")] = setting(
-            "64KiB",
-            "Longest head, start line included; a request with a longer one is answered 431.",
-            NEXT_CONNECTION,
-        )
-        headers: Annotated[int, whole(8, 10_000)] = setting(
-            128, "Most header lines of a head; a request with more is answered 431.", NEXT_CONNECTION
-        )
-        body: Annotated[int, size("1B", "1024GiB")] = setting(
-            "256MiB",
-            "Longest request body; a longer one is answered 413. Bodies are streamed, not held in memory.",
-        )
-        copy: Annotated[int, size("1KiB", "1GiB")] = setting(  # type: ignore[assignment]
-            "1MiB",
-            "Longest body that is copied on the side where something needs it whole: a json: unit, a "
-            "shadow, a comparison, a record. A longer one goes its way all the same; only the copy is given "
-            "up and counted.",
-        )
-        connections: Annotated[int, whole(1, 1_000_000)] = setting(
-            10_000, "Most client connections of one worker; further ones are answered 503 and closed.", NOW
-        )
+    head: Annotated[int, size("1KiB", "1MiB")] = setting(
+        "64KiB",
+        "Longest head, start line included; a request with a longer one is answered 431.",
+        NEXT_CONNECTION,
+    )
+    headers: Annotated[int, whole(8, 10_000)] = setting(
+        128, "Most header lines of a head; a request with more is answered 431.", NEXT_CONNECTION
+    )
+    body: Annotated[int, size("1B", "1024GiB")] = setting(
+        "256MiB",
+        "Longest request body; a longer one is answered 413. Bodies are streamed, not held in memory.",
+    )
+    copy_: Annotated[int, size("1KiB", "1GiB")] = setting(
+        "1MiB",
+        "Longest body that is copied on the side where something needs it whole: a json: unit, a shadow, a "
+        "comparison, a record. A longer one goes its way all the same; only the copy is given up and counted.",
+        alias="copy",
+    )
+    connections: Annotated[int, whole(1, 1_000_000)] = setting(
+        10_000, "Most client connections of one worker; further ones are answered 503 and closed.", NOW
+    )
 
 
 class ObserverSettings(Section):

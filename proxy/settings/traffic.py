@@ -7,7 +7,7 @@ from pydantic import ConfigDict, SecretStr
 
 from proxy.model import Role
 from proxy.settings import grammar, units
-from proxy.settings.fields import NOW, REQUIRED, Section, field_named, section, setting
+from proxy.settings.fields import NOW, REQUIRED, Section, section, setting
 from proxy.settings.grammar import duration, size, text, whole
 
 __all__ = ["Compare", "Log", "Match", "Model", "Name", "Redaction", "Route", "Shadow", "Variant"]
@@ -171,28 +171,28 @@ class Compare(Section):
     )
 
 
-with field_named("json"):
+class Redaction(Section):
+    """What must not be written, and what is written instead. It names either json or header."""
 
-    class Redaction(Section):
-        """What must not be written, and what is written instead. It names either json or header."""
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [
+                {"required": [name], "properties": {name: {"not": {"type": "null"}}}}
+                for name in ("json", "header")
+            ]
+        }
+    )
 
-        model_config = ConfigDict(
-            json_schema_extra={
-                "oneOf": [
-                    {"required": [name], "properties": {name: {"not": {"type": "null"}}}}
-                    for name in ("json", "header")
-                ]
-            }
-        )
-
-        json: Pointer | None = setting(  # type: ignore[assignment]
-            None, "JSON pointer into request and response bodies; '*' stands for one key or index."
-        )
-        header: HeaderName | None = setting(None, "Name of a request or response header.")
-        action: Annotated[Literal["drop", "hash"], grammar.choice(Literal["drop", "hash"])] = setting(
-            "drop",
-            "drop: leave it out; hash: write a keyed hash (unit_key), so that equal values stay equal.",
-        )
+    pointer: Pointer | None = setting(
+        None,
+        "JSON pointer into request and response bodies; '*' stands for one key or index.",
+        alias="json",
+    )
+    header: HeaderName | None = setting(None, "Name of a request or response header.")
+    action: Annotated[Literal["drop", "hash"], grammar.choice(Literal["drop", "hash"])] = setting(
+        "drop",
+        "drop: leave it out; hash: write a keyed hash (unit_key), so that equal values stay equal.",
+    )
 
 
 class Log(Section):
