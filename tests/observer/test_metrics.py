@@ -1,0 +1,249 @@
+"""The exposition: exactly the promised names and labels, monotone, and clean by Prometheus's own check."""
+
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from proxy import __version__
+from proxy.model import DURATION_BOUNDS_NS
+from proxy.observer.metrics import DURATION_BOUNDS_SHOWN_S, FAMILIES, encode_metrics
+from proxy.observer.source import CountReader, Reading
+from tests.observer.world import CONFIG, World
+
+OPENMETRICS = "application/openmetrics-text; version=1.0.0"
+
+PROMISED = {
+    "modelproxy_requests_total": {"route", "variant", "model", "code"},
+    "modelproxy_request_duration_seconds": {"route", "variant", "model"},
+    "modelproxy_time_to_first_byte_seconds": {"route", "variant", "model"},
+    "modelproxy_in_flight_requests": {"route", "variant"},
+    "modelproxy_upstream_faults_total": {"model", "kind"},
+    "modelproxy_shadow_requests_total": {"route", "model", "outcome"},
+    "modelproxy_comparisons_total": {"route", "model", "result"},
+    "modelproxy_disagreement_distance": {"route", "model"},
+    "modelproxy_payload_records_total": {"route", "outcome"},
+    "modelproxy_config_version": set(),
+    "modelproxy_config_last_reload_successful": set(),
+    "modelproxy_variant_weight": {"route", "variant"},
+    "modelproxy_unit_source_total": {"route", "source"},
+    "modelproxy_worker_up": {"worker"},
+    "modelproxy_observer_up": set(),
+    "modelproxy_build_info": {"version"},
+}
+"""The outward contract: names that dashboards and alerts of others rely on."""
+
+Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+def read(world: World, reader: CountReader | None = None) -> Reading:
+    assert world.current is not None
+    counts = (reader or CountReader(world.run_dir)).read(world.tables)
+    return Reading(world.current, counts, world.fleet, world.gauges())
+
+
+def scrape(world: World, reader: CountReader | None = None) -> Series:
+    body, _ = encode_metrics(read(world, reader), "")
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in parse_text(body.decode())
+        for sample in family.samples
+    }
+
+
+def value(series: Series, name: str, **labels: str) -> float:
+    return series[f"modelproxy_{name}", frozenset(labels.items())]
+
+
+def fill(world: World) -> None:
+    """Count something of everything."""
+    world.serve("v1", 5)
+    world.serve("v2", 2, writer="w1")
+    world.count("variant", "wine", "v1", "wine-v1", started=2, lost=1, retries=1)
+    world.count("model", "wine-v1", fault_connect=1)
+    world.count("unrouted", code_404=3, code_400=1)
+    world.count("unit", "wine", **{"header:x-user-id": 6, "missing": 1})
+    world.count("worker", connections_opened=4, connections_closed=1, exchanges_dropped=2)
+    world.count("shadow", "wine", "wine-v4", eligible=5, sent=4, dropped_in_flight=1, answered=3, failed=1)
+    world.count("comparison", "wine", "v1", "wine-v4", writer="o0", agree=2, disagree=1, distance_0=2)
+    world.count(
+        "comparison", "wine", "v1", "wine-v4", writer="o0", distance_9=1, distance_sum_millionths=400_000
+    )
+    world.count("payload", "wine", sampled=3, shipped=2, dropped=1)
+    world.count("sink", "wine", writer="o0", written=1, failed=1)
+
+
+def test_promised_names_and_labels(tmp_path: Path) -> None:
+    """Every promised metric is exposed with exactly the promised labels."""
+    world = World(tmp_path)
+    fill(world)
+    body, _ = encode_metrics(read(world), "")
+    seen: dict[str, set[str]] = {}
+    for family in parse_text(body.decode()):
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        for sample in family.samples:
+            seen.setdefault(name, set()).update(sample.labels.keys() - {"le"})
+    assert {name: seen.get(name) for name in PROMISED} == PROMISED
+    observer = {"modelproxy_observer_queue_bytes", "modelproxy_observer_pending_pairs"}
+    assert seen.keys() == FAMILIES.keys() | observer | {"modelproxy_observer_broken_streams_total"}
+    assert {name: seen[name] for name in FAMILIES if name != "modelproxy_build_info"} == {
+        name: set(family.labels) for name, family in FAMILIES.items() if name != "modelproxy_build_info"
+    }
+
+
+def test_values(tmp_path: Path) -> None:
+    """What the writers counted comes out under its name, all writers added up."""
+    world = World(tmp_path)
+    fill(world)
+    world.serve("v1", 4, writer="w1")
+    series = scrape(world)
+    v1 = {"route": "wine", "variant": "v1", "model": "wine-v1"}
+    shadow = {"route": "wine", "model": "wine-v4"}
+    assert value(series, "requests_total", **v1, code="200") == 9
+    assert value(series, "requests_total", route="", variant="", model="", code="404") == 3
+    assert value(series, "in_flight_requests", route="wine", variant="v1") == 1
+    assert value(series, "upstream_retries_total", **v1) == 1
+    assert value(series, "upstream_faults_total", model="wine-v1", kind="lost") == 1
+    assert value(series, "upstream_faults_total", model="wine-v1", kind="connect") == 1
+    assert value(series, "request_duration_seconds_count", **v1) == 9
+    assert value(series, "request_duration_seconds_sum", **v1) == pytest.approx(0.027)
+    assert value(series, "request_duration_seconds_bucket", **v1, le="0.0025") == 0
+    assert value(series, "request_duration_seconds_bucket", **v1, le="0.005") == 9
+    assert value(series, "shadow_requests_total", **shadow, outcome="compared") == 3
+    assert value(series, "shadow_dropped_total", **shadow, reason="in_flight") == 1
+    assert value(series, "comparisons_total", **shadow, result="disagree") == 1
+    assert value(series, "variant_comparisons_total", **shadow, variant="v1", result="agree") == 2
+    assert value(series, "disagreement_distance_bucket", **shadow, le="0.2") == 2
+    assert value(series, "disagreement_distance_bucket", **shadow, le="0.5") == 3
+    assert value(series, "disagreement_distance_sum", **shadow) == pytest.approx(0.4)
+    assert value(series, "payload_records_total", route="wine", outcome="dropped") == 1
+    assert value(series, "unit_source_total", route="wine", source="missing") == 1
+    assert value(series, "variant_weight", route="wine", variant="v1") == 85
+    assert value(series, "connections") == 3
+    assert value(series, "config_version") == 1
+    assert value(series, "config_loaded_timestamp_seconds") == 1_700_000_000.5
+    assert value(series, "worker_restarts_total", worker="1") == 1
+    assert value(series, "observer_restarts_total") == 3
+    assert value(series, "observer_queue_bytes") == 512
+    assert value(series, "build_info", version=__version__) == 1
+
+
+def test_everything_of_the_table_starts_at_zero(tmp_path: Path) -> None:
+    """Before any traffic the outcomes of the table in force are there as zeros; codes appear when seen."""
+    series = scrape(World(tmp_path))
+    zero = {key: number for key, number in series.items() if key[0].startswith("modelproxy_") and not number}
+    assert not any(name == "modelproxy_requests_total" for name, _ in series)
+    for name in (
+        "shadow_requests_total",
+        "comparisons_total",
+        "payload_records_total",
+        "upstream_faults_total",
+    ):
+        assert any(key[0] == f"modelproxy_{name}" for key in zero)
+    assert value(series, "in_flight_requests", route="wine", variant="v3") == 0
+    assert value(series, "request_duration_seconds_count", route="wine", variant="v3", model="wine-v3") == 0
+
+
+def test_bounds_are_exact(tmp_path: Path) -> None:
+    """Every bound that is shown is one that workers count at, in rising order."""
+    assert {round(bound * 1e9) for bound in DURATION_BOUNDS_SHOWN_S} <= set(DURATION_BOUNDS_NS)
+    assert sorted(set(DURATION_BOUNDS_SHOWN_S)) == list(DURATION_BOUNDS_SHOWN_S)
+
+
+def counters(series: Series) -> Mapping[tuple[str, frozenset[tuple[str, str]]], float]:
+    endings = ("_total", "_bucket", "_count", "_sum")
+    return {key: number for key, number in series.items() if key[0].endswith(endings)}
+
+
+def test_counters_never_go_backwards(tmp_path: Path) -> None:
+    """Reload, removal of a variant, retirement, fold and a restart of the observer take nothing from any counter."""
+    world = World(tmp_path)
+    reader = CountReader(tmp_path)
+    old = world.tables[1]
+    smaller = CONFIG.replace("      - {name: v3, model: wine-v3, role: canary, weight: 5}\n", "")
+
+    def retire_and_forget() -> None:
+        world.retire(1)
+
+    def restart() -> None:
+        nonlocal reader
+        reader = CountReader(tmp_path)
+
+    steps = [
+        lambda: fill(world),
+        lambda: world.serve("v3", 2),
+        lambda: world.publish(smaller),
+        lambda: world.serve("v1", 2, version=1),
+        lambda: world.serve("v1", 2),
+        retire_and_forget,
+        lambda: world.fold(old),
+        restart,
+        lambda: world.serve("v2", 1, writer="w1"),
+        lambda: world.publish(),
+    ]
+    before = counters(scrape(world, reader))
+    for number, step in enumerate(steps):
+        step()
+        after = counters(scrape(world, reader))
+        lower = {key for key in before if after.get(key, 0) < before[key]}
+        assert not lower, f"after step {number}"
+        before = after
+    assert (
+        before[
+            "modelproxy_requests_total",
+            frozenset({("route", "wine"), ("variant", "v3"), ("model", "wine-v3"), ("code", "200")}),
+        ]
+        == 2
+    )
+
+
+def test_unrouted_requests_have_one_series_per_status(tmp_path: Path) -> None:
+    """However much junk comes in, it adds no series beyond the statuses it was answered with."""
+    world = World(tmp_path)
+    world.count("unrouted", code_404=1)
+    few = scrape(world).keys()
+    world.count("unrouted", code_404=100_000)
+    assert few == scrape(world).keys()
+
+
+def test_before_the_first_message_of_the_supervisor(tmp_path: Path) -> None:
+    """Without a fleet message its metrics have no series, and nothing else is missing."""
+    world = World(tmp_path)
+    world.fleet = {}
+    names = {name for name, _ in scrape(world)}
+    assert "modelproxy_worker_up" not in names
+    assert {"modelproxy_config_version", "modelproxy_observer_up"} <= names
+
+
+def test_a_model_name_moves_between_variants(tmp_path: Path) -> None:
+    """In-flight requests of a variant that changed its model are one series, without duplicates."""
+    world = World(tmp_path)
+    world.count("variant", "wine", "v2", "wine-v2", started=1)
+    world.publish(CONFIG.replace("{name: v2, model: wine-v2,", "{name: v2, model: wine-v4,"))
+    world.count("variant", "wine", "v2", "wine-v4", started=2)
+    assert value(scrape(world), "in_flight_requests", route="wine", variant="v2") == 3
+
+
+def test_openmetrics(tmp_path: Path) -> None:
+    """A scraper that asks for OpenMetrics gets it, and its reference parser accepts every line."""
+    world = World(tmp_path)
+    fill(world)
+    body, content_type = encode_metrics(read(world), OPENMETRICS)
+    assert content_type.startswith("application/openmetrics-text")
+    assert body.endswith(b"# EOF\n")
+    names = {family.name for family in parse_openmetrics(body.decode())}
+    assert "modelproxy_requests" in names
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed (Debian: prometheus)")
+def test_promtool_finds_nothing(tmp_path: Path) -> None:
+    """Prometheus's own linter has nothing to say."""
+    world = World(tmp_path)
+    fill(world)
+    body, _ = encode_metrics(read(world), "")
+    done = subprocess.run(["promtool", "check", "metrics"], input=body, capture_output=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")

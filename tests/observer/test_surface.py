@@ -1,0 +1,82 @@
+"""The surface of a running observer: readiness, access and readings of a source."""
+
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from prometheus_client.parser import text_string_to_metric_families
+
+from proxy.control.admin import Access, NotReadyError, ReloadOutcome
+from proxy.observer.surface import ObserverSurface, build_admin
+from tests.observer.world import CONFIG, World
+
+TOKEN = "a-token-that-is-long-enough"
+
+
+def world_with_token(run_dir: Path) -> World:
+    return World(run_dir, f"admin_token: {TOKEN}\n" + CONFIG.replace("127.0.0.1:9090", "0.0.0.0:9090"))
+
+
+async def test_readings(tmp_path: Path) -> None:
+    """Metrics, status and table are those of the source."""
+    world = World(tmp_path)
+    world.serve("v1", 3)
+    surface = ObserverSurface(world)
+    body, _ = await surface.metrics("")
+    families = {family.name: family for family in text_string_to_metric_families(body.decode())}
+    assert [sample.value for sample in families["modelproxy_requests"].samples] == [3]
+    assert (await surface.status())["routes"][0]["variants"][0]["requests"] == 3
+    assert (await surface.table())["version"] == 1
+
+
+async def test_before_the_first_commit(tmp_path: Path) -> None:
+    """Until every version is known nothing is read, because counters would go backwards."""
+    world = World(tmp_path)
+    world.current = None
+    surface = ObserverSurface(world)
+    assert surface.unready() == "no configuration is in force yet"
+    assert not surface.access().known
+    for read in (surface.status(), surface.table(), surface.metrics("")):
+        with pytest.raises(NotReadyError, match="no configuration is in force yet"):
+            await read
+
+
+READY = [
+    ("both up", [(True, 2), (True, 2)], True),
+    ("one up", [(False, None), (True, 2)], True),
+    ("up with the version before", [(True, 1), (False, 2)], False),
+    ("none up", [(False, 2), (False, 2)], False),
+    ("no workers", [], False),
+]
+
+
+@pytest.mark.parametrize(("workers", "ready"), [c[1:] for c in READY], ids=[c[0] for c in READY])
+def test_ready(tmp_path: Path, workers: list[tuple[bool, int | None]], ready: bool) -> None:
+    """Ready means: at least one worker is up with the version in force."""
+    world = World(tmp_path)
+    world.publish()
+    world.fleet["workers"] = [{"index": i, "up": up, "version": v} for i, (up, v) in enumerate(workers)]
+    reason = ObserverSurface(world).unready()
+    assert (None if ready else "no worker is up with version 2 of the configuration") == reason
+
+
+def test_access(tmp_path: Path) -> None:
+    """Access follows the configured address and token."""
+    assert Access(loopback=True, token=None) == ObserverSurface(World(tmp_path / "a")).access()
+    assert Access(loopback=False, token=TOKEN) == ObserverSurface(world_with_token(tmp_path / "b")).access()
+
+
+async def test_reload_goes_to_the_supervisor(tmp_path: Path) -> None:
+    """A reload is the supervisor's to do; its answer comes back as it is."""
+    world = World(tmp_path)
+    world.reply = {"ok": False, "document": {"version": 1, "problems": ["models: found nothing"]}}
+    outcome = await ObserverSurface(world).reload("somebody")
+    assert ReloadOutcome(False, {"version": 1, "problems": ["models: found nothing"]}) == outcome
+    assert world.requests == [("reload", "somebody")]
+
+
+def test_build_admin(tmp_path: Path) -> None:
+    """The application has the admin address's paths."""
+    app = build_admin(World(tmp_path))
+    assert isinstance(app, web.Application)
+    assert "/metrics" in {resource.canonical for resource in app.router.resources()}

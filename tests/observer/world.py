@@ -1,0 +1,120 @@
+"""A run directory with counters in it, as workers and observer leave it, and the source that shows it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from proxy.model import DURATION_BOUNDS_NS
+from proxy.routing.table import Table, compile_table
+from proxy.settings import parse
+from proxy.tally import Layout, block_path, fold, open_block
+
+__all__ = ["CONFIG", "World", "as_slots"]
+
+CONFIG = """
+listen: 127.0.0.1:8080
+admin: 127.0.0.1:9090
+models:
+  wine-v1: {url: "http://127.0.0.1:9001"}
+  wine-v2: {url: "http://127.0.0.1:9002"}
+  wine-v3: {url: "http://127.0.0.1:9003/v2/models/wine-v3"}
+  wine-v4: {url: "http://127.0.0.1:9100"}
+routes:
+  - name: wine
+    match: {path: "/v2/models/wine/*"}
+    unit: ["header:x-user-id", "cookie:uid"]
+    variants:
+      - {name: v1, model: wine-v1, role: champion}
+      - {name: v2, model: wine-v2, role: challenger, weight: 10}
+      - {name: v3, model: wine-v3, role: canary, weight: 5}
+    shadows:
+      - {model: wine-v4, percent: 50}
+    log: {percent: 5}
+"""
+
+
+class World:
+    """Implements :class:`proxy.observer.source.Source`; tests write the counts."""
+
+    def __init__(self, run_dir: Path, text: str = CONFIG) -> None:
+        self.run_dir = run_dir
+        self.tables: dict[int, Table] = {}
+        self.current: Table | None = None
+        self.fleet: dict[str, Any] = {}
+        self.reply: Mapping[str, Any] | OSError = {"ok": True, "document": {"version": 1}}
+        self.requests: list[tuple[str, str]] = []
+        self._last = 0
+        self.publish(text)
+
+    def gauges(self) -> Mapping[str, float]:
+        return {"queue_bytes": 512.0, "pending_pairs": 2.0, "broken_streams_total": 1.0}
+
+    def recent(self, route: str) -> Sequence[Mapping[str, Any]]:
+        return ()
+
+    async def request(self, verb: str, by: str) -> Mapping[str, Any]:
+        self.requests.append((verb, by))
+        if isinstance(self.reply, OSError):
+            raise self.reply
+        return self.reply
+
+    def publish(self, text: str = CONFIG) -> Table:
+        """Put the next version in force on every worker."""
+        self._last += 1
+        settings = parse(text, environ={}, source="test.yaml")
+        table = compile_table(settings, self._last, f"digest-{self._last}")
+        self.tables[table.version] = table
+        self.current = table
+        config = {
+            "version": table.version,
+            "digest": table.digest,
+            "path": "test.yaml",
+            "loaded_wall_ns": 1_700_000_000_500_000_000,
+            "last_reload_successful": True,
+            "last_error": [],
+            "reloads_total": table.version - 1,
+            "reloads_refused_total": 0,
+            "journal_failures_total": 0,
+        }
+        workers = [
+            {"index": i, "pid": 100 + i, "up": True, "version": table.version, "restarts": i} for i in (0, 1)
+        ]
+        self.fleet = {"config": config, "workers": workers, "observer_restarts": 3, "started_wall_ns": 1}
+        return table
+
+    def retire(self, version: int) -> None:
+        """Let the observer forget a version."""
+        del self.tables[version]
+
+    def fold(self, table: Table) -> None:
+        """Let the supervisor fold a version into the base."""
+        fold(self.run_dir, table.version, {"w": table.layout, "o": table.observer_layout})
+
+    def count(self, kind: str, *labels: str, writer: str = "w0", version: int = 0, **fields: int) -> None:
+        """Add ``fields`` to a section of ``writer``; version 0 is the table in force."""
+        assert self.current is not None
+        table = self.tables[version] if version else self.current
+        layout: Layout = table.layout if writer[0] == "w" else table.observer_layout
+        section = layout.section(kind, *labels)
+        block = open_block(block_path(self.run_dir, writer, table.version), layout.size)
+        try:
+            for name, number in fields.items():
+                block.slots[section.slot(name)] += number
+        finally:
+            block.close()
+
+    def serve(self, variant: str = "v1", number: int = 1, *, writer: str = "w0", version: int = 0) -> None:
+        """Count ``number`` requests of 3 ms that were answered with 200."""
+        labels = ("wine", variant, f"wine-{variant}")
+        fields = {"started": number, "code_200": number}
+        for name in ("duration", "ttfb"):
+            fields |= {f"{name}_{as_slots(3_000_000)}": number, f"{name}_sum_ns": 3_000_000 * number}
+        self.count("variant", *labels, writer=writer, version=version, **fields)
+
+
+def as_slots(duration_ns: int) -> int:
+    """Return the histogram slot that a worker counts this duration in."""
+    return next(
+        (slot for slot, bound in enumerate(DURATION_BOUNDS_NS) if duration_ns <= bound),
+        len(DURATION_BOUNDS_NS),
+    )
