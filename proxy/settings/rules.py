@@ -14,7 +14,7 @@ from proxy.errors import Problem
 from proxy.model import Role
 from proxy.settings.document import Document, Path
 from proxy.settings.grammar import did_you_mean, percent
-from proxy.settings.schema import Settings
+from proxy.settings.schema import PayloadLog, Settings
 from proxy.settings.units import Address, parse_address, parse_name, parse_size, parse_unit_source
 
 __all__ = ["check_rules"]
@@ -93,8 +93,11 @@ def _addresses(top: _View) -> Iterator[Problem]:
 
 
 def _payload_log(top: _View) -> Iterator[Problem]:
-    log = top.at("payload_log")
-    roll, keep = (log.read(key, _text(parse_size)) for key in ("roll_size", "keep_size"))
+    log, fields = top.at("payload_log"), PayloadLog.model_fields
+    roll, keep = (
+        log.read(key, _text(parse_size)) if log.has(key) else parse_size(fields[key].default)
+        for key in ("roll_size", "keep_size")
+    )
     if roll is not None and keep is not None and roll > keep:
         yield log.problem(
             "keep_size", "at least roll_size: else a file would be removed as soon as it is closed"

@@ -43,13 +43,13 @@ class Timeouts(Section):
     """How long clients may take, and how long stopping may take."""
 
     client_head: Annotated[int, duration("1ms", "1h")] = setting(
-        "10s", "From a request's first byte to its head complete; else 408 and close.", NEXT_CONNECTION
+        "10s", "From a request's first byte to its head complete; else 408 and close."
     )
     client_body: Annotated[int, duration("1ms", "24h")] = setting(
         "30s", "Longest gap between two pieces of a request body; else 408 and close."
     )
     keep_alive: Annotated[int, duration("1ms", "24h")] = setting(
-        "75s", "An idle client connection is closed after this long.", NEXT_CONNECTION
+        "75s", "An idle client connection is closed after this long."
     )
     drain: Annotated[int, duration("0s", "24h")] = setting(
         "30s", "How long requests under way may take to finish after SIGTERM.", NOW
@@ -62,10 +62,9 @@ class Limits(Section):
     head: Annotated[int, size("1KiB", "1MiB")] = setting(
         "64KiB",
         "Longest head, start line included; a request with a longer one is answered 431.",
-        NEXT_CONNECTION,
     )
     headers: Annotated[int, whole(8, 10_000)] = setting(
-        128, "Most header lines of a head; a request with more is answered 431.", NEXT_CONNECTION
+        128, "Most header lines of a head; a request with more is answered 431."
     )
     body: Annotated[int, size("1B", "1024GiB")] = setting(
         "256MiB",
@@ -78,7 +77,9 @@ class Limits(Section):
         alias="copy",
     )
     connections: Annotated[int, whole(1, 1_000_000)] = setting(
-        10_000, "Most client connections of one worker; further ones are answered 503 and closed.", NOW
+        10_000,
+        "Most client connections of one worker; further ones are answered 503 and closed.",
+        NEXT_CONNECTION,
     )
 
 

@@ -185,7 +185,7 @@ class Redaction(Section):
 
     pointer: Pointer | None = setting(
         None,
-        "JSON pointer into request and response bodies; '*' stands for one key or index.",
+        "JSON pointer into bodies; '*' stands for one key or index, '**' for any number of them.",
         alias="json",
     )
     header: HeaderName | None = setting(None, "Name of a request or response header.")
