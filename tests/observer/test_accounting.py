@@ -114,8 +114,15 @@ def variant_counts(**fields: int) -> Counter[Key]:
 def test_variant() -> None:
     """What started is answered, lost or in flight; errors are 5xx and losses, not clients that left."""
     fields: dict[str, Any] = {
-        "started": 20, "lost": 2, "retries": 3, "code_200": 9, "code_404": 1,
-        "code_499": 1, "code_500": 1, "code_504": 2, "code_0": 1,
+        "started": 20,
+        "lost": 2,
+        "retries": 3,
+        "code_200": 9,
+        "code_404": 1,
+        "code_499": 1,
+        "code_500": 1,
+        "code_504": 2,
+        "code_0": 1,
     }
     account = build_accounts(variant_counts(**fields)).variants["wine", "v1", "wine-v1"]
     assert account.codes == {0: 1, 200: 9, 404: 1, 499: 1, 500: 1, 504: 2}
@@ -143,10 +150,16 @@ def test_shadow_outcomes_add_up(tmp_path: Path) -> None:
     """Every eligible request ends in one outcome, over both writers."""
     world = World(tmp_path)
     fields = {
-        "eligible": 20, "sent": 16, "dropped_in_flight": 3, "dropped_bytes": 1,
-        "answered": 14, "failed": 2, "shipped": 12, "comparison_dropped": 2,
+        "eligible": 20,
+        "sent": 16,
+        "dropped_in_flight": 3,
+        "dropped_bytes": 1,
+        "answered": 14,
+        "failed": 2,
+        "shipped": 12,
+        "comparison_dropped": 2,
     }
-    world.count("shadow", "wine", "wine-v4", **fields)
+    world.add(("shadow", "wine", "wine-v4"), fields)
     world.count(
         "comparison", "wine", "v1", "wine-v4", writer="o0", agree=5, disagree=1, distance_0=5, distance_3=1
     )

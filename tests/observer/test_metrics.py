@@ -2,7 +2,7 @@
 
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -66,7 +66,7 @@ def fill(world: World) -> None:
     world.count("variant", "wine", "v1", "wine-v1", started=2, lost=1, retries=1)
     world.count("model", "wine-v1", fault_connect=1)
     world.count("unrouted", code_404=3, code_400=1)
-    world.count("unit", "wine", **{"header:x-user-id": 6, "missing": 1})
+    world.add(("unit", "wine"), {"header:x-user-id": 6, "missing": 1})
     world.count("worker", connections_opened=4, connections_closed=1, exchanges_dropped=2)
     world.count("shadow", "wine", "wine-v4", eligible=5, sent=4, dropped_in_flight=1, answered=3, failed=1)
     world.count("comparison", "wine", "v1", "wine-v4", writer="o0", agree=2, disagree=1, distance_0=2)
@@ -173,7 +173,7 @@ def test_counters_never_go_backwards(tmp_path: Path) -> None:
         nonlocal reader
         reader = CountReader(tmp_path)
 
-    steps = [
+    steps: list[Callable[[], object]] = [
         lambda: fill(world),
         lambda: world.serve("v3", 2),
         lambda: world.publish(smaller),
@@ -235,7 +235,7 @@ def test_openmetrics(tmp_path: Path) -> None:
     body, content_type = encode_metrics(read(world), OPENMETRICS)
     assert content_type.startswith("application/openmetrics-text")
     assert body.endswith(b"# EOF\n")
-    names = {family.name for family in parse_openmetrics(body.decode())}
+    names = {family.name for family in parse_openmetrics(body.decode())}  # type: ignore[no-untyped-call]
     assert "modelproxy_requests" in names
 
 

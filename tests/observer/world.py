@@ -92,10 +92,21 @@ class World:
 
     def count(self, kind: str, *labels: str, writer: str = "w0", version: int = 0, **fields: int) -> None:
         """Add ``fields`` to a section of ``writer``; version 0 is the table in force."""
+        self.add((kind, *labels), fields, writer=writer, version=version)
+
+    def add(
+        self,
+        section_name: tuple[str, ...],
+        fields: Mapping[str, int],
+        *,
+        writer: str = "w0",
+        version: int = 0,
+    ) -> None:
+        """Do what :meth:`count` does, for fields whose names are no identifiers."""
         assert self.current is not None
         table = self.tables[version] if version else self.current
         layout: Layout = table.layout if writer[0] == "w" else table.observer_layout
-        section = layout.section(kind, *labels)
+        section = layout.section(*section_name)
         block = open_block(block_path(self.run_dir, writer, table.version), layout.size)
         try:
             for name, number in fields.items():
