@@ -115,6 +115,8 @@ class Fleet:
             Child(f"worker {i}", _bind(commands.worker, i), (listen,), self, timing) for i in range(workers)
         ]
         self.observer = Child("observer", commands.observer, (admin,), self, timing)
+        self.may_fold = asyncio.Event()
+        """Set when every worker has caught up with the current version: a good moment for :meth:`fold_quiet`."""
         self.serving: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when the first worker has committed; fails with :class:`StartError` when none can."""
 
@@ -198,6 +200,8 @@ class Fleet:
                 self.serving.set_result(None)
             elif max(worker.restarts for worker in self.workers) >= START_ATTEMPTS:
                 self._fail_start("the workers do not start; the lines above say why")
+        if self._is_level():
+            self.may_fold.set()
         self.push()
 
     def push(self) -> None:
@@ -236,7 +240,7 @@ class Fleet:
 
         Does nothing while a worker is down or behind: the next call finds the same versions.
         """
-        if not self._current or any(w.version != self._current.version for w in self.workers):
+        if not self._is_level():
             return ()
         for version in self._over():
             self._held[version].is_retiring = True
@@ -294,6 +298,10 @@ class Fleet:
     def _fail_start(self, reason: str) -> None:
         if not self.serving.done():
             self.serving.set_exception(StartError(reason))
+
+    def _is_level(self) -> bool:
+        current = self._current.version if self._current else 0
+        return current > 0 and all(worker.version == current for worker in self.workers)
 
     def _over(self) -> list[int]:
         rule, now = self._fold_rule, monotonic()

@@ -39,6 +39,7 @@ from proxy.tasks import spawn
 __all__ = ["CommandsOf", "program_commands", "serve"]
 
 FOLD_EVERY_S = 30.0
+"""Longest time between two looks for table versions that are over."""
 
 DRAIN_MARGIN_S = 2.0
 """Over ``timeouts.drain``, which the processes keep themselves, before they are killed."""
@@ -136,7 +137,6 @@ class _Supervisor:
         self._journal = Journal(settings.state_dir)
         self._stop = asyncio.Event()
         self._stop_now = asyncio.Event()
-        self._fold = asyncio.Event()
         self._fleet: Fleet
         self._publisher: Publisher
 
@@ -268,13 +268,12 @@ class _Supervisor:
         if running := self._publisher.running:
             set_level(running.settings.log_level)
         self._fleet.push()
-        self._fold.set()
 
     async def _keep_folding(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._fold.wait(), FOLD_EVERY_S)
-            self._fold.clear()
+                await asyncio.wait_for(self._fleet.may_fold.wait(), FOLD_EVERY_S)
+            self._fleet.may_fold.clear()
             try:
                 await self._fleet.fold_quiet()
             except Exception:

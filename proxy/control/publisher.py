@@ -28,7 +28,7 @@ from proxy.control.changes import describe_changes
 from proxy.control.journal import Journal
 from proxy.errors import ConfigError
 from proxy.routing.table import Table, compile_table
-from proxy.settings import Settings, parse, public_document, restart_needed, to_json
+from proxy.settings import Settings, parse_with_source, public_document, restart_needed, to_json, warnings
 
 __all__ = [
     "Accepted",
@@ -56,6 +56,8 @@ class Accepted:
     digest: str
     changes: tuple[str, ...]
     """What differs from the running one, as sentences; empty for the first."""
+    warnings: tuple[str, ...]
+    """What an operator should look at, one line each; no reason to refuse."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,18 +89,20 @@ def judge(
     """
     digest = hashlib.sha256(content).hexdigest()
     try:
-        settings = parse(content.decode(), source=source, environ=environ)
+        settings, where = parse_with_source(content.decode("utf-8-sig"), source=source, environ=environ)
     except UnicodeDecodeError as error:
         return Refused((f"{source}: expected UTF-8 text, got {error.reason} at byte {error.start}",), digest)
     except ConfigError as error:
         return Refused(tuple(str(problem) for problem in error.problems), digest)
+    advice = tuple(str(problem) for problem in warnings(settings, where))
     if running is None:
-        return Accepted(settings, digest, ())
+        return Accepted(settings, digest, (), advice)
     if settings == running:
         return Unchanged(digest)
     if sentences := restart_needed(running, settings):
         return Refused(tuple(f"{source}: {sentence}" for sentence in sentences), digest)
-    return Accepted(settings, digest, describe_changes(public_document(running), public_document(settings)))
+    changes = describe_changes(public_document(running), public_document(settings))
+    return Accepted(settings, digest, changes, advice)
 
 
 class Release:
@@ -146,6 +150,7 @@ class Outcome:
     """The version that is effective afterwards; 0 when there is none yet."""
     problems: tuple[str, ...] = ()
     changes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -159,6 +164,7 @@ class Outcome:
             "version": self.version,
             "problems": list(self.problems),
             "changes": list(self.changes),
+            "warnings": list(self.warnings),
         }
 
 
@@ -217,8 +223,13 @@ class Publisher:
         """
         async with self._lock:
             running = self._running
-            verdict = judge(
-                content, running.settings if running else None, source=self._source, environ=self._environ
+            # In a thread: a large file takes a second to parse, and the children are listened to meanwhile.
+            verdict = await asyncio.to_thread(
+                judge,
+                content,
+                running.settings if running else None,
+                source=self._source,
+                environ=self._environ,
             )
             if isinstance(verdict, Accepted):
                 outcome = await self._release(verdict, by, why)
@@ -288,7 +299,9 @@ class Publisher:
         _log.info("table version %d is effective (%s: %s)", version, by, why)
         for sentence in verdict.changes:
             _log.info("version %d: %s", version, sentence)
-        return Outcome(Result.PUBLISHED, version, changes=verdict.changes)
+        for warning in verdict.warnings:
+            _log.warning("%s", warning)
+        return Outcome(Result.PUBLISHED, version, changes=verdict.changes, warnings=verdict.warnings)
 
     def _unchanged(self, verdict: Unchanged) -> Outcome:
         assert self._running is not None

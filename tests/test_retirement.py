@@ -1,0 +1,84 @@
+"""When a table version is over."""
+
+import pytest
+
+from proxy.retirement import is_quiet
+from proxy.tally import Key
+
+W = ("wine", "v1", "m1")
+S = ("wine", "m4")
+
+REQUESTS: dict[Key, int] = {
+    ("variant", "started", *W): 10,
+    ("variant", "code_200", *W): 7,
+    ("variant", "code_499", *W): 2,
+    ("variant", "lost", *W): 1,
+}
+SHADOWS: dict[Key, int] = {
+    ("shadow", "eligible", *S): 9,
+    ("shadow", "sent", *S): 8,
+    ("shadow", "dropped_bytes", *S): 1,
+    ("shadow", "failed", *S): 2,
+    ("shadow", "answered", *S): 6,
+    ("shadow", "comparison_dropped", *S): 1,
+    ("shadow", "shipped", *S): 5,
+}
+COMPARISONS: dict[Key, int] = {
+    ("comparison", "agree", "wine", "v1", "m4"): 1,
+    ("comparison", "disagree", "wine", "v2", "m4"): 1,
+    ("comparison", "uncomparable", "wine", "v1", "m4"): 1,
+    ("comparison", "dropped", "wine", "v1", "m4"): 2,
+    ("comparison", "distance_3", "wine", "v1", "m4"): 2,
+}
+RECORDS: dict[Key, int] = {
+    ("payload", "sampled", "wine"): 6,
+    ("payload", "shipped", "wine"): 4,
+    ("payload", "dropped", "wine"): 2,
+}
+SINK: dict[Key, int] = {
+    ("sink", "written", "wine"): 2,
+    ("sink", "dropped", "wine"): 1,
+    ("sink", "failed", "wine"): 1,
+}
+
+CASES: dict[str, tuple[dict[Key, int], dict[Key, int], bool]] = {
+    "nothing ever": ({}, {}, True),
+    "all ended": ({**REQUESTS, **SHADOWS, **RECORDS}, {**COMPARISONS, **SINK}, True),
+    "what is no road is not looked at": (
+        {("unit", "missing", "wine"): 3, ("worker", "connections_opened"): 9},
+        {},
+        True,
+    ),
+    "a request in flight": ({**REQUESTS, ("variant", "started", *W): 11}, {}, False),
+    "a request of a worker that died and has no successor yet": ({("variant", "started", *W): 1}, {}, False),
+    "a shadow in flight": ({**SHADOWS, ("shadow", "sent", *S): 9}, COMPARISONS, False),
+    "an answer that was not handed over yet": ({**SHADOWS, ("shadow", "shipped", *S): 4}, COMPARISONS, False),
+    "a comparison that waits": (
+        SHADOWS,
+        {**COMPARISONS, ("comparison", "agree", "wine", "v1", "m4"): 0},
+        False,
+    ),
+    "no observer yet": (SHADOWS, {}, False),
+    "a record that waits": (RECORDS, {**SINK, ("sink", "written", "wine"): 1}, False),
+    "one route's surplus does not cover another's want": (
+        {("variant", "started", *W): 1, ("variant", "code_200", "beer", "v1", "m1"): 1},
+        {},
+        False,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_cases(case: str) -> None:
+    """A version is quiet exactly when everything begun has ended."""
+    workers, observer, expected = CASES[case]
+    assert expected == is_quiet(workers, observer)
+
+
+@pytest.mark.parametrize("key", [*REQUESTS, *SHADOWS, *RECORDS])
+def test_every_count_of_the_road_matters(key: Key) -> None:
+    """One more of any count that begins or ends something makes the version not quiet."""
+    workers = {**REQUESTS, **SHADOWS, **RECORDS}
+    workers[key] += 1
+    looked_at = key[1] not in ("eligible", "dropped_bytes", "sampled") and key[:2] != ("payload", "dropped")
+    assert looked_at != is_quiet(workers, {**COMPARISONS, **SINK})
