@@ -270,7 +270,7 @@ def check_shadow_accounts(facts: Facts) -> Check:
     """For each shadow the outcomes add up, and every request of the route was eligible (percent is 100)."""
     wrong = []
     for model in facts.shadow_models:
-        claim = facts.claims.shadows.get(model, ShadowClaim({}, {}))
+        claim = facts.claims.shadow(model)
         if claim.outcome("eligible") != len(facts.answers):
             wrong.append(f"{model}: eligible {claim.outcome('eligible')}, requests {len(facts.answers)}")
         wrong += [f"{model}: {law}: {a} ≠ {b}" for law, (a, b) in _identities(claim).items() if a != b]
@@ -283,7 +283,7 @@ def check_shadows_received(facts: Facts) -> Check:
     """Each model server received exactly the shadow requests the proxy says it sent, marked, and no other."""
     expected, got = {}, {}
     for model, backend in facts.backends.items():
-        claim = facts.claims.shadows.get(model, ShadowClaim({}, {}))
+        claim = facts.claims.shadow(model)
         expected[model], got[model] = claim.outcome("sent"), backend.shadow_requests
     return _compare("shadows_received", "models received the shadow requests that were sent", expected, got)
 
@@ -311,8 +311,8 @@ def check_agreement(facts: Facts) -> Check:
     """
     wrong = []
     for model in facts.shadow_models:
-        claim = facts.claims.shadows.get(model, ShadowClaim({}, {}))
-        given_up = sum(claim.outcome(part) for part in ("failed", "uncomparable", "comparison_dropped"))
+        claim = facts.claims.shadow(model)
+        given_up = claim.given_up()
         joined: Counter[str] = sum(joined_agreement(facts, model).values(), Counter())
         for result in ("agree", "disagree"):
             missing = joined[result] - claim.result(result)
@@ -325,6 +325,22 @@ def check_agreement(facts: Facts) -> Check:
     return _none_wrong(
         "agreement", "agreement equals that computed from the models' books", wrong, len(facts.shadow_models)
     )
+
+
+def check_agreement_by_variant(facts: Facts) -> Check:
+    """The proxy's agreement of each variant with each shadow is that of the models' own books, too."""
+    wrong = []
+    for model in facts.shadow_models:
+        given_up = facts.claims.shadow(model).given_up()
+        for variant, joined in joined_agreement(facts, model).items():
+            claimed = facts.by_variant.get((model, variant), {})
+            for result in ("agree", "disagree"):
+                if not 0 <= joined[result] - claimed.get(result, 0) <= given_up:
+                    wrong.append(
+                        f"{variant} and {model} {result}: {claimed.get(result, 0)}, not {joined[result]}"
+                    )
+    pairs = len(facts.shadow_models) * len(facts.arms)
+    return _none_wrong("agreement_by_variant", "so does the agreement of each single variant", wrong, pairs)
 
 
 def check_noise_floor(facts: Facts) -> Check:
@@ -411,6 +427,7 @@ CHECKS: tuple[Judge, ...] = (
     check_shadow_accounts,
     check_shadows_received,
     check_agreement,
+    check_agreement_by_variant,
     check_noise_floor,
     check_defect_found,
     check_log_counted,

@@ -43,12 +43,23 @@ async def collect(
         answers=play.traffic.answers,
         backends={backend.model: backend for backend in books},
         claims=await stage.admin.claims(ROUTE),
+        by_variant=await _by_variant(stage),
         log=read_log(stage.log_folder),
         expected=[variants_of(route, users) for route in routes],
         logged_users=logged_users,
         shadow_models=[shadow.model.name for shadow in routes[0].shadows],
         truth=stage.dataset.held_out_labels.tolist(),
     )
+
+
+async def _by_variant(stage: Stage) -> dict[tuple[str, str], dict[str, int]]:
+    status = await stage.admin.wait("a status", SETTLE_S, lambda status: bool(status.get("routes")))
+    route = next(route for route in status["routes"] if route["name"] == ROUTE)
+    return {
+        (shadow["model"], variant): counts
+        for shadow in route["shadows"]
+        for variant, counts in shadow["by_variant"].items()
+    }
 
 
 async def _settle(stage: Stage, play: Play, logged_users: frozenset[str], say: Callable[[str], None]) -> None:

@@ -127,6 +127,10 @@ class ShadowClaim:
         )
         return self.outcome("eligible") - ended
 
+    def given_up(self) -> int:
+        """Return how many shadow requests were sent and never compared, as far as that is decided."""
+        return sum(map(self.outcome, ("failed", "uncomparable", "comparison_dropped")))
+
     def result(self, name: str) -> int:
         """Return one comparison result, 0 when it was never counted."""
         return self.results.get(name, 0)
@@ -148,6 +152,10 @@ class Claims:
     """All ``modelproxy_upstream_faults_total``."""
     config_version: int = 0
     reload_successful: bool = False
+
+    def shadow(self, model: str) -> ShadowClaim:
+        """Return the claim about one shadow; one of nothing at all when there is none."""
+        return self.shadows.get(model) or ShadowClaim({}, {})
 
     def is_settled(self, requests: int) -> bool:
         """Return whether all ``requests`` are counted and nothing of any shadow is still under way."""
@@ -196,6 +204,8 @@ class Facts:
     """Models of the route's shadows, in the order of the file."""
     truth: Sequence[int]
     """The digit that each held-out row shows."""
+    by_variant: Mapping[tuple[str, str], Mapping[str, int]]
+    """What the proxy's status says: by (shadow model, variant) how often they ``agree`` and ``disagree``."""
     proxy_exit: int | None = None
     """Exit code of the proxy after SIGTERM; None while it is kept running."""
 

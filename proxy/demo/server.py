@@ -27,8 +27,8 @@ from proxy.demo.oip import BadInputError, build_answer, build_metadata, parse_qu
 
 __all__ = ["Books", "build_app", "main"]
 
-MAX_BODY_BYTES = 4 * 1024 * 1024
-"""A request body. 256 rows of 64 numbers written out are about 300 kB. Larger: 413."""
+MAX_BODY_BYTES = 512 * 1024
+"""A request body. 256 rows of 64 numbers written out are at most about 400 kB. Larger: 413."""
 
 MAX_KEPT = 200_000
 """Answers and units each server remembers; past it they are counted as forgotten."""

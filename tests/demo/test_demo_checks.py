@@ -8,99 +8,8 @@ from typing import Any
 import pytest
 
 from proxy.demo.checks import CHECKS, Check, joined_agreement, judge
-from proxy.demo.facts import Answer, Arm, Backend, Claims, Facts, Histogram, LogLine, ShadowClaim, Step
-
-ARMS = (Arm("v1", "champion", "m1"), Arm("v2", "challenger", "m2"), Arm("v3", "canary", "m3"))
-WEIGHTS = (10.0, 30.0, 0.0)
-USERS = [f"u{number:03d}" for number in range(100)]
-ROUNDS = 2
-SHADOWS = ("m4", "m1")
-
-
-def variant_of(number: int, weight: float) -> str:
-    """The canary fills from the bottom, the challenger has the top tenth."""
-    return "v3" if number < weight else "v2" if number >= 90 else "v1"
-
-
-def label_of(model: str, row: int) -> int:
-    """What a model says of a row: the canary is wrong on each third, challenger and shadow on each eleventh."""
-    wrong = {"m1": 0, "m2": row % 11 == 0, "m3": row % 3 == 0, "m4": row % 11 == 1}[model]
-    return (row + int(wrong)) % 10
-
-
-def build_world() -> Facts:
-    """Play three steps without any proxy: every number is what a faultless one would leave behind."""
-    models = {arm.variant: arm.model for arm in ARMS}
-    answers: list[Answer] = []
-    for step, weight in enumerate(WEIGHTS):
-        for row in range(ROUNDS * len(USERS)):
-            number = row % len(USERS)
-            variant = variant_of(number, weight)
-            request_id = f"r{len(answers):04d}"
-            label = label_of(models[variant], row)
-            answers.append(
-                Answer(request_id, USERS[number], row, step, step, variant, 200, label, 0.002 + row * 1e-6)
-            )
-    return Facts(
-        arms=ARMS,
-        steps=tuple(Step(weight, 7 + i, 100.0) for i, weight in enumerate(WEIGHTS)),
-        answers=tuple(answers),
-        backends={model: build_backend(model, answers, models) for model in ("m1", "m2", "m3", "m4")},
-        claims=build_claims(answers, models),
-        log=tuple(
-            LogLine(a.request_id, a.variant, f"hash-{USERS.index(a.user)}", 7 + a.earliest, a.label)
-            for a in answers
-            if a.user in USERS[40:50]
-        ),
-        expected=tuple({user: variant_of(i, weight) for i, user in enumerate(USERS)} for weight in WEIGHTS),
-        logged_users=frozenset(USERS[40:50]),
-        shadow_models=SHADOWS,
-        truth=[row % 10 for row in range(ROUNDS * len(USERS))],
-        proxy_exit=0,
-    )
-
-
-def build_backend(model: str, answers: list[Answer], models: dict[str, str]) -> Backend:
-    """The books of one model server."""
-    own = [a for a in answers if models[a.variant] == model]
-    mirrored = answers if model in SHADOWS else []
-    return Backend(
-        model=model,
-        requests=len(own),
-        shadow_requests=len(mirrored),
-        refused=0,
-        repeated=0,
-        forgotten=0,
-        units=Counter(a.user for a in own),
-        primary={a.request_id: a.label for a in own},
-        shadow={a.request_id: label_of(model, a.row) for a in mirrored},
-    )
-
-
-def build_claims(answers: list[Answer], models: dict[str, str]) -> Claims:
-    """What a faultless proxy says."""
-    requests = Counter((a.variant, models[a.variant], "200") for a in answers)
-    shadows = {}
-    for model in SHADOWS:
-        agree = sum(label_of(model, a.row) == a.label for a in answers)
-        outcomes = {
-            "eligible": len(answers),
-            "sent": len(answers),
-            "answered": len(answers),
-            "compared": len(answers),
-        }
-        shadows[model] = ShadowClaim(outcomes, {"agree": agree, "disagree": len(answers) - agree}, 0.1)
-    return Claims(
-        requests=requests,
-        durations={v: Histogram((0.01, float("inf")), (n, n)) for (v, _, _), n in requests.items()},
-        shadows=shadows,
-        payload={"written": sum(a.user in USERS[40:50] for a in answers)},
-        config_version=9,
-        reload_successful=True,
-    )
-
-
-WORLD = build_world()
+from proxy.demo.facts import Claims, Facts, Histogram
+from tests.demo.demo_world import USERS, WEIGHTS, WORLD, label_of, variant_of
 
 
 def named(facts: Facts) -> dict[str, Check]:
@@ -200,6 +109,13 @@ def with_unit(model: str, user: str) -> Facts:
     return with_backend(model, units=units)
 
 
+def with_agreement(model: str, variant: str, amount: int) -> Facts:
+    """The world with one variant's agreement changed by ``amount``."""
+    counts = WORLD.by_variant[model, variant]
+    changed = {**counts, "agree": counts["agree"] + amount}
+    return replace(WORLD, by_variant={**WORLD.by_variant, (model, variant): changed})
+
+
 def with_histogram(variant: str, amount: int) -> Facts:
     """The world with the observations of one histogram changed by ``amount``."""
     total = WORLD.claims.durations[variant].total + amount
@@ -232,7 +148,7 @@ BROKEN: list[tuple[str, str, Callable[[], Facts]]] = [
     ("a histogram lost one", "durations_counted", lambda: with_histogram("v1", -1)),
     ("a histogram is missing", "durations_counted", lambda: with_claims(durations={})),
     ("a user met two variants", "sticky", lambda: with_answer(USER_50_STEP_0, variant="v2")),
-    ("a user met what the file does not say", "assigned_as_computed", lambda: with_answer(USER_50_STEP_0, variant="v3")),
+    ("a user met the wrong variant", "assigned_as_computed", lambda: with_answer(USER_50_STEP_0, variant="v3")),
     ("a challenger's user moved", "movers", lambda: moved_to_v1("u095")),
     ("a user left a rising canary", "movers", lambda: moved_to_v1("u001")),
     ("nobody moved", "moved_share", nobody_moves),
@@ -253,6 +169,8 @@ BROKEN: list[tuple[str, str, Callable[[], Facts]]] = [
     ("one agreement too many", "agreement", lambda: with_shadow("m4", None, {"agree": 1, "disagree": -1})),
     ("one disagreement too many", "agreement", lambda: with_shadow("m1", None, {"agree": -1, "disagree": 1})),
     ("one comparison too few", "agreement", lambda: with_shadow("m1", {"compared": -1}, {"agree": -1})),
+    ("an agreement of another variant", "agreement_by_variant", lambda: with_agreement("m4", "v2", 1)),
+    ("a variant is not compared", "agreement_by_variant", lambda: replace(WORLD, by_variant={})),
     ("the champion changed its mind", "noise_floor", lambda: other_labels("m1")),
     ("the canary has no defect", "defect_found", tame_canary),
     ("the canary had no traffic", "defect_found", lambda: with_backend("m3", primary={})),
@@ -313,7 +231,11 @@ def test_a_shadow_that_was_dropped_is_not_missed_by_the_model() -> None:
     backend = WORLD.backends["m4"]
     dropped, label = next(iter(backend.shadow.items()))
     agreed = label == WORLD.answers[0].label
-    facts = with_shadow("m4", outcomes, {"agree" if agreed else "disagree": -1})
+    result = "agree" if agreed else "disagree"
+    facts = with_shadow("m4", outcomes, {result: -1})
+    counts = dict(WORLD.by_variant["m4", WORLD.answers[0].variant])
+    counts[result] -= 1
+    facts = replace(facts, by_variant={**WORLD.by_variant, ("m4", WORLD.answers[0].variant): counts})
     shadow = {request_id: label for request_id, label in backend.shadow.items() if request_id != dropped}
     changed = replace(backend, shadow=shadow, shadow_requests=backend.shadow_requests - 1)
     facts = replace(facts, backends={**facts.backends, "m4": changed})

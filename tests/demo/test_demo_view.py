@@ -1,0 +1,111 @@
+"""The page and the lines say what the snapshot says."""
+
+import io
+
+from rich.console import Console
+
+from proxy.demo.facts import Arm
+from proxy.demo.traffic import VariantScore
+from proxy.demo.view import LiveView, PlainView, Snapshot, render
+
+ARMS = (Arm("v1", "champion", "m1"), Arm("v3", "canary", "m3"))
+
+
+def build_snapshot() -> Snapshot:
+    """In the middle of the second scene."""
+    score = VariantScore()
+    score.requests, score.right = 50, 47
+    score.recent_s.extend([0.002, 0.004, 0.003])
+    shadow = {
+        "model": "m1",
+        "sent": 60,
+        "answered": 59,
+        "dropped": 1,
+        "agree": 45,
+        "disagree": 14,
+        "by_variant": {"v1": {"agree": 40, "disagree": 0}, "v3": {"agree": 5, "disagree": 5}, "v2": {}},
+    }
+    return Snapshot(
+        addresses={"admin": "http://127.0.0.1:9090"},
+        arms=ARMS,
+        scene=1,
+        elapsed_s=20.0,
+        total_s=60.0,
+        rate=160.0,
+        requests=60,
+        failed=2,
+        config_version=2,
+        weights={"v1": 80, "v3": 20},
+        scores={"v1": score},
+        shadows=[shadow],
+    )
+
+
+def console() -> Console:
+    """A terminal that is a string."""
+    return Console(file=io.StringIO(), width=130, force_terminal=False)
+
+
+def text_of(terminal: Console) -> str:
+    """What was printed."""
+    assert isinstance(terminal.file, io.StringIO)
+    return terminal.file.getvalue()
+
+
+def test_the_page_shows_every_number() -> None:
+    """Counts, weights, latency, accuracy and agreement of the snapshot are on the page."""
+    terminal = console()
+    terminal.print(render(build_snapshot(), [(1.0, "champion [m1] is ready")]))
+    page = text_of(terminal)
+    for shown in (
+        "127.0.0.1:9090",
+        "20 %",
+        "160/s",
+        "2 failed",
+        "3.0 ms",
+        "94.0%",
+        "50.0%",
+        "champion [m1] is ready",
+    ):
+        assert shown in page
+
+
+def test_a_page_before_traffic_has_no_tables() -> None:
+    """Before the first request the page shows what is being started and no empty tables."""
+    terminal = console()
+    terminal.print(render(Snapshot(addresses={}, arms=()), []))
+    assert "variant" not in text_of(terminal)
+
+
+def test_agreement_is_that_of_the_champions_second_answer() -> None:
+    """Variants that were not compared yet have no agreement rather than one of zero."""
+    assert build_snapshot().agreement() == {"v1": 1.0, "v3": 0.5}
+    assert Snapshot(addresses={}, arms=()).agreement() == {}
+
+
+def test_plain_lines_are_few() -> None:
+    """Without a terminal the state is one line every few seconds, events are one line each."""
+    terminal = console()
+    view = PlainView(terminal)
+    snapshot = build_snapshot()
+    view.update(snapshot)
+    view.update(snapshot)
+    view.event(21.0, "the file [was] edited")
+    view.close()
+    lines = text_of(terminal).splitlines()
+    assert lines == [
+        " 20.0 s  config v2: 60 requests (v1 50), 2 failed, 160/s",
+        " 21.0 s  the file [was] edited",
+    ]
+
+
+def test_events_stay_after_the_page_is_gone() -> None:
+    """Closing the live view twice prints its events once."""
+    terminal = console()
+    view = LiveView(terminal)
+    view.event(1.0, "started")
+    view.update(build_snapshot())
+    view.close()
+    view.close()
+    assert text_of(terminal).count("started") >= 1
+    assert text_of(terminal).splitlines()[-1] == "  1.0 s  started"
