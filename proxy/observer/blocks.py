@@ -1,0 +1,274 @@
+"""What became of each frame: the observer's own counters, kept on behalf of each worker.
+
+Rules
+    * Worker *i* counts what it hands to the pipe (``shipped``), the observer what became of it, in the
+      block ``o{i}-{version}``. Both are files, so a kill of either side forgets nothing that was counted.
+    * What was handed over and never arrives (a kill in between) is found when worker *i* says hello again:
+      ``lost = shipped - outcomes`` is added to ``dropped``. From then on the sums agree again, exactly.
+    * A record on its way to the disk has no outcome yet but is not lost: it is *pending* and counts as one
+      in that difference.
+    * Frames of a version that is not known yet are counted as dropped once it is (a worker may hear of a
+      version first).
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final, Literal, NamedTuple, TypeAlias
+
+from proxy.exchange import Flag, Primary, ShadowPart
+from proxy.routing.table import COMPARISON_FIELDS, DISTANCE_SLOTS, SINK_FIELDS, Table
+from proxy.tally import Block, block_path, open_block
+
+__all__ = ["Blocks", "ComparisonOutcome", "SinkOutcome", "Slots"]
+
+ComparisonOutcome: TypeAlias = Literal["agree", "disagree", "uncomparable", "dropped"]
+SinkOutcome: TypeAlias = Literal["written", "dropped", "failed"]
+
+_COMPARISON: Final = {field: i for i, field in enumerate(COMPARISON_FIELDS)}
+_SINK: Final = {field: i for i, field in enumerate(SINK_FIELDS)}
+_DISTANCE: Final = len(COMPARISON_FIELDS)
+_DISTANCE_SUM: Final = _DISTANCE + DISTANCE_SLOTS
+_MILLION: Final = 1_000_000
+
+_MAX_UNKNOWN: Final = 64
+"""Versions waited for. More than that is not a race but a broken worker."""
+
+_log = logging.getLogger("modelproxy")
+
+
+class _Place(NamedTuple):
+    """Which outcome a frame would have had; ``shadow`` is -1 for a logged primary."""
+
+    worker: int
+    route: int
+    variant: int
+    shadow: int
+
+
+_Late: TypeAlias = Counter[_Place] | tuple[int, Mapping[str, int]]
+"""What came before its version was known: frames to be dropped, or a worker's hello; in their order."""
+
+
+class Slots:
+    """Where the counts of one table version lie in the observer's blocks."""
+
+    __slots__ = ("comparison", "sink", "size")
+
+    def __init__(self, table: Table) -> None:
+        base = {(s.kind, s.labels): s.base for s in table.observer_layout.sections}
+        self.size = table.observer_layout.size
+        self.sink = [base["sink", (route.name,)] for route in table.routes]
+        """First slot by route."""
+        self.comparison = [
+            [
+                [
+                    base["comparison", (route.name, variant.name, shadow.model.name)]
+                    for shadow in route.shadows
+                ]
+                for variant in route.variants
+            ]
+            for route in table.routes
+        ]
+        """First slot by route, variant, shadow."""
+
+
+class Blocks:
+    """The open blocks of every live version and worker, and the tables they belong to."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self.tables: dict[int, Table] = {}
+        """Live tables by version."""
+        self.strays = 0
+        """Frames that no table explains: wrong indexes, retired versions."""
+        self._run_dir = run_dir
+        self._slots: dict[int, Slots] = {}
+        self._blocks: dict[tuple[int, int], Block] = {}
+        self._pending: Counter[tuple[int, int, int]] = Counter()
+        self._unknown: dict[int, list[_Late]] = {}
+
+    def admit(self, table: Table, workers: Iterable[int]) -> None:
+        """Take in ``table`` and open its blocks for ``workers``; a worker heard of later gets its block then.
+
+        Raises:
+            OSError: a block could not be made; nothing was taken in.
+        """
+        version, slots = table.version, Slots(table)
+        opened: dict[tuple[int, int], Block] = {}
+        try:
+            for worker in workers:
+                if (worker, version) not in self._blocks:
+                    path = block_path(self._run_dir, f"o{worker}", version)
+                    opened[worker, version] = open_block(path, slots.size)
+        except OSError:
+            for block in opened.values():
+                block.close()
+            raise
+        self._blocks |= opened
+        self.tables[version], self._slots[version] = table, slots
+        for late in self._unknown.pop(version, ()):
+            self._catch_up(version, late)
+
+    def retire(self, versions: Iterable[int]) -> None:
+        """Close the blocks of ``versions`` and forget their tables. The files stay."""
+        gone = set(versions)
+        for key in [key for key in self._blocks if key[1] in gone]:
+            self._blocks.pop(key).close()
+        for version in gone:
+            self.tables.pop(version, None)
+            self._slots.pop(version, None)
+
+    def close(self) -> None:
+        """Close every block."""
+        self.retire(list(self.tables))
+
+    def count_comparison(
+        self, part: ShadowPart, outcome: ComparisonOutcome, distance: float | None = None, bucket: int = 0
+    ) -> None:
+        """Count what became of an answered shadow response.
+
+        Args:
+            part: the shadow's part.
+            outcome: exactly one per part.
+            distance: in [0, 1], where there is one.
+            bucket: its index in the histogram.
+        """
+        found = self._find(_Place(part.worker, part.route, part.variant, part.shadow), part.version)
+        if found is None:
+            return
+        block, base = found
+        block.slots[base + _COMPARISON[outcome]] += 1
+        if distance is not None:
+            block.slots[base + _DISTANCE + bucket] += 1
+            block.slots[base + _DISTANCE_SUM] += round(distance * _MILLION)
+
+    def count_sink(self, worker: int, version: int, route: int, outcome: SinkOutcome) -> None:
+        """Count what became of a logged exchange."""
+        if (found := self._find(_Place(worker, route, 0, -1), version)) is not None:
+            block, base = found
+            block.slots[base + _SINK[outcome]] += 1
+
+    def settle_sink(self, worker: int, version: int, route: int, outcome: SinkOutcome) -> None:
+        """Count what became of a logged exchange that :meth:`expect_sink` announced."""
+        self._pending[worker, version, route] -= 1
+        self.count_sink(worker, version, route, outcome)
+
+    def expect_sink(self, worker: int, version: int, route: int) -> None:
+        """Note a logged exchange whose outcome comes later."""
+        self._pending[worker, version, route] += 1
+
+    def drop_frame(self, frame: Primary | ShadowPart) -> None:
+        """Count ``frame`` as dropped where it has to be counted at all, now or when its version becomes
+        known."""
+        if isinstance(frame, ShadowPart):
+            if not frame.fault:
+                place = _Place(frame.worker, frame.route, frame.variant, frame.shadow)
+                self._drop(frame.version, place)
+        elif frame.flags & Flag.LOGGED:
+            self._drop(frame.version, _Place(frame.worker, frame.route, 0, -1))
+
+    def reconcile(self, worker: int, shipped: Mapping[str, int]) -> int:
+        """Count as dropped what ``worker`` had handed over and has no outcome; return how many frames that
+        were.
+
+        Args:
+            worker: index of the worker. shipped: ``Hello.shipped``: ``"VERSION\\nshadow\\nROUTE\\nMODEL"``
+            or ``"VERSION\\npayload\\nROUTE"`` to the count of frames ever handed over. Every frame of its
+            earlier connections must have been processed.
+        """
+        total = 0
+        unknown: dict[int, dict[str, int]] = {}
+        for text, count in shipped.items():
+            version, kind, *labels = text.split("\n")
+            number = int(version)
+            if number not in self.tables:
+                unknown.setdefault(number, {})[text] = count
+            elif kind == "shadow":
+                total += self._reconcile_shadow(worker, number, labels[0], labels[1], count)
+            elif kind == "payload":
+                total += self._reconcile_payload(worker, number, labels[0], count)
+        for number, rows in unknown.items():
+            if (late := self._late(number)) is not None:
+                late.append((worker, rows))
+        return total
+
+    def _reconcile_shadow(self, worker: int, version: int, route_name: str, model: str, shipped: int) -> int:
+        route = next((r for r in self.tables[version].routes if r.name == route_name), None)
+        block = self._block(worker, version)
+        if route is None or block is None:
+            return 0
+        index = next((s.index for s in route.shadows if s.model.name == model), None)
+        if index is None:
+            return 0
+        bases = [by_shadow[index] for by_shadow in self._slots[version].comparison[route.index]]
+        known = sum(sum(block.slots[base : base + len(COMPARISON_FIELDS)]) for base in bases)
+        lost = max(shipped - known, 0)
+        # Nobody can tell any more which variant had answered; the champion stands for all.
+        block.slots[bases[route.champion.index] + _COMPARISON["dropped"]] += lost
+        return lost
+
+    def _reconcile_payload(self, worker: int, version: int, route_name: str, shipped: int) -> int:
+        route = next((r for r in self.tables[version].routes if r.name == route_name), None)
+        block = self._block(worker, version)
+        if route is None or block is None:
+            return 0
+        base = self._slots[version].sink[route.index]
+        known = sum(block.slots[base : base + len(SINK_FIELDS)]) + self._pending[worker, version, route.index]
+        lost = max(shipped - known, 0)
+        block.slots[base + _SINK["dropped"]] += lost
+        return lost
+
+    def _block(self, worker: int, version: int) -> Block | None:
+        block = self._blocks.get((worker, version))
+        if block is None and (slots := self._slots.get(version)) is not None:
+            try:
+                block = open_block(block_path(self._run_dir, f"o{worker}", version), slots.size)
+            except OSError as error:
+                _log.error("cannot count for worker %d, version %d: %s", worker, version, error)
+                return None
+            self._blocks[worker, version] = block
+        return block
+
+    def _find(self, place: _Place, version: int) -> tuple[Block, int] | None:
+        """Return the block and the first slot for ``place``; None, and one stray more, where there is
+        none."""
+        slots, block = self._slots.get(version), self._block(place.worker, version)
+        if slots is None or block is None:
+            self.strays += 1
+            return None
+        try:
+            if place.shadow < 0:
+                return block, slots.sink[place.route]
+            return block, slots.comparison[place.route][place.variant][place.shadow]
+        except IndexError:
+            self.strays += 1
+            return None
+
+    def _drop(self, version: int, place: "_Place") -> None:
+        if version in self.tables:
+            if (found := self._find(place, version)) is not None:
+                block, base = found
+                block.slots[base + (_SINK if place.shadow < 0 else _COMPARISON)["dropped"]] += 1
+        elif (late := self._late(version)) is None:
+            self.strays += 1
+        elif late and isinstance(late[-1], Counter):
+            late[-1][place] += 1
+        else:
+            late.append(Counter((place,)))
+
+    def _late(self, version: int) -> "list[_Late] | None":
+        """Return what waits for ``version``; None when it will never be known."""
+        if self.tables and version < min(self.tables):
+            return None
+        if version not in self._unknown and len(self._unknown) == _MAX_UNKNOWN:
+            return None
+        return self._unknown.setdefault(version, [])
+
+    def _catch_up(self, version: int, late: "_Late") -> None:
+        if isinstance(late, tuple):
+            self.reconcile(*late)
+            return
+        for place, count in late.items():
+            for _ in range(count):
+                self._drop(version, place)

@@ -1,0 +1,388 @@
+"""The observer process: what it holds, what the supervisor tells it, how it starts and ends.
+
+It starts with nothing: the supervisor hands it every live version (``prepare``) and says which is in force
+(``commit``). Only then does it listen for workers, so that no frame comes that it could not know. It ends
+when the supervisor says so or is gone: after the workers have hung up, everything they sent is processed,
+written and exported.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from aiohttp import web
+
+from proxy.link import Link, open_link
+from proxy.logs import set_level
+from proxy.observer.blocks import Blocks
+from proxy.observer.intake import Intake
+from proxy.observer.outcomes import Outcomes
+from proxy.observer.pairing import Pair
+from proxy.observer.payload_log import PayloadLog, Token
+from proxy.observer.rolling import FileLimits
+from proxy.observer.unit_key import load_key
+from proxy.routing.table import Table, compile_table
+from proxy.settings import Settings, from_json
+from proxy.tally import Block, open_block
+from proxy.tasks import spawn
+
+if TYPE_CHECKING:
+    from proxy.observer.tracing import OtlpTracer
+
+__all__ = ["SOCKET_NAME", "NullTracer", "Observer"]
+
+SOCKET_NAME: Final = "observer.sock"
+"""Name of the workers' socket in the run directory."""
+
+_REPLY_TIMEOUT_S: Final = 30.0
+_LOG_CLOSE_S: Final = 5.0
+_TRACER_CLOSE_S: Final = 6.0
+_ADMIN_CLOSE_S: Final = 2.0
+
+_TOTALS: Final = (
+    "broken_streams",
+    "stray_frames",
+    "lost_frames",
+    "expired_pairs",
+    "evicted_pairs",
+    "errors",
+    "spans_exported",
+    "spans_failed",
+    "spans_dropped",
+)
+"""What the observer counts about itself."""
+
+_log = logging.getLogger("modelproxy")
+
+
+class NullTracer:
+    """Tracing is off."""
+
+    exported = failed = dropped = 0
+
+    def trace(self, table: Table, pair: Pair) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class _Totals:
+    """The observer's counts about itself, kept in the run directory so that a restart does not set them
+    back."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self._block: Block = open_block(run_dir / "observer.counters", len(_TOTALS))
+        self._base = list(self._block.slots[: len(_TOTALS)])
+
+    def show(self, counts: Mapping[str, int]) -> dict[str, float]:
+        """Return the totals with those of earlier lives, and keep what was shown."""
+        shown: dict[str, float] = {}
+        for i, name in enumerate(_TOTALS):
+            total = self._base[i] + counts[name]
+            self._block.slots[i] = total
+            shown[f"{name}_total"] = total
+        return shown
+
+    def close(self) -> None:
+        self._block.close()
+
+
+class _Running:
+    """What needs settings: made with the first table."""
+
+    def __init__(
+        self, run_dir: Path, blocks: Blocks, settings: Settings, on_settled: Callable[..., None]
+    ) -> None:
+        secret = settings.payload_log.unit_key
+        key = load_key(settings.state_dir, secret.get_secret_value() if secret else None)
+        self.log = PayloadLog(_file_limits(settings), settings.payload_log.queue, on_settled)
+        self.tracer = _make_tracer(settings)
+        self.outcomes = Outcomes(blocks, self.log, self.tracer, key)
+        self.intake = Intake(
+            run_dir / SOCKET_NAME,
+            blocks,
+            self.outcomes,
+            queue_bytes=settings.observer.queue,
+            pair_timeout_ns=settings.observer.pair_timeout,
+        )
+        self.task: asyncio.Task[None] | None = None
+
+
+class Observer:
+    """The running observer: a :class:`proxy.observer.source.Source` for the admin address.
+
+    Args:
+        run_dir: holds the blocks and the workers' socket.
+    """
+
+    def __init__(self, run_dir: Path) -> None:
+        self._run_dir = run_dir
+        self._blocks = Blocks(run_dir)
+        self._totals = _Totals(run_dir)
+        self._fleet: Mapping[str, Any] = {}
+        self._current: Table | None = None
+        self._running: _Running | None = None
+        self._link: Link | None = None
+        self._replies: dict[int, asyncio.Future[Mapping[str, Any]]] = {}
+        self._requests = 0
+        self._ending = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+
+    # What the admin address reads
+
+    @property
+    def run_dir(self) -> Path:
+        """Where the tally blocks lie."""
+        return self._run_dir
+
+    @property
+    def tables(self) -> Mapping[int, Table]:
+        """Every live table, by version."""
+        return self._blocks.tables
+
+    @property
+    def current(self) -> Table | None:
+        """The committed table; None until the supervisor has committed one."""
+        return self._current
+
+    @property
+    def fleet(self) -> Mapping[str, Any]:
+        """The supervisor's last ``fleet`` message."""
+        return self._fleet
+
+    def gauges(self) -> Mapping[str, float]:
+        """Return what the observer holds; names that end in ``_total`` only grow, also over restarts."""
+        running = self._running
+        if running is None:
+            return {}
+        intake, tracer = running.intake.statistics(), running.tracer
+        totals = self._totals.show(
+            {
+                "broken_streams": intake.broken_streams,
+                "stray_frames": self._blocks.strays,
+                "lost_frames": intake.lost_frames,
+                "expired_pairs": intake.expired_pairs,
+                "evicted_pairs": intake.evicted_pairs,
+                "errors": running.outcomes.errors,
+                "spans_exported": tracer.exported,
+                "spans_failed": tracer.failed,
+                "spans_dropped": tracer.dropped,
+            }
+        )
+        return {
+            "connections": intake.connections,
+            "queue_frames": intake.queued_frames,
+            "queue_bytes": intake.queued_bytes,
+            "queue_paused": float(intake.paused),
+            "pending_pairs": intake.pending_pairs,
+            "pending_bytes": intake.pending_bytes,
+            "payload_queue_bytes": running.log.queued_bytes,
+            "payload_log_failing": float(running.log.is_failing),
+            **totals,
+        }
+
+    def recent(self, route: str) -> Sequence[Mapping[str, Any]]:
+        """Return the last disagreements of ``route``, newest last."""
+        return [] if self._running is None else self._running.outcomes.recent(route)
+
+    async def request(self, verb: str, by: str) -> Mapping[str, Any]:
+        """Ask the supervisor to do ``verb``, for ``by``, and return its reply: ``ok`` and ``document``.
+
+        Raises:
+            OSError: the supervisor cannot be reached, or did not answer in time (``TimeoutError``).
+        """
+        if self._link is None or not self._link.is_open:
+            raise ConnectionError("the supervisor is gone")
+        self._requests += 1
+        number = self._requests
+        reply = self._replies[number] = asyncio.get_running_loop().create_future()
+        try:
+            self._link.send({"op": "request", "id": number, "verb": verb, "by": by})
+            return await asyncio.wait_for(reply, _REPLY_TIMEOUT_S)
+        finally:
+            del self._replies[number]
+
+    # Life
+
+    async def run(
+        self, admin: socket.socket, control_fd: int, make_app: Callable[["Observer"], web.Application]
+    ) -> None:
+        """Serve until told to end.
+
+        Args:
+            admin: listening socket of the admin address.
+            control_fd: the link to the supervisor.
+            make_app: builds the admin address.
+        """
+        self._loop.add_signal_handler(signal.SIGTERM, self._ending.set)
+        runner = web.AppRunner(make_app(self), access_log=None, shutdown_timeout=_ADMIN_CLOSE_S)
+        await runner.setup()
+        await web.SockSite(runner, admin).start()
+        self._link = await open_link(control_fd, self.on_message, self.on_closed)
+        self._link.send({"op": "ready", "pid": os.getpid()})
+        await self._ending.wait()
+        await self._finish()
+        await runner.cleanup()
+        self._totals.close()
+        self._blocks.close()
+        self._link.close()
+
+    async def _finish(self) -> None:
+        running = self._running
+        if running is None:
+            return
+        table = self._current
+        drain_ns = table.settings.timeouts.drain if table is not None else 0
+        if running.task is not None:
+            await running.intake.finish(drain_ns / 1e9)
+            running.task.cancel()
+            await asyncio.wait([running.task])
+        await running.intake.settle_all()
+        if not await _in_thread(lambda: running.log.close(_LOG_CLOSE_S), _LOG_CLOSE_S + 1):
+            _log.error("payload log: the disk is too slow; some records are lost")
+        if not await _in_thread(running.tracer.close, _TRACER_CLOSE_S):
+            _log.error("tracing: the collector is too slow; some spans are lost")
+        self.gauges()
+
+    # The supervisor's messages
+
+    def on_message(self, message: dict[str, Any]) -> None:
+        """Do what the supervisor says."""
+        match message["op"]:
+            case "prepare":
+                self._prepare(message)
+            case "commit":
+                self._commit(message["version"])
+            case "retire":
+                self._retire(message["versions"])
+            case "fleet":
+                self._fleet = message
+            case "reply":
+                self._reply(message)
+            case "drain":
+                self._ending.set()
+            case op:
+                _log.error("the supervisor sent %r, which nobody here knows", op)
+
+    def on_closed(self) -> None:
+        """End: the supervisor is gone."""
+        for reply in self._replies.values():
+            if not reply.done():
+                reply.set_exception(ConnectionError("the supervisor is gone"))
+        self._ending.set()
+
+    def _send(self, message: dict[str, Any]) -> None:
+        if self._link is not None:
+            self._link.send(message)
+
+    def _prepare(self, message: dict[str, Any]) -> None:
+        version = message["version"]
+        try:
+            table = compile_table(from_json(message["settings"]), version, message["digest"])
+            if self._running is None:
+                self._running = _Running(self._run_dir, self._blocks, table.settings, self._report)
+            self._running.outcomes.admit(table)
+            self._blocks.admit(table, self._workers(table))
+        except Exception as error:  # whatever it is, the supervisor must hear of it
+            _log.error("cannot take in version %d", version, exc_info=error)
+            self._send({"op": "refused", "version": version, "reason": f"observer: {error}"})
+            return
+        self._send({"op": "prepared", "version": version})
+
+    def _workers(self, table: Table) -> list[int]:
+        known = [worker["index"] for worker in self._fleet.get("workers", ())]
+        configured = table.settings.workers
+        return known or list(range(configured if isinstance(configured, int) else 0))
+
+    def _commit(self, version: int) -> None:
+        running, table = self._running, self._blocks.tables.get(version)
+        if running is None or table is None:
+            _log.error("asked to commit version %d, which was never prepared", version)
+            return
+        settings = table.settings
+        running.intake.book.timeout_ns = settings.observer.pair_timeout
+        running.log.configure(_file_limits(settings), settings.payload_log.queue)
+        set_level(settings.log_level)
+        self._current = table
+        if running.task is None:
+            running.task = spawn(self._serve(running.intake), name="intake")
+        self._send({"op": "committed", "version": version})
+
+    async def _serve(self, intake: Intake) -> None:
+        try:
+            await intake.listen()
+            await intake.run()
+        except Exception:
+            # Without an intake this process is of no use: let the supervisor start another.
+            self._ending.set()
+            raise
+
+    def _retire(self, versions: list[int]) -> None:
+        self._blocks.retire(versions)
+        if self._running is not None:
+            self._running.outcomes.retire(versions)
+        self._send({"op": "retired", "versions": versions})
+
+    def _reply(self, message: dict[str, Any]) -> None:
+        reply = self._replies.get(message["id"])
+        if reply is not None and not reply.done():
+            reply.set_result(message)
+
+    # The payload log's report
+
+    def _report(self, written: Sequence[Token], failed: Sequence[Token]) -> None:
+        """Take the report of the log's thread into the loop."""
+        # A closed loop means that the process ends; its successor finds these missing.
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._settle, written, failed)
+
+    def _settle(self, written: Sequence[Token], failed: Sequence[Token]) -> None:
+        for token in written:
+            self._blocks.settle_sink(*token, "written")
+        for token in failed:
+            self._blocks.settle_sink(*token, "failed")
+
+
+def _file_limits(settings: Settings) -> FileLimits:
+    log = settings.payload_log
+    return FileLimits(settings.payload_dir, log.roll_size, log.roll_every, log.keep_size)
+
+
+def _make_tracer(settings: Settings) -> "NullTracer | OtlpTracer":
+    if settings.tracing.otlp is None:
+        return NullTracer()
+    # The SDK takes a third of a second and 20 MiB to import; who does not trace does not pay.
+    from proxy.observer.tracing import OtlpTracer
+
+    return OtlpTracer(settings.tracing.otlp, settings.tracing.service_name)
+
+
+async def _in_thread(act: Callable[[], object], timeout_s: float) -> bool:
+    """Run ``act`` in a thread of its own; False if it takes longer than ``timeout_s``.
+
+    The loop's own executor would be waited for at the end of the process, however long a dead disk or
+    collector takes.
+    """
+    loop = asyncio.get_running_loop()
+    done = asyncio.Event()
+
+    def run() -> None:
+        try:
+            act()
+        finally:
+            loop.call_soon_threadsafe(done.set)
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        await asyncio.wait_for(done.wait(), timeout_s)
+    except TimeoutError:
+        return False
+    return True

@@ -1,0 +1,248 @@
+"""A pair that leaves the book → comparisons, counts, a record, spans.
+
+Each answered shadow part ends here as exactly one of agree, disagree, uncomparable or dropped, each logged
+primary as exactly one of written, dropped or failed (the log says later which). What is compared and
+written follows the table version of the exchange, never the current one.
+"""
+
+import logging
+import traceback
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Protocol
+
+import orjson
+
+from proxy.compare import DISTANCE_BOUNDS, Answer, Comparison, ComparisonRule, compare
+from proxy.exchange import Flag, Primary, ShadowPart
+from proxy.observer.blocks import Blocks
+from proxy.observer.heads import answer_fields
+from proxy.observer.pairing import Pair
+from proxy.observer.payload_log import Token
+from proxy.observer.record import RecordRule, build_record, compile_record_rule, is_cut_short, timestamp
+from proxy.observer.redact import keyed_hash
+from proxy.routing.table import DISTANCE_SLOTS, Route, Table
+
+__all__ = ["RECENT_LIMIT", "Outcomes", "Sink", "Tracer"]
+
+assert len(DISTANCE_BOUNDS) < DISTANCE_SLOTS, "the last slot is for what is beyond every bound"
+
+RECENT_LIMIT: Final = 100
+"""Disagreements kept per route."""
+
+Compare = Callable[[ComparisonRule, Answer, Answer], Comparison]
+
+_log = logging.getLogger("modelproxy")
+
+
+class Sink(Protocol):
+    """Where records go; see :class:`proxy.observer.payload_log.PayloadLog`."""
+
+    def has_room(self) -> bool:
+        """Tell whether a record would be taken."""
+
+    def submit(self, line: bytes, token: Token) -> bool:
+        """Queue a record; False if there is no room."""
+
+
+class Tracer(Protocol):
+    """Where spans go; see :mod:`proxy.observer.tracing`."""
+
+    def trace(self, table: Table, pair: Pair) -> None:
+        """Export the spans of an exchange whose primary is there. Never waits."""
+
+
+class _RouteRules:
+    """What the settings of one route say about its exchanges."""
+
+    __slots__ = ("compare", "record", "route")
+
+    def __init__(self, route: Route, key: bytes) -> None:
+        settings = route.settings.compare
+        self.route = route
+        self.compare = ComparisonRule(
+            settings.as_, settings.rtol, settings.atol, tuple(settings.ignore), settings.label
+        )
+        self.record: RecordRule = compile_record_rule(route, key)
+
+
+class Outcomes:
+    """Judges pairs and accounts for them.
+
+    Args:
+        blocks: the counts.
+        sink: of the records.
+        tracer: of the spans.
+        key: of every hash that is written.
+        judge: how two answers are compared.
+    """
+
+    def __init__(
+        self, blocks: Blocks, sink: Sink, tracer: Tracer, key: bytes, judge: Compare = compare
+    ) -> None:
+        self.errors = 0
+        """Comparisons and records that failed by a fault of this program."""
+        self._blocks = blocks
+        self._sink = sink
+        self._tracer = tracer
+        self._key = key
+        self._judge = judge
+        self._rules: dict[int, list[_RouteRules]] = {}
+        self._recent: dict[str, deque[Mapping[str, Any]]] = {}
+        self._logged: set[str] = set()
+
+    def admit(self, table: Table) -> None:
+        """Compile what ``table`` says about comparing and recording."""
+        self._rules[table.version] = [_RouteRules(route, self._key) for route in table.routes]
+
+    def retire(self, versions: Sequence[int]) -> None:
+        """Forget what was compiled for ``versions``."""
+        for version in versions:
+            self._rules.pop(version, None)
+
+    def recent(self, route: str) -> list[Mapping[str, Any]]:
+        """Return the last disagreements of ``route``, newest last. No values, only places: values may be
+        personal."""
+        return list(self._recent.get(route, ()))
+
+    def settle(self, pair: Pair, *, shed: bool = False) -> None:
+        """Account for ``pair``, which may lack parts.
+
+        Args:
+            pair: what has left the book.
+            shed: there is no room; count its shadow parts as dropped and do not compare them.
+        """
+        primary = pair.primary
+        if primary is None or (rules := self._find(primary)) is None:
+            self._drop(pair)
+            return
+        comparisons: dict[int, Comparison] = {}
+        for index, part in pair.shadows.items():
+            if shed or part.fault or not self._belongs(rules, primary, part):
+                self._blocks.drop_frame(part)
+            else:
+                comparisons[index] = self._compare(rules, primary, part)
+        if primary.flags & Flag.LOGGED:
+            self._record(rules, primary, pair.shadows, comparisons)
+        if primary.flags & Flag.TRACED:
+            self._guard("spans", lambda: self._tracer.trace(self._blocks.tables[primary.version], pair))
+
+    def _find(self, primary: Primary) -> _RouteRules | None:
+        """Return the rules for ``primary``; None if its indexes name nothing."""
+        routes = self._rules.get(primary.version)
+        if routes is None or primary.route >= len(routes):
+            return None
+        rules = routes[primary.route]
+        variants = len(rules.route.variants)
+        return rules if primary.variant < variants and primary.served_by < variants else None
+
+    def _belongs(self, rules: _RouteRules, primary: Primary, part: ShadowPart) -> bool:
+        same = (part.version, part.route, part.variant) == (primary.version, primary.route, primary.variant)
+        return same and part.shadow < len(rules.route.shadows)
+
+    def _drop(self, pair: Pair) -> None:
+        for part in pair.shadows.values():
+            self._blocks.drop_frame(part)
+        if pair.primary is not None:
+            self._blocks.drop_frame(pair.primary)
+
+    def _compare(self, rules: _RouteRules, primary: Primary, part: ShadowPart) -> Comparison:
+        if primary.flags & Flag.CLIENT_LEFT:
+            # There is no answer to compare with, or only what was sent before the client hung up.
+            comparison = Comparison("uncomparable", None, "client_left", rules.compare.as_, 0, 0)
+        else:
+            comparison = self._judged(rules, primary, part)
+        if (distance := comparison.distance) is None:
+            self._blocks.count_comparison(part, comparison.result)
+        else:
+            bucket = bisect_left(DISTANCE_BOUNDS, distance)
+            self._blocks.count_comparison(part, comparison.result, distance, bucket)
+        if comparison.result == "disagree":
+            self._remember(rules, primary, part, comparison)
+        return comparison
+
+    def _judged(self, rules: _RouteRules, primary: Primary, part: ShadowPart) -> Comparison:
+        try:
+            return self._judge(
+                rules.compare,
+                _answer(primary.status, primary.response_head, primary.response_body, is_cut_short(primary)),
+                _answer(
+                    part.status,
+                    part.response_head,
+                    part.response_body,
+                    bool(part.flags & Flag.RESPONSE_TRUNCATED),
+                ),
+            )
+        except Exception as error:  # the loop must outlive any answer
+            self._note("comparison", error)
+            return Comparison("uncomparable", None, "error", rules.compare.as_, 0, 0)
+
+    def _record(
+        self,
+        rules: _RouteRules,
+        primary: Primary,
+        shadows: Mapping[int, ShadowPart],
+        comparisons: Mapping[int, Comparison],
+    ) -> None:
+        place = (primary.worker, primary.version, primary.route)
+        if not self._sink.has_room():
+            self._blocks.count_sink(*place, "dropped")
+            return
+        try:
+            known = {i: part for i, part in shadows.items() if i < len(rules.route.shadows)}
+            record = build_record(rules.record, rules.route, primary, known, comparisons)
+            line = orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
+        except Exception as error:  # the loop must outlive any body
+            self._note("record", error)
+            self._blocks.count_sink(*place, "failed")
+            return
+        self._blocks.expect_sink(*place)
+        if not self._sink.submit(line, place):
+            self._blocks.settle_sink(*place, "dropped")
+
+    def _remember(
+        self, rules: _RouteRules, primary: Primary, part: ShadowPart, comparison: Comparison
+    ) -> None:
+        route = rules.route
+        # Where something must not be written, the name of the place may be just that.
+        paths = [] if rules.record.redactor.pointers else [d.path for d in comparison.differences]
+        entry = {
+            "ts": timestamp(primary.started_wall_ns),
+            "request_id": primary.request_id.decode("utf-8", "replace"),
+            "table_version": primary.version,
+            "unit": keyed_hash(self._key, primary.unit) if primary.unit else None,
+            "variant": route.variants[primary.variant].name,
+            "served_by": route.variants[primary.served_by].name,
+            "shadow": route.shadows[part.shadow].model.name,
+            "status": primary.status,
+            "shadow_status": part.status,
+            "method": comparison.method,
+            "distance": comparison.distance,
+            "reason": comparison.reason,
+            "rows": comparison.rows,
+            "rows_disagreeing": comparison.rows_disagreeing,
+            "paths": paths,
+        }
+        self._recent.setdefault(route.name, deque(maxlen=RECENT_LIMIT)).append(entry)
+
+    def _guard(self, what: str, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except Exception as error:
+            self._note(what, error)
+
+    def _note(self, what: str, error: Exception) -> None:
+        """Count a fault of ours; log each kind once, with its place but without the answer that showed it."""
+        self.errors += 1
+        kind = f"{what}: {type(error).__name__}"
+        if kind not in self._logged:
+            self._logged.add(kind)
+            # Not the message: it may quote the answer.
+            place = "".join(traceback.format_tb(error.__traceback__)).rstrip()
+            _log.error("%s; further ones of this kind are only counted\n%s", kind, place)
+
+
+def _answer(status: int, head: bytes, body: bytes, is_cut: bool) -> Answer:
+    content_type, content_encoding, header_length = answer_fields(head)
+    return Answer(status, content_type, content_encoding, body, is_cut, header_length)

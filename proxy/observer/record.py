@@ -1,0 +1,258 @@
+"""The payload record: one joined line per logged inference.
+
+Pure: a pair, its comparisons and a rule → a document. The fields are those of the README's table, no
+others; ``headers`` appears in request and response only where ``log.headers`` names some, ``redacted`` only
+on a body that had to be left out whole.
+
+What is never in a record: the raw unit, the client's address, the query of the request, headers nobody
+asked for, and the original of a body that has something to redact. Such a body is parsed, redacted and
+written anew; if that cannot be done (it was cut, is no JSON, has an unknown coding) it is left out whole.
+"""
+
+import base64
+import codecs
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import orjson
+
+from proxy.compare import DECODED_CAP_BYTES, Comparison
+from proxy.compare.content import decode_content, media_type, parse_json
+from proxy.compare.values import Undecodable
+from proxy.exchange import MISSING_UNIT, Flag, Primary, ShadowPart
+from proxy.model import Fault
+from proxy.observer.heads import fields, first_field, request_line
+from proxy.observer.redact import Action, Redactor, keyed_hash
+from proxy.routing.hashing import SPACE
+from proxy.routing.table import MISSING, Route
+
+__all__ = ["RecordRule", "build_record", "compile_record_rule", "is_cut_short", "timestamp"]
+
+_SECOND_NS: Final = 1_000_000_000
+_Document = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordRule:
+    """The compiled ``log`` of a route."""
+
+    body_cap: int
+    """Bytes of a body, as it is written, that are kept."""
+    headers: frozenset[bytes]
+    """Lower-case names of the headers that are kept."""
+    redactor: Redactor
+
+
+def compile_record_rule(route: Route, key: bytes) -> RecordRule:
+    """Return the rule of ``route``; ``key`` is the key of every hash in its records.
+
+    A header that the unit may come from is hashed even where nobody said so: the raw unit is never written.
+    """
+    log = route.settings.log
+    names = [
+        reader.key.decode() if reader.kind == "header" else "cookie"
+        for reader in route.readers
+        if reader.kind in ("header", "cookie")
+    ]
+    hashed: list[tuple[str, Action]] = [(name, "hash") for name in names]
+    redactor = Redactor.of(
+        key,
+        json=[(entry.pointer, entry.action) for entry in log.redact if entry.pointer is not None],
+        headers=[(entry.header, entry.action) for entry in log.redact if entry.header is not None] + hashed,
+    )
+    return RecordRule(log.body, frozenset(name.lower().encode() for name in log.headers), redactor)
+
+
+def build_record(
+    rule: RecordRule,
+    route: Route,
+    primary: Primary,
+    shadows: Mapping[int, ShadowPart],
+    comparisons: Mapping[int, Comparison],
+) -> _Document:
+    """Return the record of one exchange.
+
+    Args:
+        rule: of the route, in the version of the exchange.
+        route: of the exchange.
+        primary: request and answer.
+        shadows: the shadow parts that came, by index.
+        comparisons: what came out, by index of the shadow; none for a part that was not compared.
+    """
+    variant = route.variants[primary.variant]
+    is_missing = primary.unit_source == MISSING_UNIT
+    return {
+        "ts": timestamp(primary.started_wall_ns),
+        "request_id": _text(primary.request_id),
+        "route": route.name,
+        "table_version": primary.version,
+        "config_version": primary.version,
+        "unit": keyed_hash(rule.redactor.key, primary.unit) if primary.unit else None,
+        "unit_source": MISSING if is_missing else route.readers[primary.unit_source].text,
+        "variant": variant.name,
+        "role": variant.role.value,
+        "model": variant.model.name,
+        "served_by": route.variants[primary.served_by].name,
+        "probability": _probability(route, primary),
+        "inclusion_probability": route.log_limit / SPACE,
+        "request": _request(rule, primary),
+        "response": _response(rule, primary),
+        "fault": Fault(primary.fault).label if primary.fault else None,
+        "shadows": [
+            _shadow(rule, route, shadows[index], comparisons.get(index)) for index in sorted(shadows)
+        ],
+    }
+
+
+def _probability(route: Route, primary: Primary) -> float | None:
+    """Return how likely this assignment was; None when nothing was drawn (the client forced the variant)."""
+    if primary.flags & Flag.FORCED:
+        return None
+    if primary.unit_source == MISSING_UNIT and route.missing_champion:
+        return 1.0
+    return route.variants[primary.variant].probability
+
+
+def _request(rule: RecordRule, primary: Primary) -> _Document:
+    head = primary.request_head
+    document: _Document = {
+        "method": _text(request_line(head)[0]),
+        "path": _text(_path(primary.target)),
+        "content_type": _field(head, b"content-type"),
+        "size": primary.request_bytes,
+        **_body(rule, head, primary.request_body, is_cut=bool(primary.flags & Flag.REQUEST_TRUNCATED)),
+    }
+    return document | _headers(rule, head)
+
+
+def _response(rule: RecordRule, primary: Primary) -> _Document:
+    head = primary.response_head
+    document: _Document = {
+        "status": primary.status,
+        "content_type": _field(head, b"content-type"),
+        "size": primary.response_bytes,
+        **_body(rule, head, primary.response_body, is_cut=is_cut_short(primary)),
+        "ttfb_ms": _milliseconds(primary.ttfb_ns) if primary.ttfb_ns else None,
+        "duration_ms": _milliseconds(primary.duration_ns),
+    }
+    return document | _headers(rule, head)
+
+
+def is_cut_short(primary: Primary) -> bool:
+    """Tell whether the copy of the answer is not the whole answer, whoever cut it."""
+    partly = Flag.RESPONSE_TRUNCATED | Flag.CLIENT_LEFT
+    # A fault after the head leaves an answer that stops somewhere; before the head the whole answer is our own.
+    return bool(primary.flags & partly) or bool(primary.fault and primary.ttfb_ns)
+
+
+def _shadow(rule: RecordRule, route: Route, part: ShadowPart, comparison: Comparison | None) -> _Document:
+    head = part.response_head
+    is_cut = bool(part.flags & Flag.RESPONSE_TRUNCATED) or bool(part.fault)
+    return {
+        "model": route.shadows[part.shadow].model.name,
+        "status": part.status or None,
+        "fault": Fault(part.fault).label if part.fault else None,
+        "duration_ms": _milliseconds(part.duration_ns),
+        "content_type": _field(head, b"content-type"),
+        "size": part.response_bytes,
+        **_body(rule, head, part.response_body, is_cut=is_cut),
+        "comparison": None
+        if comparison is None
+        else {"result": comparison.result, "distance": comparison.distance, "reason": comparison.reason},
+    }
+
+
+def _body(rule: RecordRule, head: bytes, body: bytes, *, is_cut: bool) -> _Document:
+    """Return ``body``, ``encoding`` and ``truncated`` for a body as it was sent.
+
+    Args:
+        rule: of the route.
+        head: of the message, for content type and encoding.
+        body: the copy.
+        is_cut: the copy is not the whole body.
+    """
+    if not body:
+        return {"body": "", "encoding": "text", "truncated": is_cut}
+    coding = first_field(head, b"content-encoding")
+    plain: bytes | Undecodable = body
+    if coding is not None:
+        plain = (
+            Undecodable("truncated") if is_cut else decode_content(body, coding.lower(), DECODED_CAP_BYTES)
+        )
+    if rule.redactor.pointers:
+        redacted = None if is_cut or isinstance(plain, Undecodable) else _redacted(rule, head, plain)
+        if redacted is None:
+            return {"body": None, "encoding": None, "truncated": is_cut, "redacted": True}
+        plain = redacted
+    is_raw = isinstance(plain, Undecodable)
+    shown = body if isinstance(plain, Undecodable) else plain
+    is_cut = is_cut or len(shown) > rule.body_cap
+    shown = shown[: rule.body_cap]
+    text = None if is_raw else _utf8(shown, is_cut=is_cut)
+    if text is not None:
+        return {"body": text, "encoding": "text", "truncated": is_cut}
+    return {"body": base64.b64encode(shown).decode(), "encoding": "base64", "truncated": is_cut}
+
+
+def _redacted(rule: RecordRule, head: bytes, plain: bytes) -> bytes | None:
+    """Return the JSON body without what must not be written; None when that cannot be promised."""
+    document = parse_json(plain, media_type(first_field(head, b"content-type"))[1])
+    if isinstance(document, Undecodable):
+        return None
+    try:
+        return orjson.dumps(rule.redactor.redact_document(document))
+    except (RecursionError, TypeError):  # orjson.JSONEncodeError is a TypeError
+        return None
+
+
+def _utf8(data: bytes, *, is_cut: bool) -> str | None:
+    """Return ``data`` as text, without the part of a character that a cut has left; None if it is no
+    UTF-8."""
+    try:
+        return codecs.getincrementaldecoder("utf-8")().decode(data, final=not is_cut)
+    except UnicodeDecodeError:
+        return None
+
+
+def _headers(rule: RecordRule, head: bytes) -> _Document:
+    if not rule.headers:
+        return {}
+    kept: dict[str, str] = {}
+    for name, value in fields(head):
+        if name in rule.headers:
+            shown = rule.redactor.redact_header(name.decode("latin-1"), _text(value))
+            if shown is not None:
+                key = name.decode("latin-1")
+                # RFC 9110 §5.3: several lines of one field are one list.
+                kept[key] = f"{kept[key]}, {shown}" if key in kept else shown
+    return {"headers": kept}
+
+
+def _path(target: bytes) -> bytes:
+    """Return the path of a request target: no query, it may hold the unit or a secret."""
+    path = target.partition(b"?")[0].partition(b"#")[0]
+    if not path.startswith(b"/") and b"://" in path:
+        path = b"/" + path.partition(b"://")[2].partition(b"/")[2]
+    return path
+
+
+def _field(head: bytes, name: bytes) -> str | None:
+    value = first_field(head, name)
+    return None if value is None else _text(value)
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "replace")
+
+
+def _milliseconds(duration_ns: int) -> float:
+    return round(duration_ns / 1e6, 3)
+
+
+def timestamp(wall_ns: int) -> str:
+    """Return RFC 3339, UTC, microseconds."""
+    seconds, rest = divmod(wall_ns, _SECOND_NS)
+    moment = datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest // 1000)
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -1,0 +1,167 @@
+"""Files of JSON lines that roll by size and age and are kept within a budget. Every line in them is whole.
+
+Rules
+    * A file is made when its first line comes: ``payloads-YYYYmmddTHHMMSS-NNN.jsonl``, UTC; names sort by
+      age.
+    * Files are 0600 and made exclusively: never an existing one, never through a link. A directory that has
+      to be made is 0700.
+    * A line that did not fit (a full disk) is cut off again, so that a reader never meets half a line.
+    * Not thread-safe, and every call may wait for the disk: it belongs to one thread of its own.
+"""
+
+import errno
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+__all__ = ["FileLimits", "RollingFile"]
+
+_PREFIX, _SUFFIX = "payloads-", ".jsonl"
+_SECOND_NS: Final = 1_000_000_000
+_MAX_SAME_SECOND: Final = 1000
+
+_NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""The file itself is sound and can go on once there is room. After any other error a fresh file is begun."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileLimits:
+    """Where the files lie and how large they get."""
+
+    directory: Path
+    roll_size: int
+    """Bytes after which a file is complete. A single longer line gets a file of its own."""
+    roll_every_ns: int
+    """Age after which a file is complete."""
+    keep_size: int
+    """Bytes that all files may take together; the oldest are deleted."""
+
+
+class RollingFile:
+    """The file that is being written, and the budget of those before it.
+
+    Args:
+        limits: sizes and place.
+        write: ``os.write``, or what stands in for it.
+    """
+
+    def __init__(
+        self, limits: FileLimits, write: Callable[[int, bytes | memoryview], int] = os.write
+    ) -> None:
+        self.limits = limits
+        self._write = write
+        self._fd: int | None = None
+        self._path = limits.directory
+        self._size = 0
+        self._opened_wall_ns = 0
+
+    @property
+    def path(self) -> Path | None:
+        """The file that is open, if one is."""
+        return None if self._fd is None else self._path
+
+    def append(self, lines: Sequence[bytes], wall_ns: int) -> tuple[int, OSError | None]:
+        """Write ``lines`` (each with its newline) and return how many are in the files, and what stopped
+        the rest."""
+        done = 0
+        try:
+            self.roll(wall_ns)
+            while done < len(lines):
+                if self._fd is not None and self._size + len(lines[done]) > self.limits.roll_size:
+                    self.close()
+                fd = self._open(wall_ns) if self._fd is None else self._fd
+                count, error = self._write_lines(fd, self._fitting(lines, done))
+                done += count
+                if error is not None:
+                    return done, error
+        except OSError as error:
+            self.close()
+            return done, error
+        return done, None
+
+    def roll(self, wall_ns: int) -> None:
+        """Close the file if it is too old, or if somebody has deleted it."""
+        if self._fd is None:
+            return
+        is_old = wall_ns - self._opened_wall_ns >= self.limits.roll_every_ns
+        if is_old or os.fstat(self._fd).st_nlink == 0:
+            self.close()
+
+    def close(self) -> None:
+        """Close the file; one without a line is deleted."""
+        fd, self._fd = self._fd, None
+        if fd is None:
+            return
+        try:
+            if not self._size:
+                self._path.unlink(missing_ok=True)
+        except OSError:
+            pass  # an empty file is left behind; the next one is opened all the same
+        finally:
+            os.close(fd)
+
+    def _fitting(self, lines: Sequence[bytes], start: int) -> Sequence[bytes]:
+        """Return the lines from ``start`` that the open file still takes; at least one."""
+        size, end = self._size + len(lines[start]), start + 1
+        while end < len(lines) and size + len(lines[end]) <= self.limits.roll_size:
+            size += len(lines[end])
+            end += 1
+        return lines[start:end]
+
+    def _write_lines(self, fd: int, lines: Sequence[bytes]) -> tuple[int, OSError | None]:
+        data = memoryview(b"".join(lines))
+        at = 0
+        try:
+            while at < len(data):
+                at += self._write(fd, data[at:])
+        except OSError as error:
+            count = size = 0
+            while size + len(lines[count]) <= at:
+                size += len(lines[count])
+                count += 1
+            self._cut(fd, self._size + size, error)
+            return count, error
+        self._size += at
+        return len(lines), None
+
+    def _cut(self, fd: int, size: int, error: OSError) -> None:
+        """Take half a line off the end of the file, and leave the file if it is not sound."""
+        self._size = size
+        try:
+            os.ftruncate(fd, size)
+        except OSError:
+            self.close()
+            return
+        if error.errno not in _NO_SPACE:
+            self.close()
+
+    def _open(self, wall_ns: int) -> int:
+        directory = self.limits.directory
+        if not directory.is_dir():
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._prune()
+        stamp = datetime.fromtimestamp(wall_ns // _SECOND_NS, UTC).strftime("%Y%m%dT%H%M%S")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+        for number in range(_MAX_SAME_SECOND):
+            path = directory / f"{_PREFIX}{stamp}-{number:03d}{_SUFFIX}"
+            try:
+                self._fd = os.open(path, flags, 0o600)
+            except FileExistsError:
+                continue
+            self._path, self._size, self._opened_wall_ns = path, 0, wall_ns
+            return self._fd
+        raise FileExistsError(errno.EEXIST, "no free name for a payload file in this second", str(directory))
+
+    def _prune(self) -> None:
+        """Delete the oldest files until the rest and a full new one keep within the budget."""
+        files = sorted(self.limits.directory.glob(f"{_PREFIX}*{_SUFFIX}"))
+        sizes = [path.stat().st_size for path in files]
+        total = sum(sizes) + self.limits.roll_size
+        for path, size in zip(files, sizes, strict=True):
+            if total <= self.limits.keep_size:
+                return
+            path.unlink(missing_ok=True)
+            total -= size

@@ -1,0 +1,63 @@
+"""The key of the hashes that stand for units in records."""
+
+import logging
+import os
+from pathlib import Path
+from secrets import token_bytes
+from typing import Final
+
+__all__ = ["KEY_BYTES", "KEY_FILE", "load_key"]
+
+KEY_FILE: Final = "unit.key"
+KEY_BYTES: Final = 32
+
+_log = logging.getLogger("modelproxy")
+
+
+def load_key(state_dir: Path, configured: str | None) -> bytes:
+    """Return the configured key, else the one kept in ``state_dir/unit.key``, which is made (0600) when it
+    is not there.
+
+    Where the file cannot be read or made the key is drawn for this process alone: records are still
+    written, but their hashes cannot be joined with those of another run. That is logged.
+    """
+    if configured is not None:
+        return configured.encode()
+    path = state_dir / KEY_FILE
+    try:
+        key = _read_or_make(path)
+    except OSError as error:
+        _log.error("no unit key: %s; units in records get other hashes after a restart", error)
+        return token_bytes(KEY_BYTES)
+    if len(key) < KEY_BYTES:
+        _log.error(
+            "%s is shorter than %d bytes: delete it to get a new one; until then hashes of units change with a restart",
+            path,
+            KEY_BYTES,
+        )
+        return token_bytes(KEY_BYTES)
+    return key
+
+
+def _read_or_make(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        pass
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fresh = path.with_name(f"{path.name}.{os.getpid()}")
+    key = token_bytes(KEY_BYTES)
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(key)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            # A link, not a rename: of two processes that make the key at once, the first one's stays.
+            os.link(fresh, path)
+        except FileExistsError:
+            return path.read_bytes()
+    finally:
+        fresh.unlink(missing_ok=True)
+    return key
