@@ -78,6 +78,9 @@ _VALUE_NAMES: Final = frozenset(
     {"predictions", "prediction", "predict", "value", "output", "output_0", "y", "mean"}
 )
 
+_LABELS_SHOWN: Final = 16
+"""Labels of one row that a difference spells out."""
+
 _CLIENT_WOULD_BREAK: Final = frozenset({"bad_encoding", "invalid_json", "bad_tensor"})
 """Failures to decode that a client would meet too; the others are limits of ours."""
 
@@ -300,7 +303,9 @@ def _label_differences(first: Labels, second: Labels, flipped: list[int]) -> tup
 
 
 def _render_label(label: Label) -> str:
-    return render(list(label) if isinstance(label, tuple) else label)
+    if isinstance(label, tuple):
+        return f"[{', '.join(map(render, label[:_LABELS_SHOWN]))}]"
+    return render(label)
 
 
 def _total_variation(first: Tensor | None, second: Tensor | None) -> float | None:

@@ -51,7 +51,8 @@ def relative_distance(a: float, b: float, atol: float = 0.0) -> float:
     if difference <= atol:
         return 0.0
     scale = max(abs(a), abs(b))
-    ratio = difference / scale if scale < math.inf else math.nan
+    # max() of 0 and NaN is 0: neither bound is idle.
+    ratio = difference / scale if 0 < scale < math.inf else math.nan
     if ratio <= 1.0:
         return ratio
     return 0.0 if a != a and b != b else 1.0

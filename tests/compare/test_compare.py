@@ -531,7 +531,7 @@ PATHS: dict[str, tuple[ComparisonRule, Answer, Answer, list[tuple[str, str, str]
         _answer({"y": "b"}),
         [("/y/0", '"a"', '"b"')],
     ),
-    "several labels": (CLASSES, _v1([0, 1]), _v1([0, 0]), [("/predictions/0", "array of 2", "array of 2")]),
+    "several labels": (CLASSES, _v1([0, 1]), _v1([0, 0]), [("/predictions/0", "[0, 1]", "[0, 0]")]),
     "value": (AUTO, _v1(1.5, 2.5), _v1(1.5, 3.5), [("/predictions/1", "2.5", "3.5")]),
     "one of several values": (VALUES, _v1([1.5, 2.5]), _v1([1.5, 3.5]), [("/predictions/0/1", "2.5", "3.5")]),
     "field of a tensor": (

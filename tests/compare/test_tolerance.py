@@ -67,6 +67,8 @@ DISTANCES: dict[str, tuple[float, float, float, float]] = {
     "NaN and NaN": (math.nan, math.nan, 0, 0.0),
     "NaN and number": (math.nan, 1.0, 0, 1.0),
     "number and NaN": (1.0, math.nan, 0, 1.0),
+    "zero and NaN": (0.0, math.nan, 0, 1.0),
+    "NaN and zero": (math.nan, 0.0, 0, 1.0),
     "infinity and number": (math.inf, 1.0, 0, 1.0),
     "infinities of two signs": (math.inf, -math.inf, 0, 1.0),
     "difference overflows": (1.7e308, -1.7e308, 0, 1.0),
