@@ -199,7 +199,7 @@ def _reason(route: Route, variant: Variant | None, unit: bytes | None, source: s
 
 
 def _upstream_url(route: Route, model: Model, target: bytes) -> str:
-    """Return the URL that the model server sees, without userinfo."""
+    """Return the URL that the model server sees."""
     sent = rewrite_target(target, route.matched_prefix, model.prefix)
     host = f"[{model.host}]" if ":" in model.host else model.host
     return f"{urlsplit(model.settings.url).scheme}://{host}:{model.port}{_text(sent)}"

@@ -49,9 +49,9 @@ class Model:
         self.settings = settings
         self.host = parts.hostname or ""
         self.port = parts.port or 80
-        self.host_header = parts.netloc.rpartition("@")[2].encode()
+        self.host_header = parts.netloc.encode()
         """``Host`` for a request that came without one (HTTP/1.0)."""
-        self.host_header = parts.netloc.rpartition("@")[2].encode()
+        self.host_header = parts.netloc.encode()
         """Value of ``host`` for HTTP/1.0 clients that sent none."""
         self.prefix = parts.path.rstrip("/").encode()
         """Replaces the matched prefix of the request's path; empty: the path passes unchanged."""
