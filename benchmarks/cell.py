@@ -4,6 +4,7 @@ import http.client
 import re
 import subprocess
 import tempfile
+import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from pathlib import Path
 from benchmarks.contenders import ANSWERS, BACKEND, Contender, start_command
 from benchmarks.measure import (
     Load,
+    busy_s,
+    children_s,
     cores,
     cpu_of,
     free_ports,
@@ -59,6 +62,8 @@ class Sample:
     """Requests that the shadow got, for each request of a client."""
     compared: float
     """Answers of the shadow that were compared, for each request of a client."""
+    foreign: float
+    """Cores that processes outside the benchmark kept busy meanwhile; above a few hundredths the figures are noisy."""
 
 
 class Backend:
@@ -77,6 +82,10 @@ class Backend:
         """Return how many requests all its ports have answered."""
         numbers = re.findall(r"\d+", fetch(self.ports["count"], "/").decode())
         return int(numbers[3])  # active connections; accepted, handled, requests
+
+    def cpu_s(self) -> float:
+        """Return the CPU seconds it has used."""
+        return sum(cpu.total_s for cpu in cpu_of(tree(self._process.pid)).values())
 
     def stop(self) -> None:
         """End it."""
@@ -184,6 +193,7 @@ def load(
 
     drive(1)
     pids = tree(pid)
+    began, others_before = time.monotonic(), busy_s() - children_s() - backend.cpu_s()
     before, sent_before = cpu_of(pids), backend.requests()
     compared_before = compared(ports["admin"]) if contender.compares else 0.0
     run, hot = drive(plan.seconds)
@@ -194,6 +204,7 @@ def load(
     if run.errors:
         raise CellError(", ".join(f"{count} {kind} errors" for kind, count in run.errors.items()))
     after = cpu_of(pids)
+    others_s = busy_s() - children_s() - backend.cpu_s() - others_before
     spent = {process: after[process].total_s - before[process].total_s for process in pids}
     user_s = sum(after[process].user_s - before[process].user_s for process in pids)
     return Sample(
@@ -205,4 +216,5 @@ def load(
         p99_ms=run.p99_ms,
         mirrored=sent / run.requests - 1,
         compared=(compared_now - compared_before) / run.requests,
+        foreign=max(0.0, others_s - sum(spent.values())) / (time.monotonic() - began),
     )

@@ -18,6 +18,8 @@ import orjson
 __all__ = [
     "Cpu",
     "Load",
+    "busy_s",
+    "children_s",
     "cores",
     "cpu_of",
     "free_ports",
@@ -92,6 +94,20 @@ def cpu_of(pids: frozenset[int]) -> dict[int, Cpu]:
         fields = stat_fields(pid)
         times[pid] = Cpu(int(fields[11]) * TICK_S, int(fields[12]) * TICK_S)
     return times
+
+
+def busy_s() -> float:
+    """Return the CPU seconds that all processes of the machine have used since it started (proc(5), /proc/stat)."""
+    user, nice, system, _idle, _iowait, irq, softirq, steal = map(
+        int, (PROC / "stat").read_text().splitlines()[0].split()[1:9]
+    )
+    return (user + nice + system + irq + softirq + steal) * TICK_S
+
+
+def children_s() -> float:
+    """Return the CPU seconds of this process and of its children that have ended, wrk among them."""
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
 
 
 def hot_process(pids: frozenset[int]) -> int:

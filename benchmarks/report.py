@@ -34,6 +34,9 @@ COLUMNS = (
 REQUEST_BYTES = 103
 """What ``post.lua`` sends."""
 
+QUIET = 0.05
+"""Cores that the rest of the machine may keep busy before a row says so."""
+
 LEGEND = """\
 CPU is user and system time of all processes of a contender, for each request that was answered; *on the way* is
 the one process that clients' bytes pass through. Median of the rounds (least–most). Ratios are taken within a
@@ -73,6 +76,9 @@ def row(contender: Contender, results: Results) -> list[str]:
     less = contender.less
     if problems:
         less += f" ({len(problems)} of {len(entries)} rounds invalid: {problems[0]})"
+    foreign = median(sample.foreign for sample in samples)
+    if foreign > QUIET:
+        less += f" (noisy: other programs kept {foreign:.2f} cores busy)"
     mirrored = "—"
     if contender.kind == MIRRORED:
         mirrored = f"{median(sample.mirrored for sample in samples):.0%}"

@@ -27,8 +27,8 @@ class EveryTool(Tools):
         return f"/usr/bin/{name}"
 
 
-def sample(tree_us: float, *, hot_us: float = 0.0) -> Sample:
-    return Sample(tree_us, tree_us / 2, hot_us or tree_us, 50_000.0, 1.0, 2.0, 1.0, 0.5)
+def sample(tree_us: float, *, hot_us: float = 0.0, foreign: float = 0.0) -> Sample:
+    return Sample(tree_us, tree_us / 2, hot_us or tree_us, 50_000.0, 1.0, 2.0, 1.0, 0.5, foreign)
 
 
 @pytest.mark.parametrize("contender", [BACKEND, *CONTENDERS], ids=lambda contender: contender.name)
@@ -93,6 +93,16 @@ def test_row_counts_invalid_rounds() -> None:
     shown = row(haproxy, {"HAProxy": [sample(10), "invalid: 1 status errors"]})
     assert shown[1] == "10.0 (10.0–10.0)"
     assert "1 of 2 rounds invalid: invalid: 1 status errors" in shown[-1]
+
+
+def test_row_says_when_the_machine_was_busy() -> None:
+    """A row measured beside other work is marked as noisy."""
+    haproxy = CONTENDERS[NAMES.index("HAProxy")]
+    assert "noisy" not in row(haproxy, {"HAProxy": [sample(10, foreign=0.02)]})[-1]
+    assert (
+        "noisy: other programs kept 0.80 cores busy"
+        in row(haproxy, {"HAProxy": [sample(10, foreign=0.8)]})[-1]
+    )
 
 
 @pytest.mark.parametrize(
