@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -27,6 +28,9 @@ __all__ = [
 ]
 
 QUANTILES = (0.5, 0.95, 0.99)
+
+POOR_AGREEMENT = 0.85
+"""Below this share the agreement of a variant with the champion is shown in red."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,48 +183,53 @@ def _number(value: float | None, form: str) -> str:
     return "–" if value is None else format(value, form)
 
 
+def _table(title: str, note: str) -> Table:
+    return Table(
+        title=f"[bold]{title}[/] [dim]{note}[/]",
+        title_justify="left",
+        title_style="",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        show_edge=False,
+    )
+
+
 def _variant_table(facts: Facts) -> Table:
-    table = Table(title="Variants", title_justify="left", title_style="bold")
-    for title in ("variant", "role", "what it is"):
-        table.add_column(title)
+    table = _table("Variants", "latency in ms: p50/p95/p99")
+    table.add_column("variant", no_wrap=True)
     for title in (
         "requests",
         "failed",
-        "p50 / p95 / p99 ms\nproxy's histogram",
-        "p50 / p95 / p99 ms\nclients measured",
+        "proxy's\nhistogram",
+        "clients\nmeasured",
+        "right",
+        "agrees with\nchampion",
     ):
-        table.add_column(title, justify="right")
-    table.add_column("right", justify="right")
-    table.add_column("agrees with\nchampion", justify="right")
+        table.add_column(title, justify="right", no_wrap=True)
     for row in variant_rows(facts):
-        warn = "bold red" if row.agreement is not None and row.agreement < 0.85 else ""
+        poor = row.agreement is not None and row.agreement < POOR_AGREEMENT
         table.add_row(
-            row.variant,
-            row.role,
-            row.family,
+            f"{row.variant} {row.role}",
             f"{row.requests:,}",
             str(row.failed),
-            " / ".join(_number(ms, ".1f") for ms in row.proxy_ms),
-            " / ".join(_number(ms, ".1f") for ms in row.client_ms),
+            "/".join(_number(ms, ".1f") for ms in row.proxy_ms),
+            "/".join(_number(ms, ".1f") for ms in row.client_ms),
             _number(row.right, ".1%"),
-            Text(_number(row.agreement, ".1%"), style=warn),
+            Text(_number(row.agreement, ".1%"), style="bold red" if poor else ""),
         )
     return table
 
 
 def _shadow_table(facts: Facts) -> Table:
-    table = Table(
-        title="Shadows (no client ever sees their answers)", title_justify="left", title_style="bold"
-    )
-    for title in ("model", "what it is"):
-        table.add_column(title)
-    for title in ("eligible", "sent", "dropped", "answered", "failed", "compared", "agree", "mean distance"):
-        table.add_column(title, justify="right")
+    table = _table("Shadows", "no client ever sees their answers")
+    table.add_column("model", no_wrap=True)
+    for title in ("eligible", "sent", "dropped", "answered", "failed", "compared", "agree", "distance"):
+        table.add_column(title, justify="right", no_wrap=True)
     for row in shadow_rows(facts):
         counts = (row.eligible, row.sent, row.dropped, row.answered, row.failed, row.compared)
         table.add_row(
             row.model,
-            row.family,
             *(f"{count:,}" for count in counts),
             _number(row.agreement, ".1%"),
             _number(row.mean_distance, ".3f"),
@@ -237,6 +246,7 @@ def _print_moves(console: Console, facts: Facts) -> None:
             f"Reload {i}: canary {facts.steps[i - 1].canary_weight:g} % → {step.canary_weight:g} % in "
             f"{step.applied_ms:.0f} ms, config version {step.config_version}. Of {len(before)} users {said}.",
             highlight=False,
+            soft_wrap=True,
         )
     console.print()
 
@@ -257,7 +267,11 @@ def _print_checks(console: Console, checks: Sequence[Check]) -> None:
 
 
 def _program() -> str:
-    return "modelproxy" if shutil.which("modelproxy") else f"{sys.executable} -m proxy"
+    """Return how the reader can call what is running now."""
+    if shutil.which("modelproxy"):
+        return "modelproxy"
+    called = Path(sys.argv[0])
+    return str(called) if called.name == "modelproxy" else f"{sys.executable} -m proxy"
 
 
 def _print_next(console: Console, facts: Facts, places: Places, *, kept: bool) -> None:

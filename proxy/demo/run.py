@@ -37,6 +37,9 @@ USERS = 400
 LIMIT_S = 240.0
 """The whole run may take this much longer than its traffic; then it is ended, whatever it waits for."""
 
+_PIPE_WIDTH = 110
+"""Columns where there is no terminal to ask."""
+
 INTERRUPTED = 130
 """Exit code after Ctrl-C or SIGTERM, as shells have it: 128 + SIGINT."""
 
@@ -65,6 +68,8 @@ def main(
         as_json: print the result as JSON on standard output, everything else on standard error.
     """
     console = Console(stderr=as_json)
+    if not console.is_terminal:
+        console = Console(stderr=as_json, width=_PIPE_WIDTH)
     if not has_sklearn():
         console.print(
             "The demo trains real models with scikit-learn: pip install 'modelproxy[demo]'", markup=False

@@ -18,8 +18,8 @@ from proxy.demo.traffic import VariantScore
 
 __all__ = ["LiveView", "PlainView", "Snapshot", "View", "render"]
 
-_BAR = 24
-_EVENTS = 7
+_BAR = 14
+_EVENTS = 5
 _PLAIN_EVERY_S = 5.0
 _COLOURS = {"champion": "green", "challenger": "cyan", "canary": "yellow"}
 
@@ -139,7 +139,7 @@ def render(snapshot: Snapshot, events: Sequence[tuple[float, str]]) -> Renderabl
     parts.append(Text())
     for elapsed_s, text in events[-_EVENTS:]:
         parts.append(_event(elapsed_s, text))
-    return Panel(Group(*parts), title="[bold]modelproxy demo[/]", border_style="blue", padding=(1, 2))
+    return Panel(Group(*parts), title="[bold]modelproxy demo[/]", border_style="blue", padding=(0, 2))
 
 
 def _event(elapsed_s: float, text: str) -> Text:
@@ -152,7 +152,7 @@ def _scenes(snapshot: Snapshot) -> RenderableType:
         style = "bold yellow" if i == snapshot.scene else "green" if i < snapshot.scene else "dim"
         line.append(" ▸ " if i else "", style="dim").append(f"{scene.canary_weight} %", style=style)
     if 0 <= snapshot.scene < len(SCENES):
-        line.append(f"   {SCENES[snapshot.scene].caption}", style="italic")
+        line.append(f"\n{SCENES[snapshot.scene].caption}", style="italic")
     return line
 
 
@@ -161,35 +161,37 @@ def _pulse(snapshot: Snapshot) -> RenderableType:
     failed = "[bold red]" if snapshot.failed else "[green]"
     grid.add_row(
         ProgressBar(total=snapshot.total_s, completed=min(snapshot.elapsed_s, snapshot.total_s), width=_BAR),
-        f"{snapshot.elapsed_s:4.0f} / {snapshot.total_s:.0f} s",
+        f"{snapshot.elapsed_s:.0f}/{snapshot.total_s:.0f} s",
         f"[bold]{snapshot.requests:,}[/] requests",
-        f"{snapshot.rate:4.0f}/s",
+        f"{snapshot.rate:.0f}/s",
         f"{failed}{snapshot.failed} failed[/]",
-        f"config version [bold]{snapshot.config_version}[/]",
+        f"config [bold]v{snapshot.config_version}[/]",
     )
     return grid
 
 
+def _table(names: Sequence[str], numbers: Sequence[str]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
+    for title in names:
+        table.add_column(title, no_wrap=True)
+    for title in numbers:
+        table.add_column(title, justify="right", no_wrap=True)
+    return table
+
+
 def _variants(snapshot: Snapshot) -> RenderableType:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for title in ("variant", "role"):
-        table.add_column(title)
-    table.add_column("weight", justify="right")
-    table.add_column("share of requests", width=_BAR)
-    for title in ("requests", "failed", "p50", "right", "agrees with champion"):
-        table.add_column(title, justify="right")
+    table = _table(("variant", "its share"), ("weight", "requests", "failed", "p50 ms", "right", "agreement"))
     agreement = snapshot.agreement()
     for arm in snapshot.arms:
         score = snapshot.scores.get(arm.variant) or VariantScore()
         colour = _COLOURS.get(arm.role, "white")
         table.add_row(
-            f"[{colour}]{arm.variant}[/]",
-            arm.role,
-            f"{snapshot.weights.get(arm.variant, 0):g} %",
+            f"[{colour}]{arm.variant} {arm.role}[/]",
             _bar(score.requests / max(snapshot.requests, 1), colour),
+            f"{snapshot.weights.get(arm.variant, 0):g} %",
             f"{score.requests:,}",
             f"[red]{score.failed}[/]" if score.failed else "0",
-            f"{median(score.recent_s) * 1000:.1f} ms" if score.recent_s else "",
+            f"{median(score.recent_s) * 1000:.1f}" if score.recent_s else "",
             f"{score.right / score.requests:.1%}" if score.requests else "",
             f"{agreement[arm.variant]:.1%}" if arm.variant in agreement else "",
         )
@@ -202,21 +204,16 @@ def _share(counts: Mapping[str, Any]) -> float | None:
 
 
 def _shadows(snapshot: Snapshot) -> RenderableType:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("shadow")
-    for title in ("mirrored", "answered", "dropped", "compared"):
-        table.add_column(title, justify="right")
-    table.add_column("agrees with who answered", width=_BAR)
-    table.add_column("")
+    table = _table(("shadow", "agrees"), ("", "mirrored", "answered", "dropped", "compared"))
     for shadow in snapshot.shadows:
         share = _share(shadow)
-        again = " (champion again)" if shadow.get("model") == snapshot.champion_model else ""
+        again = " again" if shadow.get("model") == snapshot.champion_model else ""
         table.add_row(
-            f"[magenta]{shadow.get('model')}[/][dim]{again}[/]",
-            *(f"{int(shadow.get(what) or 0):,}" for what in ("sent", "answered", "dropped")),
-            f"{int(shadow.get('agree') or 0) + int(shadow.get('disagree') or 0):,}",
+            f"[magenta]{shadow.get('model')}{again}[/]",
             _bar(share or 0.0, "magenta"),
             f"{share:.1%}" if share is not None else "",
+            *(f"{int(shadow.get(what) or 0):,}" for what in ("sent", "answered", "dropped")),
+            f"{int(shadow.get('agree') or 0) + int(shadow.get('disagree') or 0):,}",
         )
     return table
 
