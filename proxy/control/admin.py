@@ -160,7 +160,7 @@ async def _get_openapi(_: web.Request) -> web.StreamResponse:
 
 async def _post_reload(request: web.Request) -> web.StreamResponse:
     try:
-        outcome = await request.app[_SURFACE].reload(f"admin address, {request.remote or 'unknown'}")
+        outcome = await request.app[_SURFACE].reload(f"admin {request.remote or 'unknown'}")
     except OSError as error:
         _log.warning("reload was not answered: %r", error)
         return _error(503, "the supervisor did not answer; the configuration in force stays")

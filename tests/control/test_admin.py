@@ -141,7 +141,7 @@ async def test_reload(client: Client, surface: FakeSurface) -> None:
     """A reload answers with the version in force, and the journal learns who asked."""
     response = await client.post("/api/v1/reload")
     assert (response.status, (await response.json())["version"]) == (200, 2)
-    assert surface.reloads == ["admin address, 127.0.0.1"]
+    assert surface.reloads == ["admin 127.0.0.1"]
     assert (await client.post("/api/v1/reload", json={})).status == 200
 
 
