@@ -90,10 +90,20 @@ def test_shadow(tmp_path: Path) -> None:
     )
     (shadow,) = build_status(read(world))["routes"][0]["shadows"]
     assert shadow == {
-        "model": "wine-v4", "percent": 50, "eligible": 9, "sent": 7, "dropped": 2,
+        "model": "wine-v4",
+        "percent": 50,
+        "eligible": 9,
+        "sent": 7,
+        "dropped": 2,
         "drop_reasons": {"in_flight": 2, "bytes": 0, "too_large": 0, "draining": 0},
-        "answered": 6, "failed": 1, "agree": 3, "disagree": 1, "uncomparable": 1, "comparison_dropped": 1,
-        "disagreement_rate": 0.25, "mean_distance": 0.2,
+        "answered": 6,
+        "failed": 1,
+        "agree": 3,
+        "disagree": 1,
+        "uncomparable": 1,
+        "comparison_dropped": 1,
+        "disagreement_rate": 0.25,
+        "mean_distance": 0.2,
         "by_variant": {
             "v1": {"agree": 3, "disagree": 0, "uncomparable": 0},
             "v2": {"agree": 0, "disagree": 0, "uncomparable": 0},
@@ -113,9 +123,12 @@ def test_other_parts(tmp_path: Path) -> None:
     status = build_status(read(world))
     route = status["routes"][0]
     assert route["unit_sources"] == {"header:x-user-id": 0, "cookie:uid": 0, "missing": 4}
-    assert {
-        name: route["log"][name] for name in ("sampled", "written", "dropped", "failed")
-    } == {"sampled": 2, "written": 0, "dropped": 2, "failed": 0}
+    assert {name: route["log"][name] for name in ("sampled", "written", "dropped", "failed")} == {
+        "sampled": 2,
+        "written": 0,
+        "dropped": 2,
+        "failed": 0,
+    }
     assert route["log"]["dir"].endswith("payloads")
     assert status["models"][2]["faults"]["timeout"] == 2
     assert status["connections"] == {"opened": 5, "open": 3}
@@ -131,9 +144,11 @@ def test_intervals_cover_everybody(tmp_path: Path) -> None:
     assert table is not None
     pieces = build_table_document(table)["intervals"]["wine"]
     assert [piece["variant"] for piece in pieces] == ["v3", "v1", "v2"]
-    assert [
-        (round(piece["from_percent"], 9), round(piece["to_percent"], 9)) for piece in pieces
-    ] == [(0, 5), (5, 90), (90, 100)]
+    assert [(round(piece["from_percent"], 9), round(piece["to_percent"], 9)) for piece in pieces] == [
+        (0, 5),
+        (5, 90),
+        (90, 100),
+    ]
 
 
 def test_no_secret_is_shown(tmp_path: Path) -> None:
