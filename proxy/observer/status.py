@@ -5,7 +5,6 @@ which are the only ones gathered under the present weights.
 """
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -75,7 +74,7 @@ def _route(route: Route, table: Table, total: Accounts, current: Accounts) -> di
         ],
         "log": {
             "percent": _number(route.settings.log.percent),
-            "dir": str(_log_dir(table)),
+            "dir": str(table.settings.payload_dir),
             **total.payloads[route.name].outcomes,
         },
     }
@@ -171,11 +170,6 @@ def _number(value: Any) -> float | int:
     """Return an exact decimal as JSON writes it best: ``5`` and ``0.5``, not ``5.0``."""
     number = float(value)
     return int(number) if number.is_integer() else number
-
-
-def _log_dir(table: Table) -> Path:
-    settings = table.settings
-    return Path(settings.payload_log.dir or Path(settings.state_dir) / "payloads")
 
 
 def _without_userinfo(url: str) -> str:
