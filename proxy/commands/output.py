@@ -55,12 +55,12 @@ def build_console() -> "Console":
     return Console(file=sys.stdout, width=width, markup=False, highlight=False, emoji=False)
 
 
-def build_grid(title: str, columns: str) -> "Table":
+def build_grid(columns: str) -> "Table":
     """Return an empty table. ``columns`` are separated by blanks; one that begins with ``>`` is a number."""
     from rich import box
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for column in columns.split():
         number = column.startswith(">")
         table.add_column(

@@ -144,7 +144,10 @@ def _show_route(console: "Console", route: "RoutePlan", count: "UnitCount | None
     if route.redrawn:
         click.echo(f"route {route.route}: {route.redrawn}")
     if route.moves:
-        console.print(_moves_table(route, route.moves, count))
+        console.print(
+            f"route {route.route}: {show_percent(route.moved)} of units move", style="bold", soft_wrap=True
+        )
+        console.print(_moves_table(route.moves, count))
     for note in route.notes:
         click.echo(f"route {route.route}: {note}")
     for warning in route.warnings:
@@ -158,9 +161,8 @@ def _show_route(console: "Console", route: "RoutePlan", count: "UnitCount | None
             click.echo(f"  … and {moved - len(count.first)} more")
 
 
-def _moves_table(route: "RoutePlan", moves: "tuple[Move, ...]", count: "UnitCount | None") -> Any:
-    title = f"route {route.route}: {show_percent(route.moved)} of units move"
-    table = build_grid(title, "from to >share" + (" >units" if count else ""))
+def _moves_table(moves: "tuple[Move, ...]", count: "UnitCount | None") -> Any:
+    table = build_grid("from to >share" + (" >units" if count else ""))
     for move in moves:
         row = [move.source, move.target, show_percent(move.share)]
         if count:

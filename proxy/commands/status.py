@@ -132,10 +132,11 @@ def _watch(admin: str, route: str | None, as_json: bool) -> None:
 def render_status(document: Mapping[str, Any]) -> "RenderableType":
     """Return the status document as tables."""
     from rich.console import Group
+    from rich.text import Text
 
     parts: list[RenderableType] = [*_head(document)]
     for route in document["routes"]:
-        parts.append(_variants(route))
+        parts += [Text(f"route {route['name']}", style="bold"), _variants(route)]
         if route["shadows"]:
             parts.append(_shadows(route))
         parts += _route_lines(route)
@@ -161,7 +162,6 @@ def _head(document: Mapping[str, Any]) -> "list[RenderableType]":
 
 def _variants(route: Mapping[str, Any]) -> "RenderableType":
     table = build_grid(
-        f"route {route['name']}",
         "variant role model >weight >requests >errors >in_flight >p50_ms >p95_ms >p99_ms",
     )
     for variant in route["variants"]:
@@ -182,8 +182,7 @@ def _variants(route: Mapping[str, Any]) -> "RenderableType":
 
 def _shadows(route: Mapping[str, Any]) -> "RenderableType":
     table = build_grid(
-        "",
-        "shadow >percent >sent >dropped >answered >failed >agree >disagree >disagreement >uncomparable >distance",
+        "shadow >percent >sent >dropped >answered >failed >agree >disagree >rate >uncomparable >distance",
     )
     for shadow in route["shadows"]:
         rate = shadow.get("disagreement_rate")
@@ -216,6 +215,8 @@ def _route_lines(route: Mapping[str, Any]) -> "list[RenderableType]":
 
 
 def _faults(document: Mapping[str, Any]) -> "list[RenderableType]":
+    from rich.text import Text
+
     rows = [
         (model["name"], model["url"], kind, str(count))
         for model in document.get("models", ())
@@ -224,10 +225,10 @@ def _faults(document: Mapping[str, Any]) -> "list[RenderableType]":
     ]
     if not rows:
         return []
-    table = build_grid("faults of model servers", "model url kind >count")
+    table = build_grid("model url kind >count")
     for row in rows:
         table.add_row(*row)
-    return [table]
+    return [Text("faults of model servers", style="bold"), table]
 
 
 def _number(value: float | None, digits: int = 2) -> str:
