@@ -34,7 +34,7 @@ from proxy.routing.choose import (
     who_asks,
 )
 from proxy.routing.hashing import bucket
-from proxy.routing.table import Route, Shadow, Table
+from proxy.routing.table import Route, Shadow, Table, host_name
 from proxy.wire.request import (
     SPECIAL,
     Framing,
@@ -183,11 +183,7 @@ class InFlight:
         if self.target[:1] != b"/":
             self.target, authority = origin_form(self.target)
             host = authority or host
-        route = self.table.match(
-            self.target.partition(b"?")[0],
-            host.partition(b":")[0].lower() if host[:1] != b"[" else host.lower(),
-            self.method,
-        )
+        route = self.table.match(self.target.partition(b"?")[0], host_name(host), self.method)
         if route is None:
             self.refuse(404, "no route matches this path; see the routes of the configuration")
             return
@@ -328,9 +324,9 @@ class InFlight:
             return
         if self.copy is not None:
             if self.state == UNIT:
-                self._hold(data, limits.copy_)
+                self._hold(data, limits.copy)
                 return
-            if size <= limits.copy_:
+            if size <= limits.copy:
                 self.copy.append(data)
             else:
                 self.flags |= Flag.REQUEST_TRUNCATED
@@ -438,7 +434,7 @@ class InFlight:
     def on_response_body(self, data: bytes) -> None:
         self.response_bytes = size = self.response_bytes + len(data)
         if self.response_copy is not None:
-            if size <= self.table.settings.limits.copy_:
+            if size <= self.table.settings.limits.copy:
                 self.response_copy.append(data)
             else:
                 self.flags |= Flag.RESPONSE_TRUNCATED

@@ -7,6 +7,7 @@ does not fit, or comes while there is no observer, is refused: the caller counts
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 from proxy.tasks import spawn
 
@@ -96,8 +97,7 @@ class Shipper(asyncio.Protocol):
                 return
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport  # type: ignore[assignment]
-        assert self._transport is not None
+        self._transport = cast(asyncio.Transport, transport)
         self._transport.write(self._hello())
 
     def connection_lost(self, _error: Exception | None) -> None:

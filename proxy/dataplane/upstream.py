@@ -15,7 +15,7 @@ Timers
 
 import asyncio
 from collections import deque
-from typing import Protocol
+from typing import Protocol, cast
 
 from httptools import HttpParserError, HttpResponseParser
 
@@ -303,8 +303,7 @@ class UpstreamConnection(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
-        self.transport = transport  # type: ignore[assignment]
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's do not inherit from asyncio's
         self.write = self.transport.write
         self.pool.open += 1
         now_ns = monotonic_ns()

@@ -1,0 +1,189 @@
+"""The whole road without a socket: a client's transport at one end, model servers' transports at the other."""
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+
+from proxy.dataplane import client as client_module
+from proxy.dataplane import inflight as inflight_module
+from proxy.dataplane import mirror as mirror_module
+from proxy.dataplane import upstream as upstream_module
+from proxy.dataplane.client import ClientConnection
+from proxy.dataplane.pools import Pools
+from proxy.dataplane.upstream import Pool, UpstreamConnection
+from proxy.exchange import Primary, ShadowPart, parse_frames
+from proxy.model import Fault
+from proxy.routing.table import Table, compile_table
+from proxy.settings import parse
+from proxy.tally import Key
+from tests.fakes import FakeLoop, FakeTransport
+
+__all__ = ["CONFIG", "FakeShipper", "FakeWorker", "Road", "build_table", "request", "response"]
+
+CONFIG = """
+models:
+  one: {url: "http://127.0.0.1:9001", max_connections: 4, max_pending: 8}
+  two: {url: "http://127.0.0.1:9002/v9/other"}
+  three: {url: "http://127.0.0.1:9003"}
+routes:
+  - name: wine
+    match: {path: "/v2/models/wine/*"}
+    unit: [header:x-user-id]
+    variants:
+      - {name: v1, model: one, role: champion}
+"""
+
+
+def build_table(text: str, version: int = 1) -> Table:
+    """Return the table of a configuration with its counters in a plain list."""
+    table = compile_table(parse(text, environ={}), version)
+    table.slots = [0] * table.layout.size
+    return table
+
+
+class FakeShipper:
+    """Keeps frames instead of sending them; refuses when told to."""
+
+    def __init__(self) -> None:
+        self.frames: list[bytes] = []
+        self.accepts = True
+
+    def ship(self, frame: bytes) -> bool:
+        if self.accepts:
+            self.frames.append(frame)
+        return self.accepts
+
+    def parts(self) -> list[Primary | ShadowPart]:
+        return cast("list[Primary | ShadowPart]", parse_frames(bytearray(b"".join(self.frames))))
+
+
+class CountingIds:
+    def __init__(self) -> None:
+        self.count = 0
+
+    def fresh(self) -> bytes:
+        self.count += 1
+        return b"id-%d" % self.count
+
+
+class FakeWorker:
+    """What connections need of a worker."""
+
+    def __init__(self, loop: FakeLoop, table: Table) -> None:
+        self.loop = loop
+        self.index = 0
+        self.table = table
+        self.draining = False
+        self.ids = CountingIds()
+        self.wall_offset_ns = 0
+        self.shipper = FakeShipper()
+        self.bugs: list[BaseException] = []
+        self.connected = 0
+        self.numbers = 0
+
+    def next_number(self) -> int:
+        self.numbers += 1
+        return self.numbers
+
+    def on_client_connected(self, connection: ClientConnection) -> bool:
+        self.connected += 1
+        most: int = self.table.settings.limits.connections
+        return self.connected <= most
+
+    def on_client_disconnected(self, connection: ClientConnection) -> None:
+        self.connected -= 1
+
+    def on_bug(self, error: BaseException) -> None:
+        self.bugs.append(error)
+
+
+class Road:
+    """One client connection in front of fake model servers. Connects are answered by hand, see ``connect``."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, text: str = CONFIG) -> None:
+        self.loop = FakeLoop()
+        for module in (client_module, inflight_module, mirror_module, upstream_module):
+            monkeypatch.setattr(module, "monotonic_ns", self.loop.monotonic_ns)
+        self.wanted: list[Pool] = []
+        monkeypatch.setattr(upstream_module, "spawn", self._spawn)
+        self.table = build_table(text)
+        self.worker = FakeWorker(self.loop, self.table)
+        self.pools = Pools(cast("asyncio.AbstractEventLoop", self.loop))
+        self.pools.attach(self.table)
+        self.client = ClientConnection(cast("Any", self.worker))
+        self.transport = FakeTransport(self.client)
+        self.upstreams: list[FakeTransport] = []
+
+    def _spawn(self, coro: Any, *, name: str) -> None:
+        self.wanted.append(coro.cr_frame.f_locals["self"])
+        coro.close()
+
+    def swap(self, text: str) -> Table:
+        """Publish another configuration, as a reload does."""
+        self.table = build_table(text, self.table.version + 1)
+        self.pools.attach(self.table)
+        self.worker.table = self.table
+        return self.table
+
+    def feed(self, data: bytes) -> None:
+        """The client sends ``data``."""
+        self.client.data_received(data)
+        self.loop.run_soon()
+
+    def received(self) -> bytes:
+        """Return what the client got since the last call."""
+        return self.transport.take()
+
+    def connect(self) -> FakeTransport:
+        """Grant the oldest wish for a connection; return the model server's end."""
+        pool = self.wanted.pop(0)
+        pool.connecting -= 1
+        connection = UpstreamConnection(pool)
+        transport = FakeTransport(connection, ("127.0.0.1", pool.port))
+        self.upstreams.append(transport)
+        pool.release(connection)
+        self.loop.run_soon()
+        return transport
+
+    def refuse_connect(self, fault: Fault = Fault.CONNECT) -> None:
+        """Let the oldest wish for a connection fail."""
+        pool = self.wanted.pop(0)
+        pool.connecting -= 1
+        if pool.waiting:
+            pool.waiting.popleft().on_fault(fault, False)
+        self.loop.run_soon()
+
+    def answer(self, transport: FakeTransport, data: bytes) -> None:
+        """The model server sends ``data``."""
+        transport.protocol.data_received(data)
+        self.loop.run_soon()
+
+    def counts(self) -> dict[Key, int]:
+        """Return the non-zero counts of the current table."""
+        return dict(self.table.layout.counts(self.table.slots))
+
+    def count(self, kind: str, field: str, *labels: str) -> int:
+        """Return one count."""
+        return self.counts().get((kind, field, *labels), 0)
+
+
+def request(
+    path: str = "/v2/models/wine/infer", body: bytes = b"", method: str = "POST", **headers: str
+) -> bytes:
+    """Return a request with ``content-length``; underscores in header names become hyphens."""
+    lines = [f"{method} {path} HTTP/1.1", "Host: proxy.test"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    if body or method == "POST":
+        lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def response(body: bytes = b"ok", status: str = "200 OK", **headers: str) -> bytes:
+    """Return a response with ``content-length``."""
+    lines = [f"HTTP/1.1 {status}"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
