@@ -324,9 +324,9 @@ class InFlight:
             return
         if self.copy is not None:
             if self.state == UNIT:
-                self._hold(data, limits.copy)
+                self._hold(data, limits.copy_)
                 return
-            if size <= limits.copy:
+            if size <= limits.copy_:
                 self.copy.append(data)
             else:
                 self.flags |= Flag.REQUEST_TRUNCATED
@@ -434,7 +434,7 @@ class InFlight:
     def on_response_body(self, data: bytes) -> None:
         self.response_bytes = size = self.response_bytes + len(data)
         if self.response_copy is not None:
-            if size <= self.table.settings.limits.copy:
+            if size <= self.table.settings.limits.copy_:
                 self.response_copy.append(data)
             else:
                 self.flags |= Flag.RESPONSE_TRUNCATED

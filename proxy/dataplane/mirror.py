@@ -90,7 +90,7 @@ class ShadowCall:
         self.worker = flight.worker
         self.slots = flight.table.slots
         self.version = flight.table.version
-        self.limit_bytes = flight.table.settings.limits.copy
+        self.limit_bytes = flight.table.settings.limits.copy_
         self.route = flight.route.index
         self.variant = flight.variant.index
         self.number = flight.number
