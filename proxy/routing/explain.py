@@ -1,20 +1,26 @@
 """Why a request goes where it goes, in words: the same table and the same functions as the hot path.
 
 Rule
-    Nothing is decided here. :class:`proxy.routing.table.Route` matches and assigns, the route's unit readers
-    read; this file asks them in the order in which the hot path does and writes down what they say.
+    Nothing is decided here. The table matches and assigns, :mod:`proxy.routing.choose` finds units, forced
+    variants and samples; this file asks them as the hot path does and writes down what they say.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hmac import compare_digest
 from typing import Any
 from urllib.parse import urlsplit
 
+from proxy.routing.choose import (
+    NO_UNIT,
+    find_unit_with_body,
+    forced_variant,
+    is_logged,
+    shadows_for,
+    who_asks,
+)
 from proxy.routing.hashing import SPACE, bucket
 from proxy.routing.table import MISSING, Model, Route, Shadow, Table, Variant, host_name
-from proxy.routing.units import client_address, is_trusted
-from proxy.wire.request import rewrite_target
+from proxy.wire.request import first_value, rewrite_target
 
 __all__ = ["Explanation", "NoRoute", "Request", "ShadowChoice", "explain"]
 
@@ -36,10 +42,6 @@ class Request:
     """The whole body; empty: none."""
     client: bytes = b""
     """Address of the connection's other end."""
-
-    def header(self, name: bytes) -> bytes:
-        """Return the value of the first field called ``name``, or empty bytes."""
-        return self.values[list(self.names).index(name)] if name in self.names else b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +113,17 @@ def explain(table: Table, request: Request, *, version: int | None = None) -> Ex
 
 
 def _explain_route(table: Table, route: Route, request: Request, version: int | None) -> Explanation:
-    unit, source = _find_unit(table, route, request)
+    names, values = request.names, request.values
+    client = who_asks(table, names, values, request.client)
+    # A body that is longer than the side copy is assigned without it.
+    body = request.body if len(request.body) <= table.settings.limits.copy_ else b""
+    found, index = find_unit_with_body(route, names, values, request.target, client, body)
+    unit, source = (None, MISSING) if index == NO_UNIT else (found, route.readers[index].text)
     # A request without a unit draws by its request id: known only if the client sends one.
-    drawn_by = unit if unit is not None else request.header(b"x-request-id") or None
-    drawn = None if drawn_by is None else route.bucket(drawn_by)
+    drawn_by = unit if unit is not None else first_value(names, values, b"x-request-id") or None
+    drawn = _drawn(route.unit_prefix, drawn_by)
     variant, probability, why = _choose(route, unit, drawn)
-    forced = _forced(table, route, request)
+    forced = forced_variant(table, route, names, values, request.client)
     if forced is not None:
         variant, probability, why = forced, 1.0, "x-modelproxy-force names it and may be believed"
     return Explanation(
@@ -130,27 +137,13 @@ def _explain_route(table: Table, route: Route, request: Request, version: int | 
         role=variant.role.value if variant else None,
         model=variant.model.name if variant else None,
         upstream_url=_upstream_url(route, variant.model, request.target) if variant else None,
-        shadows=tuple(_shadow(shadow, drawn_by) for shadow in route.shadows),
-        logged=_sampled(route.log_prefix, route.log_limit, drawn_by)[0],
+        shadows=tuple(_shadow(route, shadow, drawn_by) for shadow in route.shadows),
+        logged=_certain(route.log_limit) if drawn_by is None else is_logged(route, drawn_by),
         probability=probability,
         forced=forced is not None,
         table_version=version,
         reason=_reason(route, variant, unit, source, why),
     )
-
-
-def _find_unit(table: Table, route: Route, request: Request) -> tuple[bytes | None, str]:
-    """Return the unit and its source; the first source that is present decides."""
-    forwarded = [v for n, v in zip(request.names, request.values, strict=True) if n == b"x-forwarded-for"]
-    address = client_address(request.client, forwarded, table.trusted)
-    for reader in route.readers:
-        if reader.needs_body:
-            unit = reader.from_body(request.body) if request.body else None
-        else:
-            unit = reader.from_head(request.names, request.values, request.target, address)
-        if unit is not None:
-            return unit, reader.text
-    return None, MISSING
 
 
 def _choose(route: Route, unit: bytes | None, drawn: int | None) -> tuple[Variant | None, float | None, str]:
@@ -166,28 +159,18 @@ def _choose(route: Route, unit: bytes | None, drawn: int | None) -> tuple[Varian
     return variant, variant.probability, place
 
 
-def _forced(table: Table, route: Route, request: Request) -> Variant | None:
-    name = request.header(b"x-modelproxy-force")
-    if not name:
-        return None
-    secret = request.header(b"x-modelproxy-force-secret")
-    by_secret = bool(route.force_secret) and compare_digest(secret, route.force_secret)
-    if not by_secret and not is_trusted(_text(request.client), table.trusted):
-        return None
-    return route.variant(name.decode("latin-1"))
+def _drawn(prefix: bytes, unit: bytes | None) -> int | None:
+    return None if unit is None else bucket(prefix, unit)
 
 
-def _sampled(prefix: bytes, limit: int, unit: bytes | None) -> tuple[bool | None, int | None]:
-    """Return whether a sampler takes ``unit`` and its bucket; None when only the request itself can tell."""
-    drawn = None if unit is None else bucket(prefix, unit)
-    if limit in (0, SPACE):
-        return limit == SPACE, drawn
-    return (None if drawn is None else drawn < limit), drawn
+def _shadow(route: Route, shadow: Shadow, unit: bytes | None) -> ShadowChoice:
+    mirrored = _certain(shadow.limit) if unit is None else shadow in shadows_for(route, unit)
+    return ShadowChoice(shadow.model.name, float(shadow.percent), mirrored, _drawn(shadow.prefix, unit))
 
 
-def _shadow(shadow: Shadow, unit: bytes | None) -> ShadowChoice:
-    mirrored, drawn = _sampled(shadow.prefix, shadow.limit, unit)
-    return ShadowChoice(shadow.model.name, float(shadow.percent), mirrored, drawn)
+def _certain(limit: int) -> bool | None:
+    """Return what a sampler does with every unit: all, none, or None when the unit decides."""
+    return limit == SPACE if limit in (0, SPACE) else None
 
 
 def _reason(route: Route, variant: Variant | None, unit: bytes | None, source: str, why: str) -> str:

@@ -216,3 +216,9 @@ def test_the_rule_is_shown_as_in_the_file(table: Table) -> None:
     """Only what the file restricts is shown."""
     assert ask(table).rule == {"path": "/v2/models/wine/*", "method": ["POST"]}
     assert ask(table, b"/drawn").rule == {"path": "/drawn"}
+
+
+def test_a_body_past_the_side_copy_is_not_read(table: Table) -> None:
+    """A body that the running proxy would not copy gives no unit here either."""
+    body = b'{"user": "b"' + b" " * table.settings.limits.copy_ + b"}"
+    assert ask(table, body=body).unit_source == "missing"
