@@ -21,12 +21,9 @@ from typing import Any
 
 import orjson
 
-from proxy.children import Timing
-from proxy.fleet import Commands, FoldRule
 from proxy.link import Link, open_link
 from proxy.routing.table import Table, compile_table
 from proxy.settings import from_json
-from proxy.supervisor import CommandsOf, serve
 from proxy.tally import block_path, open_block
 
 
@@ -131,8 +128,12 @@ class StandIn:
         await self.done.wait()
 
 
-def commands_in(box: Path) -> CommandsOf:
-    """Return how the supervisor starts stand-ins that keep their log in ``box``."""
+def supervise(box: Path) -> int:
+    """Run a supervisor over stand-ins, with the file ``box/config.yaml``, less patient than in earnest."""
+    # Here, so that a stand-in starts as fast as it can.
+    from proxy.children import Timing
+    from proxy.fleet import Commands, FoldRule
+    from proxy.supervisor import serve
 
     def commands_of(run_dir: Path, listen: int, admin: int) -> Commands:
         def command(kind: str, listener: int, link: int) -> tuple[str, ...]:
@@ -143,16 +144,10 @@ def commands_in(box: Path) -> CommandsOf:
             observer=lambda link: command("observer", admin, link),
         )
 
-    return commands_of
-
-
-def supervise(box: Path) -> int:
-    """Run a supervisor over stand-ins, with the file ``box/config.yaml``, less patient than in earnest."""
-    timing = Timing(first_pause_s=0.02, longest_pause_s=0.1, answer_s=1.0, unlinked_s=0.5)
     return serve(
         box / "config.yaml",
-        commands_of=commands_in(box),
-        timing=timing,
+        commands_of=commands_of,
+        timing=Timing(first_pause_s=0.02, longest_pause_s=0.1, answer_s=2.0, unlinked_s=0.5),
         fold_rule=FoldRule(keep=1, age_s=0),
     )
 

@@ -1,0 +1,311 @@
+"""The only writer: what is accepted becomes effective everywhere, what is refused changes nothing."""
+
+import asyncio
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from proxy.control import publisher as publisher_module
+from proxy.control.journal import Journal
+from proxy.control.publisher import (
+    Accepted,
+    Outcome,
+    Publisher,
+    Refused,
+    Release,
+    Result,
+    Unchanged,
+    judge,
+)
+from proxy.settings import Settings
+
+GOOD = b"""
+listen: 127.0.0.1:8080
+models:
+  m1: {url: "http://127.0.0.1:9001"}
+  m2: {url: "http://127.0.0.1:9002"}
+routes:
+  - name: wine
+    match: {path: "/*"}
+    variants:
+      - {name: v1, model: m1, role: champion}
+      - {name: v2, model: m2, role: canary, weight: 5}
+"""
+RAISED = GOOD.replace(b"weight: 5", b"weight: 20")
+BROKEN = GOOD.replace(b"weight: 5", b"weight: 120").replace(b"model: m1", b"model: m9")
+MOVED = GOOD.replace(b":8080", b":8081")
+
+
+def accepted(content: bytes) -> Settings:
+    """Return the settings of a good document."""
+    verdict = judge(content, None, source="a.yaml", environ={})
+    assert isinstance(verdict, Accepted)
+    return verdict.settings
+
+
+class TestJudge:
+    """The pure part."""
+
+    def test_the_first_document(self) -> None:
+        """A good document is accepted, with the digest that sha256sum prints."""
+        verdict = judge(GOOD, None, source="a.yaml", environ={})
+        assert isinstance(verdict, Accepted)
+        assert verdict.digest == hashlib.sha256(GOOD).hexdigest()
+        assert verdict.changes == ()
+
+    def test_a_change_is_described(self) -> None:
+        """What differs from the running settings is said in sentences."""
+        verdict = judge(RAISED, accepted(GOOD), source="a.yaml", environ={})
+        assert isinstance(verdict, Accepted)
+        assert verdict.changes == ("routes[wine].variants[v2].weight: 5 → 20",)
+
+    @pytest.mark.parametrize("content", [GOOD, b"# a comment\n" + GOOD, b"\xef\xbb\xbf" + GOOD])
+    def test_what_says_the_same_is_unchanged(self, content: bytes) -> None:
+        """A comment or a byte order mark makes no new table."""
+        verdict = judge(content, accepted(GOOD), source="a.yaml", environ={})
+        assert isinstance(verdict, Unchanged)
+        assert verdict.digest == hashlib.sha256(content).hexdigest()
+
+    @pytest.mark.parametrize(
+        ("content", "words"),
+        [
+            (BROKEN, ["a.yaml:10", "a.yaml:11", "m9", "120"]),
+            (b"\xff\xfe", ["a.yaml", "UTF-8", "byte 0"]),
+            (b"", ["a.yaml"]),
+            (b"routes: [", ["a.yaml"]),
+            (MOVED, ["a.yaml", "listen", "8081", "needs a restart"]),
+        ],
+    )
+    def test_every_problem_is_said(self, content: bytes, words: list[str]) -> None:
+        """A refusal names the file and each problem."""
+        verdict = judge(content, accepted(GOOD), source="a.yaml", environ={})
+        assert isinstance(verdict, Refused)
+        text = "\n".join(verdict.problems)
+        assert [word for word in words if word not in text] == []
+
+    def test_variables_come_from_the_given_environment(self) -> None:
+        """Judging reads no variable of this process."""
+        content = GOOD.replace(b"http://127.0.0.1:9001", b"http://${MODEL_HOST}:9001")
+        assert isinstance(judge(content, None, source="a", environ={"MODEL_HOST": "h1"}), Accepted)
+        assert isinstance(judge(content, None, source="a", environ={}), Refused)
+
+    def test_warnings_do_not_refuse(self) -> None:
+        """What is probably not meant is accepted, and said."""
+        content = GOOD.replace(b"routes:", b'  m3: {url: "http://127.0.0.1:9003"}\nroutes:')
+        verdict = judge(content, None, source="a.yaml", environ={})
+        assert isinstance(verdict, Accepted)
+        assert any("m3" in warning for warning in verdict.warnings)
+
+
+class FakeFleet:
+    """Keeps what it is told; refuses or waits when a test says so."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, int]] = []
+        self.refusals: tuple[str, ...] = ()
+        self.asked = asyncio.Event()
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def prepare(self, release: Release) -> tuple[str, ...]:
+        """Wait for the gate, then answer."""
+        self.calls.append(("prepare", release.version))
+        self.asked.set()
+        await self.gate.wait()
+        return self.refusals
+
+    def commit(self, release: Release) -> None:
+        """Keep the call."""
+        self.calls.append(("commit", release.version))
+
+    def abandon(self, release: Release) -> None:
+        """Keep the call."""
+        self.calls.append(("abandon", release.version))
+
+
+class World:
+    """A publisher over a fake fleet and a real journal."""
+
+    def __init__(self, state_dir: Path, last_version: int = 0) -> None:
+        self.fleet = FakeFleet()
+        self.journal = Journal(state_dir)
+        self.pushes = 0
+        self.publisher = Publisher(
+            source="a.yaml",
+            fleet=self.fleet,
+            journal=self.journal,
+            last_version=last_version,
+            environ={},
+            on_change=self._on_change,
+        )
+
+    def _on_change(self) -> None:
+        self.pushes += 1
+
+    async def publish(self, content: bytes, by: str = "file") -> Outcome:
+        """Publish ``content``."""
+        return await self.publisher.publish(content, by=by, why="the file changed")
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Return the journal's entries."""
+        return [orjson.loads(line) for line in self.journal.path.read_bytes().splitlines()]
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """A publisher that has published nothing."""
+    return World(tmp_path / "state")
+
+
+async def test_a_change_is_prepared_journalled_and_committed(world: World) -> None:
+    """Two good documents become versions 1 and 2, each with its line in the journal."""
+    first = await world.publish(GOOD, by="start")
+    second = await world.publish(RAISED)
+    assert (first.result, first.version) == (Result.PUBLISHED, 1)
+    assert (second.result, second.version) == (Result.PUBLISHED, 2)
+    assert world.fleet.calls == [("prepare", 1), ("commit", 1), ("prepare", 2), ("commit", 2)]
+    lines = world.lines()
+    assert [(line["version"], line["from"], line["by"]) for line in lines] == [
+        (1, 0, "start"),
+        (2, 1, "file"),
+    ]
+    assert lines[1]["changes"] == ["routes[wine].variants[v2].weight: 5 → 20"]
+    assert lines[1]["digest"] == hashlib.sha256(RAISED).hexdigest()
+    assert world.publisher.running is not None
+    assert world.publisher.running.table.version == 2
+
+
+async def test_versions_go_on_from_the_journal(tmp_path: Path) -> None:
+    """The first version after a restart is one more than the last, and the line says from which."""
+    world = World(tmp_path, last_version=41)
+    assert (await world.publish(GOOD)).version == 42
+    assert world.lines()[0]["from"] == 41
+
+
+async def test_a_bad_file_changes_nothing_and_says_so(world: World) -> None:
+    """After a refusal the old table runs, the status tells, and the journal has it."""
+    await world.publish(GOOD)
+    before = world.publisher.running
+    outcome = await world.publish(BROKEN)
+    assert (outcome.ok, outcome.version) == (False, 1)
+    assert world.publisher.running is before
+    assert world.fleet.calls == [("prepare", 1), ("commit", 1)]
+    status = world.publisher.status()
+    assert status["last_reload_successful"] is False
+    assert status["last_error"] == list(outcome.problems)
+    assert (status["reloads_total"], status["reloads_refused_total"]) == (1, 1)
+    last = world.lines()[-1]
+    assert (last["event"], last["running"], last["problems"]) == ("refused", 1, list(outcome.problems))
+
+
+async def test_the_running_content_again_clears_the_error(world: World) -> None:
+    """Taking a bad edit back makes no new version and ends the alarm."""
+    await world.publish(GOOD)
+    await world.publish(BROKEN)
+    outcome = await world.publish(GOOD)
+    assert (outcome.result, outcome.version) == (Result.UNCHANGED, 1)
+    status = world.publisher.status()
+    assert status["last_reload_successful"] is True
+    assert status["last_error"] == []
+    assert len(world.lines()) == 2
+
+
+async def test_a_change_that_needs_a_restart_is_refused(world: World) -> None:
+    """Another listen address is refused with that sentence."""
+    await world.publish(GOOD)
+    outcome = await world.publish(MOVED)
+    assert not outcome.ok
+    assert "needs a restart" in outcome.problems[0]
+
+
+async def test_a_refusal_by_one_process_is_a_refusal(world: World) -> None:
+    """What one process cannot hold is effective nowhere, and its number is never used again."""
+    await world.publish(GOOD)
+    world.fleet.refusals = ("worker 1: no space left on device",)
+    outcome = await world.publish(RAISED)
+    assert outcome.problems == world.fleet.refusals
+    world.fleet.refusals = ()
+    assert (await world.publish(RAISED)).version == 3
+    assert world.fleet.calls[2:] == [("prepare", 2), ("abandon", 2), ("prepare", 3), ("commit", 3)]
+    assert [line.get("version") for line in world.lines()] == [1, None, 3]
+    assert world.lines()[-1]["from"] == 1
+
+
+async def test_publishes_do_not_overlap(world: World) -> None:
+    """A second publish starts when the first is committed."""
+    await world.publish(GOOD)
+    world.fleet.gate.clear()
+    world.fleet.asked.clear()
+    both = asyncio.gather(world.publish(RAISED), world.publish(GOOD))
+    await world.fleet.asked.wait()
+    assert ("prepare", 3) not in world.fleet.calls
+    world.fleet.gate.set()
+    first, second = await both
+    assert (first.version, second.version) == (2, 3)
+    assert world.fleet.calls[2:] == [("prepare", 2), ("commit", 2), ("prepare", 3), ("commit", 3)]
+
+
+async def test_a_file_that_is_gone_keeps_the_table(world: World) -> None:
+    """Without a document the last reload counts as failed and the table stays."""
+    await world.publish(GOOD)
+    outcome = await world.publisher.refuse("a.yaml: cannot read", by="file", why="the file changed")
+    assert (outcome.ok, outcome.version, outcome.problems) == (False, 1, ("a.yaml: cannot read",))
+    assert world.publisher.status()["last_error"] == ["a.yaml: cannot read"]
+    assert (await world.publish(GOOD)).ok
+
+
+async def test_a_failing_journal_does_not_stop_a_publish(tmp_path: Path) -> None:
+    """Where the journal cannot be written the change is made all the same, and counted."""
+    (tmp_path / "state").write_text("in the way")
+    world = World(tmp_path / "state")
+    assert (await world.publish(GOOD)).ok
+    assert (await world.publish(RAISED)).version == 2
+    assert world.publisher.status()["journal_failures_total"] == 2
+
+
+async def test_a_hanging_disk_does_not_stop_a_publish(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A journal that takes too long counts as failed, and the change is made."""
+    monkeypatch.setattr(publisher_module, "JOURNAL_PATIENCE_S", 0.01)
+    write = world.journal.published
+    released = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def slow(**line: Any) -> bool:
+        asyncio.run_coroutine_threadsafe(released.wait(), loop).result()
+        return write(**line)
+
+    monkeypatch.setattr(world.journal, "published", slow)
+    assert (await world.publish(GOOD)).ok
+    assert world.publisher.status()["journal_failures_total"] == 1
+    released.set()
+
+
+async def test_a_bug_in_compiling_refuses(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table that cannot be compiled is refused like a bad file."""
+    await world.publish(GOOD)
+
+    def broken(*_: object) -> None:
+        raise KeyError("m1")
+
+    monkeypatch.setattr(publisher_module, "compile_table", broken)
+    outcome = await world.publish(RAISED)
+    assert not outcome.ok
+    assert "cannot compile" in outcome.problems[0]
+
+
+async def test_whoever_shows_the_status_is_told(world: World) -> None:
+    """Each publish and refusal is told once."""
+    await world.publish(GOOD)
+    await world.publish(BROKEN)
+    await world.publisher.refuse("gone", by="file", why="the file changed")
+    assert world.pushes == 3
+
+
+async def test_the_outcome_as_json(world: World) -> None:
+    """The reply to a reload request is plain JSON."""
+    document = (await world.publish(GOOD)).document()
+    assert orjson.loads(orjson.dumps(document)) == document
+    assert (document["result"], document["version"], document["problems"]) == ("published", 1, [])

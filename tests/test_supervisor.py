@@ -1,0 +1,445 @@
+"""The supervisor over stand-in processes: real sockets, real signals, real deaths."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from proxy import clock
+
+STAND_IN = Path(__file__).with_name("stand_in.py")
+REPOSITORY = STAND_IN.parent.parent
+PATIENCE_S = 30.0
+
+CONFIG = """
+listen: 127.0.0.1:0
+admin: 127.0.0.1:0
+workers: WORKERS
+state_dir: STATE
+timeouts: {drain: 1s}
+models:
+  m1: {url: "http://127.0.0.1:9001"}
+  m2: {url: "http://127.0.0.1:9002"}
+routes:
+  - name: wine
+    match: {path: "/*"}
+    variants:
+      - {name: v1, model: m1, role: champion}
+      - {name: v2, model: m2, role: canary, weight: 5}
+"""
+
+pytestmark = pytest.mark.slow
+
+
+class Proxy:
+    """A supervisor over stand-ins, in a directory of its own."""
+
+    def __init__(self, box: Path, workers: int = 1) -> None:
+        self.box = box
+        self.text = CONFIG.replace("WORKERS", str(workers)).replace("STATE", str(box / "state"))
+        self.process: subprocess.Popen[str]
+        self.url: dict[str, str] = {}
+        self.write(self.text)
+
+    def write(self, text: str) -> None:
+        """Put the configuration in place as an editor does."""
+        fresh = self.box / "config.new"
+        fresh.write_text(text)
+        fresh.replace(self.box / "config.yaml")
+
+    def weigh(self, weight: int) -> None:
+        """Give the canary another weight."""
+        self.write(self.text.replace("weight: 5", f"weight: {weight}"))
+
+    def tell(self, kind: str, word: str, *, on: bool = True) -> None:
+        """Change how a stand-in behaves."""
+        path = self.box / f"{kind}.{word}"
+        if on:
+            path.touch()
+        else:
+            path.unlink()
+
+    def launch(self) -> None:
+        """Start the supervisor."""
+        with (self.box / "stderr").open("w") as stderr:
+            self.process = subprocess.Popen(
+                [sys.executable, str(STAND_IN), "supervise", str(self.box)],
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                text=True,
+                env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+            )
+
+    def start(self) -> None:
+        """Start the supervisor and wait for its two lines."""
+        self.launch()
+        assert self.process.stdout is not None
+        for what in ("listening", "admin"):
+            words = self.process.stdout.readline().split()
+            assert words[:3] == ["modelproxy", what, "on"], self.stderr()
+            self.url[what] = words[3]
+
+    def end(self) -> int:
+        """Wait for the end of the supervisor; return the exit code."""
+        code = self.process.wait(PATIENCE_S)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        return code
+
+    def stop(self) -> int:
+        """Drain the supervisor; return the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.end()
+
+    def stderr(self) -> str:
+        """Return what was logged."""
+        return (self.box / "stderr").read_text()
+
+    def log(self, kind: str) -> list[str]:
+        """Return what the stand-ins in one slot noted."""
+        path = self.box / f"{kind}.log"
+        return path.read_text().splitlines() if path.exists() else []
+
+    def pid(self, kind: str) -> int:
+        """Return the process id of the newest stand-in of one slot."""
+        return int([line for line in self.log(kind) if line.startswith("start")][-1].split()[1])
+
+    def fleet(self) -> dict[str, Any]:
+        """Return the newest description the observer was given."""
+        try:
+            return dict(orjson.loads((self.box / "fleet.json").read_bytes()))
+        except FileNotFoundError:
+            return {}
+
+    def journal(self) -> list[dict[str, Any]]:
+        """Return the journal's entries."""
+        path = self.box / "state" / "journal.jsonl"
+        return [orjson.loads(line) for line in path.read_bytes().splitlines()]
+
+    def wait_for_version(self, version: int) -> None:
+        """Wait until the observer is told that every worker runs ``version``."""
+        wait_for(lambda: {w["version"] for w in self.fleet().get("workers", ())} == {version})
+
+    def wait_for_note(self, kind: str, note: str) -> None:
+        """Wait until a stand-in has noted ``note``."""
+        wait_for(lambda: note in self.log(kind))
+
+    def ask(self) -> tuple[int, int]:
+        """Connect as a client; return the process that answered and its table version."""
+        host, port = self.url["listening"].removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=PATIENCE_S) as client:
+            answer = client.makefile().readline().split()
+        return int(answer[0]), int(answer[1])
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    """Return once ``condition`` holds."""
+    deadline = clock.monotonic() + PATIENCE_S
+    while not condition():
+        assert clock.monotonic() < deadline, "the condition never held"
+        clock.sleep(0.01)
+
+
+@pytest.fixture
+def proxy(tmp_path: Path) -> Iterator[Proxy]:
+    """A proxy that is not started; whatever happens, nothing of it stays."""
+    yield from _proxy(Proxy(tmp_path))
+
+
+@pytest.fixture
+def two_workers(tmp_path: Path) -> Iterator[Proxy]:
+    """The same with two workers."""
+    yield from _proxy(Proxy(tmp_path, workers=2))
+
+
+def _proxy(proxy: Proxy) -> Iterator[Proxy]:
+    yield proxy
+    if hasattr(proxy, "process") and proxy.process.poll() is None:
+        proxy.process.kill()
+        proxy.end()
+
+
+def run_dirs() -> set[Path]:
+    """Return the run directories on this machine."""
+    return set(Path("/dev/shm").glob("modelproxy-*"))
+
+
+def held(proxy: Proxy) -> list[int]:
+    """Return the versions that are not folded."""
+    return list(proxy.fleet().get("versions_held", []))
+
+
+class TestStart:
+    """From the file to the two lines."""
+
+    def test_serves_and_drains(self, proxy: Proxy) -> None:
+        """It prints where it listens, serves, and ends with 0 after SIGTERM, the workers' part first."""
+        proxy.start()
+        proxy.wait_for_note("observer", "commit 1")
+        assert proxy.ask() == (proxy.pid("worker-0"), 1)
+        assert proxy.stop() == 0
+        assert proxy.log("worker-0")[1:] == ["prepare 1", "commit 1", "drain"]
+        assert proxy.log("observer")[1:] == ["prepare 1", "commit 1", "drain"]
+
+    def test_a_bad_file_starts_nothing(self, proxy: Proxy) -> None:
+        """Every problem is printed, the exit code is 1, and no process was started."""
+        proxy.write(proxy.text.replace("weight: 5", "weight: 500").replace("role: champion", "role: king"))
+        proxy.launch()
+        assert proxy.end() == 1
+        assert len(proxy.stderr().splitlines()) == 2
+        assert "config.yaml:1" in proxy.stderr()
+        assert proxy.log("worker-0") == []
+
+    def test_a_missing_file_is_one_sentence(self, proxy: Proxy) -> None:
+        """The sentence names the file."""
+        (proxy.box / "config.yaml").unlink()
+        proxy.launch()
+        assert proxy.end() == 1
+        assert len(proxy.stderr().splitlines()) == 1
+        assert "config.yaml: cannot read" in proxy.stderr()
+
+    def test_an_address_in_use_is_one_sentence(self, proxy: Proxy) -> None:
+        """The sentence names the address, and the exit code is 1."""
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            proxy.write(proxy.text.replace("listen: 127.0.0.1:0", f"listen: 127.0.0.1:{port}"))
+            proxy.launch()
+            assert proxy.end() == 1
+        assert f"listen: cannot listen on 127.0.0.1:{port}: address already in use" in proxy.stderr()
+
+    def test_workers_that_do_not_start_end_the_start(self, proxy: Proxy) -> None:
+        """A program that dies at its start is tried a few times, then the start has failed."""
+        proxy.tell("worker-0", "dead")
+        proxy.launch()
+        assert proxy.end() == 1
+        assert "worker 0" in proxy.stderr()
+        assert "the workers do not start" in proxy.stderr()
+
+    def test_a_worker_that_cannot_hold_the_table_ends_the_start(self, proxy: Proxy) -> None:
+        """Its reason is printed, and the exit code is 1."""
+        proxy.tell("worker-0", "full")
+        proxy.launch()
+        assert proxy.end() == 1
+        assert "worker 0: cannot hold version 1: no space left on device" in proxy.stderr()
+
+    def test_versions_go_on_after_a_restart(self, proxy: Proxy) -> None:
+        """The second run begins with the version after the last of the first."""
+        proxy.start()
+        proxy.stop()
+        proxy.start()
+        assert proxy.ask()[1] == 2
+        proxy.stop()
+        assert [(line["version"], line["from"]) for line in proxy.journal()] == [(1, 0), (2, 1)]
+
+
+class TestReload:
+    """From a changed file to a new table everywhere."""
+
+    def test_a_changed_file_reaches_every_process(self, two_workers: Proxy) -> None:
+        """Both workers and the observer prepare, then commit, and the journal says what changed."""
+        proxy = two_workers
+        proxy.start()
+        proxy.wait_for_version(1)
+        proxy.weigh(20)
+        for kind in ("worker-0", "worker-1", "observer"):
+            proxy.wait_for_note(kind, "commit 2")
+            log = proxy.log(kind)
+            assert log.index("prepare 2") < log.index("commit 2")
+        assert proxy.journal()[-1]["changes"] == ["routes[wine].variants[v2].weight: 5 → 20"]
+        proxy.wait_for_version(2)
+        assert proxy.fleet()["config"]["version"] == 2
+        assert proxy.stop() == 0
+
+    def test_a_bad_file_changes_nothing(self, proxy: Proxy) -> None:
+        """The table stays, the observer is told why, and taking the edit back ends the alarm."""
+        proxy.start()
+        proxy.weigh(500)
+        wait_for(lambda: proxy.fleet().get("config", {}).get("last_reload_successful") is False)
+        (problem,) = proxy.fleet()["config"]["last_error"]
+        assert "500" in problem
+        assert proxy.ask()[1] == 1
+        proxy.weigh(5)
+        wait_for(lambda: proxy.fleet()["config"]["last_reload_successful"])
+        assert proxy.fleet()["config"]["version"] == 1
+        assert [line["event"] for line in proxy.journal()] == ["publish", "refused"]
+
+    def test_a_vanished_file_keeps_the_table(self, proxy: Proxy) -> None:
+        """Without the file the proxy serves on and says that the reload failed."""
+        proxy.start()
+        (proxy.box / "config.yaml").unlink()
+        wait_for(lambda: proxy.fleet().get("config", {}).get("last_reload_successful") is False)
+        assert proxy.ask()[1] == 1
+
+    def test_sighup_looks_again(self, proxy: Proxy) -> None:
+        """A hang-up with an unchanged file makes no version and counts as a reload."""
+        proxy.start()
+        wait_for(proxy.fleet)
+        proxy.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: proxy.fleet()["config"]["reloads_total"] == 1)
+        assert proxy.fleet()["config"]["version"] == 1
+
+    def test_the_observer_may_ask_for_a_reload(self, proxy: Proxy) -> None:
+        """A request is answered with what became of it."""
+        proxy.tell("observer", "asks")
+        proxy.start()
+        wait_for(lambda: any(line.startswith("reply") for line in proxy.log("observer")))
+        (reply,) = [line for line in proxy.log("observer") if line.startswith("reply")]
+        message = orjson.loads(reply.removeprefix("reply "))
+        assert (message["id"], message["ok"], message["document"]["result"]) == (7, True, "unchanged")
+
+    def test_one_process_without_space_refuses_for_all(self, two_workers: Proxy) -> None:
+        """What one worker cannot hold is effective nowhere; when it can, SIGHUP brings it."""
+        proxy = two_workers
+        proxy.start()
+        proxy.wait_for_version(1)
+        proxy.tell("worker-1", "full")
+        proxy.weigh(20)
+        wait_for(lambda: not proxy.fleet()["config"]["last_reload_successful"])
+        assert proxy.fleet()["config"]["last_error"] == ["worker 1: no space left on device"]
+        assert "commit 2" not in proxy.log("worker-0")
+        proxy.tell("worker-1", "full", on=False)
+        proxy.process.send_signal(signal.SIGHUP)
+        proxy.wait_for_version(3)
+        proxy.wait_for_note("worker-0", "retire 1 2")
+        wait_for(lambda: held(proxy) == [3])
+
+    def test_a_hung_worker_is_killed_and_does_not_hold_up_the_others(self, two_workers: Proxy) -> None:
+        """A worker that does not answer a prepare is replaced, and its successor gets the new table."""
+        proxy = two_workers
+        proxy.start()
+        proxy.wait_for_version(1)
+        hung = proxy.pid("worker-1")
+        proxy.tell("worker-1", "mute")
+        proxy.weigh(20)
+        proxy.wait_for_note("worker-0", "commit 2")
+        proxy.tell("worker-1", "mute", on=False)
+        proxy.wait_for_version(2)
+        assert proxy.pid("worker-1") != hung
+        assert "it hangs and is killed" in proxy.stderr()
+
+    def test_versions_that_are_over_are_folded(self, proxy: Proxy) -> None:
+        """However many reloads there were, only the current version is held, and the observer lets go last."""
+        proxy.start()
+        wait_for(lambda: held(proxy) == [1])
+        for version in range(2, 7):
+            proxy.weigh(10 + version)
+            proxy.wait_for_note("worker-0", f"commit {version}")
+        wait_for(lambda: held(proxy) == [6])
+        assert {line for line in proxy.log("worker-0") if line.startswith("retire")}
+        log = proxy.log("observer")
+        assert log.index("commit 2") < log.index("retire 1")
+
+
+class TestDeath:
+    """What dies is started again, and nobody notices."""
+
+    def test_a_dead_worker_comes_back_with_every_table(self, proxy: Proxy) -> None:
+        """A client that connects meanwhile waits and is served by the successor."""
+        proxy.start()
+        wait_for(proxy.fleet)
+        dead = proxy.pid("worker-0")
+        os.kill(dead, signal.SIGKILL)
+        answered, version = proxy.ask()
+        assert (answered != dead, version) == (True, 1)
+        wait_for(lambda: proxy.fleet()["workers"][0]["restarts"] == 1)
+        wait_for(lambda: proxy.fleet()["workers"][0]["up"])
+        assert proxy.fleet()["workers"][0]["pid"] == answered
+
+    def test_a_dead_observer_comes_back_and_traffic_goes_on(self, proxy: Proxy) -> None:
+        """Its successor is told everything."""
+        proxy.start()
+        wait_for(proxy.fleet)
+        dead = proxy.pid("observer")
+        (proxy.box / "fleet.json").unlink()
+        os.kill(dead, signal.SIGKILL)
+        assert proxy.ask()[1] == 1
+        wait_for(lambda: proxy.fleet().get("observer_restarts") == 1)
+        assert proxy.pid("observer") != dead
+        assert proxy.fleet()["workers"][0]["up"]
+
+    def test_an_observer_that_never_starts_stops_nothing(self, proxy: Proxy) -> None:
+        """The proxy serves and reloads without it."""
+        proxy.tell("observer", "dead")
+        proxy.start()
+        assert proxy.ask()[1] == 1
+        proxy.weigh(20)
+        wait_for(lambda: proxy.ask()[1] == 2)
+        assert proxy.stop() == 0
+
+    def test_a_worker_that_dies_in_a_reload_does_not_count(self, two_workers: Proxy) -> None:
+        """The others get the new table, and the successor too."""
+        proxy = two_workers
+        proxy.start()
+        proxy.wait_for_version(1)
+        proxy.tell("worker-1", "mute")
+        proxy.weigh(20)
+        proxy.wait_for_note("worker-1", "prepare 2")
+        proxy.tell("worker-1", "mute", on=False)
+        os.kill(proxy.pid("worker-1"), signal.SIGKILL)
+        proxy.wait_for_version(2)
+
+    def test_children_end_when_the_supervisor_is_killed(self, proxy: Proxy) -> None:
+        """The end of the link is an order to drain."""
+        proxy.start()
+        proxy.process.kill()
+        proxy.end()
+        wait_for(lambda: proxy.log("worker-0")[-1] == "closed" and proxy.log("observer")[-1] == "closed")
+
+
+class TestEnd:
+    """From the signal to the exit code."""
+
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+    def test_both_signals_drain(self, proxy: Proxy, number: signal.Signals) -> None:
+        """The workers are drained before the observer, and the exit code is 0."""
+        proxy.start()
+        proxy.process.send_signal(number)
+        assert proxy.end() == 0
+        assert proxy.log("worker-0")[-1] == "drain"
+
+    def test_a_client_is_refused_while_it_drains(self, proxy: Proxy) -> None:
+        """From the signal on nobody waits in vain."""
+        proxy.tell("worker-0", "stubborn")
+        proxy.start()
+        proxy.process.send_signal(signal.SIGTERM)
+        proxy.wait_for_note("worker-0", "drain")
+        os.kill(proxy.pid("worker-0"), signal.SIGKILL)
+        assert proxy.end() == 0
+        with pytest.raises(OSError, match="refused"):
+            proxy.ask()
+
+    def test_a_worker_that_does_not_drain_is_killed(self, proxy: Proxy) -> None:
+        """After the drain time the worker is killed, then the observer drains; the exit code is 0."""
+        proxy.tell("worker-0", "stubborn")
+        proxy.start()
+        assert proxy.stop() == 0
+        assert "worker 0: not drained within 3 s; killed" in proxy.stderr()
+        assert proxy.log("observer")[-1] == "drain"
+
+    def test_a_second_signal_ends_at_once(self, proxy: Proxy) -> None:
+        """The processes are killed and the exit code is 1."""
+        proxy.tell("worker-0", "stubborn")
+        proxy.start()
+        proxy.process.send_signal(signal.SIGTERM)
+        proxy.wait_for_note("worker-0", "drain")
+        pid = proxy.pid("worker-0")
+        assert proxy.stop() == 1
+        assert not Path(f"/proc/{pid}").exists()
+        assert "not drained" not in proxy.stderr()
+
+    @pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="this system has no shared memory directory")
+    def test_no_run_directory_stays(self, proxy: Proxy) -> None:
+        """The counters are gone with the supervisor."""
+        before = run_dirs()
+        proxy.start()
+        (fresh,) = run_dirs() - before
+        assert {path.name for path in fresh.iterdir()} >= {"w0-1.tally", "o0-1.tally"}
+        proxy.stop()
+        assert not fresh.exists()
