@@ -122,7 +122,7 @@ class StandIn:
     async def run(self, link: int) -> None:
         """Live until drained."""
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self.done.set)
-        self.note("start", os.getpid())
+        self.note("start", os.getpid(), self.run_dir)
         self.link = await open_link(link, self.on_message, self.on_closed)
         self.link.send({"op": "ready", "pid": os.getpid()})
         await self.done.wait()
