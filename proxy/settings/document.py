@@ -7,8 +7,9 @@ Rules
       aliases are bounded, so that a small file cannot become a large one.
     * A key that stands twice in a mapping is a problem, not a choice of ours.
     * ``${NAME}`` and ``${NAME:-default}`` in the text of a value (never of a key) are replaced by what the
-      environment holds, ``$$`` by ``$``. That is text for YAML's scalars, never YAML: it cannot add structure.
-      An unquoted value that is then nothing but a number is a number; one that is empty is null.
+      environment holds, ``$$`` by ``$``. That is text, never YAML: it cannot add structure. A value that is then
+      empty is null, and one that is then a number may stand for it, in quotes or not: inside ``{…}`` and ``[…]``
+      YAML wants the quotes.
     * Nothing here remembers or shows what a variable holds. A problem quotes the file as it was written.
 """
 
@@ -69,7 +70,7 @@ _SHOWN = 60
 
 
 class Expanded(str):
-    """An unquoted value that is a number or a boolean only because a variable holds one.
+    """A value that is a number or a boolean only because a variable holds one.
 
     Where text is wanted it is text (a token of digits stays a token), where a number is wanted a number.
     """
@@ -165,7 +166,7 @@ def read_document(text: str, *, environ: Mapping[str, str], source: str) -> Docu
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = (mark.line + 1, mark.column + 1) if mark else (0, 0)
-        return refused(_symptom(error), _hint(error), *place)
+        return refused(_symptom(error), _hint(error, text), *place)
     except ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         return refused(f"the character U+{ord(text[error.position]):04X}", "printable text in UTF-8", line, 1)
@@ -349,8 +350,6 @@ class _Reading:
                 node, path, _written(node), f"variables of at most {_MAX_SCALAR} characters of UTF-8 text"
             )
             return ""
-        if node.style is not None:
-            return expanded
         if not expanded:
             return None
         return Expanded(expanded) if isinstance(resolve_plain(expanded), (bool, int, Decimal)) else expanded
@@ -394,8 +393,10 @@ def _symptom(error: yaml.MarkedYAMLError) -> str:
     return match[1] if match else f"text that is not YAML ({message})"
 
 
-def _hint(error: yaml.MarkedYAMLError) -> str:
-    problem = error.problem or ""
+def _hint(error: yaml.MarkedYAMLError, text: str) -> str:
+    problem, mark = error.problem or "", error.problem_mark
+    if mark is not None and text[: mark.index].endswith("$"):
+        return "quotes around a value with ${NAME} where it stands inside {…} or […]"
     if "'\\t'" in problem:
         return "spaces for indentation, not tabs"
     if "alias" in problem or "alias" in (error.context or ""):

@@ -50,7 +50,11 @@ def _described(field: dict[str, Any], *, required: bool) -> dict[str, Any]:
         sentences.append(
             f"A changed value takes effect: {'after a restart' if reload == 'restart' else reload}."
         )
-    return {**field, "description": " ".join(filter(None, sentences))}
+    # pydantic's titles repeat the key.
+    rest = {key: value for key, value in field.items() if key != "title"}
+    description = " ".join(filter(None, sentences))
+    # A mapping that is described like its class has no description of its own.
+    return {**rest, "description": description} if description else rest
 
 
 def _allowed(field: dict[str, Any]) -> str | None:
@@ -66,13 +70,24 @@ def _allowed(field: dict[str, Any]) -> str | None:
 def _yaml(value: Any) -> str:
     if isinstance(value, list):
         return f"[{', '.join(map(_yaml, value))}]"
+    if isinstance(value, float):
+        return f"{value:g}".replace("e-0", "e-")
     return "null" if value is None else str(value)
+
+
+def _flat(alternatives: list[Any]) -> list[Any]:
+    """Return alternatives of alternatives as one list, each once."""
+    flat: list[Any] = []
+    for each in alternatives:
+        inner = each.get("anyOf", [each]) if set(each) <= {"anyOf", "x-allowed"} else [each]
+        flat += [one for one in inner if one not in flat]
+    return flat
 
 
 def _with_variables(schema: Any) -> Any:
     """Return ``schema`` with a variable allowed wherever a scalar is."""
     if isinstance(schema, list):
-        return [_with_variables(each) for each in schema]
+        return _flat([_with_variables(each) for each in schema])
     if not isinstance(schema, dict):
         return schema
     if schema.get("type") in _SCALARS or "enum" in schema:
@@ -81,4 +96,9 @@ def _with_variables(schema: Any) -> Any:
         }
         inner = {k: v for k, v in schema.items() if k not in outer}
         return {**outer, "anyOf": [inner, _REFERENCE]}
-    return {k: _with_variables(v) if k in ("anyOf", "items") else v for k, v in schema.items()}
+    changed = {k: _with_variables(v) if k in ("anyOf", "items") else v for k, v in schema.items()}
+    if "patternProperties" in changed:
+        # pydantic says what the names look like, and would let others pass.
+        changed["additionalProperties"] = False
+        changed.pop("propertyNames", None)
+    return changed

@@ -124,7 +124,7 @@ def text(
             raise ValueError(f"at most {longest} characters")
         return parse(plain)
 
-    schema: dict[str, Any] = {"type": "string", "maxLength": longest}
+    schema: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": longest}
     if pattern is not None:
         schema["pattern"] = f"^(?:{pattern})$"
     return Grammar(read, lambda value, _: write(value), allowed, schema)

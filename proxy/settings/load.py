@@ -44,8 +44,12 @@ def load_with_source(path: str | os.PathLike[str]) -> tuple[Settings, Source]:
     try:
         text = FilePath(name).read_bytes().decode("utf-8-sig")
     except (OSError, ValueError) as error:
-        found = error.strerror if isinstance(error, OSError) else "bytes that are not UTF-8"
-        problem = Problem(name, 0, 0, "", (found or "an error").lower(), "a readable YAML file in UTF-8")
+        found = (
+            (error.strerror or "an error").lower()
+            if isinstance(error, OSError)
+            else "bytes that are not UTF-8"
+        )
+        problem = Problem(name, 0, 0, "", found, "a readable YAML file in UTF-8")
         raise ConfigError((problem,)) from error
     return parse_with_source(text, environ=os.environ, source=name)
 

@@ -143,7 +143,7 @@ def _models(top: _View, route: _View) -> Iterator[Problem]:
 def _champion(route: _View) -> Iterator[Problem]:
     variants = route.items("variants")
     champions = [v for v in variants if v.at("role").value == Role.CHAMPION]
-    unclear = any(v.at("role").value not in set(Role) for v in variants)
+    unclear = any(v.at("role").value not in list(Role) for v in variants)
     if variants and not champions and not unclear:
         yield route.problem("variants", "exactly one variant with role: champion", "no champion")
     for extra in champions[1:]:

@@ -40,14 +40,14 @@ PathPattern = Annotated[
 Host = Annotated[str, text(units.parse_host, "a host name or IP address, without port", longest=253)]
 Methods = Annotated[
     tuple[str, ...],
-    grammar.one_or_more(text(units.parse_method, "methods in capitals", pattern=units.TOKEN_PATTERN), 32),
+    grammar.one_or_more(text(units.parse_method, "methods in capitals", pattern=units.METHOD_PATTERN), 32),
 ]
 Source = Annotated[
     units.UnitSource,
     text(
         units.parse_unit_source,
         "header:NAME, cookie:NAME, query:NAME, json:/POINTER, client_ip",
-        pattern=r"(header|cookie|query):.+|json:/.*|client_ip",
+        pattern=units.SOURCE_PATTERN,
     ),
 ]
 Label = Annotated[str, text(units.parse_label, "a JSON pointer, or a tensor's name")]

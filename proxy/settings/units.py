@@ -43,6 +43,9 @@ NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
 TOKEN_PATTERN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 """RFC 9110 §5.6.2."""
 
+METHOD_PATTERN = r"[!#$%&'*+.^_`|~0-9A-Z-]+"
+"""A token in capitals."""
+
 POINTER_PATTERN = r"(/([^~/]|~[01])*)+"
 """RFC 6901 §3, without the empty pointer: it would name the whole document."""
 
@@ -50,6 +53,7 @@ PATH_PATTERN = r"/(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*"
 """RFC 3986 §3.3, absolute."""
 
 SOURCE_KINDS = ("header", "cookie", "query", "json", "client_ip")
+SOURCE_PATTERN = rf"(header|cookie):{TOKEN_PATTERN}|query:.+|json:{POINTER_PATTERN}|client_ip"
 
 _DURATION_UNITS = {"h": 3_600_000_000_000, "m": 60_000_000_000, "s": 1_000_000_000, "ms": 1_000_000}
 _DURATION_PART = re.compile(r"(\d{1,18}(?:\.\d{1,9})?)(ms|h|m|s)", re.ASCII)
@@ -292,7 +296,7 @@ def parse_path_pattern(text: str) -> str:
         raise ValueError("'*' only as the whole last segment, as in /v2/models/wine/*")
     if "?" in literal or "#" in literal:
         raise ValueError("a path without a query (?) or fragment (#)")
-    if literal and not re.fullmatch(PATH_PATTERN, literal):
+    if not pattern or (literal and not re.fullmatch(PATH_PATTERN, literal)):
         raise ValueError("a path that begins with '/', such as /predict or /v2/models/wine/*")
     return pattern
 
@@ -306,7 +310,7 @@ def parse_header_name(text: str) -> str:
 
 def parse_method(text: str) -> str:
     """Return an HTTP method. Methods are case-sensitive (RFC 9110 §9.1) and in practice all upper-case."""
-    if re.fullmatch(TOKEN_PATTERN, text, re.ASCII) and text == text.upper():
+    if re.fullmatch(METHOD_PATTERN, text, re.ASCII):
         return text
     raise ValueError("an HTTP method in capitals, such as POST")
 

@@ -1,0 +1,169 @@
+"""A file with every key, and files that are wrong in one way each."""
+
+from tests.settings.settings_world import MINIMAL, minimal
+
+__all__ = ["FULL", "PROBLEMS"]
+
+FULL = """\
+listen: 127.0.0.1:0
+admin: "[::]:9090"
+admin_token: ${TOKEN}
+workers: auto
+state_dir: /var/lib/modelproxy
+log_level: debug
+trusted: [10.0.0.0/8, "::1"]
+timeouts: {client_head: 1s, client_body: 1m30s, keep_alive: 1.5s, drain: 0s}
+limits: {head: 32KiB, headers: 64, body: 1GiB, copy: 2MiB, connections: 5}
+observer: {queue: 8MiB, pair_timeout: 5s}
+tracing: {otlp: "https://collector:4318/v1/traces", percent: 0.1, service_name: wine}
+payload_log: {dir: logs, roll_size: 1MiB, roll_every: 1m, keep_size: 2MiB, queue: 1MiB, unit_key: 0123456789abcdef}
+models:
+  one: {url: "http://h/p", timeout: 1ms, idle_timeout: 2ms, connect_timeout: 3ms, max_connections: 1, max_pending: 0}
+  two: {url: "http://[::1]:9002", keep_alive: 0s}
+routes:
+  - name: r
+    match: {path: /a/*, host: H.example, method: [GET, POST]}
+    unit: [header:X-User, cookie:c, query:q, "json:/a", client_ip]
+    missing_unit: champion
+    salt: s
+    force_secret: open-sesame
+    variants:
+      - {name: v1, model: one, role: champion}
+      - {name: v2, model: two, role: challenger, weight: 0.1, max_weight: 33.333333}
+      - {name: v3, model: two, role: canary, weight: 100e-1}
+    shadows: [{model: two, percent: 12.5, timeout: 1s, max_in_flight: 1, max_bytes: 1KiB, salt: t}]
+    compare: {as: json, rtol: 0, atol: 1e-3, ignore: [/a/*, /b/**/c], label: /l}
+    log:
+      percent: 1
+      body: 0B
+      headers: [Content-Type]
+      redact: [{json: /a/*/b, action: hash}, {header: X-Key}]
+      salt: u
+  - name: rest
+    match: {path: "*", method: GET}
+    variants: [{name: v1, model: one, role: champion}]
+"""
+
+PROBLEMS: dict[str, tuple[str, str, str]] = {
+    "text for a whole": ("[1, 2]", "", "a list, expected a mapping"),
+    "no models, no routes": ("{}", "models", "nothing, expected the key models here"),
+    "no models left": (minimal(models={}), "models", "no entry, expected at least one entry"),
+    "models as a list": (minimal(models=[1]), "models", "a list, expected a mapping"),
+    "model without url": (
+        minimal(models={"one": {}, "two": {"url": "http://h"}}),
+        "models.one.url",
+        "the key url here",
+    ),
+    "model as text": (minimal(models={"one": "http://h"}), "models.one", "'http://h', expected a mapping"),
+    "model name": (minimal(models={"a b": {"url": "http://h"}}), "models.'a b'", "'a b', expected a name"),
+    "unknown key": (minimal(model={"timeuot": "5s"}), "models.one.timeuot", "(did you mean timeout?)"),
+    "unknown section": (minimal(modles={}), "modles", "(did you mean models?)"),
+    "unknown key deep": (
+        minimal(route={"log": {"redact": [{"jsn": "/a"}]}}),
+        "routes[0].log.redact[0].jsn",
+        "one of json, header, action",
+    ),
+    "unknown key far off": (
+        minimal(zzzzzz=1),
+        "zzzzzz",
+        "a key that is unknown here, expected one of listen, ",
+    ),
+    "null section": (minimal(limits=None), "limits", "nothing, expected a mapping"),
+    "bare duration": (
+        minimal(timeouts={"drain": 5}),
+        "timeouts.drain",
+        "5, expected a duration with its unit: write 5s or 5ms, not 5",
+    ),
+    "bare float duration": (minimal(timeouts={"drain": 0.5}), "timeouts.drain", "write 0.5s or 0.5ms"),
+    "short duration": (
+        minimal(timeouts={"client_head": "0s"}),
+        "timeouts.client_head",
+        "'0s', expected 1ms to 1h",
+    ),
+    "long duration": (
+        minimal(timeouts={"client_head": "2h"}),
+        "timeouts.client_head",
+        "'2h', expected 1ms to 1h",
+    ),
+    "bare size": (minimal(limits={"head": 65536}), "limits.head", "65536, expected a size with its unit"),
+    "boolean size": (
+        minimal(limits={"head": True}),
+        "limits.head",
+        "true, expected text: a size such as 64KiB",
+    ),
+    "size out of range": (minimal(limits={"head": "1GiB"}), "limits.head", "'1GiB', expected 1KiB to 1MiB"),
+    "workers zero": (minimal(workers=0), "workers", "0, expected a whole number from 1 to 1024, or auto"),
+    "workers word": (
+        minimal(workers="all"),
+        "workers",
+        "'all', expected a whole number from 1 to 1024, or auto",
+    ),
+    "workers half": (minimal(workers=1.5), "workers", "1.5, expected a whole number"),
+    "workers true": (minimal(workers=True), "workers", "true, expected a whole number"),
+    "quoted number": (
+        minimal(limits={"headers": "64"}),
+        "limits.headers",
+        "'64', expected a whole number from 8 to 10000",
+    ),
+    "percent over": (
+        minimal(tracing={"percent": 101}),
+        "tracing.percent",
+        "101, expected a percent from 0 to 100",
+    ),
+    "percent too fine": (minimal(tracing={"percent": 0.0000001}), "tracing.percent", "at most 6 decimals"),
+    "percent as text": (
+        minimal(tracing={"percent": "5%"}),
+        "tracing.percent",
+        "'5%', expected a percent from 0 to 100",
+    ),
+    "choice": (
+        minimal(log_level="inof"),
+        "log_level",
+        "one of debug, info, warning, error (did you mean info?)",
+    ),
+    "choice as number": (minimal(log_level=3), "log_level", "3, expected text: one of debug"),
+    "number as name": (minimal(route={"name": 1}), "routes[0].name", "1, expected text: "),
+    "empty text": (minimal(state_dir=""), "state_dir", "'', expected a path"),
+    "long text": (minimal(route={"salt": "x" * 257}), "routes[0].salt", "expected at most 256 characters"),
+    "null for required": (minimal(model={"url": None}), "models.one.url", "nothing, expected http://host"),
+    "tolerance": (
+        minimal(route={"compare": {"rtol": -1}}),
+        "routes[0].compare.rtol",
+        "-1, expected a number from 0 to 1",
+    ),
+    "no variants": (
+        minimal(route={"variants": []}),
+        "routes[0].variants",
+        "no entry, expected at least one entry",
+    ),
+    "too many units": (
+        minimal(route={"unit": ["client_ip"] * 17}),
+        "routes[0].unit",
+        "more entries, expected at most 16 entries",
+    ),
+    "unit as text": (minimal(route={"unit": "client_ip"}), "routes[0].unit", "'client_ip', expected a list"),
+    "unit grammar": (
+        minimal(route={"unit": ["header:a b"]}),
+        "routes[0].unit[0]",
+        "'header:a b', expected a header name",
+    ),
+    "method": (
+        minimal(route={"match": {"path": "/", "method": ["GET", "post"]}}),
+        "routes[0].match.method",
+        "in capitals",
+    ),
+    "methods": (
+        minimal(route={"match": {"path": "/", "method": ["GET"] * 33}}),
+        "routes[0].match.method",
+        "at most 32",
+    ),
+    "tls": (minimal(model={"url": "https://h"}), "models.one.url", "connections to models are not encrypted"),
+    "duplicate key": (
+        "workers: 1\nworkers: 2\n" + MINIMAL,
+        "workers",
+        "the key a second time (first in line 1)",
+    ),
+    "missing variable": ("workers: ${W}\n" + MINIMAL, "workers", "the environment variable W to be set"),
+    "syntax": ("a: [", "", "'<stream end>'"),
+}
+"""Name → file, path of its problem, part of the sentence about it."""

@@ -1,0 +1,332 @@
+import os
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.errors import ConfigError
+from proxy.model import Role
+from proxy.settings import (
+    Address,
+    Settings,
+    UnitSource,
+    from_json,
+    load,
+    load_with_source,
+    parse,
+    public_document,
+    to_json,
+)
+from tests.settings.settings_cases import FULL, PROBLEMS
+from tests.settings.settings_world import MINIMAL, minimal, problems_of, read, told
+
+SECOND = 10**9
+
+
+class TestValues:
+    def test_every_value_arrives(self) -> None:
+        """Durations are nanoseconds, sizes bytes, percents exact, names in their plain form."""
+        s = read(FULL, TOKEN="12345678")
+        assert (Address("127.0.0.1", 0), Address("::", 9090), "auto") == (s.listen, s.admin, s.workers)
+        assert s.admin_token is not None
+        assert s.admin_token.get_secret_value() == "12345678"
+        assert (s.timeouts.client_head, s.timeouts.client_body, s.timeouts.drain) == (SECOND, 90 * SECOND, 0)
+        assert (
+            s.limits.head,
+            s.limits.headers,
+            s.limits.body,
+            s.limits.copy_,
+        ) == (32 << 10, 64, 1 << 30, 2 << 20)
+        assert (Decimal("0.1"), ("10.0.0.0/8", "::1/128")) == (s.tracing.percent, s.trusted)
+        assert Path("logs") == s.payload_dir
+        assert (
+            s.models["one"].url,
+            s.models["one"].timeout,
+            s.models["one"].max_pending,
+        ) == ("http://h/p", 1_000_000, 0)
+        route = s.routes[0]
+        assert (
+            route.match.path,
+            route.match.host,
+            route.match.method,
+        ) == ("/a/*", "h.example", ("GET", "POST"))
+        assert UnitSource("header", "x-user") == route.unit[0]
+        assert " ".join(map(str, route.unit)) == "header:x-user cookie:c query:q json:/a client_ip"
+        assert [v.role for v in route.variants] == [Role.CHAMPION, Role.CHALLENGER, Role.CANARY]
+        assert [None, Decimal("0.1"), Decimal(10)] == [v.weight for v in route.variants]
+        assert (
+            route.compare.as_,
+            route.compare.rtol,
+            route.compare.atol,
+            route.compare.ignore,
+        ) == ("json", 0.0, 1e-3, ("/a/*", "/b/**/c"))
+        assert [(r.pointer, r.header, r.action) for r in route.log.redact] == [
+            ("/a/*/b", None, "hash"),
+            (None, "x-key", "drop"),
+        ]
+        assert (s.routes[1].match.path, s.routes[1].match.method) == ("/*", ("GET",))
+
+    def test_defaults(self) -> None:
+        """A file with models and routes is complete."""
+        s = read(MINIMAL)
+        assert (Address("127.0.0.1", 8080), Address("127.0.0.1", 9090), 1) == (s.listen, s.admin, s.workers)
+        assert Path("modelproxy-state/payloads") == s.payload_dir
+        route = s.routes[0]
+        assert (str(route.unit[0]), route.missing_unit, route.salt) == ("header:x-user-id", "random", None)
+        assert ((), "auto", Decimal(0)) == (route.shadows, route.compare.as_, route.log.percent)
+
+    def test_immutable(self) -> None:
+        """A setting cannot be changed once it is read."""
+        with pytest.raises(ValueError, match="frozen"):
+            read(MINIMAL).workers = 2
+
+    def test_numbers_from_variables(self) -> None:
+        """A number may come from a variable, text of digits stays text, an empty variable leaves an option out."""
+        text = MINIMAL.replace("name: v1", "name: '${NAME}'").replace("weight: 10", "weight: '${WEIGHT}'")
+        text += (
+            "workers: ${W}\nadmin_token: ${T}\npayload_log: {unit_key: '${K}'}\ntracing:\n  percent: ${P}\n"
+        )
+        s = read(text, W="3", T="00000000", NAME="7", WEIGHT="2.5", K="", P="50")
+        assert (3, Decimal(50), None) == (s.workers, s.tracing.percent, s.payload_log.unit_key)
+        assert ("7", Decimal("2.5")) == (s.routes[0].variants[0].name, s.routes[0].variants[1].weight)
+        assert s.admin_token is not None
+        assert s.admin_token.get_secret_value() == "00000000"
+
+    def test_values_are_plain_text(self) -> None:
+        """No value keeps the type that marks it as coming from a variable."""
+        s = read(MINIMAL.replace("name: r", "name: ${N}"), N="12")
+        assert str is type(s.routes[0].name)
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_problem(name: str) -> None:
+    """Each wrong file is told with the path, what was found and what was expected."""
+    text, path, sentence = PROBLEMS[name]
+    assert sentence in told(text).get(path, "(no problem there)")
+
+
+class TestAllAtOnce:
+    def test_in_the_order_of_the_text(self) -> None:
+        """Problems of every kind come in one go, each with its line, from the first line to the last."""
+        text = (
+            MINIMAL.replace("9001", "x").replace("weight: 10", "weight: ten")
+            + "workers: 0\nlisten: 8080\nfoo: 1\n"
+        )
+        found = [(p.line, p.path) for p in problems_of(text)]
+        assert found == [
+            (2, "models.one.url"),
+            (9, "routes[0].variants[1].weight"),
+            (10, "workers"),
+            (11, "listen"),
+            (12, "foo"),
+        ]
+
+    def test_no_problem_follows_from_another(self) -> None:
+        """A value that is broken in itself is told once, not again by the rules that would have used it."""
+        text = MINIMAL.replace("model: two", "model: '${NOPE}'").replace("role: champion", "role: champoin")
+        assert set(told(text)) == {"routes[0].variants[0].role", "routes[0].variants[1].model"}
+
+    def test_the_sentence(self) -> None:
+        """A problem is one line that an editor can jump to."""
+        (problem,) = problems_of(MINIMAL.replace("weight: 10", "weight: 120"))
+        expected = "f.yaml:9:58: routes[0].variants[1].weight: found 120, expected a percent from 0 to 100"
+        assert expected == str(problem)
+
+
+class TestSecrets:
+    SECRET = "hunter2-hunter2-hunter2"
+
+    def full(self) -> Settings:
+        return read(FULL.replace("open-sesame", self.SECRET), TOKEN=self.SECRET)
+
+    def test_not_shown(self) -> None:
+        """Neither repr nor the public document holds a secret."""
+        s = self.full()
+        for shown in (repr(s), str(s), orjson.dumps(public_document(s)).decode()):
+            assert self.SECRET not in shown
+            assert "0123456789abcdef" not in shown
+        assert public_document(s)["admin_token"] == "***"
+        assert public_document(s)["routes"][1]["force_secret"] is None
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "admin_token: {hunter2: hunter2}",
+            "admin_token: [hunter2]",
+            "admin_token: hun ter2",
+            "admin_token: hunter2",
+            "admin_tokn: hunter2",
+            "admin_token: 123456789",
+            "payload_log: {unit_key: hunter2}",
+            "payload_log: {unit_ky: hunter2}",
+            "workers: ${SECRET}",
+            "log_level: ${SECRET}",
+            "log_level: 'x${SECRET}'",
+            "listen: ${SECRET}",
+            "tracing: {otlp: 'http://user:hunter2@h'}",
+            "tracing: {otlp: 'http://user:hun/ter2@h'}",
+            "tracing: {otlp: '${SECRET}'}",
+            "admin_token: ${SHORT}",
+            "admin_token: ${MISSING}hunter2",
+        ],
+    )
+    def test_not_in_problems(self, text: str) -> None:
+        """No problem quotes a secret, a password in a URL, or what a variable holds."""
+        problems = problems_of(f"{text}\n{MINIMAL}", SECRET="hunter2", SHORT="hunter2")
+        assert problems
+        for problem in problems:
+            for part in ("hunter2", "hun ter2", "ter2", "123456789"):
+                assert part not in str(problem).replace("${MISSING}hunter2", "")
+                assert part not in repr(problem).replace("${MISSING}hunter2", "")
+
+    def test_not_in_the_traceback(self) -> None:
+        """The error has no cause that would show the rejected values."""
+        with pytest.raises(ConfigError) as caught:
+            read(f"admin_token: hunter2\n{MINIMAL}")
+        assert caught.value.__cause__ is None
+        assert caught.value.__context__ is None
+
+
+class TestRoundTrip:
+    @pytest.mark.parametrize("text", [FULL, MINIMAL])
+    def test_exact(self, text: str) -> None:
+        """What a worker process reads is what was sent, secrets and exact percents included."""
+        s = read(text, TOKEN="s3cret-s3cret")
+        again = from_json(to_json(s))
+        assert s == again
+        assert to_json(s) == to_json(again)
+
+    def test_public_document_is_a_file(self) -> None:
+        """The public document of settings without secrets is itself a valid file with the same meaning."""
+        s = read(MINIMAL)
+        assert s == read(orjson.dumps(public_document(s)).decode())
+
+    @pytest.mark.parametrize("data", [b"", b"[]", b"{}", b'{"models": 1}', b"\xff"])
+    def test_other_data(self, data: bytes) -> None:
+        """Data of something else is refused, with nothing of it in the message."""
+        with pytest.raises(ConfigError, match="settings written by the same version"):
+            from_json(data)
+
+    @given(
+        weight=st.decimals(0, 100, places=6),
+        timeout=st.integers(1, 86_400_000).map(lambda ms: f"{ms}ms"),
+        salt=st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), min_size=1, max_size=20),
+    )
+    def test_any_values(self, weight: Decimal, timeout: str, salt: str) -> None:
+        """Weights, durations and salts of any value survive the way to another process exactly."""
+        variants: list[dict[str, Any]] = [
+            {"name": "v1", "model": "one", "role": "champion"},
+            {"name": "v2", "model": "two", "role": "canary", "weight": float(weight)},
+        ]
+        text = minimal(
+            route={"variants": variants, "salt": salt.replace("$", "$$")}, model={"timeout": timeout}
+        )
+        s = read(text)
+        assert (weight, salt) == (s.routes[0].variants[1].weight, s.routes[0].salt)
+        assert s == from_json(to_json(s))
+
+
+class TestLoad:
+    def test_file(self, tmp_path: Path) -> None:
+        """A file is read as UTF-8, with or without a byte order mark, under its own name."""
+        path = tmp_path / "c.yaml"
+        path.write_text("\ufeff" + MINIMAL, encoding="utf-8")
+        assert read(MINIMAL) == load(path)
+        settings, source = load_with_source(str(path))
+        assert (read(MINIMAL), str(path)) == (settings, source.name)
+        assert source.places["models", "two"].line == 3
+
+    def test_environment(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A file sees the environment of the process."""
+        path = tmp_path / "c.yaml"
+        path.write_text("workers: ${MODELPROXY_TEST_WORKERS}\n" + MINIMAL)
+        monkeypatch.setenv("MODELPROXY_TEST_WORKERS", "4")
+        assert load(path).workers == 4
+        assert "MODELPROXY_TEST_WORKERS" in os.environ
+
+    def test_not_a_file(self, tmp_path: Path) -> None:
+        """A file that is missing, a directory or not UTF-8 is one problem that says so."""
+        (tmp_path / "latin").write_bytes(b"a: \xe4")
+        for name, sentence in (
+            ("missing", "no such file or directory"),
+            (".", "is a directory"),
+            ("latin", "bytes that are not UTF-8"),
+        ):
+            with pytest.raises(ConfigError, match=f"found {sentence}, expected a readable YAML file"):
+                load(tmp_path / name)
+
+
+KEYS = [
+    "models",
+    "routes",
+    "name",
+    "url",
+    "match",
+    "path",
+    "variants",
+    "role",
+    "weight",
+    "log",
+    "compare",
+    "as",
+    "x",
+    "unit",
+]
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.sampled_from(["champion", "http://h", "/a/*", "5s", "1KiB", "one", "${X}", "client_ip", ""])
+    | st.text(max_size=5)
+)
+TREES = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4),
+    max_leaves=25,
+)
+
+
+class TestTotal:
+    @given(st.text(max_size=200))
+    def test_any_text(self, text: str) -> None:
+        """Any text is settings or a ConfigError with problems."""
+        assert _settings_or_problems(text)
+
+    @given(TREES, TREES)
+    def test_any_tree(self, models: object, routes: object) -> None:
+        """Any document whatever its shape is settings or a ConfigError with problems."""
+        assert _settings_or_problems(orjson.dumps({"models": models, "routes": routes}).decode())
+
+    @given(st.data())
+    def test_any_value_anywhere(self, data: st.DataObject) -> None:
+        """A valid file with any one value replaced by anything is settings or a ConfigError with problems."""
+        document = public_document(read(FULL, TOKEN="12345678"))
+        inner: Any = document
+        while isinstance(inner, dict | list) and inner:
+            keys = sorted(inner) if isinstance(inner, dict) else list(range(len(inner)))
+            key = data.draw(st.sampled_from(keys))
+            if not isinstance(inner[key], dict | list) or not inner[key] or data.draw(st.booleans()):
+                inner[key] = data.draw(TREES)
+                break
+            inner = inner[key]
+        assert _settings_or_problems(orjson.dumps(document, option=orjson.OPT_NON_STR_KEYS).decode())
+
+    @given(st.sampled_from(sorted(PROBLEMS)), st.integers(0, 2000), st.text(max_size=3))
+    def test_any_edit(self, name: str, place: int, insert: str) -> None:
+        """A file cut and mended anywhere is settings or a ConfigError with problems."""
+        for text in (PROBLEMS[name][0], FULL):
+            at = place % (len(text) + 1)
+            assert _settings_or_problems(text[:at] + insert + text[at:])
+            assert _settings_or_problems(text[:at] + insert)
+
+
+def _settings_or_problems(text: str) -> object:
+    try:
+        return parse(text, environ={"TOKEN": "12345678"})
+    except ConfigError as error:
+        return error.problems
