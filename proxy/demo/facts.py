@@ -157,11 +157,16 @@ class Claims:
         """Return the claim about one shadow; one of nothing at all when there is none."""
         return self.shadows.get(model) or ShadowClaim({}, {})
 
-    def is_settled(self, requests: int) -> bool:
-        """Return whether all ``requests`` are counted and nothing of any shadow is still under way."""
-        return sum(self.requests.values()) >= requests and all(
-            claim.outcome("eligible") >= requests and claim.under_way() == 0
-            for claim in self.shadows.values()
+    def is_settled(self, requests: int, records: int) -> bool:
+        """Return whether all ``requests`` are counted, and no shadow request or log record is under way."""
+        recorded = sum(self.payload.get(outcome, 0) for outcome in ("written", "dropped", "failed"))
+        return (
+            sum(self.requests.values()) >= requests
+            and recorded >= records
+            and all(
+                claim.outcome("eligible") >= requests and claim.under_way() == 0
+                for claim in self.shadows.values()
+            )
         )
 
     def by_variant(self) -> dict[tuple[str, str], int]:

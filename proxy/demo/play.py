@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -33,10 +32,8 @@ _RATE_OVER = 8
 class Play:
     """The scenes of one run. After ``run``, ``traffic.answers`` and ``steps`` say what happened."""
 
-    def __init__(
-        self, stage: Stage, users: list[str], duration_s: float, view: View, say: Callable[[str], None]
-    ) -> None:
-        """Prepare ``duration_s`` seconds of traffic by ``users``; shown on ``view``, told to ``say``."""
+    def __init__(self, stage: Stage, users: list[str], duration_s: float, view: View) -> None:
+        """Prepare ``duration_s`` seconds of traffic by ``users``, shown on ``view``."""
         rows, labels = stage.dataset.held_out_rows, stage.dataset.held_out_labels
         url = f"http://{stage.listen}/v2/models/digits/infer"
         self.traffic = Traffic(url, users, [build_question(row) for row in rows], labels.tolist(), RATE)
@@ -50,7 +47,7 @@ class Play:
                 "files": str(stage.folder),
             },
         )
-        self._stage, self._duration_s, self._view, self._say = stage, duration_s, view, say
+        self._stage, self._duration_s, self._view = stage, duration_s, view
         self._recent: deque[tuple[float, int]] = deque(maxlen=_RATE_OVER)
 
     async def run(self) -> None:
@@ -66,7 +63,7 @@ class Play:
                 if number:
                     await self._reload(number)
                 self.snapshot.scene = number
-                self._say(f"canary {scene.canary_weight} %: {scene.caption}")
+                self._view.event(f"canary {scene.canary_weight} %: {scene.caption}")
                 until += scene.share * self._duration_s
                 await self._watch(task, begun, until)
                 self._say_agreement()
@@ -88,7 +85,7 @@ class Play:
         self.traffic.earliest = number
         applied_ms = (monotonic() - written) * 1000
         self.steps.append(Step(weight, int(status["config"]["version"]), applied_ms))
-        self._say(f"the file was edited; {applied_ms:.0f} ms later every worker uses it")
+        self._view.event(f"the file was edited; {applied_ms:.0f} ms later every worker uses it")
 
     async def _watch(self, task: "asyncio.Task[None]", begun: float, until: float) -> None:
         while (now := monotonic()) < until:
@@ -118,4 +115,4 @@ class Play:
         shares = self.snapshot.agreement()
         said = [f"{a.role} {shares[a.variant]:.1%}" for a in self.snapshot.arms if a.variant in shares]
         if said:
-            self._say(f"agreement with the champion so far: {', '.join(said)}")
+            self._view.event(f"agreement with the champion so far: {', '.join(said)}")

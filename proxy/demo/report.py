@@ -129,7 +129,7 @@ def shadow_rows(facts: Facts) -> list[ShadowRow]:
     champion = facts.arm("champion").model
     rows = []
     for model in facts.shadow_models:
-        claim = facts.claims.shadows[model]
+        claim = facts.claims.shadow(model)
         compared = claim.result("agree") + claim.result("disagree")
         rows.append(
             ShadowRow(

@@ -4,7 +4,6 @@ import asyncio
 import signal
 import sys
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -78,7 +77,7 @@ def main(
     options = _Options(QUICK_S if quick else duration_s, keep, as_json)
     folder = Path(tempfile.mkdtemp(prefix="modelproxy-demo-"))
     fleet = Fleet(folder)
-    view = PlainView(console) if plain or not console.is_terminal else LiveView(console)
+    view = _open_view(console, plain=plain)
     try:
         return asyncio.run(_run(options, folder, fleet, console, view))
     except (KeyboardInterrupt, asyncio.CancelledError):
@@ -94,21 +93,25 @@ def main(
         fleet.kill()
 
 
+def _open_view(console: Console, *, plain: bool) -> View:
+    started = monotonic()
+
+    def clock() -> float:
+        return monotonic() - started
+
+    return PlainView(console, clock) if plain or not console.is_terminal else LiveView(console, clock)
+
+
 async def _run(options: _Options, folder: Path, fleet: Fleet, console: Console, view: View) -> int:
     task, loop = asyncio.current_task(), asyncio.get_running_loop()
     assert task is not None, "asyncio.run makes one"
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, task.cancel)
-    started = monotonic()
-
-    def say(text: str) -> None:
-        view.event(monotonic() - started, text)
-
     try:
         async with aiohttp.ClientSession() as session:
             try:
                 async with asyncio.timeout(options.duration_s + LIMIT_S):
-                    stage, facts = await _play(options, folder, fleet, session, view, say)
+                    stage, facts = await _play(options, folder, fleet, session, view)
             except TimeoutError as error:
                 raise DemoError(
                     f"it took more than {options.duration_s + LIMIT_S:g} s; see {folder}"
@@ -123,20 +126,15 @@ async def _run(options: _Options, folder: Path, fleet: Fleet, console: Console, 
 
 
 async def _play(
-    options: _Options,
-    folder: Path,
-    fleet: Fleet,
-    session: aiohttp.ClientSession,
-    view: View,
-    say: Callable[[str], None],
+    options: _Options, folder: Path, fleet: Fleet, session: aiohttp.ClientSession, view: View
 ) -> tuple[Stage, Facts]:
     users = user_names(USERS)
-    stage = await set_stage(folder, fleet, session, say)
-    play = Play(stage, users, options.duration_s, view, say)
+    stage = await set_stage(folder, fleet, session, view.event)
+    play = Play(stage, users, options.duration_s, view)
     await play.run()
-    facts = await collect(stage, play, users, session, say)
+    facts = await collect(stage, play, users, session, view.event)
     if not options.keep:
-        say("ending the proxy, then the models")
+        view.event("ending the proxy, then the models")
         await fleet.stop()
         facts = replace(facts, proxy_exit=fleet.exit_code("proxy"))
     return stage, facts

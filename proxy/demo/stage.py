@@ -8,7 +8,7 @@ from pathlib import Path
 import aiohttp
 
 from proxy.clock import monotonic
-from proxy.demo.admin import Admin, has_applied
+from proxy.demo.admin import Admin, Status, has_applied
 from proxy.demo.models import ROLES, Dataset, load_dataset
 from proxy.demo.processes import DemoError, Fleet, free_address
 from proxy.demo.story import SCENES, ConfigFile, find_config
@@ -87,5 +87,14 @@ async def _wait_ready(fleet: Fleet, admin: Admin) -> int:
         if monotonic() > deadline:
             raise DemoError(f"the proxy was not ready within {READY_S:g} s; see {fleet.folder}/proxy.log")
         await asyncio.sleep(_POLL_S)
-    status = await admin.wait("serving in every worker", READY_S, lambda status: has_applied(status, 1))
+    status = await admin.wait("serving in every worker", READY_S, _is_complete)
     return int(status["config"]["version"])
+
+
+def _is_complete(status: Status) -> bool:
+    """Return whether every worker serves and has reached the observer, so that no record is lost.
+
+    Clients could be served earlier: the proxy waits for no observer.
+    """
+    workers = len(status.get("workers") or ())
+    return has_applied(status, 1) and int(status.get("observer", {}).get("connections", workers)) >= workers

@@ -39,7 +39,7 @@ class Scene:
 SCENES: tuple[Scene, ...] = (
     Scene(5, 0.3, "the canary gets its first 5 % of users"),
     Scene(20, 0.4, "fast and no errors, so the operator raises it to 20 %"),
-    Scene(0, 0.3, "but it disagrees with the champion: the operator takes it out"),
+    Scene(0, 0.3, "but it disagrees with the champion, so the operator takes it out"),
 )
 
 

@@ -1,6 +1,6 @@
 """The live view: what is going on right now, on a terminal as one moving page, elsewhere as plain lines."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, Protocol
@@ -16,7 +16,7 @@ from proxy.demo.facts import Arm
 from proxy.demo.story import SCENES
 from proxy.demo.traffic import VariantScore
 
-__all__ = ["LiveView", "PlainView", "Snapshot", "View", "render"]
+__all__ = ["Clock", "LiveView", "PlainView", "Snapshot", "View", "render"]
 
 _BAR = 14
 _EVENTS = 5
@@ -63,40 +63,44 @@ class Snapshot:
         return {}
 
 
+Clock = Callable[[], float]
+"""Seconds since the demo started."""
+
+
 class View(Protocol):
     """Something that shows a run."""
 
-    def event(self, elapsed_s: float, text: str) -> None:
+    def event(self, text: str) -> None:
         """Show one thing that happened; stays visible."""
 
     def update(self, snapshot: Snapshot) -> None:
         """Show the present state."""
 
     def close(self) -> None:
-        """Give the terminal back."""
+        """Give the terminal back; once is enough, more often does nothing."""
 
 
 class PlainView:
     """Lines, for logs and pipes."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, clock: Clock) -> None:
         self._console = console
+        self._clock = clock
         self._last_s = -_PLAIN_EVERY_S
 
-    def event(self, elapsed_s: float, text: str) -> None:
+    def event(self, text: str) -> None:
         """Print one line."""
-        self._console.print(f"{elapsed_s:5.1f} s  {text}", highlight=False, markup=False, soft_wrap=True)
+        self._console.print(_event(self._clock(), text), soft_wrap=True)
 
     def update(self, snapshot: Snapshot) -> None:
         """Print one line every few seconds."""
-        if snapshot.scene < 0 or snapshot.elapsed_s - self._last_s < _PLAIN_EVERY_S:
+        if self._clock() - self._last_s < _PLAIN_EVERY_S or not snapshot.requests:
             return
-        self._last_s = snapshot.elapsed_s
+        self._last_s = self._clock()
         counts = ", ".join(f"{name} {score.requests}" for name, score in sorted(snapshot.scores.items()))
         self.event(
-            snapshot.elapsed_s,
             f"config v{snapshot.config_version}: {snapshot.requests} requests ({counts}), "
-            f"{snapshot.failed} failed, {snapshot.rate:.0f}/s",
+            f"{snapshot.failed} failed, {snapshot.rate:.0f}/s"
         )
 
     def close(self) -> None:
@@ -106,17 +110,17 @@ class PlainView:
 class LiveView:
     """One page that is drawn again a few times a second."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, clock: Clock) -> None:
+        self._clock = clock
         self._events: list[tuple[float, str]] = []
+        self._snapshot = Snapshot(addresses={}, arms=())
         self._live = Live(console=console, auto_refresh=False, transient=True, vertical_overflow="crop")
         self._live.start()
-        self._snapshot: Snapshot | None = None
 
-    def event(self, elapsed_s: float, text: str) -> None:
+    def event(self, text: str) -> None:
         """Add a line to the list of events."""
-        self._events.append((elapsed_s, text))
-        if self._snapshot is not None:
-            self.update(self._snapshot)
+        self._events.append((self._clock(), text))
+        self.update(self._snapshot)
 
     def update(self, snapshot: Snapshot) -> None:
         """Draw the page."""
@@ -124,9 +128,10 @@ class LiveView:
         self._live.update(render(snapshot, self._events), refresh=True)
 
     def close(self) -> None:
-        """Remove the page; what it said last is printed once, as plain text that stays."""
+        """Remove the page; its events are printed once, as lines that stay."""
         self._live.stop()
-        for elapsed_s, text in self._events:
+        events, self._events = self._events, []
+        for elapsed_s, text in events:
             self._live.console.print(_event(elapsed_s, text), soft_wrap=True)
 
 

@@ -242,6 +242,16 @@ def test_a_shadow_that_was_dropped_is_not_missed_by_the_model() -> None:
     assert all(check.ok for check in judge(facts))
 
 
+def test_a_record_that_was_dropped_and_counted_is_accounted_for() -> None:
+    """A lost record is no fault when the proxy says so, and one when it does not."""
+    shorter = replace(WORLD, log=WORLD.log[1:])
+    written = len(WORLD.log) - 1
+    counted = replace(shorter, claims=replace(WORLD.claims, payload={"written": written, "dropped": 1}))
+    silent = replace(shorter, claims=replace(WORLD.claims, payload={"written": written}))
+    assert named(counted)["log_counted"].ok
+    assert not named(silent)["log_counted"].ok
+
+
 def test_joined_agreement_uses_nothing_of_the_proxy() -> None:
     """Agreement from the models' books is the same whatever the proxy claims."""
     assert joined_agreement(replace(WORLD, claims=Claims()), "m4") == joined_agreement(WORLD, "m4")

@@ -1,5 +1,7 @@
 """Quantiles of a histogram and the accounts of a shadow."""
 
+from dataclasses import replace
+
 import pytest
 
 from proxy.demo.facts import Claims, Histogram, ShadowClaim
@@ -28,9 +30,14 @@ def test_quantile(histogram: Histogram, q: float, expected: float | None) -> Non
 def test_settled_when_every_request_and_every_shadow_is_accounted() -> None:
     """Nothing is settled while a request is uncounted or a shadow answer neither compared nor given up."""
     done = {"eligible": 3, "sent": 2, "dropped": 1, "answered": 2, "compared": 1, "uncomparable": 1}
-    claims = Claims(requests={("v1", "m1", "200"): 3}, shadows={"m4": ShadowClaim(done, {})})
-    assert claims.is_settled(3)
-    assert not claims.is_settled(4)
-    waiting = Claims(requests=claims.requests, shadows={"m4": ShadowClaim(done | {"compared": 0}, {})})
-    assert not waiting.is_settled(3)
+    claims = Claims(
+        requests={("v1", "m1", "200"): 3},
+        shadows={"m4": ShadowClaim(done, {})},
+        payload={"sampled": 2, "written": 1, "dropped": 1},
+    )
+    assert claims.is_settled(3, 2)
+    assert not claims.is_settled(4, 2)
+    assert not claims.is_settled(3, 3)
+    waiting = replace(claims, shadows={"m4": ShadowClaim(done | {"compared": 0}, {})})
+    assert not waiting.is_settled(3, 2)
     assert waiting.shadows["m4"].under_way() == 1
