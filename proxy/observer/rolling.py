@@ -57,6 +57,7 @@ class RollingFile:
         self._path = limits.directory
         self._size = 0
         self._opened_wall_ns = 0
+        self._stamp, self._number = "", 0
 
     @property
     def path(self) -> Path | None:
@@ -145,13 +146,16 @@ class RollingFile:
         self._prune()
         stamp = datetime.fromtimestamp(wall_ns // _SECOND_NS, UTC).strftime("%Y%m%dT%H%M%S")
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-        for number in range(_MAX_SAME_SECOND):
+        # A number is never used twice, also when its file is gone already: names must sort by age.
+        first = self._number + 1 if stamp == self._stamp else 0
+        for number in range(first, _MAX_SAME_SECOND):
             path = directory / f"{_PREFIX}{stamp}-{number:03d}{_SUFFIX}"
             try:
                 self._fd = os.open(path, flags, 0o600)
             except FileExistsError:
                 continue
             self._path, self._size, self._opened_wall_ns = path, 0, wall_ns
+            self._stamp, self._number = stamp, number
             return self._fd
         raise FileExistsError(errno.EEXIST, "no free name for a payload file in this second", str(directory))
 

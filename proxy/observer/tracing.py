@@ -91,17 +91,24 @@ class OtlpTracer:
         service_name: resource attribute ``service.name``.
         exporter: stands in for the OTLP exporter.
         delay_ms: longest time a span waits for others.
+        queue_spans: spans that may wait for the collector.
     """
 
     def __init__(
-        self, otlp: str, service_name: str, exporter: SpanExporter | None = None, delay_ms: int = 2000
+        self,
+        otlp: str,
+        service_name: str,
+        exporter: SpanExporter | None = None,
+        delay_ms: int = 2000,
+        queue_spans: int = QUEUE_SPANS,
     ) -> None:
         self._resource = Resource.create({"service.name": service_name, "service.version": __version__})
         inner = exporter or OTLPSpanExporter(endpoint=traces_url(otlp), timeout=_EXPORT_TIMEOUT_S)
         self._exporter = _CountingExporter(inner)
         # The SDK drops the oldest span of a full queue without telling; we stop before it is full, and count.
+        self._queue_spans = queue_spans
         self._processor = BatchSpanProcessor(
-            self._exporter, max_queue_size=2 * QUEUE_SPANS, schedule_delay_millis=delay_ms
+            self._exporter, max_queue_size=2 * queue_spans, schedule_delay_millis=delay_ms
         )
         self._submitted = 0
         self.dropped = 0
@@ -121,7 +128,7 @@ class OtlpTracer:
         """Export the spans of an exchange."""
         spans = build_spans(table, pair, self._resource)
         waiting = self._submitted - self._exporter.exported - self._exporter.failed
-        if waiting + len(spans) > QUEUE_SPANS:
+        if waiting + len(spans) > self._queue_spans:
             self.dropped += len(spans)
             return
         self._submitted += len(spans)

@@ -1,0 +1,300 @@
+"""The payload record: exactly its fields, and never what must not be written."""
+
+import base64
+import gzip
+import zlib
+from dataclasses import replace
+from typing import Any
+
+import orjson
+import pytest
+
+from proxy.compare import Comparison
+from proxy.exchange import MISSING_UNIT, Flag, Primary, ShadowPart
+from proxy.model import Fault
+from proxy.observer.record import build_record, compile_record_rule
+from proxy.observer.redact import keyed_hash
+from tests.observer.exchanges import BASE_CONFIG, agreeing, primary_part, shadow_part, table_of
+
+KEY = b"k" * 32
+AGREE = Comparison("agree", 0.0, None, "classification", 1, 0)
+
+
+def record_of(
+    primary: Primary,
+    shadows: dict[int, ShadowPart] | None = None,
+    comparisons: dict[int, Comparison] | None = None,
+    config: str = BASE_CONFIG,
+) -> dict[str, Any]:
+    route = table_of(config).routes[0]
+    record = build_record(compile_record_rule(route, KEY), route, primary, shadows or {}, comparisons or {})
+    parsed: dict[str, Any] = orjson.loads(orjson.dumps(record))
+    return parsed
+
+
+def with_log(log: str) -> str:
+    return BASE_CONFIG.replace("log: {percent: 50, body: 1KiB}", f"log: {log}")
+
+
+REDACTING = with_log("{percent: 50, redact: [{json: /parameters/user, action: hash}, {json: '/**/secret'}]}")
+
+
+def test_golden() -> None:
+    """One whole record, field by field."""
+    record = record_of(primary_part(), {0: shadow_part()}, {0: AGREE})
+    assert record == {
+        "ts": "2025-10-09T08:53:20.123456Z",
+        "request_id": "req-1",
+        "route": "wine",
+        "table_version": 1,
+        "config_version": 1,
+        "unit": keyed_hash(KEY, b"ada@example.org"),
+        "unit_source": "header:x-user-id",
+        "variant": "v1",
+        "role": "champion",
+        "model": "wine-v1",
+        "served_by": "v1",
+        "probability": 0.75,
+        "inclusion_probability": 0.5,
+        "request": {
+            "method": "POST",
+            "path": "/v2/models/wine/infer",
+            "content_type": "application/json",
+            "size": 13,
+            "body": '{"inputs":[]}',
+            "encoding": "text",
+            "truncated": False,
+        },
+        "response": {
+            "status": 200,
+            "content_type": "application/json",
+            "size": len(agreeing(1)),
+            "body": agreeing(1).decode(),
+            "encoding": "text",
+            "truncated": False,
+            "ttfb_ms": 2.5,
+            "duration_ms": 3.0,
+        },
+        "fault": None,
+        "shadows": [
+            {
+                "model": "wine-v4",
+                "status": 200,
+                "fault": None,
+                "duration_ms": 4.0,
+                "content_type": "application/json",
+                "size": len(agreeing(1)),
+                "body": agreeing(1).decode(),
+                "encoding": "text",
+                "truncated": False,
+                "comparison": {"result": "agree", "distance": 0.0, "reason": None},
+            }
+        ],
+    }
+    assert list(record)[:4] == ["ts", "request_id", "route", "table_version"]
+
+
+def test_nothing_personal_by_default() -> None:
+    """Raw unit, client address, query, and headers nobody asked for are nowhere in the record."""
+    line = orjson.dumps(record_of(primary_part(), {0: shadow_part()}))
+    for secret in (b"ada", b"192.0.2.7", b"hunter2", b"s=1", b"?user"):
+        assert secret not in line
+
+
+def test_kept_headers() -> None:
+    """``log.headers`` keeps headers of both heads; those the unit may come from are hashed, unasked."""
+    config = with_log(
+        "{percent: 50, headers: [content-type, x-user-id, cookie, authorization, x-two], "
+        "redact: [{header: authorization}]}"
+    )
+    head = primary_part().request_head.replace(
+        b"host: model\r\n", b"X-Two: a\r\nx-two: b\r\ncookie: uid=ada\r\n"
+    )
+    record = record_of(primary_part(request_head=head), config=config)
+    assert record["request"]["headers"] == {
+        "x-two": "a, b",
+        "content-type": "application/json",
+        "x-user-id": keyed_hash(KEY, b"ada@example.org"),
+        "cookie": keyed_hash(KEY, b"uid=ada"),
+    }
+    assert record["response"]["headers"] == {"content-type": "application/json"}
+
+
+PROBABILITIES: dict[str, tuple[dict[str, Any], float | None]] = {
+    "champion": ({}, 0.75),
+    "challenger": ({"variant": 1, "served_by": 1}, 0.25),
+    "forced: nothing was drawn": ({"variant": 1, "flags": Flag.LOGGED | Flag.FORCED}, None),
+    "missing unit, drawn": ({"unit_source": MISSING_UNIT, "unit": b""}, 0.75),
+}
+
+
+@pytest.mark.parametrize("name", PROBABILITIES)
+def test_probability(name: str) -> None:
+    """The probability is that of the assignment as it was made."""
+    changes, expected = PROBABILITIES[name]
+    assert record_of(primary_part(**changes))["probability"] == expected
+
+
+def test_missing_unit() -> None:
+    """Without a unit there is no hash; the champion is certain where the route says so."""
+    primary = primary_part(unit_source=MISSING_UNIT, unit=b"")
+    config = BASE_CONFIG.replace("    variants:", "    missing_unit: champion\n    variants:")
+    record = record_of(primary, config=config)
+    assert (record["unit"], record["unit_source"], record["probability"]) == (None, "missing", 1.0)
+
+
+def test_served_by_another_variant() -> None:
+    """The assigned variant stays; ``served_by`` says who answered."""
+    record = record_of(primary_part(variant=1, served_by=0))
+    assert (record["variant"], record["model"], record["served_by"]) == ("v2", "wine-v2", "v1")
+
+
+def test_fault() -> None:
+    """A failed request is logged like any other: our own answer whole, its fault named, no time to first byte."""
+    record = record_of(
+        primary_part(fault=Fault.CONNECT, status=502, ttfb_ns=0, response_body=b'{"error":"x"}')
+    )
+    assert record["fault"] == "connect"
+    assert (record["response"]["status"], record["response"]["ttfb_ms"]) == (502, None)
+    assert (record["response"]["body"], record["response"]["truncated"]) == ('{"error":"x"}', False)
+
+
+def test_fault_after_the_head_is_a_cut_answer() -> None:
+    """An answer that stopped in the middle is marked as truncated."""
+    assert record_of(primary_part(fault=Fault.RESET))["response"]["truncated"] is True
+    assert record_of(primary_part(flags=Flag.LOGGED | Flag.CLIENT_LEFT))["response"]["truncated"] is True
+
+
+def test_failed_shadow() -> None:
+    """A shadow without an answer has a fault, no status and no comparison."""
+    part = shadow_part(fault=Fault.TIMEOUT, status=0, response_head=b"", response_body=b"")
+    (shadow,) = record_of(primary_part(), {0: part})["shadows"]
+    assert (shadow["fault"], shadow["status"], shadow["comparison"]) == ("timeout", None, None)
+
+
+def response(
+    body: bytes, content_type: bytes = b"application/json", coding: bytes = b"", **changes: Any
+) -> Primary:
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: " + content_type + b"\r\n"
+    head += b"content-encoding: " + coding + b"\r\n" if coding else b""
+    return primary_part(response_head=head + b"\r\n", response_body=body, **changes)
+
+
+RAW_DEFLATE = zlib.compress(b'{"a":1}')[2:-4]
+CUT = Flag.LOGGED | Flag.RESPONSE_TRUNCATED
+BOMB = gzip.compress(b"0" * (8 << 20))
+
+BODIES: dict[str, tuple[Primary, str | None, str | None, bool]] = {
+    "text": (response(b"h\xc3\xa9", b"text/plain"), "hé", "text", False),
+    "empty": (response(b""), "", "text", False),
+    "binary": (response(b"\xff\x00"), base64.b64encode(b"\xff\x00").decode(), "base64", False),
+    "over the cap": (response(b"x" * 1025), "x" * 1024, "text", True),
+    "just the cap": (response(b"x" * 1024), "x" * 1024, "text", False),
+    "cut inside a character": (response(b"x" * 1023 + b"\xc3\xa9"), "x" * 1023, "text", True),
+    "copy cut inside a character": (response(b"a\xc3", flags=CUT), "a", "text", True),
+    "half a character at the end is no text": (
+        response(b"a\xc3"),
+        base64.b64encode(b"a\xc3").decode(),
+        "base64",
+        False,
+    ),
+    "gzip": (response(gzip.compress(b'{"a":1}'), coding=b"gzip"), '{"a":1}', "text", False),
+    "deflate": (response(zlib.compress(b'{"a":1}'), coding=b"deflate"), '{"a":1}', "text", False),
+    "raw deflate": (response(RAW_DEFLATE, coding=b"Deflate"), '{"a":1}', "text", False),
+    "unknown coding stays as it is": (
+        response(b"br", coding=b"br"),
+        base64.b64encode(b"br").decode(),
+        "base64",
+        False,
+    ),
+    "a bomb stays as it is": (
+        response(BOMB, coding=b"gzip"),
+        base64.b64encode(BOMB[:1024]).decode(),
+        "base64",
+        True,
+    ),
+    "cut gzip stays as it is": (
+        response(gzip.compress(b"abc")[:12], coding=b"gzip", flags=CUT),
+        base64.b64encode(gzip.compress(b"abc")[:12]).decode(),
+        "base64",
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_bodies(name: str) -> None:
+    """Text is text, anything else base64; what is not whole says so."""
+    primary, body, encoding, truncated = BODIES[name]
+    document = record_of(primary)["response"]
+    assert (document["body"], document["encoding"], document["truncated"]) == (body, encoding, truncated)
+    assert "redacted" not in document
+
+
+SECRET_JSON = b'{"parameters":{"user":"ada"},"a":[{"secret":"s3cr3t"}]}'
+KEPT_JSON = '{"parameters":{"user":"' + keyed_hash(KEY, b"ada") + '"},"a":[{}]}'
+
+REDACTED: dict[str, tuple[Primary, str | None]] = {
+    "json": (response(SECRET_JSON), KEPT_JSON),
+    "json by another name": (response(SECRET_JSON, b"text/plain"), KEPT_JSON),
+    "gzip": (response(gzip.compress(SECRET_JSON), coding=b"gzip"), KEPT_JSON),
+    "utf-16": (
+        response(SECRET_JSON.decode().encode("utf-16"), b"application/json; charset=utf-16"),
+        KEPT_JSON,
+    ),
+    "a key that stands twice": (response(b'{"secret":"s3cr3t","secret":"s3cr3t2"}'), "{}"),
+    "empty": (response(b""), ""),
+    "cut copy": (response(SECRET_JSON, flags=CUT), None),
+    "no json": (response(b"secret=s3cr3t", b"application/x-www-form-urlencoded"), None),
+    "broken json": (response(SECRET_JSON[:-1]), None),
+    "unknown coding": (response(SECRET_JSON, coding=b"br"), None),
+    "wrong coding": (response(SECRET_JSON, coding=b"gzip"), None),
+    "bomb": (response(BOMB, coding=b"gzip"), None),
+    "too deep to write": (response(b"[" * 400 + b'{"secret":"s3cr3t"}' + b"]" * 400), None),
+    "json and binary": (response(SECRET_JSON + b"\x00\x01s3cr3t"), None),
+}
+
+
+@pytest.mark.parametrize("name", REDACTED)
+def test_redaction(name: str) -> None:
+    """What must not be written is not written: redacted where the body can be read, else left out whole."""
+    primary, body = REDACTED[name]
+    record = record_of(replace(primary, request_body=SECRET_JSON), config=REDACTING)
+    document = record["response"]
+    assert document["body"] == body
+    if body is None:
+        assert (document["encoding"], document["redacted"]) == (None, True)
+    else:
+        assert "redacted" not in document
+    assert record["request"]["body"] == KEPT_JSON
+    assert b"s3cr3t" not in orjson.dumps(record)
+    assert b'"ada"' not in orjson.dumps(record)
+
+
+def test_redaction_covers_shadows() -> None:
+    """A shadow's body is redacted like the others."""
+    record = record_of(primary_part(), {0: shadow_part(response_body=SECRET_JSON)}, config=REDACTING)
+    assert record["shadows"][0]["body"] == KEPT_JSON
+
+
+def test_redaction_comes_before_the_cap() -> None:
+    """A body is redacted whole and then cut, so that a cut cannot make it unreadable."""
+    config = with_log("{percent: 50, body: 20B, redact: [{json: /a/0/secret}]}")
+    document = record_of(response(SECRET_JSON), config=config)["response"]
+    assert (document["body"], document["truncated"]) == ('{"parameters":{"user', True)
+
+
+TARGETS = {
+    b"/a/b?x=1": "/a/b",
+    b"/a#f": "/a",
+    b"http://host/a?x": "/a",
+    b"http://host": "/",
+    b"*": "*",
+    b"/\xff": "/\ufffd",
+}
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_path(target: bytes) -> None:
+    """The path has no query, whatever the form of the target."""
+    assert record_of(primary_part(target=target))["request"]["path"] == TARGETS[target]
