@@ -29,4 +29,6 @@ Rooms, and what each may import, are checked by ``tests/test_structure.py``:
 ========================  ==========================================================
 """
 
+__all__ = ["__version__"]
+
 __version__ = "0.1.0"

@@ -2,6 +2,7 @@
 
 import pytest
 
+from proxy.exchange import MISSING_UNIT
 from proxy.routing.choose import (
     IN_BODY,
     NO_UNIT,
@@ -148,6 +149,11 @@ def test_forced_variants(
     """A variant is forced from a trusted address or with the route's secret, and only one that exists."""
     variant = forced_variant(table, route, list(headers), list(headers.values()), peer)
     assert expected == (variant.name if variant else None)
+
+
+def test_no_unit_is_the_same_number_in_frames() -> None:
+    """The index that stands for no unit goes through a frame as it is."""
+    assert NO_UNIT == MISSING_UNIT
 
 
 def test_an_empty_secret_is_no_secret() -> None:
