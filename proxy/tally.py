@@ -26,7 +26,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import orjson
@@ -74,6 +74,8 @@ class Layout:
     sections: tuple[Section, ...]
     size: int
     """Number of slots."""
+    _index: Mapping[Key, Section] = field(repr=False, compare=False)
+    """Section by (kind, *labels): a table with hundreds of routes asks for thousands."""
 
     @classmethod
     def of(cls, parts: Iterable[tuple[str, tuple[str, ...], tuple[str, ...]]]) -> "Layout":
@@ -82,23 +84,20 @@ class Layout:
         for kind, labels, fields in parts:
             sections.append(Section(kind, labels, base, fields))
             base += len(fields)
-        return cls(tuple(sections), base)
+        return cls(tuple(sections), base, {(s.kind, *s.labels): s for s in sections})
 
     def section(self, kind: str, *labels: str) -> Section:
         """Return the section of ``kind`` with exactly ``labels``; KeyError if there is none."""
-        for section in self.sections:
-            if section.kind == kind and section.labels == labels:
-                return section
-        raise KeyError((kind, *labels))
+        return self._index[(kind, *labels)]
 
     def counts(self, values: Iterable[int]) -> "Counter[Key]":
         """Name the ``values`` of a block (length ``size``); zeros are left out."""
         named: Counter[Key] = Counter()
         numbers = list(values)
         for section in self.sections:
-            for offset, field in enumerate(section.fields):
+            for offset, name in enumerate(section.fields):
                 if number := numbers[section.base + offset]:
-                    named[(section.kind, field, *section.labels)] += number
+                    named[(section.kind, name, *section.labels)] += number
         return named
 
 
