@@ -10,7 +10,7 @@ __all__ = ["demo"]
 @click.command("demo")
 @click.option(
     "--duration",
-    type=click.FloatRange(5, 3600),
+    type=click.FloatRange(9, 3600),
     default=60,
     show_default=True,
     help="Seconds of traffic; start and end take about 10 s more.",

@@ -81,6 +81,8 @@ class Places:
     config: Path
     versions: Sequence[Path]
     log: Path
+    listen: str
+    """``host:port`` of the proxy."""
     admin: str
     """URL of the proxy's admin address."""
 
@@ -277,6 +279,7 @@ def _program() -> str:
 def _print_next(console: Console, facts: Facts, places: Places, *, kept: bool) -> None:
     program, user = _program(), facts.answers[0].user if facts.answers else "user-001"
     running = [
+        f"curl -i http://{places.listen}/v2/models/digits/infer -H 'x-user-id: me' -d @{places.folder}/question.json",
         f"{program} status --admin {places.admin}",
         f"curl -s {places.admin}/metrics | grep modelproxy_comparisons_total",
     ]

@@ -141,7 +141,14 @@ async def _play(
 
 
 def _report(options: _Options, stage: Stage, facts: Facts, console: Console) -> bool:
-    places = Places(stage.folder, stage.config.path, stage.config.versions, stage.log_folder, stage.admin.url)
+    places = Places(
+        folder=stage.folder,
+        config=stage.config.path,
+        versions=stage.config.versions,
+        log=stage.log_folder,
+        listen=stage.listen,
+        admin=stage.admin.url,
+    )
     checks = judge(facts)
     print_report(console, facts, checks, places, kept=options.keep)
     if options.as_json:

@@ -10,6 +10,7 @@ import aiohttp
 from proxy.clock import monotonic
 from proxy.demo.admin import Admin, Status, has_applied
 from proxy.demo.models import ROLES, Dataset, load_dataset
+from proxy.demo.oip import build_question
 from proxy.demo.processes import DemoError, Fleet, free_address
 from proxy.demo.story import SCENES, ConfigFile, find_config
 
@@ -67,6 +68,8 @@ async def set_stage(
     config = ConfigFile(find_config().read_text(encoding="utf-8"), folder, environ)
     config.write(SCENES[0].canary_weight)
     admin = Admin(admin_address, session)
+    # For whoever wants to ask by hand.
+    (folder / "question.json").write_bytes(build_question(dataset.held_out_rows[0]))
     await fleet.start_proxy(config.path, environ)
     version = await _wait_ready(fleet, admin)
     say(f"proxy at http://{listen}, its metrics and status at {admin.url}")

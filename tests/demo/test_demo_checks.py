@@ -252,6 +252,12 @@ def test_a_record_that_was_dropped_and_counted_is_accounted_for() -> None:
     assert not named(silent)["log_counted"].ok
 
 
+def test_a_proxy_that_is_kept_running_makes_no_claim_to_have_drained() -> None:
+    """What was not tried is not shown as true."""
+    assert "drained" not in named(replace(WORLD, proxy_exit=None))
+    assert len(judge(replace(WORLD, proxy_exit=None))) == len(CHECKS) - 1
+
+
 def test_joined_agreement_uses_nothing_of_the_proxy() -> None:
     """Agreement from the models' books is the same whatever the proxy claims."""
     assert joined_agreement(replace(WORLD, claims=Claims()), "m4") == joined_agreement(WORLD, "m4")

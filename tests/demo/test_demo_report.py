@@ -19,6 +19,7 @@ PLACES = Places(
     config=FOLDER / "modelproxy.yaml",
     versions=[FOLDER / "versions" / f"{i}.yaml" for i in (1, 2, 3)],
     log=FOLDER / "modelproxy-state" / "payloads",
+    listen="127.0.0.1:8080",
     admin="http://127.0.0.1:9090",
 )
 
