@@ -45,7 +45,7 @@ _SLICE_NS: Final = 5_000_000
 """Longest time without letting the loop do something else, one frame's work aside."""
 _TICK_S: Final = 0.25
 """How often pairs are looked at for their age when no frame comes."""
-_STALE_S: Final = 10.0
+STALE_S: Final = 10.0
 """A connection whose worker has come again and that says nothing more for this long is cut."""
 
 _log = logging.getLogger("modelproxy")
@@ -174,6 +174,7 @@ class Intake:
         queue_bytes: bound of the queue, and of the book of pairs.
         pair_timeout_ns: see :attr:`PairBook.timeout_ns`.
         clock_ns: monotonic time.
+        stale_s: see :data:`STALE_S`.
     """
 
     def __init__(
@@ -185,6 +186,7 @@ class Intake:
         queue_bytes: int,
         pair_timeout_ns: int,
         clock_ns: Callable[[], int] = monotonic_ns,
+        stale_s: float = STALE_S,
     ) -> None:
         self.book = PairBook(max_items=MAX_PAIRS, max_bytes=queue_bytes, timeout_ns=pair_timeout_ns)
         self._path = path
@@ -192,6 +194,7 @@ class Intake:
         self._outcomes = outcomes
         self._queue_bytes = queue_bytes
         self._clock_ns = clock_ns
+        self._stale_s = stale_s
         self._server: asyncio.Server | None = None
         self._connections: set[Connection] = set()
         self._lanes: dict[int, _Lane] = {}
@@ -333,7 +336,7 @@ class Intake:
         self._wake.set()
 
     def _watch(self, lane: _Lane) -> None:
-        asyncio.get_running_loop().call_later(_STALE_S, self._cut_stale, lane)
+        asyncio.get_running_loop().call_later(self._stale_s, self._cut_stale, lane)
 
     def _cut_stale(self, lane: _Lane) -> None:
         """Cut a live connection that keeps its successor waiting without saying anything.
@@ -344,7 +347,7 @@ class Intake:
         live = lane.live
         if live is None or live.is_lost or not lane.waiting:
             return
-        if not live.is_paused and monotonic_ns() - live.heard_ns > _STALE_S * 0.9e9:
+        if not live.is_paused and monotonic_ns() - live.heard_ns > self._stale_s * 0.9e9:
             live.abort()
         else:
             self._watch(lane)

@@ -1,0 +1,361 @@
+"""The observer process from outside: the link, the admin address, kills, and its end."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from aiohttp import ClientSession, web
+
+from proxy.observer.observer import SOCKET_NAME, Observer
+from proxy.settings import Settings, parse, to_json
+from proxy.tally import block_path, read_slots
+from proxy.tasks import spawn
+from tests.observer.exchanges import (
+    BASE_CONFIG,
+    agreeing,
+    as_frame,
+    hello_frame,
+    primary_part,
+    shadow_part,
+    table_of,
+)
+
+WAIT_S = 20.0
+
+
+def settings_of(state_dir: Path, text: str = BASE_CONFIG) -> Settings:
+    return parse(f"state_dir: {state_dir}\ntimeouts: {{drain: 2s}}\n{text}", environ={})
+
+
+def prepare(version: int, settings: Settings) -> dict[str, Any]:
+    return {"op": "prepare", "version": version, "digest": "d", "settings": to_json(settings).decode()}
+
+
+def outcomes_in(run_dir: Path, version: int = 1) -> dict[str, int]:
+    layout = table_of(version=version).observer_layout
+    total: Counter[str] = Counter()
+    for key, count in layout.counts(read_slots(block_path(run_dir, "o0", version), layout.size)).items():
+        if not key[1].startswith("distance"):
+            total[key[1]] += count
+    return dict(total)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(WAIT_S):
+        while not condition():  # noqa: ASYNC110 - nobody signals counts in files
+            await asyncio.sleep(0.002)
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A directory with a short path, for sockets."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory)
+        (path / "run").mkdir()
+        yield path
+
+
+class Inside:
+    """An observer in this process, and the supervisor's end of its link."""
+
+    def __init__(self, place: Path) -> None:
+        self.run_dir, self.state_dir = place / "run", place / "state"
+        ours, theirs = socket.socketpair()
+        self.observer = Observer(self.run_dir)
+        self._ours = ours
+        self._theirs = theirs
+        self._reader: asyncio.StreamReader | None = None
+        self.writer: asyncio.StreamWriter | None = None
+        self.task: asyncio.Task[None] | None = None
+
+    async def start(self) -> "Inside":
+        admin = socket.create_server(("127.0.0.1", 0))
+        self.task = spawn(
+            self.observer.run(admin, self._theirs.detach(), lambda _: web.Application()), name="observer"
+        )
+        self._reader, self.writer = await asyncio.open_connection(sock=self._ours)
+        assert (await self.receive())["op"] == "ready"
+        return self
+
+    def send(self, *messages: dict[str, Any]) -> None:
+        assert self.writer is not None
+        self.writer.write(b"".join(orjson.dumps(message) + b"\n" for message in messages))
+
+    async def receive(self) -> dict[str, Any]:
+        assert self._reader is not None
+        async with asyncio.timeout(WAIT_S):
+            message: dict[str, Any] = orjson.loads(await self._reader.readline())
+        return message
+
+    async def publish(self, version: int, settings: Settings) -> None:
+        self.send(prepare(version, settings))
+        assert await self.receive() == {"op": "prepared", "version": version}
+        self.send({"op": "commit", "version": version})
+        assert await self.receive() == {"op": "committed", "version": version}
+
+    async def worker(self, *frames: bytes) -> asyncio.StreamWriter:
+        path = self.run_dir / SOCKET_NAME
+        await until(path.exists)
+        _, writer = await asyncio.open_unix_connection(path)
+        writer.write(b"".join(frames))
+        return writer
+
+    async def stop(self) -> None:
+        assert self.writer is not None
+        self.writer.close()
+        if self.task is not None:
+            await self.task
+
+
+@pytest.fixture
+async def inside(place: Path) -> AsyncIterator[Inside]:
+    inside = await Inside(place).start()
+    yield inside
+    await inside.stop()
+
+
+async def test_publish_and_observe(inside: Inside, place: Path) -> None:
+    """After a commit workers are heard, and what they send is counted and written under the state directory."""
+    assert inside.observer.current is None
+    assert inside.observer.gauges() == {}
+    await inside.publish(1, settings_of(inside.state_dir))
+    assert inside.observer.current is inside.observer.tables[1]
+    worker = await inside.worker(hello_frame(), as_frame(primary_part()), as_frame(shadow_part()))
+    await until(lambda: outcomes_in(inside.run_dir) == {"agree": 1, "written": 1})
+    (path,) = (place / "state" / "payloads").iterdir()
+    assert orjson.loads(path.read_bytes())["request_id"] == "req-1"
+    assert inside.observer.gauges()["connections"] == 1
+    worker.close()
+
+
+async def test_refused(inside: Inside) -> None:
+    """What cannot be taken in is refused with a reason, and the version before stays."""
+    await inside.publish(1, settings_of(inside.state_dir))
+    inside.send({"op": "prepare", "version": 2, "digest": "d", "settings": "{}"})
+    reply = await inside.receive()
+    assert (reply["op"], reply["version"]) == ("refused", 2)
+    assert reply["reason"].startswith("observer: ")
+    assert inside.observer.current is inside.observer.tables[1]
+
+
+async def test_reload_and_retire(inside: Inside) -> None:
+    """Two versions live side by side until one is retired; each frame counts under its own."""
+    await inside.publish(1, settings_of(inside.state_dir))
+    await inside.publish(2, settings_of(inside.state_dir, BASE_CONFIG.replace("25", "30")))
+    frames = [as_frame(shadow_part(version=v, number=v)) for v in (1, 2)]
+    frames += [as_frame(primary_part(version=v, number=v)) for v in (1, 2)]
+    worker = await inside.worker(hello_frame(), *frames)
+    for version in (1, 2):
+        await until(lambda v=version: outcomes_in(inside.run_dir, v) == {"agree": 1, "written": 1})  # type: ignore[misc]
+    inside.send({"op": "retire", "versions": [1]})
+    assert await inside.receive() == {"op": "retired", "versions": [1]}
+    assert list(inside.observer.tables) == [2]
+    worker.close()
+
+
+async def test_requests_are_answered_by_the_supervisor(inside: Inside) -> None:
+    """A request goes up the link, its reply comes back to whoever asked."""
+    asking = [spawn(inside.observer.request("reload", by), name=by) for by in ("ada", "bob")]
+    first, second = await inside.receive(), await inside.receive()
+    assert (first["verb"], first["by"]) == ("reload", "ada")
+    inside.send({"op": "reply", "id": second["id"], "ok": False, "document": {"problems": ["x"]}})
+    inside.send({"op": "reply", "id": first["id"], "ok": True, "document": {"version": 2}})
+    assert (await asking[0])["document"] == {"version": 2}
+    assert (await asking[1])["ok"] is False
+
+
+async def test_requests_fail_when_the_supervisor_is_gone(inside: Inside) -> None:
+    """Who waits for an answer hears that none will come; who asks later hears it at once."""
+    asking = spawn(inside.observer.request("reload", "ada"), name="asking")
+    await inside.receive()
+    await inside.stop()
+    with pytest.raises(ConnectionError, match="gone"):
+        await asking
+    with pytest.raises(ConnectionError, match="gone"):
+        await inside.observer.request("reload", "ada")
+
+
+async def test_messages_nobody_knows_are_harmless(inside: Inside, caplog: pytest.LogCaptureFixture) -> None:
+    """Unknown messages, a commit without its prepare and a reply nobody waits for change nothing."""
+    inside.send(
+        {"op": "dance"}, {"op": "commit", "version": 7}, {"op": "reply", "id": 9, "ok": True, "document": {}}
+    )
+    inside.send({"op": "fleet", "workers": [{"index": 0}]})
+    await until(lambda: bool(inside.observer.fleet))
+    assert inside.observer.current is None
+    assert "'dance'" in caplog.text
+    assert "never prepared" in caplog.text
+
+
+async def test_the_end_of_the_link_ends_the_observer(inside: Inside) -> None:
+    """Without a supervisor the observer finishes what workers sent, writes it, and ends."""
+    await inside.publish(1, settings_of(inside.state_dir))
+    worker = await inside.worker(
+        hello_frame(), *(as_frame(primary_part(number=n, shadows_sent=0)) for n in range(50))
+    )
+    await worker.drain()
+    worker.close()
+    await until(lambda: inside.observer.gauges()["connections"] == 0 and outcomes_in(inside.run_dir) != {})
+    await inside.stop()
+    assert outcomes_in(inside.run_dir) == {"written": 50}
+    assert not (inside.run_dir / SOCKET_NAME).exists()
+
+
+async def test_totals_survive_a_restart(place: Path) -> None:
+    """What the observer counts about itself goes on after a restart."""
+    for expected in (1.0, 2.0):
+        inside = await Inside(place).start()
+        await inside.publish(1, settings_of(inside.state_dir))
+        worker = await inside.worker(b"\xff" * 64)
+        gauges = inside.observer.gauges
+        await until(lambda get=gauges, want=expected: get()["broken_streams_total"] == want)  # type: ignore[misc]
+        worker.close()
+        await inside.stop()
+
+
+class Process:
+    """A real observer process with its admin address and link."""
+
+    def __init__(self, run_dir: Path, admin: socket.socket) -> None:
+        ours, theirs = socket.socketpair()
+        fds = (admin.fileno(), theirs.fileno())
+        command = [sys.executable, "-m", "proxy.observer", str(run_dir), *map(str, fds)]
+        self.child = subprocess.Popen(command, pass_fds=fds)
+        theirs.close()
+        self.run_dir = run_dir
+        self.link = ours
+        self._lines = ours.makefile("rb")
+
+    def ask(self, *messages: dict[str, Any]) -> None:
+        self.link.sendall(b"".join(orjson.dumps(message) + b"\n" for message in messages))
+
+    async def hear(self, op: str) -> dict[str, Any]:
+        message: dict[str, Any] = orjson.loads(await asyncio.to_thread(self._lines.readline))
+        assert message["op"] == op, message
+        return message
+
+    async def publish(self, settings: Settings) -> None:
+        await self.hear("ready")
+        self.ask(prepare(1, settings), {"op": "commit", "version": 1})
+        await self.hear("prepared")
+        await self.hear("committed")
+        await until((self.run_dir / SOCKET_NAME).exists)
+
+    async def wait(self) -> int:
+        return await asyncio.to_thread(self.child.wait, WAIT_S)
+
+    def close(self) -> None:
+        with suppress(ProcessLookupError):
+            self.child.kill()
+        self.child.wait()
+        self._lines.close()
+        self.link.close()
+
+
+async def connect(run_dir: Path, *frames: bytes) -> asyncio.StreamWriter:
+    async with asyncio.timeout(WAIT_S):
+        while True:
+            try:
+                _, writer = await asyncio.open_unix_connection(run_dir / SOCKET_NAME)
+            except OSError:
+                await asyncio.sleep(0.01)
+            else:
+                writer.write(b"".join(frames))
+                return writer
+
+
+@pytest.mark.slow
+async def test_killed_and_restarted(place: Path) -> None:
+    """Kill -9 in the middle: the successor finds the counts, the next hello what was lost; the sums agree exactly."""
+    run_dir, settings = place / "run", settings_of(place / "state")
+    with socket.create_server(("127.0.0.1", 0)) as admin:
+        first = Process(run_dir, admin)
+        try:
+            await first.publish(settings)
+            frames = [
+                as_frame(part) for n in range(100) for part in (primary_part(number=n), shadow_part(number=n))
+            ]
+            worker = await connect(run_dir, hello_frame(), *frames)
+            await until(lambda: outcomes_in(run_dir).get("agree", 0) == 100)
+            worker.write(frames[0])
+            os.kill(first.child.pid, signal.SIGKILL)
+            await first.wait()
+            worker.close()
+        finally:
+            first.close()
+        second = Process(run_dir, admin)
+        try:
+            await second.publish(settings)
+            shipped = orjson.dumps({"1\nshadow\nwine\nwine-v4": 130, "1\npayload\nwine": 150})
+            worker = await connect(run_dir, hello_frame(boot=2, shipped=shipped), *frames[:2])
+            await until(lambda: outcomes_in(run_dir).get("agree", 0) == 101)
+            worker.close()
+            os.kill(second.child.pid, signal.SIGTERM)
+            assert await second.wait() == 0
+        finally:
+            second.close()
+    outcomes = outcomes_in(run_dir)
+    comparisons = {k: n for k, n in read_kind(run_dir, "comparison").items() if n}
+    assert comparisons == {"agree": 101, "dropped": 30}
+    assert sum(read_kind(run_dir, "sink").values()) == 151
+    assert outcomes["written"] == sum(1 for _ in lines_in(place / "state" / "payloads"))
+
+
+def read_kind(run_dir: Path, kind: str) -> Counter[str]:
+    layout = table_of().observer_layout
+    total: Counter[str] = Counter()
+    for key, count in layout.counts(read_slots(block_path(run_dir, "o0", 1), layout.size)).items():
+        if key[0] == kind and not key[1].startswith("distance"):
+            total[key[1]] += count
+    return total
+
+
+def lines_in(directory: Path) -> Iterator[dict[str, Any]]:
+    for path in sorted(directory.iterdir()):
+        for line in path.read_bytes().splitlines():
+            yield orjson.loads(line)
+
+
+@pytest.mark.slow
+async def test_the_admin_address_answers_under_load(place: Path) -> None:
+    """While frames pour in, health and metrics answer; SIGINT is ignored; a drain ends the process with code 0."""
+    run_dir, settings = place / "run", settings_of(place / "state")
+    with socket.create_server(("127.0.0.1", 0)) as admin:
+        url = f"http://127.0.0.1:{admin.getsockname()[1]}"
+        process = Process(run_dir, admin)
+        try:
+            await process.publish(settings)
+            pairs = (
+                as_frame(part)
+                for n in range(5000)
+                for part in (
+                    primary_part(number=n, flags=0),
+                    shadow_part(number=n, response_body=agreeing(n % 3)),
+                )
+            )
+            worker = await connect(run_dir, hello_frame(), *pairs)
+            async with ClientSession() as client:
+                async with client.get(f"{url}/healthz") as response:
+                    assert response.status == 200
+                async with client.get(f"{url}/metrics") as response:
+                    text = await response.text()
+                    assert "modelproxy_comparisons_total" in text
+                    assert "modelproxy_observer_connections 1.0" in text
+            os.kill(process.child.pid, signal.SIGINT)
+            await until(lambda: sum(outcomes_in(run_dir).values()) == 5000)
+            worker.close()
+            process.ask({"op": "drain"})
+            assert await process.wait() == 0
+        finally:
+            process.close()
