@@ -127,7 +127,8 @@ async def inside(place: Path) -> AsyncIterator[Inside]:
 
 async def test_publish_and_observe(inside: Inside, place: Path) -> None:
     """After a commit workers are heard, and what they send is counted and written under the state directory."""
-    assert inside.observer.current is None
+    before = inside.observer.current
+    assert before is None
     assert inside.observer.gauges() == {}
     await inside.publish(1, settings_of(inside.state_dir))
     assert inside.observer.current is inside.observer.tables[1]
