@@ -13,7 +13,7 @@ from benchmarks.cell import Plan, Sample
 from benchmarks.contenders import ANSWERS, CONTENDERS, MIRRORED, SPLIT, Contender
 from benchmarks.tools import Tools, cpu_model
 
-__all__ = ["Results", "markdown", "rich_table"]
+__all__ = ["Results", "markdown", "noise", "rich_table"]
 
 Results = Mapping[str, Sequence[Sample | str]]
 """By contender, one entry for each round: what was measured, or why nothing was."""
@@ -35,7 +35,7 @@ REQUEST_BYTES = 103
 """What ``post.lua`` sends."""
 
 QUIET = 0.05
-"""Cores that the rest of the machine may keep busy before a row says so."""
+"""Cores that the rest of the machine may keep busy before the table says so."""
 
 LEGEND = """\
 CPU is user and system time of all processes of a contender, for each request that was answered; *on the way* is
@@ -76,9 +76,6 @@ def row(contender: Contender, results: Results) -> list[str]:
     less = contender.less
     if problems:
         less += f" ({len(problems)} of {len(entries)} rounds invalid: {problems[0]})"
-    foreign = median(sample.foreign for sample in samples)
-    if foreign > QUIET:
-        less += f" (noisy: other programs kept {foreign:.2f} cores busy)"
     mirrored = "—"
     if contender.kind == MIRRORED:
         mirrored = f"{median(sample.mirrored for sample in samples):.0%}"
@@ -118,6 +115,18 @@ def targets(results: Results) -> list[str]:
     return lines
 
 
+def noise(results: Results) -> list[str]:
+    """Return a sentence when other programs were busy meanwhile, nothing when the machine was quiet."""
+    foreign = [
+        entry.foreign for entries in results.values() for entry in entries if isinstance(entry, Sample)
+    ]
+    if not foreign or median(foreign) <= QUIET:
+        return []
+    return [
+        f"NOISY: other programs kept {spread(foreign, 2)} cores busy meanwhile; repeat on a quiet machine"
+    ]
+
+
 def shown(results: Results) -> list[Contender]:
     """Return the contenders that took part, in the table's order."""
     return [contender for contender in CONTENDERS if contender.name in results]
@@ -142,7 +151,7 @@ def machine(tools: Tools, plan: Plan) -> list[str]:
 
 def rich_table(results: Results) -> Table:
     """Return the table for a terminal."""
-    table = Table(caption="\n".join(targets(results)), caption_justify="left")
+    table = Table(caption="\n".join(targets(results) + noise(results)), caption_justify="left")
     for index, column in enumerate(COLUMNS):
         table.add_column(column, justify="left" if index in (0, len(COLUMNS) - 1) else "right")
     kind = SPLIT
@@ -157,7 +166,7 @@ def rich_table(results: Results) -> Table:
 def markdown(results: Results, tools: Tools, plan: Plan) -> str:
     """Return ``RESULTS.md``."""
     lines = ["# CPU per request, next to the peers", "", "Written by `make bench`.", ""]
-    lines += [f"- {line}" for line in machine(tools, plan)]
+    lines += [f"- {line}" for line in machine(tools, plan) + noise(results)]
     lines += ["", "| " + " | ".join(COLUMNS) + " |"]
     lines += ["|---|" + "---:|" * (len(COLUMNS) - 2) + "---|"]
     lines += ["| " + " | ".join(row(contender, results)) + " |" for contender in shown(results)]

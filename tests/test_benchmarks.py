@@ -11,7 +11,7 @@ import yaml
 from benchmarks.cell import Plan, Sample
 from benchmarks.contenders import ANSWERS, BACKEND, CONTENDERS, Contender, start_command
 from benchmarks.measure import cpu_of, free_ports, hot_process, tree
-from benchmarks.report import COLUMNS, Results, markdown, ratios, row, targets
+from benchmarks.report import COLUMNS, Results, markdown, noise, ratios, row, targets
 from benchmarks.tools import Tools
 from proxy.settings import parse
 
@@ -95,14 +95,13 @@ def test_row_counts_invalid_rounds() -> None:
     assert "1 of 2 rounds invalid: invalid: 1 status errors" in shown[-1]
 
 
-def test_row_says_when_the_machine_was_busy() -> None:
-    """A row measured beside other work is marked as noisy."""
-    haproxy = CONTENDERS[NAMES.index("HAProxy")]
-    assert "noisy" not in row(haproxy, {"HAProxy": [sample(10, foreign=0.02)]})[-1]
-    assert (
-        "noisy: other programs kept 0.80 cores busy"
-        in row(haproxy, {"HAProxy": [sample(10, foreign=0.8)]})[-1]
-    )
+def test_says_when_the_machine_was_busy() -> None:
+    """Figures measured beside other work are marked as noisy."""
+    quiet: Results = {"HAProxy": [sample(10, foreign=0.02), "invalid: ended at start"]}
+    busy: Results = {"HAProxy": [sample(10, foreign=0.8)], "Envoy": [sample(30, foreign=0.4)]}
+    assert noise(quiet) == []
+    assert noise(busy)[0].startswith("NOISY: other programs kept 0.60 (0.40–0.80) cores busy")
+    assert noise(busy)[0] in markdown(busy, Tools(), Plan(5, 1, 64))
 
 
 @pytest.mark.parametrize(
