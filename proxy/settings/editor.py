@@ -13,6 +13,7 @@ _DIALECT = GenerateJsonSchema.schema_dialect
 _VARIABLE = "Variable"
 _REFERENCE = {"$ref": f"#/$defs/{_VARIABLE}"}
 _SCALARS = ("string", "number", "integer")
+_ANNOTATIONS = ("description", "default", RELOAD, "x-allowed")
 
 
 def json_schema() -> dict[str, Any]:
@@ -75,28 +76,26 @@ def _yaml(value: Any) -> str:
     return "null" if value is None else str(value)
 
 
-def _flat(alternatives: list[Any]) -> list[Any]:
+def _flat(alternatives: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return alternatives of alternatives as one list, each once."""
-    flat: list[Any] = []
+    flat: list[dict[str, Any]] = []
     for each in alternatives:
         inner = each.get("anyOf", [each]) if set(each) <= {"anyOf", "x-allowed"} else [each]
         flat += [one for one in inner if one not in flat]
     return flat
 
 
-def _with_variables(schema: Any) -> Any:
+def _with_variables(schema: dict[str, Any]) -> dict[str, Any]:
     """Return ``schema`` with a variable allowed wherever a scalar is."""
-    if isinstance(schema, list):
-        return _flat([_with_variables(each) for each in schema])
-    if not isinstance(schema, dict):
-        return schema
     if schema.get("type") in _SCALARS or "enum" in schema:
-        outer = {
-            k: v for k, v in schema.items() if k in ("description", "default", RELOAD, "x-allowed", "title")
-        }
-        inner = {k: v for k, v in schema.items() if k not in outer}
+        outer = {key: value for key, value in schema.items() if key in _ANNOTATIONS}
+        inner = {key: value for key, value in schema.items() if key not in _ANNOTATIONS}
         return {**outer, "anyOf": [inner, _REFERENCE]}
-    changed = {k: _with_variables(v) if k in ("anyOf", "items") else v for k, v in schema.items()}
+    changed = dict(schema)
+    if "anyOf" in schema:
+        changed["anyOf"] = _flat([_with_variables(each) for each in schema["anyOf"]])
+    if "items" in schema:
+        changed["items"] = _with_variables(schema["items"])
     if "patternProperties" in changed:
         # pydantic says what the names look like, and would let others pass.
         changed["additionalProperties"] = False

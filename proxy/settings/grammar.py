@@ -6,7 +6,6 @@ Schema an editor checks it with, and, in words, what is allowed. What is refused
 was expected.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -269,7 +268,9 @@ def _number(value: Any) -> int | Decimal | None:
         value = resolve_plain(value)
     if isinstance(value, bool):
         return None
-    if isinstance(value, float) and math.isfinite(value):
+    if isinstance(value, float):
         # JSON knows one kind of number; its shortest text is what was written.
-        return Decimal(repr(value))
-    return value if isinstance(value, (int, Decimal)) else None
+        value = Decimal(repr(value))
+    if isinstance(value, Decimal):
+        return value if value.is_finite() else None
+    return value if isinstance(value, int) else None

@@ -3,8 +3,6 @@ from typing import Any
 import pytest
 
 from proxy.settings import restart_needed
-from proxy.settings.fields import NEXT_CONNECTION, NEXT_REQUEST, NOW, RESTART, Section, reload_of
-from proxy.settings.schema import Settings
 from tests.settings.settings_world import minimal, read
 
 
@@ -57,22 +55,3 @@ def test_all_changes_at_once() -> None:
         "workers",
         "tracing.service_name",
     ]
-
-
-def test_every_field_says_when_it_changes() -> None:
-    """Each field of each section says when a changed value takes effect; a mapping leaves it to its fields."""
-
-    def sections(kind: type[Section]) -> list[type[Section]]:
-        inner = [
-            each
-            for field in kind.model_fields.values()
-            for each in (field.annotation, *getattr(field.annotation, "__args__", ()))
-            if isinstance(each, type) and issubclass(each, Section)
-        ]
-        return [kind, *(deeper for each in inner for deeper in sections(each))]
-
-    for kind in sections(Settings):
-        for name, field in kind.model_fields.items():
-            is_section = isinstance(field.annotation, type) and issubclass(field.annotation, Section)
-            known = {NOW, NEXT_REQUEST, NEXT_CONNECTION, RESTART} | ({None} if is_section else set())
-            assert reload_of(field) in known, f"{kind.__name__}.{name}"

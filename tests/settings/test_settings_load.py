@@ -9,11 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import ConfigError
-from proxy.model import Role
 from proxy.settings import (
-    Address,
     Settings,
-    UnitSource,
     from_json,
     load,
     load_with_source,
@@ -23,83 +20,6 @@ from proxy.settings import (
 )
 from tests.settings.settings_cases import FULL, PROBLEMS
 from tests.settings.settings_world import MINIMAL, minimal, problems_of, read, told
-
-SECOND = 10**9
-
-
-class TestValues:
-    def test_every_value_arrives(self) -> None:
-        """Durations are nanoseconds, sizes bytes, percents exact, names in their plain form."""
-        s = read(FULL, TOKEN="12345678")
-        assert (Address("127.0.0.1", 0), Address("::", 9090), "auto") == (s.listen, s.admin, s.workers)
-        assert s.admin_token is not None
-        assert s.admin_token.get_secret_value() == "12345678"
-        assert (s.timeouts.client_head, s.timeouts.client_body, s.timeouts.drain) == (SECOND, 90 * SECOND, 0)
-        assert (
-            s.limits.head,
-            s.limits.headers,
-            s.limits.body,
-            s.limits.copy_,
-        ) == (32 << 10, 64, 1 << 30, 2 << 20)
-        assert (Decimal("0.1"), ("10.0.0.0/8", "::1/128")) == (s.tracing.percent, s.trusted)
-        assert Path("logs") == s.payload_dir
-        assert (
-            s.models["one"].url,
-            s.models["one"].timeout,
-            s.models["one"].max_pending,
-        ) == ("http://h/p", 1_000_000, 0)
-        route = s.routes[0]
-        assert (
-            route.match.path,
-            route.match.host,
-            route.match.method,
-        ) == ("/a/*", "h.example", ("GET", "POST"))
-        assert UnitSource("header", "x-user") == route.unit[0]
-        assert " ".join(map(str, route.unit)) == "header:x-user cookie:c query:q json:/a client_ip"
-        assert [v.role for v in route.variants] == [Role.CHAMPION, Role.CHALLENGER, Role.CANARY]
-        assert [None, Decimal("0.1"), Decimal(10)] == [v.weight for v in route.variants]
-        assert (
-            route.compare.as_,
-            route.compare.rtol,
-            route.compare.atol,
-            route.compare.ignore,
-        ) == ("json", 0.0, 1e-3, ("/a/*", "/b/**/c"))
-        assert [(r.pointer, r.header, r.action) for r in route.log.redact] == [
-            ("/a/*/b", None, "hash"),
-            (None, "x-key", "drop"),
-        ]
-        assert (s.routes[1].match.path, s.routes[1].match.method) == ("/*", ("GET",))
-
-    def test_defaults(self) -> None:
-        """A file with models and routes is complete."""
-        s = read(MINIMAL)
-        assert (Address("127.0.0.1", 8080), Address("127.0.0.1", 9090), 1) == (s.listen, s.admin, s.workers)
-        assert Path("modelproxy-state/payloads") == s.payload_dir
-        route = s.routes[0]
-        assert (str(route.unit[0]), route.missing_unit, route.salt) == ("header:x-user-id", "random", None)
-        assert ((), "auto", Decimal(0)) == (route.shadows, route.compare.as_, route.log.percent)
-
-    def test_immutable(self) -> None:
-        """A setting cannot be changed once it is read."""
-        with pytest.raises(ValueError, match="frozen"):
-            read(MINIMAL).workers = 2
-
-    def test_numbers_from_variables(self) -> None:
-        """A number may come from a variable, text of digits stays text, an empty variable leaves an option out."""
-        text = MINIMAL.replace("name: v1", "name: '${NAME}'").replace("weight: 10", "weight: '${WEIGHT}'")
-        text += (
-            "workers: ${W}\nadmin_token: ${T}\npayload_log: {unit_key: '${K}'}\ntracing:\n  percent: ${P}\n"
-        )
-        s = read(text, W="3", T="00000000", NAME="7", WEIGHT="2.5", K="", P="50")
-        assert (3, Decimal(50), None) == (s.workers, s.tracing.percent, s.payload_log.unit_key)
-        assert ("7", Decimal("2.5")) == (s.routes[0].variants[0].name, s.routes[0].variants[1].weight)
-        assert s.admin_token is not None
-        assert s.admin_token.get_secret_value() == "00000000"
-
-    def test_values_are_plain_text(self) -> None:
-        """No value keeps the type that marks it as coming from a variable."""
-        s = read(MINIMAL.replace("name: r", "name: ${N}"), N="12")
-        assert str is type(s.routes[0].name)
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
@@ -297,11 +217,13 @@ class TestTotal:
         """Any text is settings or a ConfigError with problems."""
         assert _settings_or_problems(text)
 
+    @pytest.mark.slow
     @given(TREES, TREES)
     def test_any_tree(self, models: object, routes: object) -> None:
         """Any document whatever its shape is settings or a ConfigError with problems."""
         assert _settings_or_problems(orjson.dumps({"models": models, "routes": routes}).decode())
 
+    @pytest.mark.slow
     @given(st.data())
     def test_any_value_anywhere(self, data: st.DataObject) -> None:
         """A valid file with any one value replaced by anything is settings or a ConfigError with problems."""
@@ -316,6 +238,7 @@ class TestTotal:
             inner = inner[key]
         assert _settings_or_problems(orjson.dumps(document, option=orjson.OPT_NON_STR_KEYS).decode())
 
+    @pytest.mark.slow
     @given(st.sampled_from(sorted(PROBLEMS)), st.integers(0, 2000), st.text(max_size=3))
     def test_any_edit(self, name: str, place: int, insert: str) -> None:
         """A file cut and mended anywhere is settings or a ConfigError with problems."""

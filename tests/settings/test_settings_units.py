@@ -221,6 +221,8 @@ class TestBackendUrl:
             ("http://a b", "a URL such as"),
             ("http://h/a\tb", "a URL such as"),
             ("http://[::1", "a URL such as"),
+            ("http://::1", "a URL such as"),
+            ("http://-a", "a URL such as"),
             ("http://h\u00e4", "a URL such as"),
             ("https://h", "connections to models are not encrypted"),
             ("http://user:pw@h", "without a user name or password"),
