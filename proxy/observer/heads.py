@@ -5,12 +5,13 @@ A worker has read and judged these heads already; what reaches here is well form
 error to report: a field that cannot be found is absent.
 """
 
-from collections.abc import Iterator
+import re
 from typing import Final
 
-__all__ = ["answer_fields", "fields", "first_field", "request_line"]
+__all__ = ["answer_fields", "fields", "first_fields", "request_line"]
 
-_ANSWER_FIELDS: Final = (b"content-type", b"content-encoding", b"inference-header-content-length")
+# A start line is no field: before its first colon, if it has one, stands a blank or a slash.
+_FIELD: Final = re.compile(rb"(?:\A|\n)([^\s:/]+):[ \t]*([^\r\n]*)")
 
 
 def request_line(head: bytes) -> tuple[bytes, bytes]:
@@ -19,29 +20,19 @@ def request_line(head: bytes) -> tuple[bytes, bytes]:
     return (line[0], line[1]) if len(line) == 3 else (b"", b"")
 
 
-def fields(head: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield each field of a head in order: lower-case name, value without surrounding blanks.
-
-    A start line yields nothing: what stands before its first colon, if it has one, holds a blank or a slash
-    and is no name.
-    """
-    for line in head.split(b"\r\n"):
-        name, colon, value = line.partition(b":")
-        if colon and name and b" " not in name and b"/" not in name:
-            yield name.lower(), value.strip(b" \t")
+def fields(head: bytes) -> list[tuple[bytes, bytes]]:
+    """Return each field of a head in order: lower-case name, value without surrounding blanks."""
+    return [(name.lower(), value.rstrip(b" \t")) for name, value in _FIELD.findall(head)]
 
 
-def first_field(head: bytes, name: bytes) -> bytes | None:
-    """Return the first value of the field called ``name`` (lower-case), None if it is absent."""
-    return next((value for found, value in fields(head) if found == name), None)
+def first_fields(head: bytes) -> dict[bytes, bytes]:
+    """Return the first value of each field by its lower-case name."""
+    return dict(reversed(fields(head)))
 
 
 def answer_fields(head: bytes) -> tuple[bytes | None, bytes | None, int | None]:
     """Return content type, content encoding and inference header length of a response head."""
-    found: dict[bytes, bytes] = {}
-    for name, value in fields(head):
-        if name in _ANSWER_FIELDS and name not in found:
-            found[name] = value
+    found = first_fields(head)
     length = found.get(b"inference-header-content-length", b"")
     return (
         found.get(b"content-type"),

@@ -10,6 +10,7 @@ import traceback
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import orjson
@@ -67,6 +68,44 @@ class _RouteRules:
         self.record: RecordRule = compile_record_rule(route, key)
 
 
+@dataclass(frozen=True, slots=True)
+class _Disagreement:
+    """What is kept of a disagreement. Most are never looked at, so it is put into words only when it is."""
+
+    rules: _RouteRules
+    comparison: Comparison
+    started_wall_ns: int
+    request_id: bytes
+    unit: bytes
+    place: tuple[int, int, int, int]
+    """Version, assigned variant, variant that answered, shadow."""
+    statuses: tuple[int, int]
+
+    def show(self, key: bytes) -> Mapping[str, Any]:
+        """Return it as a document, without values and without the raw unit."""
+        route, comparison = self.rules.route, self.comparison
+        version, variant, served_by, shadow = self.place
+        # Where something must not be written, the name of the place may be just that.
+        is_redacted = bool(self.rules.record.redactor.pointers)
+        return {
+            "ts": timestamp(self.started_wall_ns),
+            "request_id": self.request_id.decode("utf-8", "replace"),
+            "table_version": version,
+            "unit": keyed_hash(key, self.unit) if self.unit else None,
+            "variant": route.variants[variant].name,
+            "served_by": route.variants[served_by].name,
+            "shadow": route.shadows[shadow].model.name,
+            "status": self.statuses[0],
+            "shadow_status": self.statuses[1],
+            "method": comparison.method,
+            "distance": comparison.distance,
+            "reason": comparison.reason,
+            "rows": comparison.rows,
+            "rows_disagreeing": comparison.rows_disagreeing,
+            "paths": [] if is_redacted else [difference.path for difference in comparison.differences],
+        }
+
+
 class Outcomes:
     """Judges pairs and accounts for them.
 
@@ -89,7 +128,7 @@ class Outcomes:
         self._key = key
         self._judge = judge
         self._rules: dict[int, list[_RouteRules]] = {}
-        self._recent: dict[str, deque[Mapping[str, Any]]] = {}
+        self._recent: dict[str, deque[_Disagreement]] = {}
         self._logged: set[str] = set()
 
     def admit(self, table: Table) -> None:
@@ -104,7 +143,7 @@ class Outcomes:
     def recent(self, route: str) -> list[Mapping[str, Any]]:
         """Return the last disagreements of ``route``, newest last. No values, only places: values may be
         personal."""
-        return list(self._recent.get(route, ()))
+        return [entry.show(self._key) for entry in self._recent.get(route, ())]
 
     def settle(self, pair: Pair, *, shed: bool = False) -> None:
         """Account for ``pair``, which may lack parts.
@@ -204,27 +243,16 @@ class Outcomes:
     def _remember(
         self, rules: _RouteRules, primary: Primary, part: ShadowPart, comparison: Comparison
     ) -> None:
-        route = rules.route
-        # Where something must not be written, the name of the place may be just that.
-        paths = [] if rules.record.redactor.pointers else [d.path for d in comparison.differences]
-        entry = {
-            "ts": timestamp(primary.started_wall_ns),
-            "request_id": primary.request_id.decode("utf-8", "replace"),
-            "table_version": primary.version,
-            "unit": keyed_hash(self._key, primary.unit) if primary.unit else None,
-            "variant": route.variants[primary.variant].name,
-            "served_by": route.variants[primary.served_by].name,
-            "shadow": route.shadows[part.shadow].model.name,
-            "status": primary.status,
-            "shadow_status": part.status,
-            "method": comparison.method,
-            "distance": comparison.distance,
-            "reason": comparison.reason,
-            "rows": comparison.rows,
-            "rows_disagreeing": comparison.rows_disagreeing,
-            "paths": paths,
-        }
-        self._recent.setdefault(route.name, deque(maxlen=RECENT_LIMIT)).append(entry)
+        entry = _Disagreement(
+            rules,
+            comparison,
+            primary.started_wall_ns,
+            primary.request_id,
+            primary.unit,
+            (primary.version, primary.variant, primary.served_by, part.shadow),
+            (primary.status, part.status),
+        )
+        self._recent.setdefault(rules.route.name, deque(maxlen=RECENT_LIMIT)).append(entry)
 
     def _guard(self, what: str, act: Callable[[], None]) -> None:
         try:

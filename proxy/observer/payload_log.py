@@ -117,13 +117,21 @@ class PayloadLog:
             if file.limits != self._limits:
                 file.close()
                 file = self._make_file(self._limits)
-            count, error = file.append([line for line, _ in batch], wall_ns())
+            count, error = self._append(file, [line for line, _ in batch])
             tokens = [token for _, token in batch]
             with self._changed:
                 self._bytes -= sum(len(line) for line, _ in batch)
-            self._on_settled(tokens[:count], tokens[count:])
             self._note(error, len(batch) - count)
+            self._on_settled(tokens[:count], tokens[count:])
+            if error is not None:
+                self._rest()
         file.close()
+
+    def _append(self, file: RollingFile, lines: Sequence[bytes]) -> tuple[int, Exception | None]:
+        try:
+            return file.append(lines, wall_ns())
+        except Exception as error:  # a thread that ends would leave every later line without an outcome
+            return 0, error
 
     def _take(self) -> list[tuple[bytes, Token]] | None:
         """Wait for lines and return some; none after an idle while, None when the log is closing and all is
@@ -148,7 +156,7 @@ class PayloadLog:
         except OSError:
             file.close()
 
-    def _note(self, error: OSError | None, failed: int) -> None:
+    def _note(self, error: Exception | None, failed: int) -> None:
         if error is None:
             if self._failures:
                 _log.warning("payload log: writing again")
@@ -156,7 +164,9 @@ class PayloadLog:
             return
         if not self._failures:
             _log.error("payload log: %s; %d records lost, trying again", error, failed)
-        pause = _RETRY_S[min(self._failures, len(_RETRY_S) - 1)]
         self._failures += 1
+
+    def _rest(self) -> None:
+        pause_s = _RETRY_S[min(self._failures, len(_RETRY_S)) - 1]
         with self._changed:
-            self._changed.wait_for(lambda: self._is_closing, pause)
+            self._changed.wait_for(lambda: self._is_closing, pause_s)

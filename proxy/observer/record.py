@@ -23,7 +23,7 @@ from proxy.compare.content import decode_content, media_type, parse_json
 from proxy.compare.values import Undecodable
 from proxy.exchange import MISSING_UNIT, Flag, Primary, ShadowPart
 from proxy.model import Fault
-from proxy.observer.heads import fields, first_field, request_line
+from proxy.observer.heads import fields, first_fields, request_line
 from proxy.observer.redact import Action, Redactor, keyed_hash
 from proxy.routing.hashing import SPACE
 from proxy.routing.table import MISSING, Route
@@ -32,6 +32,7 @@ __all__ = ["RecordRule", "build_record", "compile_record_rule", "is_cut_short", 
 
 _SECOND_NS: Final = 1_000_000_000
 _Document = dict[str, Any]
+_Fields = dict[bytes, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,24 +117,24 @@ def _probability(route: Route, primary: Primary) -> float | None:
 
 
 def _request(rule: RecordRule, primary: Primary) -> _Document:
-    head = primary.request_head
+    head, sent = primary.request_head, first_fields(primary.request_head)
     document: _Document = {
         "method": _text(request_line(head)[0]),
         "path": _text(_path(primary.target)),
-        "content_type": _field(head, b"content-type"),
+        "content_type": _field(sent, b"content-type"),
         "size": primary.request_bytes,
-        **_body(rule, head, primary.request_body, is_cut=bool(primary.flags & Flag.REQUEST_TRUNCATED)),
+        **_body(rule, sent, primary.request_body, is_cut=bool(primary.flags & Flag.REQUEST_TRUNCATED)),
     }
     return document | _headers(rule, head)
 
 
 def _response(rule: RecordRule, primary: Primary) -> _Document:
-    head = primary.response_head
+    head, sent = primary.response_head, first_fields(primary.response_head)
     document: _Document = {
         "status": primary.status,
-        "content_type": _field(head, b"content-type"),
+        "content_type": _field(sent, b"content-type"),
         "size": primary.response_bytes,
-        **_body(rule, head, primary.response_body, is_cut=is_cut_short(primary)),
+        **_body(rule, sent, primary.response_body, is_cut=is_cut_short(primary)),
         "ttfb_ms": _milliseconds(primary.ttfb_ns) if primary.ttfb_ns else None,
         "duration_ms": _milliseconds(primary.duration_ns),
     }
@@ -148,41 +149,41 @@ def is_cut_short(primary: Primary) -> bool:
 
 
 def _shadow(rule: RecordRule, route: Route, part: ShadowPart, comparison: Comparison | None) -> _Document:
-    head = part.response_head
+    sent = first_fields(part.response_head)
     is_cut = bool(part.flags & Flag.RESPONSE_TRUNCATED) or bool(part.fault)
     return {
         "model": route.shadows[part.shadow].model.name,
         "status": part.status or None,
         "fault": Fault(part.fault).label if part.fault else None,
         "duration_ms": _milliseconds(part.duration_ns),
-        "content_type": _field(head, b"content-type"),
+        "content_type": _field(sent, b"content-type"),
         "size": part.response_bytes,
-        **_body(rule, head, part.response_body, is_cut=is_cut),
+        **_body(rule, sent, part.response_body, is_cut=is_cut),
         "comparison": None
         if comparison is None
         else {"result": comparison.result, "distance": comparison.distance, "reason": comparison.reason},
     }
 
 
-def _body(rule: RecordRule, head: bytes, body: bytes, *, is_cut: bool) -> _Document:
+def _body(rule: RecordRule, sent: _Fields, body: bytes, *, is_cut: bool) -> _Document:
     """Return ``body``, ``encoding`` and ``truncated`` for a body as it was sent.
 
     Args:
         rule: of the route.
-        head: of the message, for content type and encoding.
+        sent: the header fields of the message.
         body: the copy.
         is_cut: the copy is not the whole body.
     """
     if not body:
         return {"body": "", "encoding": "text", "truncated": is_cut}
-    coding = first_field(head, b"content-encoding")
+    coding = sent.get(b"content-encoding")
     plain: bytes | Undecodable = body
     if coding is not None:
         plain = (
             Undecodable("truncated") if is_cut else decode_content(body, coding.lower(), DECODED_CAP_BYTES)
         )
     if rule.redactor.pointers:
-        redacted = None if is_cut or isinstance(plain, Undecodable) else _redacted(rule, head, plain)
+        redacted = None if is_cut or isinstance(plain, Undecodable) else _redacted(rule, sent, plain)
         if redacted is None:
             return {"body": None, "encoding": None, "truncated": is_cut, "redacted": True}
         plain = redacted
@@ -196,9 +197,9 @@ def _body(rule: RecordRule, head: bytes, body: bytes, *, is_cut: bool) -> _Docum
     return {"body": base64.b64encode(shown).decode(), "encoding": "base64", "truncated": is_cut}
 
 
-def _redacted(rule: RecordRule, head: bytes, plain: bytes) -> bytes | None:
+def _redacted(rule: RecordRule, sent: _Fields, plain: bytes) -> bytes | None:
     """Return the JSON body without what must not be written; None when that cannot be promised."""
-    document = parse_json(plain, media_type(first_field(head, b"content-type"))[1])
+    document = parse_json(plain, media_type(sent.get(b"content-type"))[1])
     if isinstance(document, Undecodable):
         return None
     try:
@@ -211,7 +212,7 @@ def _utf8(data: bytes, *, is_cut: bool) -> str | None:
     """Return ``data`` as text, without the part of a character that a cut has left; None if it is no
     UTF-8."""
     try:
-        return codecs.getincrementaldecoder("utf-8")().decode(data, final=not is_cut)
+        return codecs.getincrementaldecoder("utf-8")().decode(data) if is_cut else data.decode()
     except UnicodeDecodeError:
         return None
 
@@ -238,8 +239,8 @@ def _path(target: bytes) -> bytes:
     return path
 
 
-def _field(head: bytes, name: bytes) -> str | None:
-    value = first_field(head, name)
+def _field(sent: _Fields, name: bytes) -> str | None:
+    value = sent.get(name)
     return None if value is None else _text(value)
 
 

@@ -24,7 +24,7 @@ from proxy import __version__
 from proxy.exchange import Flag, Primary
 from proxy.identifiers import random_bits
 from proxy.model import Fault
-from proxy.observer.heads import first_field, request_line
+from proxy.observer.heads import first_fields, request_line
 from proxy.observer.pairing import Pair
 from proxy.routing.table import Model, Route, Table
 
@@ -60,7 +60,7 @@ def build_spans(
     """
     primary = pair.primary
     assert primary is not None, "the caller has looked"
-    trace_id, upstream_parent = _parse(first_field(primary.request_head, b"traceparent"))
+    trace_id, upstream_parent = _parse(first_fields(primary.request_head).get(b"traceparent"))
     if not trace_id:
         return []
     route = table.routes[primary.route]

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.observer.heads import answer_fields, fields, first_field, request_line
+from proxy.observer.heads import answer_fields, fields, first_fields, request_line
 
 HEAD = b"POST /v1/models/m:predict HTTP/1.1\r\nHost: a:1\r\nX-Two:  b \r\nx-two: c\r\nempty:\r\n\r\n"
 
@@ -11,8 +11,7 @@ HEAD = b"POST /v1/models/m:predict HTTP/1.1\r\nHost: a:1\r\nX-Two:  b \r\nx-two:
 def test_fields() -> None:
     """Names are lower-case, values without blanks around, in order; the start line is no field."""
     assert list(fields(HEAD)) == [(b"host", b"a:1"), (b"x-two", b"b"), (b"x-two", b"c"), (b"empty", b"")]
-    assert first_field(HEAD, b"x-two") == b"b"
-    assert first_field(HEAD, b"missing") is None
+    assert first_fields(HEAD) == {b"host": b"a:1", b"x-two": b"b", b"empty": b""}
 
 
 def test_request_line() -> None:

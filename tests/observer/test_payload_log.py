@@ -40,11 +40,14 @@ class Disk:
 
     def __init__(self) -> None:
         self.error = 0
+        self.bug = False
         self.hangs = threading.Event()
         self.hangs.set()
 
     def write(self, fd: int, data: bytes | memoryview) -> int:
         assert self.hangs.wait(WAIT_S)
+        if self.bug:
+            raise ValueError("a bug")
         if self.error:
             raise OSError(self.error, os.strerror(self.error))
         return os.write(fd, data)
@@ -142,6 +145,17 @@ def test_close_does_not_wait_for_a_full_disk(bench: Bench) -> None:
         bench.submit(number)
     assert bench.log.close(WAIT_S)
     assert len(bench.report.failed) == 10
+
+
+def test_a_bug_does_not_end_the_log(bench: Bench) -> None:
+    """Whatever a write raises, its lines are reported as failed, and later ones are written."""
+    bench.disk.bug = True
+    bench.submit(1)
+    bench.report.wait(lambda: len(bench.report.failed) == 1)
+    bench.disk.bug = False
+    bench.submit(2)
+    bench.report.wait(lambda: len(bench.report.written) == 1)
+    assert bench.numbers() == [2]
 
 
 def test_new_limits_take_effect_with_the_next_write(bench: Bench, tmp_path: Path) -> None:
