@@ -199,7 +199,7 @@ KEYS = [
 LEAVES = (
     st.none()
     | st.booleans()
-    | st.integers()
+    | st.integers(-(2**63), 2**63 - 1)
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.sampled_from(["champion", "http://h", "/a/*", "5s", "1KiB", "one", "${X}", "client_ip", ""])
     | st.text(max_size=5)
