@@ -383,6 +383,7 @@ class TestDeath:
     def test_children_end_when_the_supervisor_is_killed(self, proxy: Proxy) -> None:
         """The end of the link is an order to drain."""
         proxy.start()
+        proxy.wait_for_note("observer", "commit 1")
         proxy.process.kill()
         proxy.end()
         wait_for(lambda: proxy.log("worker-0")[-1] == "closed" and proxy.log("observer")[-1] == "closed")
