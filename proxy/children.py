@@ -150,10 +150,10 @@ class Child:
         try:
             return await asyncio.wait_for(future, self._timing.answer_s)
         except TimeoutError:
-            _log.error(
-                "%s: no %s within %g s; it hangs and is killed", self.name, answer, self._timing.answer_s
-            )
-            if process is self._process:
+            # One that drains is busy ending, and has its own time for that.
+            if process is self._process and not self._stopping.is_set():
+                seconds = self._timing.answer_s
+                _log.error("%s: no %s within %g s; it hangs and is killed", self.name, answer, seconds)
                 self.kill()
             return None
         finally:

@@ -183,7 +183,8 @@ class _Supervisor:
             self._stop.set()
 
     def _on_hangup(self) -> None:
-        spawn(self._reload(by="signal", why="SIGHUP"), name="reload")
+        if not self._stop.is_set():
+            spawn(self._reload(by="signal", why="SIGHUP"), name="reload")
 
     def _make_publisher(self) -> Publisher:
         last = self._journal.last_version()

@@ -419,6 +419,14 @@ class TestEnd:
         assert "worker 0: not drained within 3 s; killed" in proxy.stderr()
         assert proxy.log("observer")[-1] == "drain"
 
+    def test_a_signal_before_it_serves_ends_it_too(self, proxy: Proxy) -> None:
+        """Whoever stops a proxy that is still starting waits for nothing, and the exit code is 0."""
+        proxy.tell("worker-0", "mute")
+        proxy.launch()
+        proxy.wait_for_note("worker-0", "prepare 1")
+        assert proxy.stop() == 0
+        assert "hangs" not in proxy.stderr()
+
     def test_a_second_signal_ends_at_once(self, proxy: Proxy) -> None:
         """The processes are killed and the exit code is 1."""
         proxy.tell("worker-0", "stubborn")
