@@ -87,6 +87,7 @@ class Blocks:
         self._blocks: dict[tuple[int, int], Block] = {}
         self._pending: Counter[tuple[int, int, int]] = Counter()
         self._unknown: dict[int, list[_Late]] = {}
+        self._newest = 0
 
     def admit(self, table: Table, workers: Iterable[int]) -> None:
         """Take in ``table`` and open its blocks for ``workers``; a worker heard of later gets its block then.
@@ -107,6 +108,7 @@ class Blocks:
             raise
         self._blocks |= opened
         self.tables[version], self._slots[version] = table, slots
+        self._newest = max(self._newest, version)
         for late in self._unknown.pop(version, ()):
             self._catch_up(version, late)
 
@@ -259,7 +261,7 @@ class Blocks:
 
     def _late(self, version: int) -> "list[_Late] | None":
         """Return what waits for ``version``; None when it will never be known."""
-        if self.tables and version < min(self.tables):
+        if version <= self._newest:
             return None
         if version not in self._unknown and len(self._unknown) == _MAX_UNKNOWN:
             return None

@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import threading
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
+from proxy.errors import ConfigError
 from proxy.link import Link, open_link
 from proxy.logs import set_level
 from proxy.observer.blocks import Blocks
@@ -292,8 +294,14 @@ class Observer:
             self._running.outcomes.admit(table)
             self._blocks.admit(table, self._workers(table))
         except Exception as error:  # whatever it is, the supervisor must hear of it
-            _log.error("cannot take in version %d", version, exc_info=error)
-            self._send({"op": "refused", "version": version, "reason": f"observer: {error}"})
+            if self._running is not None:
+                self._running.outcomes.retire([version])
+            # Other errors may quote the settings, and with them secrets.
+            is_plain = isinstance(error, OSError | ConfigError)
+            reason = str(error) if is_plain else type(error).__name__
+            place = "".join(traceback.format_tb(error.__traceback__)).rstrip()
+            _log.error("cannot take in version %d: %s\n%s", version, reason, place)
+            self._send({"op": "refused", "version": version, "reason": f"observer: {reason}"})
             return
         self._send({"op": "prepared", "version": version})
 

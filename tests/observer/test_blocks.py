@@ -160,6 +160,17 @@ def test_frames_that_no_table_explains(tmp_path: Path) -> None:
     blocks.close()
 
 
+def test_a_retired_version_is_not_waited_for(tmp_path: Path) -> None:
+    """A version that is over never comes again, also when an older one is still live."""
+    blocks = Blocks(tmp_path)
+    blocks.admit(TABLE, [0])
+    blocks.admit(table_of(version=2), [0])
+    blocks.retire([2])
+    blocks.drop_frame(shadow_part(version=2))
+    assert blocks.strays == 1
+    blocks.close()
+
+
 def test_versions_waited_for_are_bounded(tmp_path: Path) -> None:
     """A worker that invents versions fills no memory."""
     blocks = Blocks(tmp_path)

@@ -150,6 +150,26 @@ async def test_refused(inside: Inside) -> None:
     assert inside.observer.current is inside.observer.tables[1]
 
 
+async def test_refused_for_lack_of_space(inside: Inside) -> None:
+    """Where the counters have no place, the version is refused and forgotten; it can be offered again."""
+    settings = settings_of(inside.state_dir)
+    in_the_way = block_path(inside.run_dir, "o0", 1)
+    in_the_way.mkdir()
+    inside.send(prepare(1, settings))
+    reply = await inside.receive()
+    assert "Is a directory" in reply["reason"]
+    assert inside.observer.tables == {}
+    in_the_way.rmdir()
+    await inside.publish(1, settings)
+
+
+async def test_a_refusal_quotes_no_secret(inside: Inside, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither the reason nor the log of a refusal holds what stands in the settings."""
+    inside.send({"op": "prepare", "version": 1, "digest": "d", "settings": '{"admin_token": ["s3cr3t"]}'})
+    assert "s3cr3t" not in str(await inside.receive())
+    assert "s3cr3t" not in caplog.text
+
+
 async def test_reload_and_retire(inside: Inside) -> None:
     """Two versions live side by side until one is retired; each frame counts under its own."""
     await inside.publish(1, settings_of(inside.state_dir))
