@@ -22,6 +22,8 @@ from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrad
 from proxy.clock import monotonic_ns
 from proxy.dataplane.inflight import DONE, InFlight
 from proxy.errors import HeadTooLarge, WireError
+from proxy.wire.head import check_request
+from proxy.wire.plain import plain_request_head
 from proxy.wire.request import forwarded_lines
 from proxy.wire.response import build_reply
 
@@ -50,13 +52,18 @@ class ClientConnection(asyncio.Protocol):
         "head_bytes",
         "incoming",
         "last_reply",
+        "lines",
         "lingering",
+        "names",
         "now_ns",
         "parser",
         "peer",
         "read_paused",
+        "reading",
+        "target",
         "timer",
         "transport",
+        "values",
         "waiting",
         "worker",
         "write",
@@ -84,7 +91,12 @@ class ClientConnection(asyncio.Protocol):
         self.incoming: InFlight | None = None
         self.current: InFlight | None = None
         self.waiting: deque[InFlight] = deque()
+        self.reading = False
         self.head_bytes = 0
+        self.target = b""
+        self.names: list[bytes] = []
+        self.values: list[bytes] = []
+        self.lines: list[bytes] = []
 
     def forwarded_lines(self, host: bytes) -> bytes:
         """Return the ``x-forwarded-*`` and ``via`` lines, built once per connection and host."""
@@ -128,6 +140,8 @@ class ClientConnection(asyncio.Protocol):
         if self.closing:
             return
         self.now_ns = monotonic_ns()
+        if not self.reading and self.current is None and self._take_plain(data):
+            return
         try:
             self.feed(data)
         except HttpParserUpgrade as upgrade:
@@ -142,9 +156,30 @@ class ClientConnection(asyncio.Protocol):
         current = self.current
         if current is not None:
             current.after_read()
-        incoming = self.incoming
-        if incoming is not None:
-            self._on_incomplete(incoming, len(data))
+        if self.reading:
+            self._on_incomplete(len(data))
+
+    def _take_plain(self, data: bytes) -> bool:
+        """Begin a plain request that this read holds whole; False: let the parser read it."""
+        # HOT: skips parser and callbacks; saves 3.5 µs (benchmarks/NOTES.md).
+        end = data.find(b"\r\n\r\n")
+        if end < 0:
+            return False
+        head = plain_request_head(data[:end])
+        if head is None or len(data) != end + 4 + head.length:
+            return False
+        limits = self.worker.table.settings.limits
+        if end > limits.head or len(head.names) > limits.headers:
+            return False
+        self.current = flight = InFlight(self, head)
+        if head.length:
+            flight.held = [data[end + 4 :]]
+            flight.request_bytes = head.length
+        flight.request_done = True
+        self.deadline_ns = _NEVER
+        flight.begin()
+        flight.after_read()
+        return True
 
     def pause_writing(self) -> None:
         current = self.current
@@ -171,36 +206,42 @@ class ClientConnection(asyncio.Protocol):
     # httptools callbacks
 
     def on_message_begin(self) -> None:
-        self.incoming = InFlight(self)
+        self.reading = True
+        self.target = b""
+        self.names = []
+        self.values = []
+        self.lines = []
         self.head_bytes = 0
         if self.current is None:
             self.deadline_ns = self.now_ns + self.worker.table.settings.timeouts.client_head
 
     def on_url(self, url: bytes) -> None:
-        assert self.incoming is not None
-        self.incoming.target += url
+        self.target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        incoming = self.incoming
-        assert incoming is not None
-        if incoming.method:
+        if self.incoming is not None:
             return  # trailer fields end here: RFC 9110 §6.5.1 lets an intermediary discard them
-        incoming.names.append(name.lower())
-        incoming.values.append(value)
-        incoming.lines.append(b"%b: %b\r\n" % (name, value))
+        self.names.append(name.lower())
+        self.values.append(value)
+        self.lines.append(b"%b: %b\r\n" % (name, value))
 
     def on_headers_complete(self) -> None:
-        incoming = self.incoming
-        assert incoming is not None
         parser = self.parser
-        incoming.method = parser.get_method()
-        incoming.http11 = parser.get_http_version() == "1.1"
-        incoming.keep_alive = parser.should_keep_alive()
         limits = self.worker.table.settings.limits
-        if len(incoming.names) > limits.headers:
+        if len(self.names) > limits.headers:
             raise HeadTooLarge(f"more than {limits.headers} header fields")
-        if self.head_bytes + sum(map(len, incoming.lines)) + len(incoming.target) > limits.head:
+        if sum(map(len, self.lines)) + len(self.target) > limits.head:
             raise HeadTooLarge(f"request head larger than {limits.head} bytes")
+        head = check_request(
+            parser.get_method(),
+            self.target,
+            self.names,
+            self.values,
+            self.lines,
+            http11=parser.get_http_version() == "1.1",
+            keep_alive=parser.should_keep_alive(),
+        )
+        self.incoming = incoming = InFlight(self, head)
         if self.current is None:
             self.current = incoming
             incoming.begin()
@@ -216,6 +257,7 @@ class ClientConnection(asyncio.Protocol):
         incoming = self.incoming
         assert incoming is not None
         self.incoming = None
+        self.reading = False
         self.deadline_ns = _NEVER
         incoming.on_request_end()
 
@@ -228,7 +270,7 @@ class ClientConnection(asyncio.Protocol):
         self.resume_reading()
         if not flight.keep_alive:
             self.closing = True
-            if flight.fault and flight.head_sent and not flight.http11:
+            if flight.fault and flight.head_sent and not flight.head.http11:
                 self.transport.abort()  # a body that ends with the connection: only a reset says "not whole"
             elif flight.request_done:
                 self.transport.close()
@@ -245,7 +287,7 @@ class ClientConnection(asyncio.Protocol):
         if self.waiting:
             self.current = following = self.waiting.popleft()
             self.now_ns = monotonic_ns()
-            self.worker.loop.call_soon(following.release_queued)
+            self.worker.loop.call_soon(following.begin_queued)
             return
         if self.last_reply:
             self.write(self.last_reply)
@@ -261,17 +303,17 @@ class ClientConnection(asyncio.Protocol):
 
     def close_if_idle(self) -> None:
         """Close unless a request is under way (then its answer will say ``connection: close``)."""
-        if self.current is None and self.incoming is None and not self.closing:
+        if self.current is None and not self.reading and not self.closing:
             self.closing = True
             self.transport.close()
 
-    def _on_incomplete(self, incoming: InFlight, size: int) -> None:
+    def _on_incomplete(self, size: int) -> None:
         """After a read that ended inside a request: limits and deadlines."""
-        if not incoming.method:
+        if self.incoming is None:
             self.head_bytes += size
             if self.head_bytes > self.worker.table.settings.limits.head:
                 self._refuse_head(431, "the request head is larger than limits.head")
-        elif self.current is incoming:
+        elif self.current is self.incoming:
             self.deadline_ns = self.now_ns + self.worker.table.settings.timeouts.client_body
 
     def _on_bad_request(self, error: HttpParserError) -> None:
@@ -289,6 +331,7 @@ class ClientConnection(asyncio.Protocol):
     def _refuse_head(self, status: int, sentence: str) -> None:
         """Answer ``status`` after all earlier answers, and close."""
         incoming, self.incoming = self.incoming, None
+        self.reading = False
         current = self.current
         if current is not None and current is incoming and current.state != DONE:
             current.keep_alive = False
@@ -330,7 +373,7 @@ class ClientConnection(asyncio.Protocol):
         self.now_ns = now_ns
         if self.lingering:
             self.transport.abort()
-        elif self.incoming is not None:
+        elif self.reading:
             self._refuse_head(408, "the request did not arrive in time")
             if self.timer is None and not self.transport.is_closing():
                 self._arm(now_ns)

@@ -15,7 +15,7 @@ from proxy.exchange import Flag, build_shadow
 from proxy.model import DROPS, Drop, Fault
 from proxy.routing.table import Shadow
 from proxy.tally import SHADOW_FIELDS
-from proxy.wire.request import SHADOW_LINE, build_head, rewrite_target
+from proxy.wire.request import SHADOW_LINE, Framing, build_head, rewrite_target
 
 if TYPE_CHECKING:
     from proxy.dataplane.inflight import InFlight
@@ -72,8 +72,8 @@ class ShadowCall:
         "limit_bytes",
         "number",
         "pieces",
+        "response_block",
         "response_bytes",
-        "response_lines",
         "route",
         "shadow",
         "size",
@@ -95,7 +95,7 @@ class ShadowCall:
         self.variant = flight.variant.index
         self.number = flight.number
         self.shadow = shadow
-        self.head_only = flight.method == b"HEAD"
+        self.head_only = flight.head.method == b"HEAD"
         self.size = len(body)
         self.started_ns = flight.client.now_ns
         self.connection: UpstreamConnection | None = None
@@ -103,7 +103,7 @@ class ShadowCall:
         self.status = 0
         self.flags = 0
         self.response_bytes = 0
-        self.response_lines: list[bytes] = []
+        self.response_block = b""
         self.pieces: list[bytes] = []
 
     def start(self, flight: "InFlight", body: bytes) -> None:
@@ -112,11 +112,11 @@ class ShadowCall:
         pool: Pool = shadow.pool
         pool.in_flight += 1
         pool.in_flight_bytes += self.size
-        target = rewrite_target(flight.target, flight.route.matched_prefix, shadow.model.prefix)
+        target = rewrite_target(flight.head.target, flight.route.matched_prefix, shadow.model.prefix)
         framing = SHADOW_LINE
-        if flight.chunked_in:
+        if flight.head.framing == Framing.CHUNKED:
             framing += b"content-length: %d\r\n" % self.size
-        self.data = build_head(flight.method, target, flight.request_block, flight.request_id, framing) + body
+        self.data = build_head(flight.head.method, target, flight.block, flight.request_id, framing) + body
         got = pool.acquire(self)
         if isinstance(got, Fault):
             self.on_fault(got, False)
@@ -131,9 +131,21 @@ class ShadowCall:
     def on_interim(self, connection: UpstreamConnection) -> None:
         """Interim responses mean nothing to an observer."""
 
+    def on_whole_response(
+        self, _connection: UpstreamConnection, status: int, _reason: bytes, block: bytes, body: bytes
+    ) -> None:
+        self.status = status
+        self.response_bytes = len(body)
+        self.response_block = block
+        if len(body) <= self.limit_bytes:
+            self.pieces.append(body)
+        else:
+            self.flags |= Flag.RESPONSE_TRUNCATED
+        self._settle(Fault.NONE)
+
     def on_response_head(self, connection: UpstreamConnection) -> None:
         self.status = connection.status
-        self.response_lines = connection.lines
+        self.response_block = b"".join(connection.lines)
 
     def on_response_body(self, data: bytes) -> None:
         self.response_bytes += len(data)
@@ -180,7 +192,7 @@ class ShadowCall:
                 monotonic_ns() - self.started_ns,
                 self.response_bytes,
             ),
-            (b"".join(self.response_lines), b"".join(self.pieces)),
+            (self.response_block, b"".join(self.pieces)),
         )
         shipped = worker.shipper.ship(frame)
         if not fault:

@@ -22,6 +22,7 @@ from httptools import HttpParserError, HttpResponseParser
 from proxy.clock import monotonic_ns
 from proxy.model import Fault
 from proxy.tasks import spawn
+from proxy.wire.plain import plain_response_head
 from proxy.wire.request import Framing
 from proxy.wire.response import response_framing
 
@@ -41,6 +42,11 @@ class Sink(Protocol):
 
     def on_interim(self, connection: "UpstreamConnection") -> None:
         """A 1xx response."""
+
+    def on_whole_response(
+        self, connection: "UpstreamConnection", status: int, reason: bytes, block: bytes, body: bytes
+    ) -> None:
+        """Head and body in one; the connection has been taken back. No other call follows."""
 
     def on_response_head(self, connection: "UpstreamConnection") -> None:
         """The head is complete: ``status``, ``reason``, ``names``, ``values``, ``lines``, ``framing``."""
@@ -327,8 +333,10 @@ class UpstreamConnection(asyncio.Protocol):
         if sink is None:
             self.transport.abort()  # nobody asked: never parse it into the next response
             return
-        self.seen_byte = True
         self.now_ns = now_ns = monotonic_ns()
+        if not self.seen_byte and not self.head_only and self._take_plain(sink, data):
+            return
+        self.seen_byte = True
         try:
             self.feed(data)
         except HttpParserError:
@@ -347,6 +355,26 @@ class UpstreamConnection(asyncio.Protocol):
         elif not self.pool.limits.total:
             self.deadline_ns = now_ns + self.pool.limits.idle_timeout_ns
         sink.on_response_read()
+
+    def _take_plain(self, sink: Sink, data: bytes) -> bool:
+        """Hand over a plain response that this read holds whole; False: let the parser read it."""
+        # HOT: skips parser, callbacks and the rebuilding of lines; saves 3.5 µs (benchmarks/NOTES.md).
+        end = data.find(b"\r\n\r\n")
+        if end < 0:
+            return False
+        head = plain_response_head(data[:end])
+        if head is None:
+            return False
+        status, reason, block, length = head
+        if len(data) != end + 4 + length or not self.request_done:
+            return False
+        self.sink = None
+        self.used = True
+        pool = self.pool
+        self.deadline_ns = self.now_ns + pool.limits.keep_alive_ns
+        pool.release(self)
+        sink.on_whole_response(self, status, reason, block, data[end + 4 :])
+        return True
 
     def pause_writing(self) -> None:
         if self.sink is not None:

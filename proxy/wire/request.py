@@ -7,8 +7,6 @@ ambiguous in meaning.
 
 from collections.abc import Sequence
 
-from proxy.errors import BadFraming, BadHead, UnsupportedFeature
-
 __all__ = [
     "HOP_BY_HOP",
     "INTERNAL_PREFIX",
@@ -16,13 +14,10 @@ __all__ = [
     "SPECIAL",
     "Framing",
     "build_head",
-    "check_head",
     "common_block",
     "first_value",
     "forwarded_lines",
-    "has_internal",
     "origin_form",
-    "request_framing",
     "rewrite_target",
 ]
 
@@ -70,50 +65,9 @@ class Framing:
     """Responses only."""
 
 
-def check_head(names: Sequence[bytes], target: bytes, http11: bool) -> None:
-    """Refuse a head that two servers could read differently.
-
-    Raises:
-        BadHead: no ``Host`` or several in HTTP/1.1 (RFC 9112 §3.2), several ``Content-Length``, an impossible target.
-    """
-    hosts = names.count(b"host")
-    if hosts != 1 and (http11 or hosts):
-        raise BadHead(f"expected one host field, got {hosts}")
-    if names.count(b"content-length") > 1:
-        raise BadHead("expected one content-length field, got several")
-    if target[:1] != b"/" and target != b"*" and b"://" not in target:
-        raise BadHead("expected a request target that starts with a slash")
-
-
-def request_framing(names: Sequence[bytes], values: Sequence[bytes]) -> int:
-    """Return how the request body is delimited.
-
-    Raises:
-        BadFraming: both a length and a transfer coding (RFC 9112 §6.1: a smuggling attempt or a broken client).
-        UnsupportedFeature: a transfer coding other than ``chunked`` (RFC 9112 §6.1 asks for 501).
-    """
-    if b"transfer-encoding" in names:
-        if b"content-length" in names:
-            raise BadFraming("expected content-length or transfer-encoding, got both")
-        if (
-            names.count(b"transfer-encoding") > 1
-            or first_value(names, values, b"transfer-encoding").lower() != b"chunked"
-        ):
-            raise UnsupportedFeature("expected no transfer coding but chunked")
-        return Framing.CHUNKED
-    if b"content-length" in names and first_value(names, values, b"content-length") != b"0":
-        return Framing.LENGTH
-    return Framing.NONE
-
-
 def first_value(names: Sequence[bytes], values: Sequence[bytes], name: bytes) -> bytes:
     """Return the value of the first field called ``name``, or empty bytes."""
     return values[names.index(name)] if name in names else b""
-
-
-def has_internal(names: Sequence[bytes]) -> bool:
-    """Tell whether any field is one of ours (``x-modelproxy-*``)."""
-    return INTERNAL_PREFIX in b"\n".join(names)
 
 
 def origin_form(target: bytes) -> tuple[bytes, bytes]:

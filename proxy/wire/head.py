@@ -1,0 +1,133 @@
+"""A request head, parsed and checked, ready to be forwarded many times."""
+
+from collections.abc import Sequence
+
+from proxy.errors import BadFraming, BadHead, UnsupportedFeature
+from proxy.wire.request import Framing, first_value, origin_form
+
+__all__ = ["RequestHead", "check_request"]
+
+
+class RequestHead:
+    """What a client asked. Shared between requests with the same head: nothing changes it.
+
+    Args:
+        method: as sent.
+        target: origin-form, or ``*``.
+        names: lower-case field names.
+        values: their values.
+        lines: what of each field goes upstream, with CRLF; empty for those that end here.
+        is_special: some field must be looked at before the lines are forwarded (see ``SPECIAL``).
+        http11: the client speaks HTTP/1.1.
+        keep_alive: the client wants the connection to stay.
+        framing: how the body is delimited; by default from ``content-length``.
+        authority: host of an absolute-form target.
+    """
+
+    __slots__ = (
+        "block",
+        "forced",
+        "framing",
+        "host",
+        "http11",
+        "is_special",
+        "keep_alive",
+        "length",
+        "lines",
+        "method",
+        "names",
+        "path",
+        "request_id",
+        "target",
+        "values",
+    )
+
+    def __init__(
+        self,
+        method: bytes,
+        target: bytes,
+        names: Sequence[bytes],
+        values: Sequence[bytes],
+        lines: Sequence[bytes],
+        *,
+        is_special: bool,
+        http11: bool = True,
+        keep_alive: bool = True,
+        framing: int | None = None,
+        authority: bytes = b"",
+    ) -> None:
+        self.method = method
+        self.target = target
+        self.path = target.partition(b"?")[0]
+        self.names = names
+        self.values = values
+        self.lines = lines
+        self.block = b"".join(lines)
+        self.host = authority or first_value(names, values, b"host")
+        self.is_special = is_special or not self.host
+        self.http11 = http11
+        self.keep_alive = keep_alive
+        self.length = int(first_value(names, values, b"content-length") or b"0")
+        """Declared size of the body; 0 when it is chunked."""
+        if framing is None:
+            framing = Framing.LENGTH if self.length else Framing.NONE
+        self.framing = framing
+        request_id = first_value(names, values, b"x-request-id")
+        self.request_id = request_id if len(request_id) <= MAX_REQUEST_ID_BYTES else b""
+        """The client's, or empty."""
+        self.forced = b"x-modelproxy-force" in names
+
+
+MAX_REQUEST_ID_BYTES = 256
+"""A longer ``x-request-id`` is replaced: it would go into every record and log line."""
+
+
+def check_request(
+    method: bytes,
+    target: bytes,
+    names: Sequence[bytes],
+    values: Sequence[bytes],
+    lines: Sequence[bytes],
+    *,
+    http11: bool,
+    keep_alive: bool,
+) -> RequestHead:
+    """Return the head of a request that the parser accepted, after the checks that no parser makes.
+
+    Raises:
+        BadHead: no ``Host`` or several (RFC 9112 §3.2), an impossible target.
+        BadFraming: several lengths, or a length and a transfer coding (RFC 9112 §6.1: smuggling, or a broken client).
+        UnsupportedFeature: ``CONNECT``, or a transfer coding other than ``chunked`` (RFC 9112 §6.1 asks for 501).
+    """
+    if method == b"CONNECT":
+        raise UnsupportedFeature("CONNECT is not for a model server")
+    hosts = names.count(b"host")
+    if hosts != 1 and (http11 or hosts):
+        raise BadHead(f"expected one host field, got {hosts}")
+    if target[:1] != b"/" and target != b"*" and b"://" not in target:
+        raise BadHead("expected a request target that starts with a slash")
+    framing = _framing(names, values)
+    target, authority = origin_form(target)
+    return RequestHead(
+        method,
+        target,
+        names,
+        values,
+        lines,
+        is_special=True,
+        http11=http11,
+        keep_alive=keep_alive,
+        framing=framing,
+        authority=authority,
+    )
+
+
+def _framing(names: Sequence[bytes], values: Sequence[bytes]) -> int:
+    codings, lengths = names.count(b"transfer-encoding"), names.count(b"content-length")
+    if codings + lengths > 1:
+        raise BadFraming("expected one content-length or transfer-encoding field, got several")
+    if codings:
+        if first_value(names, values, b"transfer-encoding").lower() != b"chunked":
+            raise UnsupportedFeature("expected no transfer coding but chunked")
+        return Framing.CHUNKED
+    return Framing.LENGTH if lengths and int(first_value(names, values, b"content-length")) else Framing.NONE

@@ -1,0 +1,130 @@
+"""Plain messages: a whole request or response in one read, in the simplest grammar there is.
+
+Theory of operation
+    Nearly all inference traffic is small messages of a few fixed header lines. For those, a parser that calls back
+    for each header costs more than everything else the proxy does. So a read that holds exactly one whole message is
+    first tried against a *subset* of HTTP/1.1: known methods, origin-form target, fields of visible ASCII with at most
+    one space after the colon, one ``host``, at most one ``content-length``, no transfer coding, no ``expect``, no
+    ``upgrade``. What fits is what llhttp would have read, which ``tests/wire/test_plain.py`` checks against llhttp
+    itself. What does not fit, for whatever reason, is not refused here: it goes to the parser, which is the law.
+
+Implementation
+    Lines and whole heads repeat, so both are memoised (bounded, least recently used first out). A miss costs one
+    regular expression for each unknown line.
+"""
+
+import re
+from functools import lru_cache
+from typing import NamedTuple
+
+from proxy.wire.head import RequestHead
+from proxy.wire.request import INTERNAL_PREFIX, SPECIAL
+from proxy.wire.response import RESPONSE_SPECIAL
+
+__all__ = ["PlainResponse", "plain_request_head", "plain_response_head"]
+
+_REQUEST_LINE = re.compile(rb"(GET|POST|PUT|PATCH|DELETE|OPTIONS) (/[!-~]*) HTTP/1\.1")
+_STATUS_LINE = re.compile(rb"HTTP/1\.1 ([2-5][0-9][0-9]) ([!-~](?:[ -~]*[!-~])?)?")
+_FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+): ?([!-~](?:[ -~]*[!-~])?)?")
+_LENGTH = re.compile(rb"0|[1-9][0-9]{0,14}")
+
+_ENDED_HERE = frozenset({b"keep-alive", b"proxy-connection"})
+_NEVER_PLAIN = frozenset({b"transfer-encoding", b"expect", b"upgrade", b"trailer", b"te"})
+
+
+class _Field(NamedTuple):
+    name: bytes
+    value: bytes
+    line: bytes
+    """The line to forward, with its CRLF; empty when it ends here."""
+    is_special: bool
+
+
+@lru_cache(maxsize=8192)
+def _request_field(line: bytes) -> _Field | None:
+    match = _FIELD.fullmatch(line)
+    if match is None:
+        return None
+    name, value = match[1].lower(), match[2] or b""
+    if name in _NEVER_PLAIN or (name == b"content-length" and not _LENGTH.fullmatch(value)):
+        return None
+    if name == b"connection":
+        return _Field(name, value, b"", False) if value.lower() == b"keep-alive" else None
+    if name == b"x-request-id":
+        return _Field(name, value, b"", False)
+    if name in _ENDED_HERE:
+        return _Field(name, value, b"", False)
+    return _Field(name, value, line + b"\r\n", name in SPECIAL or name.startswith(INTERNAL_PREFIX))
+
+
+@lru_cache(maxsize=4096)
+def plain_request_head(head: bytes) -> RequestHead | None:
+    """Return the parsed ``head`` (without the empty line at its end), or None when it is not plain."""
+    first, *rest = head.split(b"\r\n")
+    start = _REQUEST_LINE.fullmatch(first)
+    if start is None:
+        return None
+    fields = []
+    for line in rest:
+        field = _request_field(line)
+        if field is None:
+            return None
+        fields.append(field)
+    names = [field.name for field in fields]
+    if names.count(b"host") != 1 or names.count(b"content-length") > 1 or names.count(b"connection") > 1:
+        return None
+    return RequestHead(
+        start[1],
+        start[2],
+        names,
+        [field.value for field in fields],
+        [field.line for field in fields],
+        is_special=any(field.is_special for field in fields),
+    )
+
+
+class PlainResponse(NamedTuple):
+    """A response head as it is forwarded."""
+
+    status: int
+    reason: bytes
+    block: bytes
+    """Header lines for the client."""
+    length: int
+    """Size of the body in bytes."""
+
+
+@lru_cache(maxsize=8192)
+def _response_field(line: bytes) -> _Field | None:
+    match = _FIELD.fullmatch(line)
+    if match is None:
+        return None
+    name, value = match[1].lower(), match[2] or b""
+    if name in _NEVER_PLAIN or (name == b"content-length" and not _LENGTH.fullmatch(value)):
+        return None
+    if name == b"connection" and value.lower() != b"keep-alive":
+        return None
+    return _Field(name, value, b"" if name in RESPONSE_SPECIAL else line + b"\r\n", False)
+
+
+@lru_cache(maxsize=2048)
+def plain_response_head(head: bytes) -> PlainResponse | None:
+    """Return the parsed ``head`` (without the empty line at its end), or None when it is not plain.
+
+    Only responses with a body of a known length are; 204 and 304 have none whatever they say (RFC 9112 §6.3).
+    """
+    first, *rest = head.split(b"\r\n")
+    start = _STATUS_LINE.fullmatch(first)
+    if start is None or start[1] in (b"204", b"304"):
+        return None
+    length, block = -1, []
+    for line in rest:
+        field = _response_field(line)
+        if field is None:
+            return None
+        if field.name == b"content-length":
+            if length >= 0:
+                return None
+            length = int(field.value)
+        block.append(field.line)
+    return PlainResponse(int(start[1]), start[2] or b"", b"".join(block), length) if length >= 0 else None
