@@ -88,6 +88,7 @@ class Blocks:
         self._pending: Counter[tuple[int, int, int]] = Counter()
         self._unknown: dict[int, list[_Late]] = {}
         self._newest = 0
+        self._complained: set[tuple[int, int]] = set()
 
     def admit(self, table: Table, workers: Iterable[int]) -> None:
         """Take in ``table`` and open its blocks for ``workers``; a worker heard of later gets its block then.
@@ -227,7 +228,9 @@ class Blocks:
             try:
                 block = open_block(block_path(self._run_dir, f"o{worker}", version), slots.size)
             except OSError as error:
-                _log.error("cannot count for worker %d, version %d: %s", worker, version, error)
+                if (worker, version) not in self._complained:
+                    self._complained.add((worker, version))
+                    _log.error("cannot count for worker %d, version %d: %s", worker, version, error)
                 return None
             self._blocks[worker, version] = block
         return block

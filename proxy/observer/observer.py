@@ -243,7 +243,7 @@ class Observer:
             return
         table = self._current
         drain_ns = table.settings.timeouts.drain if table is not None else 0
-        if running.task is not None:
+        if running.task is not None and not running.task.done():
             await running.intake.finish(drain_ns / 1e9)
             running.task.cancel()
             await asyncio.wait([running.task])

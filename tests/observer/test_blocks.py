@@ -198,6 +198,18 @@ def test_a_worker_nobody_announced_gets_its_block(tmp_path: Path) -> None:
     blocks.close()
 
 
+def test_a_block_that_cannot_be_made_later(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Where a late worker's block has no place, its frames are strays, and the log says why."""
+    blocks = Blocks(tmp_path)
+    blocks.admit(TABLE, [])
+    block_path(tmp_path, "o7", 1).mkdir()
+    blocks.count_comparison(shadow_part(worker=7), "agree")
+    assert blocks.reconcile(7, {"1\nshadow\nwine\nwine-v4": 1, "1\npayload\nwine": 1}) == 0
+    assert blocks.strays == 1
+    assert caplog.text.count("cannot count for worker 7") == 1
+    blocks.close()
+
+
 STEPS = st.lists(st.sampled_from(["ship", "arrive", "hello", "kill observer"]), max_size=20)
 
 

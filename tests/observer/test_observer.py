@@ -17,6 +17,7 @@ import orjson
 import pytest
 from aiohttp import ClientSession, web
 
+from proxy.exchange import Flag
 from proxy.observer.observer import SOCKET_NAME, Observer
 from proxy.settings import Settings, parse, to_json
 from proxy.tally import block_path, read_slots
@@ -380,3 +381,30 @@ async def test_the_admin_address_answers_under_load(place: Path) -> None:
             assert await process.wait() == 0
         finally:
             process.close()
+
+
+@pytest.mark.slow
+async def test_a_dead_collector_does_not_hold_up_the_end(inside: Inside) -> None:
+    """With tracing on and nobody to take the spans, they are counted as failed and the observer ends all the same."""
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    config = BASE_CONFIG + f"tracing: {{otlp: 'http://127.0.0.1:{port}', percent: 100}}\n"
+    await inside.publish(1, settings_of(inside.state_dir, config))
+    traceparent = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    head = b"POST / HTTP/1.1\r\ntraceparent: " + traceparent + b"\r\n\r\n"
+    part = primary_part(flags=Flag.TRACED | Flag.LOGGED, shadows_sent=0, request_head=head)
+    worker = await inside.worker(hello_frame(), as_frame(part))
+    await until(lambda: outcomes_in(inside.run_dir) == {"written": 1})
+    worker.close()
+    await inside.stop()
+    # Two spans failed, and nothing else went wrong.
+    assert sum(read_slots(inside.run_dir / "observer.counters", 9)) == 2
+
+
+async def test_without_its_socket_the_observer_ends(inside: Inside) -> None:
+    """An observer that cannot listen to workers is of no use: it ends, and the supervisor starts another."""
+    (inside.run_dir / f"{SOCKET_NAME}.new").mkdir()
+    inside.send(prepare(1, settings_of(inside.state_dir)), {"op": "commit", "version": 1})
+    assert inside.task is not None
+    async with asyncio.timeout(WAIT_S):
+        await inside.task
