@@ -6,6 +6,7 @@ does not fit, or comes while there is no observer, is refused: the caller counts
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
@@ -21,8 +22,10 @@ PIPE_FRAMES = 65_536
 
 FLUSH_BYTES = 64 * 1024
 FLUSH_AFTER_S = 0.002
-RECONNECT_FIRST_S = 0.05
+RECONNECT_FIRST_S = 0.02
 RECONNECT_LAST_S = 1.0
+STABLE_S = 5.0
+"""A connection that lives this long starts the pauses between attempts anew."""
 
 
 class Shipper(asyncio.Protocol):
@@ -34,7 +37,19 @@ class Shipper(asyncio.Protocol):
         hello: builds the first frame of every connection, from the counts at that moment.
     """
 
-    __slots__ = ("_bytes", "_closing", "_frames", "_hello", "_loop", "_path", "_timer", "_transport")
+    __slots__ = (
+        "_bytes",
+        "_closing",
+        "_connected",
+        "_connected_s",
+        "_frames",
+        "_hello",
+        "_loop",
+        "_path",
+        "_pause_s",
+        "_timer",
+        "_transport",
+    )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, path: Path, hello: Callable[[], bytes]) -> None:
         self._loop = loop
@@ -45,10 +60,17 @@ class Shipper(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport | None = None
         self._closing = False
+        self._pause_s = RECONNECT_FIRST_S
+        self._connected = asyncio.Event()
+        self._connected_s = 0.0
 
-    def start(self) -> None:
-        """Begin to connect."""
+    async def start(self, wait_s: float) -> None:
+        """Begin to connect, and wait up to ``wait_s`` seconds for the first connection, so that nothing need be dropped
+        while the processes start. Afterwards it goes on trying by itself.
+        """
         spawn(self._connect(), name="observer pipe")
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._connected.wait(), wait_s)
 
     def ship(self, frame: bytes) -> bool:
         """Take ``frame`` along; False when it must be dropped."""
@@ -86,23 +108,34 @@ class Shipper(asyncio.Protocol):
             self._transport.write(b"".join(frames))
 
     async def _connect(self) -> None:
-        pause_s = RECONNECT_FIRST_S
         while not self._closing:
             try:
                 await self._loop.create_unix_connection(lambda: self, str(self._path))
             except OSError:
-                await asyncio.sleep(pause_s)
-                pause_s = min(pause_s * 2, RECONNECT_LAST_S)
+                await self._pause()
             else:
                 return
 
+    async def _reconnect(self) -> None:
+        await self._pause()
+        await self._connect()
+
+    async def _pause(self) -> None:
+        await asyncio.sleep(self._pause_s)
+        self._pause_s = min(self._pause_s * 2, RECONNECT_LAST_S)
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Say hello; frames may follow."""
         self._transport = cast(asyncio.Transport, transport)
         self._transport.write(self._hello())
+        self._connected_s = self._loop.time()
+        self._connected.set()
 
     def connection_lost(self, _error: Exception | None) -> None:
-        # Frames that were shipped and never read are found missing at the next hello.
+        """Try again. Frames that were shipped and never read are found missing at the next hello."""
         self._transport = None
         self._frames, self._bytes = [], 0
+        if self._loop.time() - self._connected_s > STABLE_S:
+            self._pause_s = RECONNECT_FIRST_S
         if not self._closing:
-            spawn(self._connect(), name="observer pipe")
+            spawn(self._reconnect(), name="observer pipe")

@@ -33,8 +33,8 @@ __all__ = ["Worker"]
 _OPENED = WORKER_FIELDS.index("connections_opened")
 _CLOSED = WORKER_FIELDS.index("connections_closed")
 
-ACCEPT_PAUSE_S = 0.1
-"""Rest after accept failed for want of file descriptors."""
+OBSERVER_WAIT_S = 2.0
+"""How long the first commit waits for the pipe to the observer. Traffic flows without one, but uncompared."""
 
 _log = logging.getLogger("modelproxy.worker")
 
@@ -63,6 +63,7 @@ class Worker:
         self._number = 0
         self._link: Link | None = None
         self._server: asyncio.Server | None = None
+        self._starting = asyncio.Lock()
         self._connections: set[ClientConnection] = set()
         self._prepared: dict[int, tuple[Table, Block]] = {}
         self._pools = Pools(self.loop)
@@ -155,11 +156,12 @@ class Worker:
         table, _ = self._prepared[version]
         self._pools.attach(table)
         self.table = table
-        if self._server is None and not self.draining:
-            self.shipper.start()
-            self._server = await self.loop.create_server(
-                lambda: ClientConnection(self), sock=self._listener, backlog=4096
-            )
+        async with self._starting:
+            if self._server is None and not self.draining:
+                await self.shipper.start(OBSERVER_WAIT_S)
+                self._server = await self.loop.create_server(
+                    lambda: ClientConnection(self), sock=self._listener, backlog=4096
+                )
         self._send({"op": "committed", "version": version})
 
     def _retire(self, versions: list[int]) -> None:
