@@ -21,7 +21,7 @@ from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrad
 
 from proxy.clock import monotonic_ns
 from proxy.dataplane.inflight import DONE, InFlight
-from proxy.errors import HeadTooLarge, WireError
+from proxy.errors import BadHead, HeadTooLarge, WireError
 from proxy.wire.head import check_request
 from proxy.wire.plain import plain_request_head
 from proxy.wire.request import forwarded_lines
@@ -227,6 +227,9 @@ class ClientConnection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         parser = self.parser
+        version = parser.get_http_version()
+        if version not in ("1.1", "1.0"):
+            raise BadHead(f"expected HTTP/1.1 or HTTP/1.0, got {version}")
         limits = self.worker.table.settings.limits
         if len(self.names) > limits.headers:
             raise HeadTooLarge(f"more than {limits.headers} header fields")
@@ -238,7 +241,7 @@ class ClientConnection(asyncio.Protocol):
             self.names,
             self.values,
             self.lines,
-            http11=parser.get_http_version() == "1.1",
+            http11=version == "1.1",
             keep_alive=parser.should_keep_alive(),
         )
         self.incoming = incoming = InFlight(self, head)
