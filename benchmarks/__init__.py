@@ -2,6 +2,7 @@
 
 ============================  ========================================================================
 ``run``                       the command: rounds, contenders, what is written where
+``cell``                      one contender started, checked, loaded, measured and ended
 ``contenders``                who takes part, how each is configured and started
 ``tools``                     finds or installs what the contenders need
 ``measure``                   CPU of a process tree, one load run, one valid sample
