@@ -1,7 +1,6 @@
 """Entry of a worker process: ``python -m proxy.dataplane INDEX RUN_DIR LISTEN_FD CONTROL_FD``."""
 
 import gc
-import logging
 import signal
 import socket
 import sys
@@ -10,6 +9,7 @@ from pathlib import Path
 import uvloop
 
 from proxy.dataplane.worker import Worker
+from proxy.logs import start_logging
 
 __all__ = ["main"]
 
@@ -17,9 +17,7 @@ __all__ = ["main"]
 def main(arguments: list[str]) -> int:
     """Run a worker until it has drained; return the exit code."""
     index, run_dir, listen_fd, control_fd = arguments
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
-    )
+    start_logging("info", f"worker-{index}")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     async def run() -> None:

@@ -171,6 +171,7 @@ class InFlight:
             self._assign(unit, source)
             return
         self.state = UNIT
+        self.table.undecided += 1
         if b"expect" in names:
             # We must have the body to choose the model, so the model cannot be asked first (RFC 9110 §10.1.1).
             self.framing_line = b"transfer-encoding: chunked\r\n" if head.framing == Framing.CHUNKED else b""
@@ -180,6 +181,7 @@ class InFlight:
 
     def _assign_from_body(self) -> None:
         head = self.head
+        self.table.undecided -= 1
         complete = self.request_done and not self.flags & Flag.REQUEST_TRUNCATED
         body = b"".join(self.held or ()) if complete else b""
         client = who_asks(self.table, head.names, head.values, self.client.peer)
@@ -460,6 +462,8 @@ class InFlight:
             return
         table = self.table
         table.slots[table.slot_unrouted + status] += 1
+        if self.state == UNIT:
+            table.undecided -= 1
         self._answer(status, sentence)
         self.state = DONE
         self.held = None
@@ -475,6 +479,7 @@ class InFlight:
             self._finish(monotonic_ns())
         elif self.state == UNIT:
             self.table.slots[self.table.slot_unrouted + CLIENT_LEFT] += 1
+            self.table.undecided -= 1
         self.state = DONE
 
     def _drop_connection(self) -> None:

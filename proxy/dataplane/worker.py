@@ -23,6 +23,7 @@ from proxy.errors import ConfigError
 from proxy.exchange import build_hello
 from proxy.identifiers import RequestIds, random_bits
 from proxy.link import Link, open_link
+from proxy.logs import set_level
 from proxy.routing.table import Table, compile_table
 from proxy.settings import from_json
 from proxy.tally import WORKER_FIELDS, Block, block_path, open_block
@@ -156,6 +157,7 @@ class Worker:
         table, _ = self._prepared[version]
         self._pools.attach(table)
         self.table = table
+        set_level(table.settings.log_level)
         async with self._starting:
             if self._server is None and not self.draining:
                 await self.shipper.start(OBSERVER_WAIT_S)
@@ -165,11 +167,17 @@ class Worker:
         self._send({"op": "committed", "version": version})
 
     def _retire(self, versions: list[int]) -> None:
+        """Let go of tables that nothing will count on any more; the supervisor asks again for those we keep."""
+        released = []
         for version in versions:
-            held = self._prepared.pop(version, None)
+            held = self._prepared.get(version)
             if held is not None:
+                if held[0].undecided:
+                    continue  # a request that waits for its unit will be counted on it
                 held[1].close()
-        self._send({"op": "retired", "versions": versions})
+                del self._prepared[version]
+            released.append(version)
+        self._send({"op": "retired", "versions": released})
 
     def _hello(self) -> bytes:
         shipped = shipped_counts([table for table, _ in self._prepared.values()])

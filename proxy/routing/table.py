@@ -234,6 +234,7 @@ class Table:
         "slots",
         "trace_limit",
         "trusted",
+        "undecided",
         "version",
     )
 
@@ -252,6 +253,8 @@ class Table:
         self.slot_worker = self.slot_unrouted = 0
         self.layout = _worker_layout(self)
         self.observer_layout = _observer_layout(self)
+        self.undecided = 0
+        """Requests of this worker that hold the table and are not counted yet: their unit is in the body."""
         self.slots: Any = None
         """The worker's tally block for this version. Attached once, before the table is swapped in."""
         _attach_slots(self)
