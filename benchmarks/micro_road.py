@@ -12,6 +12,7 @@ from time import process_time_ns
 from typing import Any, cast
 
 from proxy.dataplane.client import ClientConnection
+from proxy.dataplane.outbox import Outbox
 from proxy.dataplane.pools import Pools
 from proxy.dataplane.upstream import UpstreamConnection
 from proxy.identifiers import RequestIds
@@ -63,6 +64,12 @@ class SilentTransport:
         return ("127.0.0.1", 50_000)
 
 
+class SilentLoop:
+    """Schedules nothing: the stage flushes by hand, once for each read."""
+
+    def call_soon(self, _callback: object) -> None: ...
+
+
 class SilentShipper:
     """Takes every frame."""
 
@@ -83,7 +90,8 @@ class Stage:
         self.wall_offset_ns = 0
         self.shipper = SilentShipper()
         self._number = 0
-        Pools(loop).attach(self.table)
+        self.outbox = Outbox(cast("Any", SilentLoop()))
+        Pools(loop, self.outbox).attach(self.table)
         pools = [m.pool for m in self.table.models.values()] + [s.pool for s in self.table.routes[0].shadows]
         self.connections = []
         for pool in pools:
@@ -102,12 +110,14 @@ class Stage:
         return True
 
     def run(self, count: int) -> None:
-        feed, connections = self.client.data_received, self.connections
+        feed, flush, connections = self.client.data_received, self.outbox.flush, self.connections
         for i in range(count):
             feed(REQUEST % (i % 1000))
+            flush()
             for connection in connections:
                 if connection.sink is not None:
                     connection.data_received(RESPONSE)
+            flush()
 
 
 async def main() -> None:

@@ -15,12 +15,13 @@ Timers
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from proxy.clock import monotonic_ns
 from proxy.dataplane.inflight import DONE, InFlight
+from proxy.dataplane.outbox import Writer
 from proxy.errors import BadHead, HeadTooLarge, WireError
 from proxy.wire.head import check_request
 from proxy.wire.plain import plain_request_head
@@ -38,7 +39,7 @@ LINGER_NS = 2_000_000_000
 _NEVER = 1 << 62
 
 
-class ClientConnection(asyncio.Protocol):
+class ClientConnection(Writer):
     """One connection from a client."""
 
     __slots__ = (
@@ -62,20 +63,18 @@ class ClientConnection(asyncio.Protocol):
         "reading",
         "target",
         "timer",
-        "transport",
         "values",
         "waiting",
         "worker",
-        "write",
     )
 
     def __init__(self, worker: "Worker") -> None:
+        super().__init__(worker.outbox)
         # Global state
         self.worker = worker
         # Per-connection state
         self.parser = HttpRequestParser(self)
         self.feed = self.parser.feed_data
-        self.transport: asyncio.Transport
         self.peer = b""
         self.timer: asyncio.TimerHandle | None = None
         self.deadline_ns = _NEVER
@@ -108,8 +107,7 @@ class ClientConnection(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)
-        self.write = self.transport.write
+        super().connection_made(transport)
         peer = transport.get_extra_info("peername")
         self.peer = str(peer[0]).encode() if isinstance(peer, tuple) else b""
         self.now_ns = now_ns = monotonic_ns()
@@ -276,7 +274,7 @@ class ClientConnection(asyncio.Protocol):
             if flight.fault and flight.head_sent and not flight.head.http11:
                 self.transport.abort()  # a body that ends with the connection: only a reset says "not whole"
             elif flight.request_done:
-                self.transport.close()
+                self.close()
             else:
                 self._linger()
         elif flight.request_done:
@@ -299,7 +297,7 @@ class ClientConnection(asyncio.Protocol):
             return
         if self.worker.draining:
             self.closing = True
-            self.transport.close()
+            self.close()
             return
         self.resume_reading()
         self.deadline_ns = self.now_ns + self.worker.table.settings.timeouts.keep_alive
@@ -308,7 +306,7 @@ class ClientConnection(asyncio.Protocol):
         """Close unless a request is under way (then its answer will say ``connection: close``)."""
         if self.current is None and not self.reading and not self.closing:
             self.closing = True
-            self.transport.close()
+            self.close()
 
     def _on_incomplete(self, size: int) -> None:
         """After a read that ended inside a request: limits and deadlines."""
@@ -356,6 +354,7 @@ class ClientConnection(asyncio.Protocol):
         self.lingering = True
         self.deadline_ns = self.now_ns + LINGER_NS
         self.resume_reading()
+        self.flush_writes()
         if self.transport.can_write_eof():
             self.transport.write_eof()
 
@@ -382,4 +381,4 @@ class ClientConnection(asyncio.Protocol):
                 self._arm(now_ns)
         else:
             self.closing = True
-            self.transport.close()
+            self.close()

@@ -49,6 +49,7 @@ from proxy.wire.trace import read_context
 
 if TYPE_CHECKING:
     from proxy.dataplane.client import ClientConnection
+    from proxy.dataplane.worker import Worker
 
 __all__ = ["InFlight"]
 
@@ -111,8 +112,8 @@ class InFlight:
 
     def __init__(self, client: "ClientConnection", head: RequestHead) -> None:
         self.client = client
-        self.worker = client.worker
-        self.head = head
+        self.worker: Worker = client.worker
+        self.head: RequestHead = head
         self.keep_alive = head.keep_alive
 
     # Request

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from proxy.dataplane.outbox import Outbox
 from proxy.dataplane.upstream import Pool, PoolLimits
 from proxy.routing.table import Model, Shadow, Table
 
@@ -11,8 +12,9 @@ __all__ = ["Pools"]
 class Pools:
     """All pools of one worker, by what they connect to and under which limits."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, outbox: Outbox) -> None:
         self._loop = loop
+        self._outbox = outbox
         self._pools: dict[tuple[object, ...], Pool] = {}
 
     def attach(self, table: Table) -> None:
@@ -38,7 +40,7 @@ class Pools:
     def _take(
         self, used: dict[tuple[object, ...], Pool], key: tuple[object, ...], model: Model, limits: PoolLimits
     ) -> Pool:
-        pool = self._pools.get(key) or Pool(self._loop, model.host, model.port, limits)
+        pool = self._pools.get(key) or Pool(self._loop, self._outbox, model.host, model.port, limits)
         used[key] = pool
         return pool
 

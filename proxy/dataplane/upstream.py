@@ -15,11 +15,12 @@ Timers
 
 import asyncio
 from collections import deque
-from typing import Protocol, cast
+from typing import Protocol
 
 from httptools import HttpParserError, HttpResponseParser
 
 from proxy.clock import monotonic_ns
+from proxy.dataplane.outbox import Outbox, Writer
 from proxy.model import Fault
 from proxy.tasks import spawn
 from proxy.wire.plain import plain_response_head
@@ -117,13 +118,17 @@ class Pool:
         "limits",
         "loop",
         "open",
+        "outbox",
         "port",
         "retired",
         "waiting",
     )
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, host: str, port: int, limits: PoolLimits) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, outbox: Outbox, host: str, port: int, limits: PoolLimits
+    ) -> None:
         self.loop = loop
+        self.outbox = outbox
         self.host = host
         self.port = port
         self.limits = limits
@@ -205,7 +210,7 @@ class Pool:
         self._maybe_connect()
 
 
-class UpstreamConnection(asyncio.Protocol):
+class UpstreamConnection(Writer):
     """One connection to a model server."""
 
     __slots__ = (
@@ -229,19 +234,17 @@ class UpstreamConnection(asyncio.Protocol):
         "sink",
         "status",
         "timer",
-        "transport",
         "used",
         "values",
-        "write",
     )
 
     def __init__(self, pool: Pool) -> None:
+        super().__init__(pool.outbox)
         # Global state
         self.pool = pool
         # Per-connection state
         self.parser = HttpResponseParser(self)
         self.feed = self.parser.feed_data
-        self.transport: asyncio.Transport
         self.timer: asyncio.TimerHandle | None = None
         self.deadline_ns = _NEVER
         self.used = False
@@ -289,10 +292,6 @@ class UpstreamConnection(asyncio.Protocol):
         self.deadline_ns = _NEVER
         self.transport.abort()
 
-    def close(self) -> None:
-        """Close an idle connection."""
-        self.transport.close()
-
     def pause_reading(self) -> None:
         """Stop reading: the client is slower than the model. The idle timeout rests as well."""
         if not self.read_paused:
@@ -309,8 +308,7 @@ class UpstreamConnection(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)  # uvloop's do not inherit from asyncio's
-        self.write = self.transport.write
+        super().connection_made(transport)
         self.pool.open += 1
         now_ns = monotonic_ns()
         self.deadline_ns = now_ns + self.pool.limits.keep_alive_ns

@@ -16,6 +16,7 @@ import orjson
 
 from proxy.clock import monotonic_ns, wall_ns
 from proxy.dataplane.client import ClientConnection
+from proxy.dataplane.outbox import Outbox
 from proxy.dataplane.pools import Pools
 from proxy.dataplane.reconcile import reconcile, shipped_counts
 from proxy.dataplane.shipper import Shipper
@@ -67,7 +68,8 @@ class Worker:
         self._starting = asyncio.Lock()
         self._connections: set[ClientConnection] = set()
         self._prepared: dict[int, tuple[Table, Block]] = {}
-        self._pools = Pools(self.loop)
+        self.outbox = Outbox(self.loop)
+        self._pools = Pools(self.loop, self.outbox)
         self._stopped = asyncio.Event()
         self._reported: set[str] = set()
 

@@ -10,6 +10,7 @@ from proxy.dataplane import inflight as inflight_module
 from proxy.dataplane import mirror as mirror_module
 from proxy.dataplane import upstream as upstream_module
 from proxy.dataplane.client import ClientConnection
+from proxy.dataplane.outbox import Outbox
 from proxy.dataplane.pools import Pools
 from proxy.dataplane.upstream import Pool, UpstreamConnection
 from proxy.exchange import Primary, ShadowPart, parse_frames
@@ -75,6 +76,7 @@ class FakeWorker:
         self.index = 0
         self.table = table
         self.draining = False
+        self.outbox = Outbox(cast("asyncio.AbstractEventLoop", loop))
         self.ids = CountingIds()
         self.wall_offset_ns = 0
         self.shipper = FakeShipper()
@@ -109,7 +111,7 @@ class Road:
         monkeypatch.setattr(upstream_module, "spawn", self._spawn)
         self.table = build_table(text)
         self.worker = FakeWorker(self.loop, self.table)
-        self.pools = Pools(cast("asyncio.AbstractEventLoop", self.loop))
+        self.pools = Pools(cast("asyncio.AbstractEventLoop", self.loop), self.worker.outbox)
         self.pools.attach(self.table)
         self.client = ClientConnection(cast("Any", self.worker))
         self.transport = FakeTransport(self.client)
@@ -185,5 +187,3 @@ def response(body: bytes = b"ok", status: str = "200 OK", **headers: str) -> byt
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     lines.append(f"Content-Length: {len(body)}")
     return "\r\n".join([*lines, "", ""]).encode() + body
-
-

@@ -1,0 +1,70 @@
+"""Writes gathered to the end of the loop's turn: read all that is there, then write all there is.
+
+Rationale. *Question:* when does a message leave? *Options:* at once, or after every socket that had something has been
+read. *Choice:* after, because each write at once wakes a peer that answers and sleeps again, so that the next write
+pays for waking it again: 6 µs of kernel time a request (``benchmarks/NOTES.md``, "Order of writes"). HAProxy and Envoy
+do the same. *What would change our mind:* an event loop that submits writes in batches itself.
+
+No write is delayed by a timer: the turn ends when the sockets that were ready have been read.
+"""
+
+import asyncio
+from typing import cast
+
+__all__ = ["Outbox", "Writer"]
+
+
+class Outbox:
+    """The connections of one worker that have something to write in this turn."""
+
+    __slots__ = ("_loop", "_writers")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._writers: list[Writer] = []
+
+    def add(self, writer: "Writer") -> None:
+        """Flush ``writer`` at the end of this turn."""
+        if not self._writers:
+            self._loop.call_soon(self.flush)
+        self._writers.append(writer)
+
+    def flush(self) -> None:
+        """Write everything out."""
+        writers, self._writers = self._writers, []
+        for writer in writers:
+            writer.flush_writes()
+
+
+class Writer(asyncio.Protocol):
+    """A protocol whose writes are gathered. Closing writes out first, aborting does not."""
+
+    __slots__ = ("_gathered", "_outbox", "transport")
+
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
+        self._gathered: list[bytes] | None = None
+        self.transport: asyncio.Transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport."""
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's do not inherit from asyncio's
+
+    def write(self, data: bytes) -> None:
+        """Write ``data`` at the end of this turn, after what was written before."""
+        if self._gathered is None:
+            self._gathered = [data]
+            self._outbox.add(self)
+        else:
+            self._gathered.append(data)
+
+    def flush_writes(self) -> None:
+        """Hand what was gathered to the transport, unless that is gone."""
+        gathered, self._gathered = self._gathered, None
+        if gathered is not None and not self.transport.is_closing():
+            self.transport.write(gathered[0] if len(gathered) == 1 else b"".join(gathered))
+
+    def close(self) -> None:
+        """Write out, then close."""
+        self.flush_writes()
+        self.transport.close()
