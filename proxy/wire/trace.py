@@ -12,6 +12,8 @@ _TRACEPARENT = re.compile(
     rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?"
 )
 _EXACT_LENGTH = 55
+_KNOWN_FLAGS = 0x03
+"""Sampled (bit 0) and, since Level 2, random trace id (bit 1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,10 @@ class TraceContext:
     def child(self, fresh_trace_id: int, span_id: int, limit: int) -> "TraceContext":
         """Return the context with a span of ours as the parent, in a new trace if there was none.
 
+        A request of a valid trace that is not traced here is passed on unchanged: a parent that nobody exports would
+        cut the trace in two. When it is traced, the caller's flags are kept and *sampled* is set; those that version
+        00 does not define are cleared (W3C Trace Context §3.2.2.5).
+
         Args:
             fresh_trace_id: 128 random bits, used when there is no valid trace id.
             span_id: 64 random bits.
@@ -39,9 +45,11 @@ class TraceContext:
         """
         trace_id = self.trace_id or b"%032x" % fresh_trace_id
         sampled = int(trace_id[16:], 16) < limit
-        flags = b"01" if sampled else self.traceparent[53:55] or b"00"
+        if self.trace_id and not sampled:
+            return self
+        flags = int(self.traceparent[53:55] or b"00", 16) & _KNOWN_FLAGS | sampled
         return TraceContext(
-            b"00-%b-%016x-%b" % (trace_id, span_id, flags), self.tracestate, trace_id, span_id, sampled
+            b"00-%b-%016x-%02x" % (trace_id, span_id, flags), self.tracestate, trace_id, span_id, sampled
         )
 
     def lines(self) -> bytes:
