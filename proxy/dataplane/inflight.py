@@ -124,7 +124,7 @@ class InFlight:
         self.table = table = worker.table
         self.started_ns = client.now_ns
         self.request_id = head.request_id or worker.ids.fresh()
-        route = table.match(head.path, head.host, head.method)
+        route = table.match(head.path, head.host_name, head.method)
         if route is None:
             self.refuse(404, "no route matches this path; see the routes of the configuration")
             return
@@ -155,7 +155,13 @@ class InFlight:
             if context.sampled:
                 self.flags |= Flag.TRACED
         block = common_block(
-            names, values, head.lines, client=self.client.peer, host=head.host, trace_lines=context.lines()
+            names,
+            values,
+            head.lines,
+            client=self.client.peer,
+            host=head.host,
+            trace_lines=context.lines(),
+            http11=head.http11,
         )
         if b"host" not in names:
             block = b"host: %b\r\n" % (head.host or self.route.champion.model.host_header) + block
@@ -348,7 +354,7 @@ class InFlight:
 
     def on_interim(self, connection: UpstreamConnection) -> None:
         if self.head.http11 and connection.status != 101:
-            block = forwarded_block(connection.names, connection.values, connection.lines)
+            block = forwarded_block(connection.status, connection.names, connection.values, connection.lines)
             self.client.write(build_interim(connection.status, connection.reason, block))
 
     def on_whole_response(
@@ -391,7 +397,7 @@ class InFlight:
             self.chunked_out = self.head.http11
             if not self.head.http11:
                 self.keep_alive = False
-        block = forwarded_block(connection.names, connection.values, connection.lines)
+        block = forwarded_block(connection.status, connection.names, connection.values, connection.lines)
         head = self._response_head(connection.reason, block)
         self.response_out = [head]
         if self.response_copy is not None:

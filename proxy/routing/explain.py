@@ -19,8 +19,8 @@ from proxy.routing.choose import (
     who_asks,
 )
 from proxy.routing.hashing import SPACE, bucket
-from proxy.routing.table import MISSING, Model, Route, Shadow, Table, Variant, host_name
-from proxy.wire.request import first_value, rewrite_target
+from proxy.routing.table import MISSING, Model, Route, Shadow, Table, Variant
+from proxy.wire.request import first_value, host_name, rewrite_target
 
 __all__ = ["Explanation", "NoRoute", "Request", "ShadowChoice", "explain"]
 

@@ -32,7 +32,7 @@ from proxy.tally import (
     Layout,
 )
 
-__all__ = ["MISSING", "Model", "Route", "Shadow", "Table", "Variant", "compile_table", "host_name"]
+__all__ = ["MISSING", "Model", "Route", "Shadow", "Table", "Variant", "compile_table"]
 
 MISSING = "missing"
 """Value of the metric label ``source`` when no unit source was present."""
@@ -265,13 +265,6 @@ class Table:
             if route.matches(path, host, method):
                 return route
         return None
-
-
-def host_name(host: bytes) -> bytes:
-    """Return a ``Host`` field as :meth:`Table.match` wants it: lower-case, no port, IPv6 without brackets."""
-    if host[:1] == b"[":
-        return host[1:].partition(b"]")[0].lower()
-    return host.partition(b":")[0].lower()
 
 
 def compile_table(settings: Settings, version: int, digest: str = "") -> Table:

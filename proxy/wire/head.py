@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from proxy.errors import BadFraming, BadHead, UnsupportedFeature
-from proxy.wire.request import Framing, first_value, origin_form
+from proxy.wire.request import Framing, first_value, host_name, is_host, origin_form
 
 __all__ = ["RequestHead", "check_request"]
 
@@ -29,6 +29,7 @@ class RequestHead:
         "forced",
         "framing",
         "host",
+        "host_name",
         "http11",
         "is_special",
         "keep_alive",
@@ -64,6 +65,8 @@ class RequestHead:
         self.lines = lines
         self.block = b"".join(lines)
         self.host = authority or first_value(names, values, b"host")
+        self.host_name = host_name(self.host)
+        """What routes match: see :func:`~proxy.wire.request.host_name`."""
         self.is_special = is_special or not self.host
         self.http11 = http11
         self.keep_alive = keep_alive
@@ -95,8 +98,9 @@ def check_request(
     """Return the head of a request that the parser accepted, after the checks that no parser makes.
 
     Raises:
-        BadHead: no ``Host`` or several (RFC 9112 §3.2), an impossible target.
-        BadFraming: several lengths, or a length and a transfer coding (RFC 9112 §6.1: smuggling, or a broken client).
+        BadHead: no ``Host``, several or an impossible one (RFC 9112 §3.2), an impossible target.
+        BadFraming: several lengths, a length and a transfer coding, or a transfer coding from a client that speaks
+            HTTP/1.0 (RFC 9112 §6.1: smuggling, or a broken client).
         UnsupportedFeature: ``CONNECT``, or a transfer coding other than ``chunked`` (RFC 9112 §6.1 asks for 501).
     """
     if method == b"CONNECT":
@@ -104,10 +108,17 @@ def check_request(
     hosts = names.count(b"host")
     if hosts != 1 and (http11 or hosts):
         raise BadHead(f"expected one host field, got {hosts}")
-    if target[:1] != b"/" and target != b"*" and b"://" not in target:
-        raise BadHead("expected a request target that starts with a slash")
+    if hosts and not is_host(first_value(names, values, b"host")):
+        raise BadHead("expected a host field that holds a host name or address")
     framing = _framing(names, values)
-    target, authority = origin_form(target)
+    if framing == Framing.CHUNKED and not http11:
+        raise BadFraming("expected no transfer coding from an HTTP/1.0 client")
+    target, authority = origin_form(method, target)
+    if authority and hosts:
+        # RFC 9112 §3.2.2: the field that came is ignored and replaced, or the two might name different hosts.
+        at = names.index(b"host")
+        values = [*values[:at], authority, *values[at + 1 :]]
+        lines = [*lines[:at], b"Host: %b\r\n" % authority, *lines[at + 1 :]]
     return RequestHead(
         method,
         target,
@@ -122,6 +133,10 @@ def check_request(
     )
 
 
+MAX_LENGTH_DIGITS = 19
+"""More digits than any body needs; ``int()`` refuses thousands of them, which the parser takes if they are zeros."""
+
+
 def _framing(names: Sequence[bytes], values: Sequence[bytes]) -> int:
     codings, lengths = names.count(b"transfer-encoding"), names.count(b"content-length")
     if codings + lengths > 1:
@@ -130,4 +145,9 @@ def _framing(names: Sequence[bytes], values: Sequence[bytes]) -> int:
         if first_value(names, values, b"transfer-encoding").lower() != b"chunked":
             raise UnsupportedFeature("expected no transfer coding but chunked")
         return Framing.CHUNKED
-    return Framing.LENGTH if lengths and int(first_value(names, values, b"content-length")) else Framing.NONE
+    if not lengths:
+        return Framing.NONE
+    length = first_value(names, values, b"content-length")
+    if not length.isdigit() or len(length) > MAX_LENGTH_DIGITS:
+        raise BadFraming("expected a content-length of decimal digits, not more than 19")
+    return Framing.LENGTH if int(length) else Framing.NONE

@@ -10,7 +10,8 @@ Theory of operation
 
 Implementation
     Lines and whole heads repeat, so both are memoised (bounded, least recently used first out). A miss costs one
-    regular expression for each unknown line.
+    regular expression for each unknown line. What is memoised is kept, so callers must not pass heads longer than
+    :data:`MAX_PLAIN_HEAD_BYTES`: thousands of the longest heads that the limits allow would be gigabytes.
 """
 
 import re
@@ -18,17 +19,23 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from proxy.wire.head import RequestHead
-from proxy.wire.request import INTERNAL_PREFIX, SPECIAL
+from proxy.wire.request import SPECIAL, is_host, is_internal
 from proxy.wire.response import RESPONSE_SPECIAL
 
-__all__ = ["PlainResponse", "plain_request_head", "plain_response_head"]
+__all__ = ["MAX_PLAIN_HEAD_BYTES", "PlainResponse", "plain_request_head", "plain_response_head"]
+
+MAX_PLAIN_HEAD_BYTES = 4096
+"""Longer heads go to the parser. All that is memoised stays below about 100 MiB even when every head is new and of
+this size; heads of inference requests have some hundred bytes."""
 
 _REQUEST_LINE = re.compile(rb"(GET|POST|PUT|PATCH|DELETE|OPTIONS) (/[!-~]*) HTTP/1\.1")
 _STATUS_LINE = re.compile(rb"HTTP/1\.1 ([2-5][0-9][0-9]) ([!-~](?:[ -~]*[!-~])?)?")
 _FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+): ?([!-~](?:[ -~]*[!-~])?)?")
 _LENGTH = re.compile(rb"0|[1-9][0-9]{0,14}")
 
-_ENDED_HERE = frozenset({b"keep-alive", b"proxy-connection"})
+_CONNECTION = frozenset({b"connection", b"proxy-connection"})
+"""llhttp reads both as one."""
+_ENDED_HERE = frozenset({b"keep-alive", b"x-request-id"})
 _NEVER_PLAIN = frozenset({b"transfer-encoding", b"expect", b"upgrade", b"trailer", b"te"})
 
 
@@ -40,7 +47,7 @@ class _Field(NamedTuple):
     is_special: bool
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=4096)
 def _request_field(line: bytes) -> _Field | None:
     match = _FIELD.fullmatch(line)
     if match is None:
@@ -48,16 +55,16 @@ def _request_field(line: bytes) -> _Field | None:
     name, value = match[1].lower(), match[2] or b""
     if name in _NEVER_PLAIN or (name == b"content-length" and not _LENGTH.fullmatch(value)):
         return None
-    if name == b"connection":
+    if name == b"host" and not is_host(value):
+        return None
+    if name in _CONNECTION:
         return _Field(name, value, b"", False) if value.lower() == b"keep-alive" else None
-    if name == b"x-request-id":
-        return _Field(name, value, b"", False)
     if name in _ENDED_HERE:
         return _Field(name, value, b"", False)
-    return _Field(name, value, line + b"\r\n", name in SPECIAL or name.startswith(INTERNAL_PREFIX))
+    return _Field(name, value, line + b"\r\n", name in SPECIAL or is_internal(name))
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=2048)
 def plain_request_head(head: bytes) -> RequestHead | None:
     """Return the parsed ``head`` (without the empty line at its end), or None when it is not plain."""
     first, *rest = head.split(b"\r\n")
@@ -94,7 +101,7 @@ class PlainResponse(NamedTuple):
     """Size of the body in bytes."""
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=4096)
 def _response_field(line: bytes) -> _Field | None:
     match = _FIELD.fullmatch(line)
     if match is None:
@@ -102,9 +109,10 @@ def _response_field(line: bytes) -> _Field | None:
     name, value = match[1].lower(), match[2] or b""
     if name in _NEVER_PLAIN or (name == b"content-length" and not _LENGTH.fullmatch(value)):
         return None
-    if name == b"connection" and value.lower() != b"keep-alive":
+    if name in _CONNECTION and value.lower() != b"keep-alive":
         return None
-    return _Field(name, value, b"" if name in RESPONSE_SPECIAL else line + b"\r\n", False)
+    ends_here = name in RESPONSE_SPECIAL or is_internal(name)
+    return _Field(name, value, b"" if ends_here else line + b"\r\n", False)
 
 
 @lru_cache(maxsize=2048)

@@ -5,11 +5,13 @@ are RFC 9112 §6; the parser (llhttp in its strict mode) refuses what is ambiguo
 ambiguous in meaning.
 """
 
+import re
 from collections.abc import Sequence
+
+from proxy.errors import BadHead
 
 __all__ = [
     "HOP_BY_HOP",
-    "INTERNAL_PREFIX",
     "SHADOW_LINE",
     "SPECIAL",
     "Framing",
@@ -17,6 +19,9 @@ __all__ = [
     "common_block",
     "first_value",
     "forwarded_lines",
+    "host_name",
+    "is_host",
+    "is_internal",
     "origin_form",
     "rewrite_target",
 ]
@@ -36,8 +41,6 @@ HOP_BY_HOP = frozenset(
 )
 """RFC 9110 §7.6.1 and the older RFC 2616 §13.5.1; fields named in ``Connection`` come on top."""
 
-INTERNAL_PREFIX = b"x-modelproxy-"
-
 SPECIAL = HOP_BY_HOP | {
     b"expect",
     b"traceparent",
@@ -53,6 +56,13 @@ SPECIAL = HOP_BY_HOP | {
 SHADOW_LINE = b"x-modelproxy-shadow: 1\r\n"
 
 _VIA = b"1.1 modelproxy"
+_VIA_HTTP10 = b"1.0 modelproxy"
+
+_INTERNAL = re.compile(rb"x[-_]modelproxy[-_]")
+
+_AUTHORITY = rb"(?:\[[0-9A-Za-z:.%_~-]+\]|[0-9A-Za-z!$&'()*+,;=._~%-]+)(?::[0-9]*)?"
+_HOST = re.compile(_AUTHORITY)
+_ABSOLUTE_FORM = re.compile(rb"(?i:https?)://(%b)(/[^?]*)?(\?.*)?" % _AUTHORITY)
 
 
 class Framing:
@@ -70,23 +80,58 @@ def first_value(names: Sequence[bytes], values: Sequence[bytes], name: bytes) ->
     return values[names.index(name)] if name in names else b""
 
 
-def origin_form(target: bytes) -> tuple[bytes, bytes]:
+def is_host(value: bytes) -> bool:
+    """Tell whether ``value`` may stand in a ``Host`` field: empty, or a name or address with or without a port.
+
+    RFC 9110 §7.2, less exact in what stands in brackets and behind a percent sign.
+    """
+    return not value or _HOST.fullmatch(value) is not None
+
+
+def host_name(host: bytes) -> bytes:
+    """Return the name in a ``Host`` field: lower-case, no port, IPv6 without brackets."""
+    if host[:1] == b"[":
+        return host[1:].partition(b"]")[0].lower()
+    return host.partition(b":")[0].lower()
+
+
+def is_internal(name: bytes) -> bool:
+    """Tell whether a field belongs to us: ``x-modelproxy-*``, in lower case.
+
+    With underscores too: CGI, WSGI and their kin hand both spellings to the application under one name.
+    """
+    return _INTERNAL.match(name) is not None
+
+
+def origin_form(method: bytes, target: bytes) -> tuple[bytes, bytes]:
     """Split an absolute-form target into ``(origin-form, authority)`` (RFC 9112 §3.2.2).
 
-    An origin-form or asterisk-form target comes back as it is, with an empty authority.
+    An origin-form or asterisk-form target comes back as it is, with an empty authority. ``OPTIONS`` of an authority
+    without a path becomes asterisk-form (RFC 9112 §3.2.4).
+
+    Raises:
+        BadHead: an asterisk without ``OPTIONS``, a scheme other than HTTP, no host or user information (which
+            RFC 9110 §4.2.4 wants treated as an error).
     """
-    if target[:1] == b"/" or target == b"*":
+    if target[:1] == b"/":
         return target, b""
-    authority, slash, path = target.partition(b"://")[2].partition(b"/")
-    host, mark, query = authority.partition(b"?")
-    if mark:
-        return b"/?" + query + slash + path, host
-    return b"/" + path, authority
+    if target == b"*" and method == b"OPTIONS":
+        return target, b""
+    absolute = _ABSOLUTE_FORM.fullmatch(target)
+    if absolute is None:
+        raise BadHead("expected a request target that starts with a slash, or http:// and a host")
+    authority, path, query = absolute.groups(b"")
+    if method == b"OPTIONS" and not path and not query:
+        return b"*", authority
+    return (path or b"/") + query, authority
 
 
 def rewrite_target(target: bytes, matched: bytes, prefix: bytes) -> bytes:
-    """Return ``target`` with its ``matched`` prefix replaced by a model's own path; unchanged if that is empty."""
-    if not prefix:
+    """Return ``target`` with its ``matched`` prefix replaced by a model's own path; unchanged if that is empty.
+
+    ``*`` asks about the server as a whole, which no path can stand for: it stays.
+    """
+    if not prefix or target == b"*":
         return target
     return prefix + target[len(matched) :]
 
@@ -108,28 +153,25 @@ def common_block(
     client: bytes,
     host: bytes,
     trace_lines: bytes,
+    http11: bool = True,
 ) -> bytes:
     """Return the header lines for the upstream of a head that is :data:`SPECIAL`.
 
     Without: hop-by-hop fields, what ``Connection`` names, ours, ``x-request-id``, ``expect``, the framing fields of a
-    chunked body and the trace context. With: ``x-forwarded-for`` and ``via`` appended to, ``-proto`` and ``-host``
-    kept when a proxy before us set them, and ``trace_lines``.
+    chunked body and the trace context. With: ``x-forwarded-for`` and ``via`` appended to (the latter names the version
+    that the client spoke: ``http11``), ``-proto`` and ``-host`` kept when a proxy before us set them, and
+    ``trace_lines``.
     """
-    dropped = _connection_options(names, values) | _REPLACED
+    dropped = _connection_options(names, values) | SPECIAL
     kept = [
-        line
-        for name, line in zip(names, lines, strict=True)
-        if name not in dropped and not name.startswith(INTERNAL_PREFIX)
+        line for name, line in zip(names, lines, strict=True) if name not in dropped and not is_internal(name)
     ]
     kept.append(_appended(names, values, b"x-forwarded-for", client))
     kept.append(_kept_or(names, values, b"x-forwarded-proto", b"http"))
     kept.append(_kept_or(names, values, b"x-forwarded-host", host))
-    kept.append(_appended(names, values, b"via", _VIA))
+    kept.append(_appended(names, values, b"via", _VIA if http11 else _VIA_HTTP10))
     kept.append(trace_lines)
     return b"".join(kept)
-
-
-_REPLACED = SPECIAL
 
 
 def _connection_options(names: Sequence[bytes], values: Sequence[bytes]) -> frozenset[bytes]:

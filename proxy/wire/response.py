@@ -1,11 +1,13 @@
 """From an upstream's head to the client's, and the replies that we give ourselves."""
 
+import re
 from collections.abc import Sequence
 from http import HTTPStatus
 
 import orjson
 
-from proxy.wire.request import HOP_BY_HOP, INTERNAL_PREFIX, Framing
+from proxy.errors import BadFraming, BadHead
+from proxy.wire.request import HOP_BY_HOP, Framing, first_value, is_internal
 
 __all__ = [
     "CONTINUE",
@@ -14,6 +16,7 @@ __all__ = [
     "build_interim",
     "build_reply",
     "build_response_head",
+    "check_status",
     "chunk",
     "forwarded_block",
     "response_framing",
@@ -22,8 +25,8 @@ __all__ = [
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
 
-RESPONSE_SPECIAL = HOP_BY_HOP | {b"x-request-id", b"x-modelproxy-variant"}
-"""A response head that has none of these is forwarded line by line without a look at each."""
+RESPONSE_SPECIAL = HOP_BY_HOP | {b"x-request-id"}
+"""Fields of a response that end here, or that we write ourselves."""
 
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 _CONNECTION = {
@@ -34,6 +37,21 @@ _CONNECTION = {
 }
 """By (client speaks HTTP/1.1, connection stays): RFC 9112 §9.3."""
 
+_REASON = re.compile(rb"[\t -~\x80-\xff]*")
+
+
+def check_status(status: int, reason: bytes) -> bytes:
+    """Return the reason phrase for the client: the one received, or the usual one if that may not be sent.
+
+    The parser lets control characters through that RFC 9112 §4 does not allow in a reason phrase.
+
+    Raises:
+        BadHead: ``status`` is below 100: neither an interim nor a final response (RFC 9110 §15).
+    """
+    if status < 100:
+        raise BadHead(f"expected a status of 100 or more, got {status}")
+    return reason if _REASON.fullmatch(reason) else _REASONS.get(status, b"")
+
 
 def response_framing(status: int, names: Sequence[bytes], values: Sequence[bytes], head_only: bool) -> int:
     """Return how the response body is delimited (RFC 9112 §6.3).
@@ -43,29 +61,42 @@ def response_framing(status: int, names: Sequence[bytes], values: Sequence[bytes
         names: lower-case field names.
         values: their values.
         head_only: the request was HEAD.
+
+    Raises:
+        BadFraming: more than one length or transfer coding, or a coding other than ``chunked``. We send no ``te``, so
+            no other may be used (RFC 9112 §7.4); its name would end here and the client take the coded body for plain.
     """
     if head_only or status in (204, 304):
         return Framing.NONE
-    if b"transfer-encoding" in names:
-        last = values[len(names) - 1 - names[::-1].index(b"transfer-encoding")].lower()
-        return Framing.CHUNKED if last.endswith(b"chunked") else Framing.UNTIL_CLOSE
-    if b"content-length" in names:
+    codings, lengths = names.count(b"transfer-encoding"), names.count(b"content-length")
+    if codings + lengths > 1:
+        raise BadFraming("expected one content-length or transfer-encoding field, got several")
+    if codings:
+        if first_value(names, values, b"transfer-encoding").lower() != b"chunked":
+            raise BadFraming("expected no transfer coding but chunked")
+        return Framing.CHUNKED
+    if lengths:
         return Framing.LENGTH
     return Framing.UNTIL_CLOSE
 
 
-def forwarded_block(names: Sequence[bytes], values: Sequence[bytes], lines: Sequence[bytes]) -> bytes:
-    """Return the header lines for the client: all but hop-by-hop, what ``Connection`` names, and ours."""
-    if RESPONSE_SPECIAL.isdisjoint(names):
-        return b"".join(lines)
+def forwarded_block(
+    status: int, names: Sequence[bytes], values: Sequence[bytes], lines: Sequence[bytes]
+) -> bytes:
+    """Return the header lines for the client: all but hop-by-hop, what ``Connection`` names, and ours.
+
+    Interim responses and 204 must not have a ``content-length`` (RFC 9110 §8.6): a client might wait for that body.
+    """
     dropped = RESPONSE_SPECIAL
     if b"connection" in names:
         dropped = dropped | _nominated(names, values)
+    if status < 200 or status == 204:
+        dropped = dropped | {b"content-length"}
     return b"".join(
         [
             line
             for name, line in zip(names, lines, strict=True)
-            if name not in dropped and not name.startswith(INTERNAL_PREFIX)
+            if name not in dropped and not is_internal(name)
         ]
     )
 
