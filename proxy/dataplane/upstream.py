@@ -145,8 +145,10 @@ class Pool:
     def acquire(self, sink: Sink) -> "UpstreamConnection | Fault | None":
         """Return an idle connection, ``None`` when ``sink.on_connected`` will follow, or ``Fault.OVERFLOW``."""
         idle = self.idle
-        if idle:
-            return idle.pop()
+        while idle:
+            connection = idle.pop()
+            if not connection.transport.is_closing():
+                return connection
         if len(self.waiting) >= self.limits.max_pending:
             return Fault.OVERFLOW
         self.wait(sink)
@@ -174,15 +176,20 @@ class Pool:
     def on_closed(self, connection: "UpstreamConnection") -> None:
         """Forget a connection that is gone, and open another if somebody waits for it."""
         self.open -= 1
-        if connection in self.idle:
-            self.idle.remove(connection)
+        self.discard(connection)
         self._maybe_connect()
 
     def retire(self) -> None:
         """Close what is idle now and the rest as it becomes free: no table refers to this pool any more."""
         self.retired = True
-        for connection in self.idle[:]:
+        idle, self.idle = self.idle, []
+        for connection in idle:
             connection.close()
+
+    def discard(self, connection: "UpstreamConnection") -> None:
+        """Lend an idle connection no more: it is about to be closed."""
+        if connection in self.idle:
+            self.idle.remove(connection)
 
     def _maybe_connect(self) -> None:
         if self.connecting < len(self.waiting) and self.open + self.connecting < self.limits.max_connections:
@@ -470,7 +477,8 @@ class UpstreamConnection(Writer):
             self._arm(now_ns)
         elif self.sink is None:
             self.timer = None
-            self.transport.close()
+            self.pool.discard(self)
+            self.close()
         else:
             self.timer = None
             self._fail(Fault.IDLE_TIMEOUT if self.head_seen and not self.pool.limits.total else Fault.TIMEOUT)
