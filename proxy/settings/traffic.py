@@ -235,7 +235,8 @@ class Route(Section):
     )
     force_secret: Annotated[SecretStr, grammar.secret(8)] | None = setting(
         None,
-        "Lets a request that knows it choose its variant by x-modelproxy-force; null: trusted peers only.",
+        "Lets a request that brings it in x-modelproxy-force-secret choose its variant by x-modelproxy-force; "
+        "null: trusted peers only.",
     )
     variants: tuple[Variant, ...] = setting(
         REQUIRED,
