@@ -401,7 +401,6 @@ class UpstreamConnection(Writer):
     def on_header(self, name: bytes, value: bytes) -> None:
         if self.head_seen:
             return  # trailer fields end here: RFC 9110 §6.5.1 lets an intermediary discard them
-        value = value.rstrip(b" \t")  # RFC 9110 §5.5; the parser takes off only what stands in front
         self.names.append(name.lower())
         self.values.append(value)
         self.lines.append(b"%b: %b\r\n" % (name, value))

@@ -72,7 +72,8 @@ def response_framing(status: int, names: Sequence[bytes], values: Sequence[bytes
     if codings + lengths > 1:
         raise BadFraming("expected one content-length or transfer-encoding field, got several")
     if codings:
-        if first_value(names, values, b"transfer-encoding").lower() != b"chunked":
+        # Blanks may follow a value, but the parser takes a tab there for another coding.
+        if first_value(names, values, b"transfer-encoding").rstrip(b" ").lower() != b"chunked":
             raise BadFraming("expected no transfer coding but chunked")
         return Framing.CHUNKED
     if lengths:
