@@ -26,9 +26,17 @@ class FakeLoop:
     def __init__(self) -> None:
         self.clock_ns = 1_000_000_000
         self.handles: list[FakeHandle] = []
+        self.errors: list[dict[str, Any]] = []
+        """What was given to the exception handler."""
 
     def monotonic_ns(self) -> int:
         return self.clock_ns
+
+    def time(self) -> float:
+        return self.clock_ns / 1e9
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        self.errors.append(context)
 
     def call_later(self, delay_s: float, callback: Callable[..., object], *args: object) -> FakeHandle:
         handle = FakeHandle(self.clock_ns / 1e9 + delay_s, callback, args)
@@ -68,6 +76,8 @@ class FakeTransport(asyncio.Transport):
         self.eof_written = False
         self.reading = True
         self.lost = False
+        self.unsent = 0
+        """Bytes that the other end does not take, see ``stall``."""
         protocol.connection_made(self)
 
     @property
@@ -82,6 +92,19 @@ class FakeTransport(asyncio.Transport):
     def write(self, data: bytes | bytearray | memoryview) -> None:
         if not self.closed:
             self.writes.append(bytes(data))
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
+
+    def stall(self, unsent: int) -> None:
+        """The other end takes no more: ``unsent`` bytes wait, which is too much."""
+        self.unsent = unsent
+        self.protocol.pause_writing()
+
+    def take_up(self) -> None:
+        """The other end has taken everything."""
+        self.unsent = 0
+        self.protocol.resume_writing()
 
     def can_write_eof(self) -> bool:
         return True

@@ -78,7 +78,8 @@ class Shipper(asyncio.Protocol):
         if transport is None or len(self._frames) >= PIPE_FRAMES:
             return False
         size = self._bytes + len(frame)
-        if size > FLUSH_BYTES and size + transport.get_write_buffer_size() > PIPE_BYTES:
+        # HOT: asked once for each batch, not for each frame; a batch that grows long asks again.
+        if (size > FLUSH_BYTES or not self._bytes) and size + transport.get_write_buffer_size() > PIPE_BYTES:
             return False
         self._frames.append(frame)
         self._bytes = size

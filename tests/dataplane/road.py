@@ -113,9 +113,10 @@ class Road:
         self.worker = FakeWorker(self.loop, self.table)
         self.pools = Pools(cast("asyncio.AbstractEventLoop", self.loop), self.worker.outbox)
         self.pools.attach(self.table)
-        self.client = ClientConnection(cast("Any", self.worker))
-        self.transport = FakeTransport(self.client)
         self.upstreams: list[FakeTransport] = []
+        self.clients: list[FakeTransport] = []
+        self.transport = self.add_client()
+        self.client = cast("ClientConnection", self.transport.protocol)
 
     def _spawn(self, coro: Any, *, name: str) -> None:
         self.wanted.append(coro.cr_frame.f_locals["self"])
@@ -128,14 +129,45 @@ class Road:
         self.worker.table = self.table
         return self.table
 
-    def feed(self, data: bytes) -> None:
-        """The client sends ``data``."""
-        self.client.data_received(data)
-        self.loop.run_soon()
+    def add_client(self, peer: str = "192.0.2.7") -> FakeTransport:
+        """Open another client connection."""
+        transport = FakeTransport(ClientConnection(cast("Any", self.worker)), (peer, 50_000))
+        self.clients.append(transport)
+        self.settle()
+        return transport
 
-    def received(self) -> bytes:
+    def settle(self) -> None:
+        """Run what is scheduled for now, and end the connections that were closed and have nothing left to write."""
+        while True:
+            self.loop.run_soon()
+            ended = [t for t in (*self.clients, *self.upstreams) if t.closed and not t.lost]
+            ended = [t for t in ended if t.aborted or not t.unsent]
+            if not ended:
+                return
+            for transport in ended:
+                transport.lose()
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass."""
+        self.loop.advance(seconds)
+        self.settle()
+
+    def feed(self, *pieces: bytes, to: FakeTransport | None = None) -> None:
+        """The client sends ``pieces``, each of which arrives alone, until it is not read any more."""
+        transport = to or self.transport
+        for piece in pieces:
+            if not transport.closed:
+                transport.protocol.data_received(piece)
+                self.settle()
+
+    def received(self, by: FakeTransport | None = None) -> bytes:
         """Return what the client got since the last call."""
-        return self.transport.take()
+        return (by or self.transport).take()
+
+    def leave(self, who: FakeTransport | None = None) -> None:
+        """The client is gone."""
+        (who or self.transport).lose()
+        self.settle()
 
     def connect(self) -> FakeTransport:
         """Grant the oldest wish for a connection; return the model server's end."""
@@ -145,21 +177,25 @@ class Road:
         transport = FakeTransport(connection, ("127.0.0.1", pool.port))
         self.upstreams.append(transport)
         pool.release(connection)
-        self.loop.run_soon()
+        self.settle()
         return transport
 
     def refuse_connect(self, fault: Fault = Fault.CONNECT) -> None:
         """Let the oldest wish for a connection fail."""
-        pool = self.wanted.pop(0)
-        pool.connecting -= 1
-        if pool.waiting:
-            pool.waiting.popleft().on_fault(fault, False)
-        self.loop.run_soon()
+        self.wanted.pop(0).on_unconnected(fault)
+        self.settle()
 
-    def answer(self, transport: FakeTransport, data: bytes) -> None:
-        """The model server sends ``data``."""
-        transport.protocol.data_received(data)
-        self.loop.run_soon()
+    def answer(self, transport: FakeTransport, *pieces: bytes) -> None:
+        """The model server sends ``pieces``, each of which arrives alone, until it is not read any more."""
+        for piece in pieces:
+            if not transport.closed:
+                transport.protocol.data_received(piece)
+                self.settle()
+
+    def hang_up(self, transport: FakeTransport, error: Exception | None = None) -> None:
+        """The model server closes (no ``error``) or resets its connection."""
+        transport.lose(error)
+        self.settle()
 
     def counts(self) -> dict[Key, int]:
         """Return the non-zero counts of the current table."""

@@ -1,0 +1,144 @@
+"""The pipe to the observer: bounds, batches, and a peer that comes and goes."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from proxy.dataplane import shipper as module
+from proxy.dataplane.shipper import FLUSH_AFTER_S, FLUSH_BYTES, PIPE_BYTES, PIPE_FRAMES, Shipper
+from proxy.exchange import Hello, build_hello, parse_frames
+from tests.fakes import FakeLoop, FakeTransport
+
+HELLO = build_hello(3, 77, b"{}")
+
+
+@pytest.fixture
+def loop() -> FakeLoop:
+    return FakeLoop()
+
+
+@pytest.fixture
+def shipper(loop: FakeLoop) -> Shipper:
+    return Shipper(cast("asyncio.AbstractEventLoop", loop), Path("observer.sock"), lambda: HELLO)
+
+
+def test_hello_comes_first(loop: FakeLoop, shipper: Shipper) -> None:
+    """The first bytes of a connection are the hello, and the frames follow in order."""
+    pipe = FakeTransport(shipper)
+    assert pipe.take() == HELLO
+    assert shipper.ship(b"one")
+    assert shipper.ship(b"two")
+    assert pipe.take() == b""
+    loop.advance(FLUSH_AFTER_S)
+    assert pipe.writes == [b"onetwo"]
+
+
+def test_frames_are_refused_without_an_observer(loop: FakeLoop, shipper: Shipper) -> None:
+    """Nothing is taken along while there is nobody to take it to."""
+    assert not shipper.ship(b"frame")
+    loop.advance(1)
+
+
+def test_a_long_batch_leaves_at_once(loop: FakeLoop, shipper: Shipper) -> None:
+    """A batch above FLUSH_BYTES does not wait for the timer, and the timer finds nothing left."""
+    pipe = FakeTransport(shipper)
+    pipe.take()
+    piece = bytes(FLUSH_BYTES // 2 + 1)
+    assert shipper.ship(piece)
+    assert shipper.ship(piece)
+    assert len(pipe.take()) == 2 * len(piece)
+    loop.advance(1)
+    assert pipe.take() == b""
+
+
+@pytest.mark.parametrize("size", [1, 1_000, FLUSH_BYTES + 1])
+def test_bytes_are_bounded(loop: FakeLoop, shipper: Shipper, size: int) -> None:
+    """An observer that stands still is given PIPE_BYTES, however small the frames and however slowly they come."""
+    pipe = FakeTransport(shipper)
+    pipe.unsent = PIPE_BYTES - size
+    assert shipper.ship(bytes(size))
+    loop.advance(1)
+    pipe.unsent = PIPE_BYTES
+    for _ in range(3):
+        assert not shipper.ship(bytes(size))
+        loop.advance(1)
+    pipe.unsent = 0
+    assert shipper.ship(bytes(size))
+
+
+def test_frames_are_bounded(shipper: Shipper) -> None:
+    """One batch holds at most PIPE_FRAMES frames."""
+    FakeTransport(shipper)
+    assert all(shipper.ship(b"") for _ in range(PIPE_FRAMES))
+    assert not shipper.ship(b"")
+
+
+def test_pauses_between_attempts_grow(
+    loop: FakeLoop, shipper: Shipper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a loss it tries again, ever more slowly, and starts anew once a connection was stable; frames that were
+    waiting are gone: the next hello tells."""
+    pauses: list[float] = []
+    spawned: list[str] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    def spawn(coro: Coroutine[Any, Any, None], *, name: str) -> None:
+        spawned.append(name)
+        with pytest.raises(StopIteration):
+            coro.send(None)
+
+    async def create(factory: Callable[[], asyncio.Protocol], path: str) -> None:
+        if len(pauses) < 9:
+            raise FileNotFoundError(path)
+
+    monkeypatch.setattr(module.asyncio, "sleep", sleep)
+    monkeypatch.setattr(module, "spawn", spawn)
+    monkeypatch.setattr(loop, "create_unix_connection", create, raising=False)
+
+    pipe = FakeTransport(shipper)
+    shipper.ship(b"lost")
+    pipe.lose(ConnectionResetError())
+    assert spawned == ["observer pipe"]
+    assert pauses == [0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.0, 1.0, 1.0]
+    assert not shipper.ship(b"frame")
+    again = FakeTransport(shipper)
+    loop.advance(module.STABLE_S + 1)
+    assert again.take() == HELLO
+    again.lose()
+    assert pauses[9:] == [0.02]
+
+
+async def test_real_pipe(tmp_path: Path) -> None:
+    """Over a real socket: start waits for the first connection, what is shipped arrives, and close writes out."""
+    received = bytearray()
+    ended = asyncio.Event()
+
+    async def intake(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        received.extend(await reader.read(-1))
+        writer.close()
+        ended.set()
+
+    path = tmp_path / "observer.sock"
+    server = await asyncio.start_unix_server(intake, str(path))
+    shipper = Shipper(asyncio.get_running_loop(), path, lambda: HELLO)
+    await shipper.start(5)
+    assert shipper.ship(HELLO)
+    await shipper.close()
+    await asyncio.wait_for(ended.wait(), 5)
+    server.close()
+    frames = parse_frames(received)
+    assert len(frames) == 2
+    assert all(isinstance(frame, Hello) and frame.boot == 77 for frame in frames)
+
+
+async def test_start_gives_up_waiting(tmp_path: Path) -> None:
+    """Without an observer the start takes no longer than it was given, and closing ends the attempts."""
+    shipper = Shipper(asyncio.get_running_loop(), tmp_path / "observer.sock", lambda: HELLO)
+    await shipper.start(0.01)
+    assert not shipper.ship(HELLO)
+    await shipper.close()
