@@ -24,9 +24,9 @@ from proxy.wire.response import RESPONSE_SPECIAL
 
 __all__ = ["MAX_PLAIN_HEAD_BYTES", "PlainResponse", "plain_request_head", "plain_response_head"]
 
-MAX_PLAIN_HEAD_BYTES = 4096
-"""Longer heads go to the parser. All that is memoised stays below about 100 MiB even when every head is new and of
-this size; heads of inference requests have some hundred bytes."""
+MAX_PLAIN_HEAD_BYTES = 2048
+"""Longer heads go to the parser; those of inference requests have some hundred bytes. All that is memoised stays below
+some 100 MiB for requests, and as much for responses, even when every head is new and of this size."""
 
 _REQUEST_LINE = re.compile(rb"(GET|POST|PUT|PATCH|DELETE|OPTIONS) (/[!-~]*) HTTP/1\.1")
 _STATUS_LINE = re.compile(rb"HTTP/1\.1 ([2-5][0-9][0-9]) ([!-~](?:[ -~]*[!-~])?)?")
@@ -47,7 +47,7 @@ class _Field(NamedTuple):
     is_special: bool
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=8192)
 def _request_field(line: bytes) -> _Field | None:
     match = _FIELD.fullmatch(line)
     if match is None:
@@ -64,7 +64,7 @@ def _request_field(line: bytes) -> _Field | None:
     return _Field(name, value, line + b"\r\n", name in SPECIAL or is_internal(name))
 
 
-@lru_cache(maxsize=2048)
+@lru_cache(maxsize=4096)
 def plain_request_head(head: bytes) -> RequestHead | None:
     """Return the parsed ``head`` (without the empty line at its end), or None when it is not plain."""
     first, *rest = head.split(b"\r\n")

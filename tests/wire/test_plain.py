@@ -1,12 +1,13 @@
 """Plain messages are read as llhttp and h11 read them, and everything doubtful is left to the parser."""
 
 from collections.abc import Callable
+from functools import _lru_cache_wrapper
 
 import pytest
 from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
-from proxy.wire.plain import plain_request_head, plain_response_head
+from proxy.wire.plain import MAX_PLAIN_HEAD_BYTES, plain_request_head, plain_response_head
 from proxy.wire.request import Framing, common_block, forwarded_lines
 from proxy.wire.response import check_status, forwarded_block, response_framing
 from tests.wire.referee import (
@@ -389,3 +390,11 @@ def test_heads_are_remembered() -> None:
     """The same bytes give the same object, which is why nothing may change it."""
     assert plain_request_head(REQUEST) is plain_request_head(bytes(bytearray(REQUEST)))
     assert plain_response_head(RESPONSE) is plain_response_head(bytes(bytearray(RESPONSE)))
+
+
+@pytest.mark.parametrize("read", [plain_request_head, plain_response_head])
+def test_what_is_remembered_is_bounded(read: "_lru_cache_wrapper[object]") -> None:
+    """A peer that sends a new head each time, as long as a plain one may be, takes megabytes and not gigabytes."""
+    remembered = read.cache_info().maxsize
+    assert remembered is not None
+    assert remembered * MAX_PLAIN_HEAD_BYTES <= 8 << 20
