@@ -9,20 +9,25 @@ Theory of operation
     that must be closed with a request body still coming is *lingering*: the answer is flushed, our side is shut, and
     what arrives is thrown away for a moment, so that a reset does not destroy the answer on its way (RFC 9112 §9.6).
 
+    A client that does not take its answers is given no more of them: the model is not read on its behalf, and its next
+    request does not begin. If it takes nothing at all for ``timeouts.client_body``, it is cut off.
+
 Timers
     One per connection; see ``upstream``.
 """
 
 import asyncio
+import re
 from collections import deque
 from typing import TYPE_CHECKING
 
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from proxy.clock import monotonic_ns
-from proxy.dataplane.inflight import DONE, InFlight
+from proxy.dataplane.inflight import DONE, QUEUED, InFlight
 from proxy.dataplane.outbox import Writer
 from proxy.errors import BadHead, HeadTooLarge, WireError
+from proxy.exchange import Flag
 from proxy.wire.head import check_request
 from proxy.wire.plain import MAX_PLAIN_HEAD_BYTES, plain_request_head
 from proxy.wire.request import forwarded_lines
@@ -37,6 +42,10 @@ LINGER_NS = 2_000_000_000
 """How long the rest of an unwanted request is read and thrown away (nginx ``lingering_timeout``: 5 s)."""
 
 _NEVER = 1 << 62
+
+_END = b"\r\n\r\n"
+_METHOD = re.compile(rb"[A-Z]")
+"""What the parser does not take for a method is one we do not know (501) if it starts so, else it is not HTTP (400)."""
 
 
 class ClientConnection(Writer):
@@ -63,9 +72,11 @@ class ClientConnection(Writer):
         "reading",
         "target",
         "timer",
+        "unsent_bytes",
         "values",
         "waiting",
         "worker",
+        "write_paused",
     )
 
     def __init__(self, worker: "Worker") -> None:
@@ -80,6 +91,8 @@ class ClientConnection(Writer):
         self.deadline_ns = _NEVER
         self.now_ns = 0
         self.read_paused = False
+        self.write_paused = False
+        self.unsent_bytes = 0
         self.closing = False
         self.lingering = False
         self.client_left = False
@@ -113,8 +126,9 @@ class ClientConnection(Writer):
         self.now_ns = now_ns = monotonic_ns()
         worker = self.worker
         if not worker.on_client_connected(self):
+            worker.table.slots[worker.table.slot_unrouted + 503] += 1
             self.write(build_reply(503, "too many connections; see limits.connections", b"", retry_after_s=1))
-            self._linger()
+            self.linger()
         else:
             self.deadline_ns = now_ns + worker.table.settings.timeouts.client_head
         self._arm(now_ns)
@@ -140,16 +154,17 @@ class ClientConnection(Writer):
         self.now_ns = monotonic_ns()
         if not self.reading and self.current is None and self._take_plain(data):
             return
+        self.head_bytes += len(data)
         try:
             self._parse(data)
         except HttpParserError as error:
-            self._on_bad_request(error)
+            self._on_bad_request(error, data)
             return
         current = self.current
         if current is not None:
             current.after_read()
-        if self.reading:
-            self._on_incomplete(len(data))
+        if self.reading and not self.closing:
+            self._on_incomplete()
 
     def _parse(self, data: bytes) -> None:
         """Feed the parser, and another one behind each request that asks for another protocol.
@@ -183,6 +198,8 @@ class ClientConnection(Writer):
         if head.length:
             flight.held = [data[end + 4 :]]
             flight.request_bytes = head.length
+            if head.length > limits.copy_:
+                flight.flags |= Flag.REQUEST_TRUNCATED
         flight.request_done = True
         self.deadline_ns = _NEVER
         flight.begin()
@@ -190,13 +207,28 @@ class ClientConnection(Writer):
         return True
 
     def pause_writing(self) -> None:
+        self.write_paused = True
+        self.unsent_bytes = self.transport.get_write_buffer_size()
         current = self.current
-        if current is not None and current.connection is not None:
+        if current is None:
+            self.pause_reading()
+        elif current.connection is not None:
             current.connection.pause_reading()
+        if not self.closing:
+            self.deadline_ns = monotonic_ns() + self.worker.table.settings.timeouts.client_body
 
     def resume_writing(self) -> None:
+        self.write_paused = False
+        if self.closing:
+            return
+        self.now_ns = now_ns = monotonic_ns()
         current = self.current
-        if current is not None and current.connection is not None:
+        if current is None:
+            self.on_finished(None)
+            return
+        uploading = current is self.incoming and not self.read_paused
+        self.deadline_ns = now_ns + self.worker.table.settings.timeouts.client_body if uploading else _NEVER
+        if current.connection is not None:
             current.connection.resume_reading()
 
     def pause_reading(self) -> None:
@@ -206,20 +238,23 @@ class ClientConnection(Writer):
             self.transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """Go on reading."""
-        if self.read_paused and not self.transport.is_closing():
+        """Go on reading, unless what was read is still waiting for its turn."""
+        if self.read_paused and not self.waiting and not self.last_reply and not self.transport.is_closing():
             self.read_paused = False
             self.transport.resume_reading()
+            if self.incoming is not None:
+                self.deadline_ns = monotonic_ns() + self.worker.table.settings.timeouts.client_body
 
     # httptools callbacks
 
     def on_message_begin(self) -> None:
+        if self.closing:
+            raise BadHead("nothing is read behind the last answer")
         self.reading = True
         self.target = b""
         self.names = []
         self.values = []
         self.lines = []
-        self.head_bytes = 0
         if self.current is None:
             self.deadline_ns = self.now_ns + self.worker.table.settings.timeouts.client_head
 
@@ -263,6 +298,7 @@ class ClientConnection(Writer):
 
     def on_body(self, data: bytes) -> None:
         assert self.incoming is not None
+        self.head_bytes = 0
         self.incoming.on_request_body(data)
 
     def on_message_complete(self) -> None:
@@ -270,6 +306,7 @@ class ClientConnection(Writer):
         assert incoming is not None
         self.incoming = None
         self.reading = False
+        self.head_bytes = 0
         self.deadline_ns = _NEVER
         incoming.on_request_end()
 
@@ -279,95 +316,118 @@ class ClientConnection(Writer):
         """The answer to the current request is written."""
         if self.client_left:
             return
-        self.resume_reading()
         if not flight.keep_alive:
-            self.closing = True
-            if flight.fault and flight.head_sent and not flight.head.http11:
+            if flight.is_cut and not flight.head.http11:
+                self.closing = True
                 self.transport.abort()  # a body that ends with the connection: only a reset says "not whole"
             elif flight.request_done:
                 self.close()
             else:
-                self._linger()
+                self.linger()
         elif flight.request_done:
             self.on_finished(flight)
+        else:
+            self.resume_reading()
 
-    def on_finished(self, flight: InFlight) -> None:
+    def on_finished(self, flight: InFlight | None) -> None:
         """The current request is answered and read to its end: the next one, if it is here already."""
         if self.client_left or self.closing or self.current is not flight:
             return
         self.current = None
+        if self.write_paused:
+            self.pause_reading()
+            return
         if self.waiting:
             self.current = following = self.waiting.popleft()
             self.now_ns = monotonic_ns()
             self.worker.loop.call_soon(following.begin_queued)
+            self.resume_reading()
             return
         if self.last_reply:
             self.write(self.last_reply)
-            self.closing = True
-            self._linger()
+            self.linger()
             return
         if self.worker.draining:
-            self.closing = True
             self.close()
             return
         self.resume_reading()
-        self.deadline_ns = self.now_ns + self.worker.table.settings.timeouts.keep_alive
+        timeouts = self.worker.table.settings.timeouts
+        self.deadline_ns = self.now_ns + (timeouts.client_head if self.reading else timeouts.keep_alive)
+
+    def close(self) -> None:
+        """Close once everything is written; see ``_on_deadline`` for clients that do not take it."""
+        self.closing = True
+        self.deadline_ns = monotonic_ns() + self.worker.table.settings.timeouts.client_body
+        super().close()
 
     def close_if_idle(self) -> None:
         """Close unless a request is under way (then its answer will say ``connection: close``)."""
         if self.current is None and not self.reading and not self.closing:
-            self.closing = True
             self.close()
 
-    def _on_incomplete(self, size: int) -> None:
+    def linger(self) -> None:
+        """Flush, shut our side, and throw away what still comes."""
+        self.closing = True
+        self.lingering = True
+        self.waiting.clear()
+        self.last_reply = b""
+        self.resume_reading()
+        self.deadline_ns = monotonic_ns() + LINGER_NS
+        self.flush_writes()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+
+    def _on_incomplete(self) -> None:
         """After a read that ended inside a request: limits and deadlines."""
-        if self.incoming is None:
-            self.head_bytes += size
-            if self.head_bytes > self.worker.table.settings.limits.head:
-                self._refuse_head(431, "the request head is larger than limits.head")
-        elif self.current is self.incoming:
+        # All bytes since the last piece of body: a head, or the lines between and behind the chunks.
+        if self.head_bytes > self.worker.table.settings.limits.head:
+            self._refuse(431, "the request's header or trailer lines are larger than limits.head")
+        elif self.incoming is not None and self.current is self.incoming:
             self.deadline_ns = self.now_ns + self.worker.table.settings.timeouts.client_body
 
-    def _on_bad_request(self, error: HttpParserError) -> None:
+    def _on_bad_request(self, error: HttpParserError, data: bytes) -> None:
         """What is not HTTP, or not HTTP we accept: the one place where parser errors end."""
+        last = self.waiting[-1] if self.waiting else self.current
+        if self.closing:
+            return
+        if last is not None and self.incoming is None and not last.head.keep_alive:
+            self.pause_reading()  # behind what the client itself called its last request: RFC 9112 §9.6
+            return
         cause = error.__context__
-        if isinstance(error, HttpParserCallbackError) and not isinstance(cause, WireError):
+        if isinstance(cause, WireError):
+            self._refuse(cause.status_hint, f"bad request: {cause}")
+        elif isinstance(error, HttpParserCallbackError):
             self.worker.on_bug(cause or error)
-        status = cause.status_hint if isinstance(cause, WireError) else 400
-        if "method" in str(error).lower() and status == 400:
-            status = 501
-        self._refuse_head(
-            status, f"bad request: {cause if isinstance(cause, WireError) else str(error).lower()}"
-        )
+            self._refuse(500, "an error of the proxy's own; its log says more")
+        else:
+            unknown_method = "method" in str(error).lower() and _METHOD.match(data.split(_END)[-1] or data)
+            self._refuse(501 if unknown_method else 400, f"bad request: {str(error).lower()}")
 
-    def _refuse_head(self, status: int, sentence: str) -> None:
+    def _refuse(self, status: int, sentence: str) -> None:
         """Answer ``status`` after all earlier answers, and close."""
         incoming, self.incoming = self.incoming, None
         self.reading = False
         current = self.current
-        if current is not None and current is incoming and current.state != DONE:
-            current.keep_alive = False
-            current.refuse(status, sentence)
-            return
+        if incoming is not None and incoming is not current:
+            self.waiting.remove(incoming)
+        elif incoming is not None:
+            if incoming.state == DONE:
+                self.linger()  # answered already: another answer would be taken for the next request's
+                return
+            if incoming.state != QUEUED:
+                incoming.keep_alive = False
+                incoming.refuse(status, sentence)
+                return
+            incoming.state = DONE
+            self.current = current = None
         table = self.worker.table
         table.slots[table.slot_unrouted + status] += 1
         self.last_reply = build_reply(status, sentence, b"")
-        if current is not None and current.state != DONE:
+        if current is None:
+            self.write(self.last_reply)
+            self.linger()
+        else:
             self.pause_reading()
-            return
-        self.write(self.last_reply)
-        self.closing = True
-        self._linger()
-
-    def _linger(self) -> None:
-        """Flush, shut our side, and throw away what still comes."""
-        self.closing = True
-        self.lingering = True
-        self.deadline_ns = self.now_ns + LINGER_NS
-        self.resume_reading()
-        self.flush_writes()
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
 
     # Timer
 
@@ -378,18 +438,23 @@ class ClientConnection(Writer):
         self.timer = self.worker.loop.call_later(max(wake_ns - now_ns, 1_000_000) / 1e9, self._on_timer)
 
     def _on_timer(self) -> None:
-        self.timer = None
-        now_ns = monotonic_ns()
-        if now_ns < self.deadline_ns:
-            self._arm(now_ns)
-            return
-        self.now_ns = now_ns
-        if self.lingering:
-            self.transport.abort()
-        elif self.reading:
-            self._refuse_head(408, "the request did not arrive in time")
-            if self.timer is None and not self.transport.is_closing():
-                self._arm(now_ns)
-        else:
+        self.now_ns = now_ns = monotonic_ns()
+        if now_ns >= self.deadline_ns:
+            self._on_deadline(now_ns)
+        self._arm(now_ns)
+
+    def _on_deadline(self, now_ns: int) -> None:
+        self.deadline_ns = _NEVER
+        unsent = self.transport.get_write_buffer_size()
+        if unsent and unsent != self.unsent_bytes:
+            self.unsent_bytes = unsent  # slow, but not dead
+            self.deadline_ns = now_ns + self.worker.table.settings.timeouts.client_body
+        elif unsent or self.closing:
             self.closing = True
+            self.transport.abort()
+        elif self.read_paused:
+            pass  # the model is slow, not the client
+        elif self.reading:
+            self._refuse(408, "the request did not arrive in time")
+        else:
             self.close()

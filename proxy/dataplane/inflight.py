@@ -14,12 +14,14 @@ once with a code, whatever happens.
 """
 
 from bisect import bisect_left
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from proxy.clock import monotonic_ns
 from proxy.dataplane.mirror import launch_shadows
-from proxy.dataplane.upstream import Pool, UpstreamConnection
-from proxy.exchange import Flag, build_primary
+from proxy.dataplane.shipping import ship_primary
+from proxy.dataplane.upstream import UpstreamConnection
+from proxy.exchange import Flag
 from proxy.identifiers import random_bits
 from proxy.model import DURATION_BOUNDS_NS, FAULT_SENTENCES, FAULT_STATUS, Fault
 from proxy.routing.choose import (
@@ -40,6 +42,7 @@ from proxy.wire.response import (
     CONTINUE,
     LAST_CHUNK,
     build_interim,
+    build_plain_head,
     build_reply,
     build_response_head,
     chunk,
@@ -61,7 +64,13 @@ CLIENT_LEFT = 499
 HIGH_WATER_BYTES = 256 * 1024
 """Request bytes held while no connection is there yet; above, the client is not read."""
 
+
 _RETRY_AFTER_S = 1
+
+
+def _rest_of(data: bytes, size: int, limit: int) -> bytes:
+    """Return what of ``data``, with which a body has ``size`` bytes, lies within the first ``limit``."""
+    return data[: max(limit - size + len(data), 0)]
 
 
 class InFlight:
@@ -93,7 +102,7 @@ class InFlight:
     flags = 0
     number = 0
     copy: list[bytes] | None = None
-    shadows: list[Shadow] | None = None
+    shadows: Sequence[Shadow] | None = None
     shadows_sent = 0
     traceparent = b""
     span_id = 0
@@ -109,6 +118,8 @@ class InFlight:
     response_head = b""
     response_copy: list[bytes] | None = None
     fault = Fault.NONE
+    is_cut = False
+    """The answer ended before it was whole."""
 
     def __init__(self, client: "ClientConnection", head: RequestHead) -> None:
         self.client = client
@@ -128,7 +139,7 @@ class InFlight:
         if route is None:
             self.refuse(404, "no route matches this path; see the routes of the configuration")
             return
-        if head.length > table.settings.limits.body:
+        if head.length > table.body_limit:
             self._refuse_large()
             return
         self.route = route
@@ -182,7 +193,8 @@ class InFlight:
         if b"expect" in names:
             # We must have the body to choose the model, so the model cannot be asked first (RFC 9110 §10.1.1).
             self.framing_line = b"transfer-encoding: chunked\r\n" if head.framing == Framing.CHUNKED else b""
-            self.client.write(CONTINUE)
+            if head.http11:
+                self.client.write(CONTINUE)
         if self.request_done:
             self._assign_from_body()
 
@@ -225,12 +237,17 @@ class InFlight:
         if shadows := shadows_for(self.route, unit):
             self.shadows = shadows
             self.flags |= Flag.MIRRORED
-        if is_logged(self.route, unit):
+        if self.route.log_limit and is_logged(self.route, unit):
             self.flags |= Flag.LOGGED
         if self.flags & (Flag.MIRRORED | Flag.LOGGED | Flag.TRACED):
             self.number = self.worker.next_number()
-            self.copy = self.held[:] if self.held else []
             self.response_copy = []
+            limit = self.table.copy_limit
+            if self.request_bytes <= limit:
+                self.copy = self.held[:] if self.held else []
+            else:
+                self.flags |= Flag.REQUEST_TRUNCATED
+                self.copy = [b"".join(self.held or ())[:limit]]
 
     def _send_head(self) -> None:
         head, model = self.head, self.variant.model
@@ -241,44 +258,46 @@ class InFlight:
         if self.copy is not None:
             self.request_head = data
         held, self.held = self.held, None
-        if held:
-            self.out = [data, *map(chunk, held)] if head.framing == Framing.CHUNKED else [data, *held]
-        else:
-            self.out = [data]
         self.state = FORWARDING
-        pool: Pool = model.pool
-        got = pool.acquire(self)
-        if got is None:
-            return
-        if isinstance(got, Fault):
-            self.on_fault(got, False)
+        if not held:
+            self.out = [data]
+        elif head.framing == Framing.CHUNKED:
+            self.out = [data, *map(chunk, held)]
         else:
+            self.out = [data, *held]
+        got = model.pool.acquire(self)
+        if got.__class__ is UpstreamConnection:
             self.connection = got
+        elif got is not None:
+            self.on_fault(got, False)
 
     def on_request_body(self, data: bytes) -> None:
         """Take a piece of the request body."""
         self.request_bytes = size = self.request_bytes + len(data)
-        if self.state == DONE:
-            return
         if self.state == QUEUED:
             self._hold(data)
             return
-        limits = self.table.settings.limits
-        if size > limits.body:
+        table = self.table
+        if self.state == DONE:
+            if size > table.body_limit:
+                self.client.linger()  # answered long ago: read away so much, but not for ever
+            return
+        if size > table.body_limit:
             self._refuse_large()
             return
         if self.state == UNIT:
             self._hold(data)
-            if size > limits.copy_:
+            if size > table.copy_limit:
                 # A body that does not fit is assigned without the unit in it.
                 self.flags |= Flag.REQUEST_TRUNCATED
                 self._assign_from_body()
             return
         if self.copy is not None:
-            if size <= limits.copy_:
+            if size <= table.copy_limit:
                 self.copy.append(data)
             else:
                 self.flags |= Flag.REQUEST_TRUNCATED
+                self.copy.append(_rest_of(data, size, table.copy_limit))
         if self.out is None:
             self.out = []
         self.out.append(chunk(data) if self.head.framing == Framing.CHUNKED else data)
@@ -303,6 +322,8 @@ class InFlight:
 
     def begin_queued(self) -> None:
         """Begin a pipelined request whose turn it is, with what of its body has come."""
+        if self.state == DONE:
+            return  # the client left, or broke HTTP, in the meantime
         held, self.held = self.held, None
         done, self.request_done = self.request_done, False
         self.request_bytes = 0
@@ -364,13 +385,17 @@ class InFlight:
         self.status = status
         self.ttfb_ns = now_ns - self.started_ns
         self.response_bytes = len(body)
-        head = self._response_head(reason, block)
+        if self.keep_alive and self.head.http11 and not self.worker.draining:
+            # HOT: the usual head in one format, without keywords; saves 0.4 µs.
+            head = build_plain_head(status, reason, block, self.request_id, self.variant.header_line)
+        else:
+            head = self._response_head(reason, block)
         if self.response_copy is not None:
             self.response_head = head
-            if len(body) <= self.table.settings.limits.copy_:
-                self.response_copy.append(body)
-            else:
+            limit = self.table.copy_limit
+            if len(body) > limit:
                 self.flags |= Flag.RESPONSE_TRUNCATED
+            self.response_copy.append(body[:limit])
         self.head_sent = True
         self.client.write(head + body)
         self.connection = None
@@ -406,10 +431,12 @@ class InFlight:
     def on_response_body(self, data: bytes) -> None:
         self.response_bytes = size = self.response_bytes + len(data)
         if self.response_copy is not None:
-            if size <= self.table.settings.limits.copy_:
+            limit = self.table.copy_limit
+            if size <= limit:
                 self.response_copy.append(data)
             else:
                 self.flags |= Flag.RESPONSE_TRUNCATED
+                self.response_copy.append(_rest_of(data, size, limit))
         if self.response_out is None:
             self.response_out = []
         self.response_out.append(chunk(data) if self.chunked_out else data)
@@ -420,14 +447,16 @@ class InFlight:
             self.head_sent = True
             self.response_out = None
             self.client.write(out[0] if len(out) == 1 else b"".join(out))
+            if self.client.write_paused and self.connection is not None:
+                self.connection.pause_reading()
 
     def on_response_end(self) -> None:
-        connection = self.connection
+        # The connection has been taken back: a client that is slow now must not stop it for whoever has it next.
+        connection, self.connection = self.connection, None
         assert connection is not None
         if self.chunked_out:
             self.response_out = [*(self.response_out or ()), LAST_CHUNK]
         self.on_response_read()
-        self.connection = None
         self._finish(connection.now_ns)
 
     def on_fault(self, fault: Fault, stale: bool) -> None:
@@ -445,6 +474,7 @@ class InFlight:
         if self.status:
             # The answer has begun: end it so that the client can tell it is not whole.
             self.on_response_read()
+            self.is_cut = True
             self.keep_alive = False
             self._finish(monotonic_ns())
             return
@@ -463,7 +493,9 @@ class InFlight:
         """Answer ourselves, whatever the state."""
         if self.state == FORWARDING:
             self._drop_connection()
-            if not self.head_sent:
+            if self.head_sent:
+                self.is_cut = True
+            else:
                 self._answer(status, sentence)
             self._finish(monotonic_ns())
             return
@@ -531,48 +563,5 @@ class InFlight:
             slots[variant.slot_ttfb + bisect_left(DURATION_BOUNDS_NS, self.ttfb_ns)] += 1
             slots[variant.slot_ttfb_sum] += self.ttfb_ns
         if self.response_copy is not None:
-            self._ship(duration_ns)
+            ship_primary(self, duration_ns)
         self.client.on_answered(self)
-
-    def _ship(self, duration_ns: int) -> None:
-        """Hand the exchange to the observer: only for mirrored, logged and traced requests."""
-        worker, table, route, variant = self.worker, self.table, self.route, self.variant
-        flags = self.flags
-        frame = build_primary(
-            (
-                worker.index,
-                table.version,
-                self.number,
-                route.index,
-                variant.index,
-                self.unit_source,
-                variant.index,
-                self.fault,
-                self.status,
-                flags,
-                self.bucket,
-                worker.wall_offset_ns + self.started_ns,
-                self.ttfb_ns,
-                duration_ns,
-                self.request_bytes,
-                self.response_bytes,
-                self.shadows_sent,
-                self.span_id,
-            ),
-            (
-                self.request_id,
-                self.unit,
-                self.client.peer,
-                self.head.target,
-                self.request_head,
-                b"".join(self.copy or ()),
-                self.response_head if self.status != CLIENT_LEFT else b"",
-                b"".join(self.response_copy or ()),
-                self.traceparent,
-            ),
-        )
-        shipped = worker.shipper.ship(frame)
-        if flags & Flag.LOGGED:
-            base = route.slot_payload
-            table.slots[base] += 1
-            table.slots[base + (1 if shipped else 2)] += 1

@@ -7,6 +7,7 @@ Accounting (slots of ``SHADOW_FIELDS``): every eligible request is sent or dropp
 answered or failed; every answered one is shipped to the observer or counted as ``comparison_dropped``.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from proxy.clock import monotonic_ns
@@ -19,6 +20,7 @@ from proxy.wire.request import SHADOW_LINE, Framing, build_head, rewrite_target
 
 if TYPE_CHECKING:
     from proxy.dataplane.inflight import InFlight
+    from proxy.dataplane.worker import Worker
 
 __all__ = ["ShadowCall", "launch_shadows"]
 
@@ -30,8 +32,10 @@ FAILED = SHADOW_FIELDS.index("failed")
 SHIPPED = SHADOW_FIELDS.index("shipped")
 COMPARISON_DROPPED = SHADOW_FIELDS.index("comparison_dropped")
 
+SHADOW_END = SHADOW_LINE + b"\r\n"
 
-def launch_shadows(flight: "InFlight", shadows: list[Shadow]) -> int:
+
+def launch_shadows(flight: "InFlight", shadows: Sequence[Shadow]) -> int:
     """Send a copy of a complete request to each of ``shadows``; return the bit mask of those sent."""
     sent = 0
     slots = flight.table.slots
@@ -44,7 +48,7 @@ def launch_shadows(flight: "InFlight", shadows: list[Shadow]) -> int:
         if drop is None:
             slots[base + SENT] += 1
             sent |= 1 << shadow.index
-            ShadowCall(flight, shadow, body).start(flight, body)
+            _start(flight, shadow, body)
         else:
             slots[base + DROPPED + drop] += 1
     return sent
@@ -61,67 +65,57 @@ def _shed(flight: "InFlight", shadow: Shadow, size: int) -> Drop | None:
     return None
 
 
+def _start(flight: "InFlight", shadow: Shadow, body: bytes) -> None:
+    """Send one copy, now or when a connection is there."""
+    head, pool = flight.head, shadow.pool
+    call = ShadowCall(flight, shadow, len(body))
+    pool.in_flight += 1
+    pool.in_flight_bytes += call.size
+    if shadow.model.prefix == flight.variant.model.prefix and not flight.framing_line:
+        # HOT: the primary's head with one line more; saves 0.4 µs.
+        data = flight.request_head[:-2] + SHADOW_END + body
+    else:
+        target = rewrite_target(head.target, flight.route.matched_prefix, shadow.model.prefix)
+        framing = SHADOW_LINE
+        if head.framing == Framing.CHUNKED:
+            framing += b"content-length: %d\r\n" % call.size
+        data = build_head(head.method, target, flight.block, flight.request_id, framing) + body
+    got = pool.acquire(call)
+    if got is None:
+        call.data = data
+    elif isinstance(got, Fault):
+        call.on_fault(got, False)
+    else:
+        call.connection = got
+        got.send(call, data, call.head_only, True, call.started_ns)
+
+
 class ShadowCall:
-    """One copy under way: the sink of its own upstream connection."""
+    """One copy under way: the sink of its own upstream connection.
 
-    __slots__ = (
-        "connection",
-        "data",
-        "flags",
-        "head_only",
-        "limit_bytes",
-        "number",
-        "pieces",
-        "response_block",
-        "response_bytes",
-        "route",
-        "shadow",
-        "size",
-        "slots",
-        "started_ns",
-        "status",
-        "variant",
-        "version",
-        "worker",
-    )
+    Nothing of the client's side is kept: a slow shadow must not hold a finished request in memory.
+    """
 
-    def __init__(self, flight: "InFlight", shadow: Shadow, body: bytes) -> None:
-        # Nothing of the client's side is kept: a slow shadow must not hold a finished request in memory.
-        self.worker = flight.worker
-        self.slots = flight.table.slots
-        self.version = flight.table.version
-        self.limit_bytes = flight.table.settings.limits.copy_
+    # HOT: defaults of the class instead of assignments; see InFlight.
+    connection: UpstreamConnection | None = None
+    data = b""
+    """The request, while there is no connection for it."""
+    status = 0
+    flags = 0
+    response_bytes = 0
+    response_block = b""
+    pieces: list[bytes] | None = None
+
+    def __init__(self, flight: "InFlight", shadow: Shadow, size: int) -> None:
+        self.worker: Worker = flight.worker
+        self.table = flight.table
+        self.number = flight.number
         self.route = flight.route.index
         self.variant = flight.variant.index
-        self.number = flight.number
         self.shadow = shadow
+        self.size = size
         self.head_only = flight.head.method == b"HEAD"
-        self.size = len(body)
         self.started_ns = flight.client.now_ns
-        self.connection: UpstreamConnection | None = None
-        self.data = b""
-        self.status = 0
-        self.flags = 0
-        self.response_bytes = 0
-        self.response_block = b""
-        self.pieces: list[bytes] = []
-
-    def start(self, flight: "InFlight", body: bytes) -> None:
-        """Send the copy, now or when a connection is there."""
-        shadow = self.shadow
-        pool: Pool = shadow.pool
-        pool.in_flight += 1
-        pool.in_flight_bytes += self.size
-        target = rewrite_target(flight.head.target, flight.route.matched_prefix, shadow.model.prefix)
-        framing = SHADOW_LINE
-        if flight.head.framing == Framing.CHUNKED:
-            framing += b"content-length: %d\r\n" % self.size
-        self.data = build_head(flight.head.method, target, flight.block, flight.request_id, framing) + body
-        got = pool.acquire(self)
-        if isinstance(got, Fault):
-            self.on_fault(got, False)
-        elif got is not None:
-            self.on_connected(got)
 
     def on_connected(self, connection: UpstreamConnection) -> None:
         self.connection = connection
@@ -132,67 +126,68 @@ class ShadowCall:
         """Interim responses mean nothing to an observer."""
 
     def on_whole_response(
-        self, _connection: UpstreamConnection, status: int, _reason: bytes, block: bytes, body: bytes
+        self, connection: UpstreamConnection, status: int, _reason: bytes, block: bytes, body: bytes
     ) -> None:
         self.status = status
-        self.response_bytes = len(body)
         self.response_block = block
-        if len(body) <= self.limit_bytes:
-            self.pieces.append(body)
-        else:
-            self.flags |= Flag.RESPONSE_TRUNCATED
-        self._settle(Fault.NONE)
+        self.response_bytes = len(body)
+        if self.response_bytes > self.table.copy_limit:
+            self.flags = Flag.RESPONSE_TRUNCATED
+            body = b""
+        self._settle(Fault.NONE, body, connection.now_ns)
 
     def on_response_head(self, connection: UpstreamConnection) -> None:
         self.status = connection.status
         self.response_block = b"".join(connection.lines)
+        self.pieces = []
 
     def on_response_body(self, data: bytes) -> None:
         self.response_bytes += len(data)
-        if self.response_bytes <= self.limit_bytes:
+        if self.response_bytes > self.table.copy_limit:
+            self.flags = Flag.RESPONSE_TRUNCATED
+        elif self.pieces is not None:
             self.pieces.append(data)
-        else:
-            self.flags |= Flag.RESPONSE_TRUNCATED
 
     def on_response_read(self) -> None:
         if self.flags & Flag.RESPONSE_TRUNCATED and self.connection is not None:
             # Too long to compare: reading the rest would only cost. The answer counts as answered.
             self.connection.give_up()
-            self._settle(Fault.NONE)
+            self.on_response_end()
 
     def on_response_end(self) -> None:
-        self._settle(Fault.NONE)
+        self._settle(Fault.NONE, b"".join(self.pieces or ()), monotonic_ns())
 
     def on_fault(self, fault: Fault, _stale: bool) -> None:
-        self._settle(fault)
+        self._settle(fault, b"".join(self.pieces or ()), monotonic_ns())
 
     def on_upstream_paused(self, paused: bool) -> None:
         """The whole request is in the transport's buffer already; ``max_bytes`` bounds it."""
 
-    def _settle(self, fault: Fault) -> None:
+    def _settle(self, fault: Fault, body: bytes, now_ns: int) -> None:
         """Count the outcome and hand the answer to the observer."""
         self.connection = None
-        pool: Pool = self.shadow.pool
+        shadow, table, worker = self.shadow, self.table, self.worker
+        pool: Pool = shadow.pool
         pool.in_flight -= 1
         pool.in_flight_bytes -= self.size
-        slots, base, worker = self.slots, self.shadow.slot, self.worker
+        slots, base, started_ns = table.slots, shadow.slot, self.started_ns
         slots[base + (FAILED if fault else ANSWERED)] += 1
         frame = build_shadow(
             (
                 worker.index,
-                self.version,
+                table.version,
                 self.number,
                 self.route,
                 self.variant,
-                self.shadow.index,
+                shadow.index,
                 self.flags,
                 fault,
                 self.status,
-                worker.wall_offset_ns + self.started_ns,
-                monotonic_ns() - self.started_ns,
+                worker.wall_offset_ns + started_ns,
+                now_ns - started_ns,
                 self.response_bytes,
             ),
-            (self.response_block, b"".join(self.pieces)),
+            (self.response_block, body),
         )
         shipped = worker.shipper.ship(frame)
         if not fault:

@@ -17,21 +17,19 @@ __all__ = ["Outbox", "Writer"]
 class Outbox:
     """The connections of one worker that have something to write in this turn."""
 
-    __slots__ = ("_loop", "_writers")
+    __slots__ = ("_loop", "writers")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._writers: list[Writer] = []
+        self.writers: list[Writer] = []
 
-    def add(self, writer: "Writer") -> None:
-        """Flush ``writer`` at the end of this turn."""
-        if not self._writers:
-            self._loop.call_soon(self.flush)
-        self._writers.append(writer)
+    def schedule(self) -> None:
+        """Flush at the end of this turn: called by the first writer of it."""
+        self._loop.call_soon(self.flush)
 
     def flush(self) -> None:
         """Write everything out."""
-        writers, self._writers = self._writers, []
+        writers, self.writers = self.writers, []
         for writer in writers:
             writer.flush_writes()
 
@@ -54,7 +52,10 @@ class Writer(asyncio.Protocol):
         """Write ``data`` at the end of this turn, after what was written before."""
         if self._gathered is None:
             self._gathered = [data]
-            self._outbox.add(self)
+            outbox = self._outbox
+            if not outbox.writers:
+                outbox.schedule()
+            outbox.writers.append(self)
         else:
             self._gathered.append(data)
 

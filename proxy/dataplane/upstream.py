@@ -17,10 +17,11 @@ import asyncio
 from collections import deque
 from typing import Protocol
 
-from httptools import HttpParserError, HttpResponseParser
+from httptools import HttpParserCallbackError, HttpParserError, HttpResponseParser
 
 from proxy.clock import monotonic_ns
 from proxy.dataplane.outbox import Outbox, Writer
+from proxy.errors import WireError
 from proxy.model import Fault
 from proxy.tasks import spawn
 from proxy.wire.plain import MAX_PLAIN_HEAD_BYTES, plain_response_head
@@ -30,7 +31,8 @@ from proxy.wire.response import check_status, response_framing
 __all__ = ["Pool", "PoolLimits", "Sink", "UpstreamConnection"]
 
 MAX_RESPONSE_HEAD_BYTES = 256 * 1024
-"""A longer response head is a fault (nginx: 4-8 KiB a buffer, Envoy: 60 KiB, HAProxy: 16 KiB)."""
+"""A longer response head, or more lines between and behind the chunks of a body, is a fault (nginx: 4-8 KiB a buffer,
+Envoy: 60 KiB, HAProxy: 16 KiB)."""
 
 _NEVER = 1 << 62
 
@@ -211,6 +213,10 @@ class Pool:
             self.connecting -= 1
             self.release(connection)
             return
+        self.on_unconnected(fault)
+
+    def on_unconnected(self, fault: Fault) -> None:
+        """A connection could not be made: who has waited longest is told, and the others get another try."""
         self.connecting -= 1
         if self.waiting:
             self.waiting.popleft().on_fault(fault, False)
@@ -283,13 +289,16 @@ class UpstreamConnection(Writer):
         self.sink = sink
         self.head_only = head_only
         self.request_done = done
-        self.deadline_ns = now_ns + self.pool.limits.timeout_ns
+        # While the client is sending it is for the client's deadline to watch; see also pause_writing.
+        self.deadline_ns = now_ns + self.pool.limits.timeout_ns if done else _NEVER
         self.write(data)
 
     def send_more(self, data: bytes, done: bool, now_ns: int) -> None:
         """Send a further piece of the request body."""
         self.request_done = done
-        if not self.pool.limits.total:
+        if self.head_seen:
+            self.deadline_ns = now_ns + self.pool.limits.idle_timeout_ns
+        elif done:
             self.deadline_ns = now_ns + self.pool.limits.timeout_ns
         self.write(data)
 
@@ -309,7 +318,10 @@ class UpstreamConnection(Writer):
         """Go on reading."""
         if self.read_paused:
             self.read_paused = False
-            self.deadline_ns = monotonic_ns() + self.pool.limits.idle_timeout_ns
+            limits = self.pool.limits
+            self.deadline_ns = monotonic_ns() + (
+                limits.idle_timeout_ns if self.head_seen else limits.timeout_ns
+            )
             self.transport.resume_reading()
 
     # asyncio.Protocol
@@ -342,24 +354,31 @@ class UpstreamConnection(Writer):
         if not self.seen_byte and not self.head_only and self._take_plain(sink, data):
             return
         self.seen_byte = True
+        self.head_bytes += len(data)
         try:
             self.feed(data)
-        except HttpParserError:
-            if self.sink is not None:
-                self._fail(Fault.PROTOCOL)
+        except HttpParserError as error:
+            self._on_bad_response(error)
             return
         if self.sink is not sink:
             return  # the sink gave the connection up from inside a callback
         if self.complete:
             self._finish(sink)
             return
-        if not self.head_seen:
-            self.head_bytes += len(data)
-            if self.head_bytes > MAX_RESPONSE_HEAD_BYTES:
-                self._fail(Fault.PROTOCOL)
-        elif not self.pool.limits.total:
+        if self.head_bytes > MAX_RESPONSE_HEAD_BYTES:
+            self._fail(Fault.PROTOCOL)
+            return
+        if self.head_seen and not self.pool.limits.total:
             self.deadline_ns = now_ns + self.pool.limits.idle_timeout_ns
         sink.on_response_read()
+
+    def _on_bad_response(self, error: HttpParserError) -> None:
+        cause = error.__context__
+        if isinstance(error, HttpParserCallbackError) and not isinstance(cause, WireError):
+            message = "unexpected error while parsing a response"
+            self.pool.loop.call_exception_handler({"message": message, "exception": cause or error})
+        if self.sink is not None:
+            self._fail(Fault.PROTOCOL)
 
     def _take_plain(self, sink: Sink, data: bytes) -> bool:
         """Hand over a plain response that this read holds whole; False: let the parser read it."""
@@ -377,16 +396,24 @@ class UpstreamConnection(Writer):
         self.used = True
         pool = self.pool
         self.deadline_ns = self.now_ns + pool.limits.keep_alive_ns
-        pool.release(self)
+        if pool.waiting or pool.retired:
+            pool.release(self)
+        else:
+            pool.idle.append(self)
         sink.on_whole_response(self, status, reason, block, data[end + 4 :])
         return True
 
     def pause_writing(self) -> None:
         if self.sink is not None:
+            if not self.request_done and not self.head_seen:
+                # A model that does not take the request is as slow as one that does not answer it.
+                self.deadline_ns = monotonic_ns() + self.pool.limits.timeout_ns
             self.sink.on_upstream_paused(True)
 
     def resume_writing(self) -> None:
         if self.sink is not None:
+            if not self.request_done and not self.head_seen:
+                self.deadline_ns = _NEVER
             self.sink.on_upstream_paused(False)
 
     # httptools callbacks
@@ -427,6 +454,7 @@ class UpstreamConnection(Writer):
         if self.complete:
             self.keep_alive = False
         elif self.sink is not None:
+            self.head_bytes = 0
             self.sink.on_response_body(data)
 
     def on_message_complete(self) -> None:
@@ -450,6 +478,9 @@ class UpstreamConnection(Writer):
         self._reset()
         if reusable and not self.transport.is_closing():
             self.deadline_ns = self.now_ns + self.pool.limits.keep_alive_ns
+            if self.read_paused:
+                self.read_paused = False
+                self.transport.resume_reading()
             self.pool.release(self)
         else:
             self.transport.abort()

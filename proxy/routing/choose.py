@@ -85,8 +85,10 @@ def forced_variant(
     return route.variant(first_value(names, values, b"x-modelproxy-force").decode("latin-1"))
 
 
-def shadows_for(route: Route, unit: bytes) -> list[Shadow]:
+def shadows_for(route: Route, unit: bytes) -> Sequence[Shadow]:
     """Return the shadows that get a copy of this unit's requests."""
+    if route.mirrors_all:
+        return route.shadows
     return [s for s in route.shadows if s.limit == SPACE or bucket(s.prefix, unit) < s.limit]
 
 

@@ -136,6 +136,7 @@ class Route:
         "log_prefix",
         "matched_prefix",
         "methods",
+        "mirrors_all",
         "missing_champion",
         "name",
         "readers",
@@ -161,6 +162,8 @@ class Route:
             Shadow(i, shadow, models[shadow.model], settings.name)
             for i, shadow in enumerate(settings.shadows)
         )
+        self.mirrors_all = all(shadow.limit == SPACE for shadow in self.shadows)
+        """Every shadow gets every request."""
         self.log_limit = share(settings.log.percent)
         """A unit is logged when its bucket under the log's salt is below ``log_limit``."""
         self.log_prefix = salt_prefix(settings.log.salt or f"{settings.name}/log")
@@ -223,6 +226,8 @@ class Table:
     """Everything a request needs, for one version."""
 
     __slots__ = (
+        "body_limit",
+        "copy_limit",
         "digest",
         "layout",
         "models",
@@ -251,6 +256,9 @@ class Table:
         self.trace_limit = share(settings.tracing.percent) if settings.tracing.otlp else 0
         """A request is traced when 64 bits of its trace id are below this."""
         self.slot_worker = self.slot_unrouted = 0
+        self.body_limit: int = settings.limits.body
+        self.copy_limit: int = settings.limits.copy_
+        """Cap of each side copy in bytes."""
         self.layout = _worker_layout(self)
         self.observer_layout = _observer_layout(self)
         self.undecided = 0

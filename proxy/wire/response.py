@@ -14,6 +14,7 @@ __all__ = [
     "LAST_CHUNK",
     "RESPONSE_SPECIAL",
     "build_interim",
+    "build_plain_head",
     "build_reply",
     "build_response_head",
     "check_status",
@@ -112,6 +113,19 @@ def _nominated(names: Sequence[bytes], values: Sequence[bytes]) -> frozenset[byt
     return frozenset(options - {b"content-length", b"content-type", b"content-encoding"})
 
 
+def build_plain_head(
+    status: int, reason: bytes, block: bytes, request_id: bytes, variant_line: bytes
+) -> bytes:
+    """Return :func:`build_response_head` for HTTP/1.1, a connection that stays, and a body of known length."""
+    return b"HTTP/1.1 %d %b\r\n%bx-request-id: %b\r\n%b\r\n" % (
+        status,
+        reason,
+        block,
+        request_id,
+        variant_line,
+    )
+
+
 def build_response_head(
     status: int,
     reason: bytes,
@@ -135,15 +149,6 @@ def build_response_head(
         keep_alive: the connection stays open afterwards.
         chunked: the body will be sent in chunks.
     """
-    if http11 and keep_alive and not chunked and request_id:
-        # HOT: the common case in one format; saves 0.3 µs.
-        return b"HTTP/1.1 %d %b\r\n%bx-request-id: %b\r\n%b\r\n" % (
-            status,
-            reason,
-            block,
-            request_id,
-            variant_line,
-        )
     return b"HTTP/1.1 %d %b\r\n%b%b%b%b%b\r\n" % (
         status,
         reason,
