@@ -400,7 +400,9 @@ class ClientConnection(Writer):
             self.worker.on_bug(cause or error)
             self._refuse(500, "an error of the proxy's own; its log says more")
         else:
-            unknown_method = "method" in str(error).lower() and _METHOD.match(data.split(_END)[-1] or data)
+            # With other messages in this read, this one begins behind the last end of a head, or near enough.
+            start = data if self.head_bytes else data.split(_END)[-1] or data
+            unknown_method = "method" in str(error).lower() and _METHOD.match(start.lstrip())
             self._refuse(501 if unknown_method else 400, f"bad request: {str(error).lower()}")
 
     def _refuse(self, status: int, sentence: str) -> None:
