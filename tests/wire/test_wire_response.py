@@ -130,9 +130,9 @@ def test_length_of_what_has_no_body(status: int, kept: bool) -> None:
     assert block_of(status, LENGTH) == (b"content-length: 3\r\n" if kept else b"")
 
 
-@pytest.mark.parametrize("status", [0, 42, 99])
-def test_status_below_100(status: int) -> None:
-    """Three digits are not yet a status."""
+@pytest.mark.parametrize("status", [0, 42, 99, 101])
+def test_impossible_status(status: int) -> None:
+    """Three digits are not yet a status, and nobody may switch protocols unasked (RFC 9110 §7.8)."""
     with pytest.raises(BadHead):
         check_status(status, b"OK")
 
