@@ -46,7 +46,9 @@ class Timeouts(Section):
         "10s", "From a request's first byte to its head complete; else 408 and close."
     )
     client_body: Annotated[int, duration("1ms", "24h")] = setting(
-        "30s", "Longest gap between two pieces of a request body; else 408 and close."
+        "30s",
+        "Longest gap between two pieces of a request body; else 408 and close. A client that takes nothing of "
+        "its answer for so long is cut off.",
     )
     keep_alive: Annotated[int, duration("1ms", "24h")] = setting(
         "75s", "An idle client connection is closed after this long."
