@@ -13,6 +13,7 @@ from proxy.wire.response import (
     CONTINUE,
     LAST_CHUNK,
     build_interim,
+    build_plain_head,
     build_reply,
     build_response_head,
     check_status,
@@ -183,6 +184,13 @@ def test_response_heads(
         *([CHUNKED] if chunked else []),
         *([(b"connection", expected)] if expected else []),
     ]
+
+
+@pytest.mark.parametrize("variant_line", [b"", b"x-modelproxy-variant: v1\r\n"])
+def test_plain_heads_are_the_same(variant_line: bytes) -> None:
+    """The short way of the common case writes what the long one writes."""
+    head = (200, b"OK", b"A: b\r\n", b"r1", variant_line)
+    assert build_plain_head(*head) == build_response_head(*head, http11=True, keep_alive=True, chunked=False)
 
 
 def test_interim() -> None:
