@@ -28,9 +28,9 @@ from proxy.dataplane.inflight import DONE, QUEUED, InFlight
 from proxy.dataplane.outbox import Writer
 from proxy.errors import BadHead, HeadTooLarge, WireError
 from proxy.exchange import Flag
-from proxy.wire.head import check_request
+from proxy.wire.head import RequestHead, check_request
 from proxy.wire.plain import MAX_PLAIN_HEAD_BYTES, plain_request_head
-from proxy.wire.request import forwarded_lines
+from proxy.wire.request import Framing, forwarded_lines
 from proxy.wire.response import build_reply
 
 if TYPE_CHECKING:
@@ -42,6 +42,12 @@ LINGER_NS = 2_000_000_000
 """How long the rest of an unwanted request is read and thrown away (nginx ``lingering_timeout``: 5 s)."""
 
 _NEVER = 1 << 62
+
+_HEADS = {
+    Framing.LENGTH: b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n",
+    Framing.CHUNKED: b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nX: %d\r\n\r\n",
+}
+"""What makes a fresh parser expect such a body."""
 
 _END = b"\r\n\r\n"
 _METHOD = re.compile(rb"[A-Z]")
@@ -167,17 +173,21 @@ class ClientConnection(Writer):
             self._on_incomplete()
 
     def _parse(self, data: bytes) -> None:
-        """Feed the parser, and another one behind each request that asks for another protocol.
+        """Feed the parser, and another one behind each head that asks for another protocol.
 
-        We do not switch: such a request is answered as if it had not asked (RFC 9110 §7.8).
+        We do not switch: such a request is answered as if it had not asked (RFC 9110 §7.8). But the parser has no eyes
+        for what follows: neither for the next request, nor for the body of this one.
         """
         rest: bytes | memoryview = data
         while rest and not self.closing:
             try:
                 self.feed(rest)
             except HttpParserUpgrade as upgrade:
-                self.parser = HttpRequestParser(self)
+                incoming = self.incoming
+                self.parser = HttpRequestParser(self if incoming is None else _BehindHead(self))
                 self.feed = self.parser.feed_data
+                if incoming is not None:
+                    self.feed(_HEADS[incoming.head.framing] % incoming.head.length)
                 rest = memoryview(rest)[upgrade.args[0] :]
             else:
                 return
@@ -304,11 +314,17 @@ class ClientConnection(Writer):
     def on_message_complete(self) -> None:
         incoming = self.incoming
         assert incoming is not None
+        if b"upgrade" in incoming.head.names and self._body_is_hidden(incoming.head):
+            return
         self.incoming = None
         self.reading = False
         self.head_bytes = 0
         self.deadline_ns = _NEVER
         incoming.on_request_end()
+
+    def _body_is_hidden(self, head: RequestHead) -> bool:
+        """Tell whether the parser takes the end of ``head`` for the end of the message; see ``_parse``."""
+        return head.framing != Framing.NONE and self.parser.should_upgrade()
 
     # The course of a connection
 
@@ -460,3 +476,30 @@ class ClientConnection(Writer):
             self._refuse(408, "the request did not arrive in time")
         else:
             self.close()
+
+
+class _BehindHead:
+    """What a parser calls that begins behind a head: nothing for the one it was given instead, see ``_parse``."""
+
+    def __init__(self, client: ClientConnection) -> None:
+        self._client = client
+        self._is_behind = False
+        self.on_body = client.on_body
+        self.on_message_complete = client.on_message_complete
+
+    def on_message_begin(self) -> None:
+        if self._is_behind:
+            self._client.on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        if self._is_behind:
+            self._client.on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._is_behind:
+            self._client.on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        if self._is_behind:
+            self._client.on_headers_complete()
+        self._is_behind = True

@@ -183,7 +183,9 @@ class InFlight:
     def _find_unit(self) -> None:
         head = self.head
         names, values = head.names, head.values
-        client = who_asks(self.table, names, values, self.client.peer)
+        client = self.client.peer
+        if self.table.trusted:
+            client = who_asks(self.table, names, values, client)
         unit, source = find_unit(self.route, names, values, head.target, client, head.framing != Framing.NONE)
         if source != IN_BODY:
             self._assign(unit, source)
@@ -259,7 +261,9 @@ class InFlight:
             self.request_head = data
         held, self.held = self.held, None
         self.state = FORWARDING
-        if not held:
+        if self.request_done and head.framing != Framing.CHUNKED:
+            self.out = [b"".join((data, *held)) if held else data]
+        elif not held:
             self.out = [data]
         elif head.framing == Framing.CHUNKED:
             self.out = [data, *map(chunk, held)]
@@ -564,4 +568,6 @@ class InFlight:
             slots[variant.slot_ttfb_sum] += self.ttfb_ns
         if self.response_copy is not None:
             ship_primary(self, duration_ns)
-        self.client.on_answered(self)
+        client = self.client
+        client.now_ns = now_ns  # the client's idle time begins here, not with its last read
+        client.on_answered(self)
