@@ -1,7 +1,8 @@
 """The whole road without a socket: a client's transport at one end, model servers' transports at the other."""
 
 import asyncio
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any, NamedTuple, cast
 
 import pytest
 
@@ -20,7 +21,22 @@ from proxy.settings import parse
 from proxy.tally import Key
 from tests.fakes import FakeLoop, FakeTransport
 
-__all__ = ["CONFIG", "FakeShipper", "FakeWorker", "Road", "build_table", "request", "response"]
+__all__ = [
+    "CONFIG",
+    "FEEDS",
+    "REST",
+    "TRAILING",
+    "Answer",
+    "FakeShipper",
+    "FakeWorker",
+    "Feed",
+    "Road",
+    "build_table",
+    "chunked",
+    "read_answers",
+    "request",
+    "response",
+]
 
 CONFIG = """
 models:
@@ -223,3 +239,69 @@ def response(body: bytes = b"ok", status: str = "200 OK", **headers: str) -> byt
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     lines.append(f"Content-Length: {len(body)}")
     return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def chunked(*pieces: bytes, status: str = "", trailer: str = "", **headers: str) -> bytes:
+    """Return a chunked request, or with a ``status`` a chunked response, of these pieces."""
+    lines = [f"HTTP/1.1 {status}"] if status else ["POST /v2/models/wine/infer HTTP/1.1", "Host: proxy.test"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    lines += ["Transfer-Encoding: chunked", "", ""]
+    body = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
+    return "\r\n".join(lines).encode() + body + b"0\r\n" + trailer.encode() + b"\r\n"
+
+
+TRAILING, REST = b"GET /tra", b"iling HTTP/1.1\r\nHost: proxy.test\r\n\r\n"
+"""A request to nowhere, in two pieces."""
+
+Feed = Callable[[bytes], list[bytes]]
+"""Cuts what is sent into what arrives."""
+
+FEEDS: dict[str, Feed] = {
+    "whole": lambda data: [data],
+    "byte by byte": lambda data: [data[i : i + 1] for i in range(len(data))],
+    "with trailing bytes": lambda data: [data + TRAILING],
+}
+"""The ways in which every message is fed: what comes of it must not depend on them."""
+
+
+class Answer(NamedTuple):
+    """A response as a client reads it."""
+
+    status: int
+    fields: dict[bytes, bytes]
+    """By lower-case name."""
+    body: bytes
+    is_whole: bool = True
+
+
+def read_answers(data: bytes) -> list[Answer]:
+    """Read responses until ``data`` ends; one without a length reaches to the end and is not whole."""
+    answers = []
+    while data:
+        head, _, data = data.partition(b"\r\n\r\n")
+        status_line, *lines = head.split(b"\r\n")
+        pairs = [line.partition(b": ") for line in lines]
+        fields = {name.lower(): value for name, _, value in pairs}
+        status = int(status_line.split(b" ")[1])
+        if status < 200 or status in (204, 304):
+            body, is_whole = b"", True
+        elif fields.get(b"transfer-encoding") == b"chunked":
+            body, is_whole, data = _read_chunks(data)
+        else:
+            length = int(fields.get(b"content-length", -1))
+            body, data = (data[:length], data[length:]) if length >= 0 else (data, b"")
+            is_whole = len(body) == length
+        answers.append(Answer(status, fields, body, is_whole))
+    return answers
+
+
+def _read_chunks(data: bytes) -> tuple[bytes, bool, bytes]:
+    pieces: list[bytes] = []
+    while data:
+        size_line, _, data = data.partition(b"\r\n")
+        size = int(size_line, 16)
+        if not size:
+            return b"".join(pieces), True, data.removeprefix(b"\r\n")
+        pieces.append(data[:size])
+        data = data[size + 2 :]
+    return b"".join(pieces), False, b""

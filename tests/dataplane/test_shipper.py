@@ -96,7 +96,7 @@ def test_pauses_between_attempts_grow(
         if len(pauses) < 9:
             raise FileNotFoundError(path)
 
-    monkeypatch.setattr(module.asyncio, "sleep", sleep)
+    monkeypatch.setattr(asyncio, "sleep", sleep)
     monkeypatch.setattr(module, "spawn", spawn)
     monkeypatch.setattr(loop, "create_unix_connection", create, raising=False)
 
