@@ -8,8 +8,8 @@ import pytest
 from proxy.model import DROPS, Fault, Role
 from proxy.routing.hashing import SPACE, bucket, share
 from proxy.routing.table import MISSING, Route, Table, compile_table
-from proxy.wire.request import host_name
 from proxy.settings import parse
+from proxy.wire.request import host_name
 
 CONFIG = """
 models:

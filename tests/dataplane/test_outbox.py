@@ -1,0 +1,68 @@
+"""Writes gathered to the end of the loop's turn."""
+
+import asyncio
+from typing import cast
+
+from proxy.dataplane.outbox import Outbox, Writer
+from tests.fakes import FakeLoop, FakeTransport
+
+
+class Stage:
+    """An outbox with two writers."""
+
+    def __init__(self) -> None:
+        self.loop = FakeLoop()
+        self.outbox = Outbox(cast("asyncio.AbstractEventLoop", self.loop))
+        self.first, self.second = Writer(self.outbox), Writer(self.outbox)
+        self.one, self.two = FakeTransport(self.first), FakeTransport(self.second)
+
+
+def test_writes_leave_together_at_the_end_of_the_turn() -> None:
+    """Nothing is written before the turn ends; then each connection's pieces leave in one write, in order."""
+    stage = Stage()
+    stage.first.write(b"a")
+    stage.second.write(b"x")
+    stage.first.write(b"b")
+    assert (stage.one.writes, stage.two.writes) == ([], [])
+    stage.loop.run_soon()
+    assert (stage.one.writes, stage.two.writes) == ([b"ab"], [b"x"])
+
+
+def test_one_turn_is_scheduled_once() -> None:
+    """However much is written in a turn, the loop is asked for one call."""
+    stage = Stage()
+    for _ in range(5):
+        stage.first.write(b"a")
+        stage.second.write(b"b")
+    assert len(stage.loop.handles) == 1
+    stage.loop.run_soon()
+    stage.first.write(b"c")
+    assert len(stage.loop.handles) == 1
+
+
+def test_closing_writes_out_first_and_aborting_does_not() -> None:
+    """What was written before ``close`` arrives; after ``abort`` nothing does."""
+    stage = Stage()
+    stage.first.write(b"bye")
+    stage.first.close()
+    assert (stage.one.writes, stage.one.closed) == ([b"bye"], True)
+    stage.second.write(b"lost")
+    stage.two.abort()
+    stage.loop.run_soon()
+    assert (stage.one.writes, stage.two.writes) == ([b"bye"], [])
+
+
+def test_a_write_during_the_flush_gets_a_turn_of_its_own() -> None:
+    """A transport whose write makes somebody else write delays that to the next turn, and loses nothing."""
+    stage = Stage()
+    written = stage.one.write
+
+    def write_and_answer(data: bytes | bytearray | memoryview) -> None:
+        written(data)
+        stage.second.write(b"answer")
+
+    stage.one.write = write_and_answer  # type: ignore[method-assign]
+    stage.first.write(b"question")
+    stage.loop.run_soon()
+    stage.loop.run_soon()
+    assert stage.two.writes == [b"answer"]
