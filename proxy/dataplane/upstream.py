@@ -358,8 +358,10 @@ class UpstreamConnection(Writer):
         try:
             self.feed(data)
         except HttpParserError as error:
-            self._on_bad_response(error)
-            return
+            if not self.complete:
+                self._on_bad_response(error)
+                return
+            self.keep_alive = False  # bytes behind the response
         if self.sink is not sink:
             return  # the sink gave the connection up from inside a callback
         if self.complete:
