@@ -28,6 +28,10 @@ REQUEST = (
     b"POST /v2/models/wine/infer HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nContent-Type: application/json\r\n"
     b"x-user-id: user-%d\r\nContent-Length: " + b"%d\r\n\r\n" % len(BODY) + BODY
 )
+FRESH_ID = REQUEST.replace(
+    b"Content-Length", b"x-request-id: 8f14e45f-ceea-467f-a0e6-%012d\r\nContent-Length"
+)
+"""As most clients behind a gateway send it: no two heads are the same."""
 RESPONSE = (
     b"HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nDate: Sat, 21 Nov 2026 03:41:08 GMT\r\n"
     b"Content-Type: application/json\r\nContent-Length: %d\r\nConnection: keep-alive\r\n\r\n"
@@ -47,6 +51,14 @@ routes:
       - {name: v3, model: c, role: canary, weight: 5}
 """
 MIRROR = SPLIT + "    shadows: [{model: c, percent: 100}]\n"
+
+
+STAGES = (
+    ("split", SPLIT, False),
+    ("split, fresh request ids", SPLIT, True),
+    ("mirror", MIRROR, False),
+    ("mirror, fresh request ids", MIRROR, True),
+)
 
 
 class SilentTransport:
@@ -80,7 +92,9 @@ class SilentShipper:
 class Stage:
     """A worker with one client connection and one connection to each model."""
 
-    def __init__(self, text: str, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, text: str, fresh_ids: bool, loop: asyncio.AbstractEventLoop) -> None:
+        self.fresh_ids = fresh_ids
+        self.count = 0
         self.loop = loop
         self.index = 0
         self.table: Table = compile_table(parse(text, environ={}), 1)
@@ -111,19 +125,21 @@ class Stage:
 
     def run(self, count: int) -> None:
         feed, flush, connections = self.client.data_received, self.outbox.flush, self.connections
-        for i in range(count):
-            feed(REQUEST % (i % 1000))
+        fresh = self.fresh_ids
+        for i in range(self.count, self.count + count):
+            feed(FRESH_ID % (i % 1000, i) if fresh else REQUEST % (i % 1000))
             flush()
             for connection in connections:
                 if connection.sink is not None:
                     connection.data_received(RESPONSE)
             flush()
+        self.count += count
 
 
 async def main() -> None:
     loop = asyncio.get_running_loop()
-    for name, text in (("split", SPLIT), ("mirror", MIRROR)):
-        stage = Stage(text, loop)
+    for name, text, fresh_ids in STAGES:
+        stage = Stage(text, fresh_ids, loop)
         stage.run(2000)
         best = min(_round(stage) for _ in range(ROUNDS))
         print(f"{name}: {best:.2f} µs a request")

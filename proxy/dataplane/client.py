@@ -29,7 +29,7 @@ from proxy.dataplane.outbox import Writer
 from proxy.errors import BadHead, HeadTooLarge, WireError
 from proxy.exchange import Flag
 from proxy.wire.head import RequestHead, check_request
-from proxy.wire.plain import MAX_PLAIN_HEAD_BYTES, plain_request_head
+from proxy.wire.plain import MAX_PLAIN_HEAD_BYTES, cut_request_id, plain_request_head
 from proxy.wire.request import Framing, forwarded_lines
 from proxy.wire.response import build_reply
 
@@ -198,19 +198,24 @@ class ClientConnection(Writer):
         end = data.find(b"\r\n\r\n", 0, MAX_PLAIN_HEAD_BYTES)
         if end < 0:
             return False
-        head = plain_request_head(data[:end])
+        table = self.worker.table
+        text, request_id = data[:end], b""
+        if not table.request_id_is_unit:
+            text, request_id = cut_request_id(text)
+        head = plain_request_head(text)
         if head is None or len(data) != end + 4 + head.length:
             return False
-        limits = self.worker.table.settings.limits
-        if end > limits.head or len(head.names) > limits.headers:
+        limits = table.settings.limits
+        if end > limits.head or len(head.names) + bool(request_id) > limits.headers:
             return False
         self.current = flight = InFlight(self, head)
         if head.length:
             flight.held = [data[end + 4 :]]
             flight.request_bytes = head.length
-            if head.length > limits.copy_:
+            if head.length > table.copy_limit:
                 flight.flags |= Flag.REQUEST_TRUNCATED
         flight.request_done = True
+        flight.request_id = request_id
         self.deadline_ns = _NEVER
         flight.begin()
         flight.after_read()
@@ -319,7 +324,8 @@ class ClientConnection(Writer):
         self.incoming = None
         self.reading = False
         self.head_bytes = 0
-        self.deadline_ns = _NEVER
+        if not self.closing:
+            self.deadline_ns = _NEVER
         incoming.on_request_end()
 
     def _body_is_hidden(self, head: RequestHead) -> bool:

@@ -90,6 +90,8 @@ class InFlight:
     """Request bytes to be written upstream at the end of this read."""
     replay = b""
     """The whole request as it was written, while it can be sent again."""
+    request_id = b""
+    """The client's or a fresh one; set before ``begin`` when it was cut from the head."""
     # Assignment
     table: Table
     route: Route
@@ -134,7 +136,7 @@ class InFlight:
         head, client, worker = self.head, self.client, self.worker
         self.table = table = worker.table
         self.started_ns = client.now_ns
-        self.request_id = head.request_id or worker.ids.fresh()
+        self.request_id = self.request_id or head.request_id or worker.ids.fresh()
         route = table.match(head.path, head.host_name, head.method)
         if route is None:
             self.refuse(404, "no route matches this path; see the routes of the configuration")

@@ -232,6 +232,7 @@ class Table:
         "layout",
         "models",
         "observer_layout",
+        "request_id_is_unit",
         "routes",
         "settings",
         "slot_unrouted",
@@ -256,6 +257,12 @@ class Table:
         self.trace_limit = share(settings.tracing.percent) if settings.tracing.otlp else 0
         """A request is traced when 64 bits of its trace id are below this."""
         self.slot_worker = self.slot_unrouted = 0
+        self.request_id_is_unit = any(
+            reader.kind == "header" and reader.key == b"x-request-id"
+            for route in self.routes
+            for reader in route.readers
+        )
+        """Some route assigns by ``x-request-id``."""
         self.body_limit: int = settings.limits.body
         self.copy_limit: int = settings.limits.copy_
         """Cap of each side copy in bytes."""

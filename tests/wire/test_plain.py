@@ -7,7 +7,12 @@ import pytest
 from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
-from proxy.wire.plain import MAX_PLAIN_HEAD_BYTES, plain_request_head, plain_response_head
+from proxy.wire.plain import (
+    MAX_PLAIN_HEAD_BYTES,
+    cut_request_id,
+    plain_request_head,
+    plain_response_head,
+)
 from proxy.wire.request import Framing, common_block, forwarded_lines
 from proxy.wire.response import check_status, forwarded_block, response_framing
 from tests.wire.referee import (
@@ -398,3 +403,31 @@ def test_what_is_remembered_is_bounded(read: "_lru_cache_wrapper[object]") -> No
     remembered = read.cache_info().maxsize
     assert remembered is not None
     assert remembered * MAX_PLAIN_HEAD_BYTES <= 8 << 20
+
+
+@pytest.mark.parametrize(
+    ("head", "rest", "request_id"),
+    [
+        (
+            b"GET / HTTP/1.1\r\nHost: h\r\nX-Request-ID: a-1\r\nA: b",
+            b"GET / HTTP/1.1\r\nHost: h\r\nA: b",
+            b"a-1",
+        ),
+        (b"GET / HTTP/1.1\r\nx-request-id:a-1", b"GET / HTTP/1.1", b"a-1"),
+        (b"GET / HTTP/1.1\r\nA: b", b"GET / HTTP/1.1\r\nA: b", b""),
+        (b"GET / HTTP/1.1\r\nX-Request-Id: a b", b"GET / HTTP/1.1\r\nX-Request-Id: a b", b""),
+        (b"GET / HTTP/1.1\r\nX-Request-Id: a\t", b"GET / HTTP/1.1\r\nX-Request-Id: a\t", b""),
+        (b"GET / HTTP/1.1\r\nX-Request-Id: ", b"GET / HTTP/1.1\r\nX-Request-Id: ", b""),
+        (b"GET / HTTP/1.1\r\nY: X-Request-Id: 1", b"GET / HTTP/1.1\r\nY: X-Request-Id: 1", b""),
+        (b"GET /?x-request-id: 1 HTTP/1.1", b"GET /?x-request-id: 1 HTTP/1.1", b""),
+        (
+            b"GET / HTTP/1.1\r\nX-Request-Id: " + b"a" * 257,
+            b"GET / HTTP/1.1\r\nX-Request-Id: " + b"a" * 257,
+            b"",
+        ),
+        (b"G\r\nx-request-id: 1\r\nx-request-id: 2", b"G\r\nx-request-id: 2", b"1"),
+    ],
+)
+def test_the_request_id_is_cut_whole_or_not_at_all(head: bytes, rest: bytes, request_id: bytes) -> None:
+    """Only a field of its own line with a plain value is cut; the first one counts."""
+    assert cut_request_id(head) == (rest, request_id)
