@@ -28,9 +28,9 @@ from proxy.dataplane.inflight import DONE, QUEUED, InFlight
 from proxy.dataplane.outbox import Writer
 from proxy.errors import BadHead, HeadTooLarge, WireError
 from proxy.exchange import Flag
-from proxy.wire.head import RequestHead, check_request
+from proxy.wire.head import MAX_REQUEST_ID_BYTES, RequestHead, check_request
 from proxy.wire.plain import MAX_PLAIN_HEAD_BYTES, cut_request_id, plain_request_head
-from proxy.wire.request import Framing, forwarded_lines
+from proxy.wire.request import Framing, first_value, forwarded_lines
 from proxy.wire.response import build_reply
 
 if TYPE_CHECKING:
@@ -133,7 +133,8 @@ class ClientConnection(Writer):
         worker = self.worker
         if not worker.on_client_connected(self):
             worker.table.slots[worker.table.slot_unrouted + 503] += 1
-            self.write(build_reply(503, "too many connections; see limits.connections", b"", retry_after_s=1))
+            sentence = "too many connections; see limits.connections"
+            self.write(build_reply(503, sentence, worker.ids.fresh(), retry_after_s=1))
             self.linger()
         else:
             self.deadline_ns = now_ns + worker.table.settings.timeouts.client_head
@@ -429,6 +430,7 @@ class ClientConnection(Writer):
 
     def _refuse(self, status: int, sentence: str) -> None:
         """Answer ``status`` after all earlier answers, and close."""
+        request_id = self._request_id_so_far()
         incoming, self.incoming = self.incoming, None
         self.reading = False
         current = self.current
@@ -446,12 +448,17 @@ class ClientConnection(Writer):
             self.current = current = None
         table = self.worker.table
         table.slots[table.slot_unrouted + status] += 1
-        self.last_reply = build_reply(status, sentence, b"")
+        self.last_reply = build_reply(status, sentence, request_id)
         if current is None:
             self.write(self.last_reply)
             self.linger()
         else:
             self.pause_reading()
+
+    def _request_id_so_far(self) -> bytes:
+        """Return the client's id for the request that is being read, or a fresh one."""
+        told = first_value(self.names, self.values, b"x-request-id") if self.reading else b""
+        return told if 0 < len(told) <= MAX_REQUEST_ID_BYTES else self.worker.ids.fresh()
 
     # Timer
 

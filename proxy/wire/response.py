@@ -186,7 +186,7 @@ def build_reply(
     Args:
         status: status code.
         sentence: what went wrong and what to do, for a person.
-        request_id: goes into ``x-request-id`` and the body; empty when no head was read.
+        request_id: goes into ``x-request-id`` and the body.
         http11: the client speaks HTTP/1.1.
         keep_alive: the connection stays open afterwards.
         head_only: the request was HEAD: the length is named, the body left out.

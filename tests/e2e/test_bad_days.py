@@ -6,6 +6,7 @@ import signal
 import sys
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import aiohttp
 import orjson
@@ -71,6 +72,7 @@ async def test_junk_gets_400_and_the_connection_ends(tmp_path: Path) -> None:
             status, document = reply(await raw(proxy, junk))
             assert status in (400, 501)
             assert document["error"]
+            assert UUID(document["request_id"])
         for name in ("x" * 30, "y" * 30):
             await raw(
                 proxy,
