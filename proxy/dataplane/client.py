@@ -76,6 +76,7 @@ class ClientConnection(Writer):
         "peer",
         "read_paused",
         "reading",
+        "take_deadline_ns",
         "target",
         "timer",
         "unsent_bytes",
@@ -98,6 +99,7 @@ class ClientConnection(Writer):
         self.now_ns = 0
         self.read_paused = False
         self.write_paused = False
+        self.take_deadline_ns = _NEVER
         self.unsent_bytes = 0
         self.closing = False
         self.lingering = False
@@ -231,20 +233,18 @@ class ClientConnection(Writer):
         elif current.connection is not None:
             current.connection.pause_reading()
         if not self.closing:
-            self.deadline_ns = monotonic_ns() + self.worker.table.settings.timeouts.client_body
+            self.take_deadline_ns = monotonic_ns() + self.worker.table.settings.timeouts.client_body
 
     def resume_writing(self) -> None:
         self.write_paused = False
         if self.closing:
             return
-        self.now_ns = now_ns = monotonic_ns()
+        self.now_ns = monotonic_ns()
+        self.take_deadline_ns = _NEVER
         current = self.current
         if current is None:
             self.on_finished(None)
-            return
-        uploading = current is self.incoming and not self.read_paused
-        self.deadline_ns = now_ns + self.worker.table.settings.timeouts.client_body if uploading else _NEVER
-        if current.connection is not None:
+        elif current.connection is not None:
             current.connection.resume_reading()
 
     def pause_reading(self) -> None:
@@ -325,8 +325,7 @@ class ClientConnection(Writer):
         self.incoming = None
         self.reading = False
         self.head_bytes = 0
-        if not self.closing:
-            self.deadline_ns = _NEVER
+        self.deadline_ns = _NEVER
         incoming.on_request_end()
 
     def _body_is_hidden(self, head: RequestHead) -> bool:
@@ -378,9 +377,9 @@ class ClientConnection(Writer):
         self.deadline_ns = self.now_ns + (timeouts.client_head if self.reading else timeouts.keep_alive)
 
     def close(self) -> None:
-        """Close once everything is written; see ``_on_deadline`` for clients that do not take it."""
+        """Close once everything is written; see ``_on_untaken`` for clients that do not take it."""
         self.closing = True
-        self.deadline_ns = monotonic_ns() + self.worker.table.settings.timeouts.client_body
+        self.take_deadline_ns = monotonic_ns() + self.worker.table.settings.timeouts.client_body
         super().close()
 
     def close_if_idle(self) -> None:
@@ -395,7 +394,7 @@ class ClientConnection(Writer):
         self.waiting.clear()
         self.last_reply = b""
         self.resume_reading()
-        self.deadline_ns = monotonic_ns() + LINGER_NS
+        self.take_deadline_ns = monotonic_ns() + LINGER_NS
         self.flush_writes()
         if self.transport.can_write_eof():
             self.transport.write_eof()
@@ -460,32 +459,39 @@ class ClientConnection(Writer):
         told = first_value(self.names, self.values, b"x-request-id") if self.reading else b""
         return told if 0 < len(told) <= MAX_REQUEST_ID_BYTES else self.worker.ids.fresh()
 
-    # Timer
+    # Timer: one for two deadlines, of what the client sends (``deadline_ns``) and of what it takes
 
     def _arm(self, now_ns: int) -> None:
         timeouts = self.worker.table.settings.timeouts
         shortest = min(timeouts.client_head, timeouts.client_body, timeouts.keep_alive, LINGER_NS)
-        wake_ns = min(self.deadline_ns, now_ns + shortest)
+        wake_ns = min(self.deadline_ns, self.take_deadline_ns, now_ns + shortest)
         self.timer = self.worker.loop.call_later(max(wake_ns - now_ns, 1_000_000) / 1e9, self._on_timer)
 
     def _on_timer(self) -> None:
         self.now_ns = now_ns = monotonic_ns()
-        if now_ns >= self.deadline_ns:
-            self._on_deadline(now_ns)
+        if now_ns >= self.take_deadline_ns:
+            self._on_untaken(now_ns)
+        elif now_ns >= self.deadline_ns:
+            self._on_unsent()
         self._arm(now_ns)
 
-    def _on_deadline(self, now_ns: int) -> None:
-        self.deadline_ns = _NEVER
+    def _on_untaken(self, now_ns: int) -> None:
+        """It is time that the client had taken something, or all if the connection is closing."""
         unsent = self.transport.get_write_buffer_size()
         if unsent and unsent != self.unsent_bytes:
             self.unsent_bytes = unsent  # slow, but not dead
-            self.deadline_ns = now_ns + self.worker.table.settings.timeouts.client_body
-        elif unsent or self.closing:
+            self.take_deadline_ns = now_ns + self.worker.table.settings.timeouts.client_body
+        else:
             self.closing = True
+            self.take_deadline_ns = _NEVER
             self.transport.abort()
-        elif self.read_paused:
-            pass  # the model is slow, not the client
-        elif self.reading:
+
+    def _on_unsent(self) -> None:
+        """It is time that the client had sent something."""
+        self.deadline_ns = _NEVER
+        if self.closing or self.read_paused:
+            return  # what it sends is not wanted, or the model is the slow one
+        if self.reading:
             self._refuse(408, "the request did not arrive in time")
         else:
             self.close()

@@ -308,6 +308,10 @@ class UpstreamConnection(Writer):
         self.deadline_ns = _NEVER
         self.transport.abort()
 
+    def close(self) -> None:
+        """Close an idle connection, without waiting for a server that does not take the rest of what it answered."""
+        self.transport.abort()
+
     def pause_reading(self) -> None:
         """Stop reading: the client is slower than the model. The idle timeout rests as well."""
         if not self.read_paused:
