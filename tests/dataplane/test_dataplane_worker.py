@@ -1,0 +1,133 @@
+"""A worker obeys its link: prepare, commit, retire, drain; over a real socket pair, in this process."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proxy.dataplane import worker as worker_module
+from proxy.dataplane.worker import Worker
+from proxy.link import Link, open_link
+from proxy.settings import parse, to_json
+from proxy.tally import block_path, read_slots
+from tests.dataplane.road import CONFIG
+
+
+class Supervisor:
+    """The other end of the link."""
+
+    def __init__(self, worker: Worker, address: tuple[str, int]) -> None:
+        self.worker = worker
+        self.address = address
+        self.messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self.link: Link
+
+    async def tell(self, op: str, **rest: Any) -> dict[str, Any]:
+        """Send a message and return the answer."""
+        self.link.send({"op": op, **rest})
+        async with asyncio.timeout(10):
+            return await self.messages.get()
+
+    async def prepare(self, version: int, text: str = CONFIG) -> dict[str, Any]:
+        """Prepare a table."""
+        settings = to_json(parse(text, environ={})).decode()
+        return await self.tell("prepare", version=version, digest="d", settings=settings)
+
+    async def ask(self) -> bytes:
+        """Send a request that no route matches; return the status line."""
+        reader, writer = await asyncio.open_connection(*self.address)
+        writer.write(b"GET /nowhere HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+        async with asyncio.timeout(10):
+            answer = await reader.read()
+        writer.close()
+        return answer.partition(b"\r\n")[0]
+
+
+@asynccontextmanager
+async def running(
+    run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[tuple[Supervisor, asyncio.Task[None]]]:
+    """Run a worker without an observer, and end it."""
+    monkeypatch.setattr(worker_module, "OBSERVER_WAIT_S", 0.01)
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
+    listener.setblocking(False)
+    ours, theirs = socket.socketpair()
+    worker = Worker(0, run_dir, listener)
+    supervisor = Supervisor(worker, listener.getsockname())
+    supervisor.link = await open_link(ours.detach(), supervisor.messages.put_nowait, lambda: None)
+    task = asyncio.ensure_future(worker.run(theirs.detach()))
+    try:
+        async with asyncio.timeout(10):
+            assert (await supervisor.messages.get())["op"] == "ready"
+        yield supervisor, task
+    finally:
+        supervisor.link.close()
+        async with asyncio.timeout(10):
+            await task
+
+
+async def test_it_serves_after_the_first_commit_and_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prepared is not yet in force; committed is, and what is counted lies in the block of that version."""
+    async with running(tmp_path, monkeypatch) as (supervisor, _):
+        assert await supervisor.prepare(1) == {"op": "prepared", "version": 1}
+        assert await supervisor.tell("commit", version=1) == {"op": "committed", "version": 1}
+        assert await supervisor.ask() == b"HTTP/1.1 404 Not Found"
+        assert await supervisor.prepare(2) == {"op": "prepared", "version": 2}
+        assert supervisor.worker.table.version == 1
+        assert await supervisor.tell("commit", version=2) == {"op": "committed", "version": 2}
+        assert await supervisor.ask() == b"HTTP/1.1 404 Not Found"
+        for version in (1, 2):
+            table = supervisor.worker.table
+            slots = read_slots(block_path(tmp_path, "w0", version), table.layout.size)
+            assert slots[table.slot_unrouted + 404] == 1
+
+
+async def test_a_table_that_cannot_be_prepared_is_refused_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full or missing run directory refuses the version and leaves the worker as it was."""
+    async with running(tmp_path, monkeypatch) as (supervisor, _):
+        await supervisor.prepare(1)
+        await supervisor.tell("commit", version=1)
+        supervisor.worker.run_dir = tmp_path / "gone"
+        answer = await supervisor.prepare(2)
+        assert (answer["op"], answer["version"]) == ("refused", 2)
+        assert "gone" in answer["reason"]
+        assert await supervisor.ask() == b"HTTP/1.1 404 Not Found"
+
+
+async def test_a_table_that_a_request_still_holds_is_not_let_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Retired are only versions on which nothing will be counted any more."""
+    async with running(tmp_path, monkeypatch) as (supervisor, _):
+        for version in (1, 2, 3):
+            await supervisor.prepare(version)
+            await supervisor.tell("commit", version=version)
+            if version == 1:
+                supervisor.worker.table.undecided = 1
+        assert await supervisor.tell("retire", versions=[1, 2]) == {"op": "retired", "versions": [2]}
+
+
+@pytest.mark.parametrize("how", ["drain", "link"])
+async def test_it_drains_when_told_or_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    """On ``drain`` and when the supervisor is gone it stops accepting and ends."""
+    async with running(tmp_path, monkeypatch) as (supervisor, task):
+        await supervisor.prepare(1)
+        await supervisor.tell("commit", version=1)
+        if how == "drain":
+            supervisor.link.send({"op": "drain"})
+        else:
+            supervisor.link.close()
+        async with asyncio.timeout(10):
+            await task
+        with pytest.raises(ConnectionRefusedError):
+            await supervisor.ask()
