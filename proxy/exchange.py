@@ -130,7 +130,7 @@ class ShadowPart:
     duration_ns: int
     response_bytes: int
     response_head: bytes
-    """The response's header lines as received, without the status line."""
+    """The response's header lines, without the status line and what ends at the proxy."""
     response_body: bytes
 
 

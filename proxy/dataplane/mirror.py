@@ -17,6 +17,7 @@ from proxy.model import DROPS, Drop, Fault
 from proxy.routing.table import Shadow
 from proxy.tally import SHADOW_FIELDS
 from proxy.wire.request import SHADOW_LINE, Framing, build_head, rewrite_target
+from proxy.wire.response import forwarded_block
 
 if TYPE_CHECKING:
     from proxy.dataplane.inflight import InFlight
@@ -138,7 +139,9 @@ class ShadowCall:
 
     def on_response_head(self, connection: UpstreamConnection) -> None:
         self.status = connection.status
-        self.response_block = b"".join(connection.lines)
+        self.response_block = forwarded_block(
+            connection.status, connection.names, connection.values, connection.lines
+        )
         self.pieces = []
 
     def on_response_body(self, data: bytes) -> None:

@@ -1,0 +1,485 @@
+"""Shadows: what they get, what they cost, how they end, and that no client ever notices."""
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from proxy.exchange import Flag, Primary, ShadowPart
+from proxy.model import Fault
+from proxy.tally import SHADOW_FIELDS
+from tests.dataplane.road import FEEDS, Feed, Road, chunked, read_answers, request, response
+from tests.fakes import FakeTransport
+
+CONFIG = """
+limits: {copy: 1KiB}
+models:
+  one: {url: "http://127.0.0.1:9001"}
+  two: {url: "http://127.0.0.1:9002/v9/other"}
+  three: {url: "http://127.0.0.1:9003"}
+routes:
+  - name: wine
+    match: {path: "/v2/models/wine/*"}
+    unit: [header:x-user-id]
+    variants:
+      - {name: v1, model: one, role: champion}
+    shadows:
+      - {model: two, timeout: 5s, max_in_flight: 2, max_bytes: 1KiB}
+"""
+TWO_SHADOWS = CONFIG + "      - {model: three}\n"
+
+feeds = pytest.mark.parametrize("feed", FEEDS.values(), ids=FEEDS.keys())
+
+
+@pytest.fixture
+def road(monkeypatch: pytest.MonkeyPatch) -> Road:
+    return Road(monkeypatch, CONFIG)
+
+
+def counts(road: Road, model: str = "two") -> dict[str, int]:
+    """Return the counts of one shadow, after checking that they add up as far as they are settled."""
+    found = {k[1]: n for k, n in road.counts().items() if k[0] == "shadow" and k[-1] == model}
+    at = {field: found.get(field, 0) for field in SHADOW_FIELDS}
+    assert at["eligible"] == at["sent"] + sum(n for field, n in at.items() if field.startswith("dropped_"))
+    pool = road.table.routes[0].shadows[0 if model == "two" else 1].pool
+    assert at["sent"] == at["answered"] + at["failed"] + pool.in_flight
+    assert at["answered"] == at["shipped"] + at["comparison_dropped"]
+    return found
+
+
+def both(road: Road) -> tuple[FakeTransport, FakeTransport]:
+    """Grant the connections that a first request asks for: to the model, and to the shadow."""
+    model, shadow = road.connect(), road.connect()
+    assert [t.get_extra_info("peername")[1] for t in (model, shadow)] == [9001, 9002]
+    return model, shadow
+
+
+# What a shadow gets
+
+
+@feeds
+def test_copy(road: Road, feed: Feed) -> None:
+    """A shadow gets the model's request with its own path and a mark."""
+    road.feed(*feed(request(body=b"abc", X_User_Id="alice")))
+    model, shadow = both(road)
+    sent = model.take()
+    copy = shadow.take()
+    assert copy == sent.replace(b"/v2/models/wine/infer", b"/v9/other/infer").replace(
+        b"\r\n\r\n", b"\r\nx-modelproxy-shadow: 1\r\n\r\n"
+    )
+
+
+@feeds
+def test_copy_of_chunks(road: Road, feed: Feed) -> None:
+    """A chunked request reaches a shadow in one piece, with its length."""
+    road.feed(*feed(chunked(b"ab", b"c")))
+    _, shadow = both(road)
+    head, _, body = shadow.take().partition(b"\r\n\r\n")
+    assert body == b"abc"
+    assert head.lower().count(b"content-length: 3") == 1
+    assert b"transfer-encoding" not in head.lower()
+    assert b"x-modelproxy-shadow: 1" in head
+
+
+def test_copy_under_the_same_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shadow without a path of its own gets the request as the model gets it, and the mark."""
+    road = Road(monkeypatch, CONFIG.replace("/v9/other", ""))
+    road.feed(request(body=b"abc", X_User_Id="alice"))
+    model, shadow = both(road)
+    mark = b"\r\nx-modelproxy-shadow: 1\r\n\r\n"
+    assert shadow.take() == model.take().replace(b"\r\n\r\n", mark)
+
+
+def test_clients_cannot_mark(road: Road) -> None:
+    """The mark is ours alone: a client's is not passed on, to anybody."""
+    road.feed(request(X_ModelProxy_Shadow="0", x_modelproxy_shadow="1"))
+    model, shadow = both(road)
+    assert b"x-modelproxy-shadow" not in model.take().lower()
+    assert shadow.take().lower().count(b"x-modelproxy-shadow") == 1
+
+
+def test_expect_is_not_mirrored(road: Road) -> None:
+    """A copy is sent whole: it asks for no permission."""
+    road.feed(request(body=b"abc", Expect="100-continue"))
+    model, shadow = both(road)
+    assert b"expect: 100-continue" in model.take()
+    assert b"expect" not in shadow.take().lower()
+
+
+def test_copy_waits_for_the_whole_request(road: Road) -> None:
+    """Nothing is sent to a shadow before the request is complete; the model has had it all by then."""
+    data = request(body=b"abc")
+    road.feed(data[:-1])
+    assert len(road.wanted) == 1
+    road.feed(data[-1:])
+    model, shadow = both(road)
+    assert model.take().endswith(b"abc")
+    assert shadow.take().endswith(b"abc")
+
+
+@pytest.mark.parametrize("percent", [0, 50, 100])
+def test_percent_is_of_units(monkeypatch: pytest.MonkeyPatch, percent: int) -> None:
+    """A unit is mirrored always or never, and so many of a hundred are."""
+    road = Road(
+        monkeypatch, CONFIG.replace("timeout: 5s", f"percent: {percent}").replace("max_in_flight: 2, ", "")
+    )
+    road.feed(request(X_User_Id="nobody"))
+    model = road.connect()
+    mirrored: dict[int, set[int]] = {0: set(), 1: set()}
+    before = counts(road).get("eligible", 0)
+    road.answer(model, response(b"1"))
+    for turn in (0, 1):
+        for i in range(200):
+            road.feed(request(X_User_Id=f"user-{i}"))
+            road.answer(model, response(b"1"))
+            if (now := counts(road).get("eligible", 0)) != before:
+                mirrored[turn].add(i)
+                before = now
+    assert mirrored[0] == mirrored[1]
+    assert abs(len(mirrored[0]) - 2 * percent) <= (20 if percent == 50 else 0)
+
+
+# What a shadow costs
+
+
+def test_budget_of_requests(road: Road) -> None:
+    """The third copy at once is dropped, and one that ends makes room."""
+    clients = [road.add_client() for _ in range(3)]
+    for client in clients:
+        road.feed(request(body=b"abc"), to=client)
+    assert counts(road) == {"eligible": 3, "sent": 2, "dropped_in_flight": 1}
+    _, shadow = both(road)
+    road.answer(shadow, response(b"1"))
+    road.feed(request(body=b"abc"), to=road.add_client())
+    assert counts(road) == {"eligible": 4, "sent": 3, "dropped_in_flight": 1, "answered": 1, "shipped": 1}
+
+
+def test_budget_of_bytes(road: Road) -> None:
+    """Copies that together are longer than the budget are dropped."""
+    for _ in range(2):
+        road.feed(request(body=b"x" * 600), to=road.add_client())
+    assert counts(road) == {"eligible": 2, "sent": 1, "dropped_bytes": 1}
+
+
+@feeds
+@pytest.mark.parametrize("make", [lambda body: request(body=body), chunked], ids=["length", "chunked"])
+def test_too_large(road: Road, make: Callable[[bytes], bytes], feed: Feed) -> None:
+    """A body longer than a copy may be is not mirrored, but goes to its model whole."""
+    road.feed(*feed(make(b"x" * 1025)))
+    assert counts(road) == {"eligible": 1, "dropped_too_large": 1}
+    model = road.connect()
+    assert model.take().count(b"x" * 1000) == 1 or feed is FEEDS["byte by byte"]
+    road.answer(model, response(b"1"))
+    (part,) = road.worker.shipper.parts()
+    assert isinstance(part, Primary)
+    assert part.flags == Flag.MIRRORED | Flag.REQUEST_TRUNCATED
+    assert (part.request_body, part.request_bytes) == (b"x" * 1024, 1025)
+    assert part.shadows_sent == 0
+
+
+def test_draining(road: Road) -> None:
+    """A worker that is shutting down begins no copies."""
+    road.worker.draining = True
+    road.feed(request())
+    assert counts(road) == {"eligible": 1, "dropped_draining": 1}
+    assert len(road.wanted) == 1
+
+
+# How a shadow ends, and that no client notices
+
+
+def refuse(road: Road, shadow: FakeTransport | None) -> None:
+    road.refuse_connect()
+
+
+def refuse_late(road: Road, shadow: FakeTransport | None) -> None:
+    road.refuse_connect(Fault.CONNECT_TIMEOUT)
+
+
+def be_silent(road: Road, shadow: FakeTransport | None) -> None:
+    road.wait(5.1)
+
+
+def dribble(road: Road, shadow: FakeTransport | None) -> None:
+    assert shadow is not None
+    road.answer(shadow, response(b"x" * 100)[:-100])
+    for _ in range(6):
+        road.answer(shadow, b"x")
+        road.wait(1)
+
+
+def hang_up(road: Road, shadow: FakeTransport | None) -> None:
+    assert shadow is not None
+    road.hang_up(shadow)
+
+
+def reset(road: Road, shadow: FakeTransport | None) -> None:
+    assert shadow is not None
+    road.answer(shadow, response(b"abc")[:-1])
+    road.hang_up(shadow, ConnectionResetError())
+
+
+def says(*pieces: bytes) -> Callable[[Road, FakeTransport | None], None]:
+    def play(road: Road, shadow: FakeTransport | None) -> None:
+        assert shadow is not None
+        road.answer(shadow, *pieces)
+
+    return play
+
+
+def until_close(road: Road, shadow: FakeTransport | None) -> None:
+    assert shadow is not None
+    road.answer(shadow, b"HTTP/1.0 200 OK\r\n\r\nabc")
+    road.hang_up(shadow)
+
+
+ENDS: dict[str, tuple[Callable[[Road, FakeTransport | None], None], Fault, int, bytes, int]] = {
+    "refused": (refuse, Fault.CONNECT, 0, b"", 0),
+    "no connection in time": (refuse_late, Fault.CONNECT_TIMEOUT, 0, b"", 0),
+    "silent": (be_silent, Fault.TIMEOUT, 0, b"", 0),
+    "slow": (dribble, Fault.TIMEOUT, 200, b"xxxxx", 0),
+    "hangs up": (hang_up, Fault.RESET, 0, b"", 0),
+    "reset": (reset, Fault.RESET, 200, b"ab", 0),
+    "garbage": (says(b"SSH-2.0-OpenSSH_9.2\r\n"), Fault.PROTOCOL, 0, b"", 0),
+    "head of its own size": (
+        says(*[b"HTTP/1.1 200 OK\r\nA: " + b"x" * 200_000] * 2),
+        Fault.PROTOCOL,
+        0,
+        b"",
+        0,
+    ),
+    "plain": (says(response(b"abc")), Fault.NONE, 200, b"abc", 0),
+    "chunked": (says(chunked(b"ab", b"c", status="200 OK")), Fault.NONE, 200, b"abc", 0),
+    "error": (says(response(b"no", "500 Internal Server Error")), Fault.NONE, 500, b"no", 0),
+    "interim": (says(b"HTTP/1.1 103 Early Hints\r\n\r\n", response(b"abc")), Fault.NONE, 200, b"abc", 0),
+    "huge": (says(response(b"x" * 1025)), Fault.NONE, 200, b"", Flag.RESPONSE_TRUNCATED),
+    "huge in pieces": (
+        says(response(b"x" * 9000)[:-9000], b"x" * 1000, b"x" * 1000, b"x" * 7000),
+        Fault.NONE,
+        200,
+        b"x" * 1000,
+        Flag.RESPONSE_TRUNCATED,
+    ),
+    "endless": (
+        says(chunked(b"x" * 2000, status="200 OK").removesuffix(b"0\r\n\r\n")),
+        Fault.NONE,
+        200,
+        b"",
+        Flag.RESPONSE_TRUNCATED,
+    ),
+    "until close": (
+        until_close,
+        Fault.NONE,
+        200,
+        b"abc",
+        0,
+    ),
+}
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["shadow first", "client first"])
+@pytest.mark.parametrize(("end", "fault", "status", "body", "flags"), ENDS.values(), ids=ENDS.keys())
+def test_end_of_a_shadow(
+    road: Road,
+    end: Callable[[Road, FakeTransport | None], None],
+    fault: Fault,
+    status: int,
+    body: bytes,
+    flags: int,
+    first: bool,
+) -> None:
+    """However a shadow ends, before the client's answer or after, the client's bytes are the same, and all adds up."""
+    road.feed(request(body=b"abc", X_User_Id="alice"))
+    model = road.connect()
+    shadow = None if end in (refuse, refuse_late) else road.connect()
+    if first:
+        end(road, shadow)
+        assert road.received() == b""
+        road.answer(model, response(b"1"))
+    else:
+        road.answer(model, response(b"1"))
+        assert not road.transport.is_closing()
+    received = road.received()
+    assert received == (
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nx-request-id: id-1\r\nx-modelproxy-variant: v1\r\n\r\n1"
+    )
+    if not first:
+        end(road, shadow)
+    assert road.received() == b""
+    ended = {"failed": 1} if fault else {"answered": 1, "shipped": 1}
+    assert counts(road) == {"eligible": 1, "sent": 1, **ended}
+    assert {k[1]: n for k, n in road.counts().items() if k[0] == "model"} == {}
+    pool = road.table.routes[0].shadows[0].pool
+    assert (pool.in_flight, pool.in_flight_bytes) == (0, 0)
+    parts = road.worker.shipper.parts()
+    (primary,) = [part for part in parts if isinstance(part, Primary)]
+    (part,) = [part for part in parts if isinstance(part, ShadowPart)]
+    assert (part.fault, part.status, part.response_body, part.flags) == (fault, status, body, flags)
+    assert (part.number, part.version, part.route, part.variant) == (primary.number, 1, 0, 0)
+    assert (part.shadow, primary.shadows_sent) == (0, 1)
+    assert part.duration_ns >= 0
+    assert primary.request_body == b"abc"
+    assert primary.response_body == b"1"
+    assert road.loop.errors == []
+
+
+def test_deadline_is_for_all_of_it(road: Road) -> None:
+    """A shadow that keeps sending is given up all the same: its deadline does not move."""
+    road.feed(request())
+    _, shadow = both(road)
+    dribble(road, shadow)
+    assert shadow.aborted
+    assert counts(road)["failed"] == 1
+    (part,) = road.worker.shipper.parts()
+    assert 5_000_000_000 <= part.duration_ns < 5_100_000_000
+
+
+def test_deadline_on_a_kept_connection(road: Road) -> None:
+    """A later copy on the same connection has the same time from its own beginning."""
+    road.feed(request())
+    model, shadow = both(road)
+    road.answer(model, response(b"1"))
+    road.answer(shadow, response(b"1"))
+    road.wait(3.3)
+    road.feed(request())
+    road.wait(4.9)
+    assert not shadow.is_closing()
+    road.wait(0.2)
+    assert shadow.aborted
+
+
+def test_shadows_are_never_retried(road: Road) -> None:
+    """Not even on a connection that was closed while it was idle."""
+    road.feed(request())
+    model, shadow = both(road)
+    road.answer(model, response(b"1"))
+    road.answer(shadow, response(b"1"))
+    road.feed(request())
+    road.hang_up(shadow)
+    assert road.wanted == []
+    assert counts(road) == {"eligible": 2, "sent": 2, "answered": 1, "shipped": 1, "failed": 1}
+
+
+def test_client_that_leaves_early(road: Road) -> None:
+    """A client that leaves before its request is complete leaves no copy behind."""
+    road.feed(request(body=b"abc")[:-1])
+    road.leave()
+    assert counts(road) == {}
+    (part,) = road.worker.shipper.parts()
+    assert isinstance(part, Primary)
+    assert (part.status, part.shadows_sent) == (499, 0)
+    assert part.flags & Flag.CLIENT_LEFT
+
+
+def test_client_that_leaves_late(road: Road) -> None:
+    """A copy that is under way goes on without its client."""
+    road.feed(request(body=b"abc"))
+    _, shadow = both(road)
+    road.leave()
+    assert not shadow.is_closing()
+    road.answer(shadow, response(b"1"))
+    assert counts(road) == {"eligible": 1, "sent": 1, "answered": 1, "shipped": 1}
+    numbers = {part.number for part in road.worker.shipper.parts()}
+    assert len(numbers) == 1
+
+
+def test_model_that_fails_does_not_take_its_copy_along(road: Road) -> None:
+    """A copy goes on when the model has failed; the record says what the client got."""
+    road.feed(request(body=b"abc"))
+    model, shadow = both(road)
+    road.hang_up(model)
+    assert [answer.status for answer in read_answers(road.received())] == [502]
+    road.answer(shadow, response(b"1"))
+    primary, part = road.worker.shipper.parts()
+    assert isinstance(primary, Primary)
+    assert (primary.status, primary.fault, primary.number) == (502, Fault.RESET, part.number)
+    assert b'"status":502' in primary.response_body
+
+
+def test_a_retry_is_not_mirrored_again(road: Road) -> None:
+    """A request that is sent once more has its copy already."""
+    road.feed(request())
+    model, shadow = both(road)
+    road.answer(model, response(b"1"))
+    road.answer(shadow, response(b"1"))
+    shadow.take()
+    road.feed(request())
+    road.hang_up(model)
+    again = road.connect()
+    road.answer(again, response(b"2"))
+    assert shadow.take().count(b"POST") == 1
+    parts = road.worker.shipper.parts()
+    assert parts[-1].flags & Flag.RETRIED
+    assert counts(road)["eligible"] == 2
+
+
+def test_observer_that_is_gone(road: Road) -> None:
+    """What cannot be handed over is counted, and nothing else changes."""
+    road.worker.shipper.accepts = False
+    road.feed(request())
+    model, shadow = both(road)
+    road.answer(model, response(b"1"))
+    road.answer(shadow, response(b"1"))
+    assert [answer.status for answer in read_answers(road.received())] == [200]
+    assert counts(road) == {"eligible": 1, "sent": 1, "answered": 1, "comparison_dropped": 1}
+    assert road.count("worker", "exchanges_dropped") == 1
+
+
+def test_each_shadow_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One shadow's trouble is not the other's."""
+    road = Road(monkeypatch, TWO_SHADOWS)
+    road.feed(request(body=b"abc"))
+    _, two = both(road)
+    three = road.connect()
+    road.hang_up(two)
+    road.answer(three, response(b"1"))
+    assert counts(road, "two") == {"eligible": 1, "sent": 1, "failed": 1}
+    assert counts(road, "three") == {"eligible": 1, "sent": 1, "answered": 1, "shipped": 1}
+    shadows = {
+        part.shadow: part.fault for part in road.worker.shipper.parts() if isinstance(part, ShadowPart)
+    }
+    assert shadows == {0: Fault.RESET, 1: Fault.NONE}
+
+
+def test_reload_under_a_shadow(road: Road) -> None:
+    """A copy that is under way at a reload ends under the table that it began with."""
+    old = road.table
+    road.feed(request())
+    _, shadow = both(road)
+    road.swap(CONFIG.replace("timeout: 5s", "timeout: 6s"))
+    road.answer(shadow, response(b"1"))
+    assert old.layout.counts(old.slots)["shadow", "answered", "wine", "two"] == 1
+    assert counts(road) == {}
+    assert shadow.lost
+
+
+def test_head_is_mirrored(road: Road) -> None:
+    """The answer to a copy of HEAD has no body either."""
+    road.feed(request(method="HEAD"))
+    model, shadow = both(road)
+    road.answer(shadow, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")
+    road.answer(model, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")
+    assert counts(road) == {"eligible": 1, "sent": 1, "answered": 1, "shipped": 1}
+    assert not shadow.is_closing()
+
+
+@given(cuts=st.lists(st.integers(0, 200), max_size=6), name=st.sampled_from(["plain", "chunked"]))
+@settings(max_examples=60)
+def test_frames_do_not_depend_on_chunking(cuts: list[int], name: str) -> None:
+    """However a shadow's answer arrives, the same frame is left."""
+    data = {
+        "plain": response(b"abc", Server="m", Connection="keep-alive", X_Request_Id="r"),
+        "chunked": chunked(b"ab", b"c", status="200 OK", Server="m"),
+    }[name]
+    places = sorted({0, len(data), *(cut % len(data) for cut in cuts)})
+    frames = []
+    for pieces in ([data], [data[a:b] for a, b in pairwise(places)]):
+        with pytest.MonkeyPatch.context() as patch:
+            road = Road(patch, CONFIG)
+            road.feed(request())
+            _, shadow = both(road)
+            road.answer(shadow, *pieces)
+            frames.append(road.worker.shipper.parts())
+    assert frames[0] == frames[1]
