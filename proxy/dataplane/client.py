@@ -168,7 +168,6 @@ class ClientConnection(Writer):
             self._parse(data)
         except HttpParserError as error:
             self._on_bad_request(error, data)
-            return
         current = self.current
         if current is not None:
             current.after_read()
@@ -414,6 +413,7 @@ class ClientConnection(Writer):
             return
         if last is not None and self.incoming is None and not last.head.keep_alive:
             self.pause_reading()  # behind what the client itself called its last request: RFC 9112 §9.6
+            self.reading = False
             return
         cause = error.__context__
         if isinstance(cause, WireError):

@@ -7,6 +7,7 @@ from tests.fakes import FakeTransport
 
 LIMITS = "limits: {head: 1KiB, headers: 8, body: 100B, copy: 1KiB, connections: 2}\n" + CONFIG
 
+warmed = pytest.mark.parametrize("is_warm", [False, True], ids=["cold", "warm"])
 feeds = pytest.mark.parametrize("feed", FEEDS.values(), ids=FEEDS.keys())
 
 
@@ -44,6 +45,19 @@ def finish(road: Road, feed: Feed) -> None:
     if feed is FEEDS["with trailing bytes"]:
         road.feed(REST)
         assert statuses(road.received()) == [404]
+
+
+def warm(road: Road, is_warm: bool) -> FakeTransport | None:
+    """Leave the model's pool with a kept connection, or without."""
+    if not is_warm:
+        return None
+    transport = road.add_client()
+    road.feed(request("/v2/models/wine/warm"), to=transport)
+    model = road.connect()
+    road.answer(model, response(b"0"))
+    road.leave(transport)
+    model.take()
+    return model
 
 
 def is_lingering(transport: FakeTransport) -> bool:
@@ -320,11 +334,13 @@ def test_pipelined_head_that_stalls(road: Road) -> None:
     ],
     ids=["junk", "no host", "method", "broken body"],
 )
-def test_junk_behind_a_request(road: Road, junk: bytes, status: int) -> None:
+@warmed
+def test_junk_behind_a_request(road: Road, junk: bytes, status: int, is_warm: bool) -> None:
     """Junk is answered after what was asked before it, once, whatever the model's connection does meanwhile."""
+    kept = warm(road, is_warm)
     road.feed(request(method="GET") + request(method="GET") + junk)
     assert not road.transport.is_reading()
-    model = road.connect()
+    model = kept or road.connect()
     assert not road.transport.is_reading()
     road.answer(model, response(b"1"))
     assert statuses(road.received()) == [200]
@@ -333,7 +349,7 @@ def test_junk_behind_a_request(road: Road, junk: bytes, status: int) -> None:
     assert is_lingering(road.transport)
     assert road.transport.is_reading()
     assert unrouted(road) == {f"code_{status}": 1}
-    assert codes(road) == {"code_200": 2}
+    assert codes(road) == {"code_200": 2 + is_warm}
     assert road.worker.bugs == []
 
 
@@ -364,17 +380,19 @@ def test_client_leaves_between_two_pipelined_requests(road: Road) -> None:
 
 
 @pytest.mark.parametrize("behind", [b"\r\n", request(), b"junk"], ids=["empty line", "request", "junk"])
-def test_nothing_is_read_behind_a_last_request(road: Road, behind: bytes) -> None:
+@warmed
+def test_nothing_is_read_behind_a_last_request(road: Road, behind: bytes, is_warm: bool) -> None:
     """What a client sends behind a request that it called its last is neither answered nor counted."""
+    kept = warm(road, is_warm)
     road.feed(request(body=b"one", Connection="close") + behind)
-    model = road.connect()
+    model = kept or road.connect()
     road.feed(behind)
     road.answer(model, response(b"1"))
     (answer,) = read_answers(road.received())
     assert (answer.status, answer.fields[b"connection"]) == (200, b"close")
     assert road.transport.lost
     assert not road.transport.aborted
-    assert codes(road) == {"code_200": 1}
+    assert codes(road) == {"code_200": 1 + is_warm}
     assert unrouted(road) == {}
     assert model.take().count(b"POST") == 1
 
