@@ -138,8 +138,9 @@ answered = shipped + comparison_dropped once nothing is in flight."""
 PAYLOAD_FIELDS = ("sampled", "shipped", "dropped")
 """Counts of one route's payload log in the worker: sampled = shipped + dropped."""
 
-WORKER_FIELDS = ("connections_opened", "connections_closed", "exchanges_dropped")
-"""Counts of the worker itself."""
+WORKER_FIELDS = ("connections_opened", "connections_carried", "connections_closed", "exchanges_dropped")
+"""Counts of the worker itself. A reload closes the open connections under the old version and carries them over to the
+new one: open = opened + carried - closed, for each version alone, so that any may be folded or settled."""
 
 
 def block_path(run_dir: Path, writer: str, version: int) -> Path:

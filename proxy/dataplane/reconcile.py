@@ -21,8 +21,10 @@ def reconcile(table: Table) -> None:
     """Settle the open counts in ``table.slots``; a block without a predecessor has none."""
     slots = table.slots
     base = table.slot_worker
-    opened, closed = (base + WORKER_FIELDS.index(f) for f in ("connections_opened", "connections_closed"))
-    slots[closed] = slots[opened]
+    opened, carried, closed = (
+        base + WORKER_FIELDS.index(f"connections_{field}") for field in ("opened", "carried", "closed")
+    )
+    slots[closed] = slots[opened] + slots[carried]
     for route in table.routes:
         for variant in route.variants:
             first = variant.slot_started

@@ -33,6 +33,7 @@ from proxy.tasks import spawn
 __all__ = ["Worker"]
 
 _OPENED = WORKER_FIELDS.index("connections_opened")
+_CARRIED = WORKER_FIELDS.index("connections_carried")
 _CLOSED = WORKER_FIELDS.index("connections_closed")
 
 OBSERVER_WAIT_S = 2.0
@@ -158,6 +159,7 @@ class Worker:
     async def _commit(self, version: int) -> None:
         table, _ = self._prepared[version]
         self._pools.attach(table)
+        self._carry_connections(table)
         self.table = table
         set_level(table.settings.log_level)
         async with self._starting:
@@ -167,6 +169,13 @@ class Worker:
                     lambda: ClientConnection(self), sock=self._listener, backlog=4096
                 )
         self._send({"op": "committed", "version": version})
+
+    def _carry_connections(self, table: Table) -> None:
+        """Count what is open as closed under the table that goes, and as carried over to the one that comes."""
+        count = len(self._connections)
+        if count and table is not self.table:
+            self.table.slots[self.table.slot_worker + _CLOSED] += count
+            table.slots[table.slot_worker + _CARRIED] += count
 
     def _retire(self, versions: list[int]) -> None:
         """Let go of tables that nothing will count on any more; the supervisor asks again for those we keep."""

@@ -247,8 +247,9 @@ def _add_table(families: Mapping[str, Any], reading: Reading) -> None:
 
 def _add_process_counts(families: Mapping[str, Any], accounts: Accounts) -> None:
     opened = accounts.worker.get("connections_opened", 0)
+    carried = accounts.worker.get("connections_carried", 0)
     closed = accounts.worker.get("connections_closed", 0)
-    families["connections"].add_metric((), max(0, opened - closed))
+    families["connections"].add_metric((), max(0, opened + carried - closed))
     families["connections_opened_total"].add_metric((), opened)
     families["exchanges_dropped_total"].add_metric((), accounts.worker.get("exchanges_dropped", 0))
     families["observer_up"].add_metric((), 1)

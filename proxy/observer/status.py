@@ -57,8 +57,10 @@ def build_table_document(table: Table) -> dict[str, Any]:
 
 
 def _connections(total: Accounts) -> dict[str, int]:
-    opened = total.worker.get("connections_opened", 0)
-    return {"opened": opened, "open": max(0, opened - total.worker.get("connections_closed", 0))}
+    opened, carried, closed = (
+        total.worker.get(f"connections_{field}", 0) for field in ("opened", "carried", "closed")
+    )
+    return {"opened": opened, "open": max(0, opened + carried - closed)}
 
 
 def _route(route: Route, table: Table, total: Accounts, current: Accounts) -> dict[str, Any]:

@@ -42,6 +42,7 @@ def test_every_open_count_gets_the_one_end_that_is_true() -> None:
             (("payload", "wine"), "sampled"): 3,
             (("payload", "wine"), "shipped"): 2,
             (("worker",), "connections_opened"): 7,
+            (("worker",), "connections_carried"): 2,
             (("worker",), "connections_closed"): 4,
         },
     )
@@ -52,7 +53,7 @@ def test_every_open_count_gets_the_one_end_that_is_true() -> None:
     assert count(table, SHADOW, "failed") == 3
     assert count(table, SHADOW, "comparison_dropped") == 1
     assert count(table, ("payload", "wine"), "dropped") == 1
-    assert count(table, ("worker",), "connections_closed") == 7
+    assert count(table, ("worker",), "connections_closed") == 9
 
 
 def test_a_fresh_block_and_a_second_time_change_nothing() -> None:

@@ -131,3 +131,31 @@ async def test_it_drains_when_told_or_left(tmp_path: Path, monkeypatch: pytest.M
             await task
         with pytest.raises(ConnectionRefusedError):
             await supervisor.ask()
+
+
+async def test_open_connections_are_carried_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that lives through a reload is closed under the old version and counted open under the new."""
+
+    def counts(version: int) -> list[int]:
+        table = supervisor.worker.table
+        slots = read_slots(block_path(tmp_path, "w0", version), table.layout.size)
+        return slots[table.slot_worker : table.slot_worker + 3]
+
+    async with running(tmp_path, monkeypatch) as (supervisor, _):
+        await supervisor.prepare(1)
+        await supervisor.tell("commit", version=1)
+        reader, writer = await asyncio.open_connection(*supervisor.address)
+        writer.write(b"GET /nowhere HTTP/1.1\r\nHost: h\r\n\r\n")
+        async with asyncio.timeout(10):
+            await reader.readuntil(b"}\n")
+        await supervisor.prepare(2)
+        await supervisor.tell("commit", version=2)
+        await supervisor.tell("commit", version=2)
+        assert counts(1) == [1, 0, 1]
+        assert counts(2) == [0, 1, 0]
+        writer.write(b"GET /nowhere HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+        async with asyncio.timeout(10):
+            await reader.read()
+        writer.close()
+        await supervisor.tell("retire", versions=[])
+        assert counts(2) == [0, 1, 1]

@@ -67,7 +67,9 @@ def fill(world: World) -> None:
     world.count("model", "wine-v1", fault_connect=1)
     world.count("unrouted", code_404=3, code_400=1)
     world.add(("unit", "wine"), {"header:x-user-id": 6, "missing": 1})
-    world.count("worker", connections_opened=4, connections_closed=1, exchanges_dropped=2)
+    world.count(
+        "worker", connections_opened=4, connections_carried=2, connections_closed=3, exchanges_dropped=2
+    )
     world.count("shadow", "wine", "wine-v4", eligible=5, sent=4, dropped_in_flight=1, answered=3, failed=1)
     world.count("comparison", "wine", "v1", "wine-v4", writer="o0", agree=2, disagree=1, distance_0=2)
     world.count(

@@ -118,7 +118,7 @@ def test_other_parts(tmp_path: Path) -> None:
     world.count("unit", "wine", missing=4)
     world.count("payload", "wine", sampled=2, dropped=2)
     world.count("model", "wine-v3", fault_timeout=2)
-    world.count("worker", connections_opened=5, connections_closed=2)
+    world.count("worker", connections_opened=5, connections_carried=3, connections_closed=5)
     world.count("unrouted", code_404=1)
     status = build_status(read(world))
     route = status["routes"][0]
