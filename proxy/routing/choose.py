@@ -6,28 +6,61 @@ is what happens.
 
 from collections.abc import Sequence
 from hmac import compare_digest
+from typing import NamedTuple
 
 from proxy.routing.hashing import SPACE, bucket
 from proxy.routing.table import Route, Shadow, Table, Variant
 from proxy.routing.units import client_address, is_trusted
+from proxy.wire.head import RequestHead
 from proxy.wire.request import first_value
 
 __all__ = [
     "IN_BODY",
     "NO_UNIT",
+    "Choice",
     "find_unit",
     "find_unit_with_body",
     "forced_variant",
     "is_logged",
+    "remember",
     "shadows_for",
     "who_asks",
 ]
+
+CHOICES_KEPT = 2048
+"""Heads per table and worker whose choice is remembered; at the next one all are forgotten."""
 
 NO_UNIT = 0xFF
 """Index of the unit source when none was present."""
 
 IN_BODY = -1
 """Index of the unit source when the next one to try is in a body that has not been read."""
+
+
+class Choice(NamedTuple):
+    """What a table chooses for every request with one head, as long as the table is in force."""
+
+    route: Route
+    unit: bytes
+    source: int
+    """Index of the unit source."""
+    bucket: int
+    variant: Variant
+    shadows: Sequence[Shadow]
+    is_logged: bool
+
+
+def remember(table: Table, head: RequestHead, choice: Choice) -> None:
+    """Keep ``choice``, which was made before the body was read, for the next request with this very ``head``.
+
+    Nothing is kept where something else has a say: the client's address, the request id, a forced variant, a
+    trace context.
+    """
+    in_head = bool(choice.unit) and choice.route.readers[choice.source].is_in_head
+    if not in_head or head.is_special or table.trace_limit:
+        return
+    if table.choices.setdefault(head, choice) is choice and len(table.choices) > CHOICES_KEPT:
+        table.choices.clear()
 
 
 def who_asks(table: Table, names: Sequence[bytes], values: Sequence[bytes], peer: bytes) -> bytes:

@@ -227,6 +227,7 @@ class Table:
 
     __slots__ = (
         "body_limit",
+        "choices",
         "copy_limit",
         "digest",
         "layout",
@@ -268,6 +269,8 @@ class Table:
         """Cap of each side copy in bytes."""
         self.layout = _worker_layout(self)
         self.observer_layout = _observer_layout(self)
+        self.choices: dict[Any, Any] = {}
+        """This worker's memo of what the table chose for a head; see :class:`proxy.routing.choose.Choice`."""
         self.undecided = 0
         """Requests of this worker that hold the table and are not counted yet: their unit is in the body."""
         self.slots: Any = None

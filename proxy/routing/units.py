@@ -29,7 +29,7 @@ Network = IPv4Network | IPv6Network
 class UnitReader:
     """One compiled source. ``kind`` is ``header``, ``cookie``, ``query``, ``json`` or ``client_ip``."""
 
-    __slots__ = ("key", "kind", "needs_body", "pointer", "text")
+    __slots__ = ("is_in_head", "key", "kind", "needs_body", "pointer", "text")
 
     def __init__(self, kind: str, name: str) -> None:
         self.kind = kind
@@ -38,6 +38,8 @@ class UnitReader:
         self.key = name.lower().encode() if kind == "header" else name.encode()
         self.pointer: tuple[str, ...] = parse_pointer(name) if kind == "json" else ()
         self.needs_body = kind == "json"
+        self.is_in_head = kind in ("header", "cookie", "query")
+        """The head alone decides: not the body, not the client's address."""
 
     def from_head(
         self, names: Sequence[bytes], values: Sequence[bytes], target: bytes, client: bytes

@@ -207,7 +207,7 @@ def test_the_layout_does_not_depend_on_the_version() -> None:
 
 def all_slots(compiled: Table) -> list[int]:
     """List the first slot of everything that the hot path counts, expanded to every slot that it can reach."""
-    slots = [compiled.slot_worker + i for i in range(3)]
+    slots = [compiled.slot_worker + i for i in range(4)]
     slots += [compiled.slot_unrouted + i for i in range(600)]
     for model in compiled.models.values():
         slots += [model.slot_faults + fault for fault in Fault if fault is not Fault.NONE]
