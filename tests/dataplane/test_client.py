@@ -137,6 +137,17 @@ def test_broken_body(small: Road, rest: bytes, feed: Feed) -> None:
     assert is_lingering(small.transport)
 
 
+def test_body_broken_in_its_first_read(road: Road) -> None:
+    """A kept connection that was lent, but not written on, goes back for others."""
+    model = warm(road, True)
+    assert model is not None
+    road.feed(chunked(b"abc").removesuffix(b"0\r\n\r\n") + b"zz\r\n")
+    assert statuses(road.received()) == [400]
+    assert model.take() == b""
+    assert not model.is_closing()
+    assert [connection.transport for connection in road.table.models["one"].pool.idle] == [model]
+
+
 def test_body_broken_behind_its_answer(road: Road) -> None:
     """A body that breaks when its request is answered already gets no second answer, but the connection ends."""
     data = chunked(b"abc", path="").replace(b"/v2/models/wine", b"/elsewhere").removesuffix(b"0\r\n\r\n")

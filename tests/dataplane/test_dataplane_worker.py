@@ -70,6 +70,7 @@ async def running(
         supervisor.link.close()
         async with asyncio.timeout(10):
             await task
+        listener.close()  # no server owns it when there was no commit
 
 
 async def test_it_serves_after_the_first_commit_and_counts(
@@ -159,3 +160,66 @@ async def test_open_connections_are_carried_over(tmp_path: Path, monkeypatch: py
         writer.close()
         await supervisor.tell("retire", versions=[])
         assert counts(2) == [0, 1, 1]
+
+
+async def test_draining_waits_for_what_is_under_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request that has begun is answered, told that it was the last, and then the worker ends."""
+    async with running(tmp_path, monkeypatch) as (supervisor, task):
+        await supervisor.prepare(1)
+        await supervisor.tell("commit", version=1)
+        reader, writer = await asyncio.open_connection(*supervisor.address)
+        writer.write(b"POST /nowhere HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\na")
+        async with asyncio.timeout(10):
+            await reader.readuntil(b"}\n")
+            supervisor.link.send({"op": "drain"})
+            await supervisor.tell("retire", versions=[])
+            with pytest.raises(ConnectionRefusedError):
+                await supervisor.ask()
+            assert not task.done()
+            writer.write(b"bc")
+            await reader.read()
+            await task
+            writer.close()
+            await writer.wait_closed()
+
+
+async def test_draining_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that never ends its request does not keep the worker."""
+    async with running(tmp_path, monkeypatch) as (supervisor, task):
+        await supervisor.prepare(1, "timeouts: {drain: 10ms}\n" + CONFIG)
+        await supervisor.tell("commit", version=1)
+        reader, writer = await asyncio.open_connection(*supervisor.address)
+        writer.write(b"POST /nowhere HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\na")
+        async with asyncio.timeout(10):
+            await reader.readuntil(b"}\n")
+        gone = asyncio.Event()
+        monkeypatch.setattr(supervisor.worker, "on_client_disconnected", lambda _connection: gone.set())
+        supervisor.link.send({"op": "drain"})
+        async with asyncio.timeout(10):
+            await task
+            assert not gone.is_set()
+            writer.close()
+            await gone.wait()
+
+
+async def test_a_worker_without_a_table_drains_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is nothing to finish before the first commit."""
+    async with running(tmp_path, monkeypatch) as (supervisor, task):
+        supervisor.link.send({"op": "drain"})
+        async with asyncio.timeout(10):
+            await task
+
+
+async def test_bugs_are_logged_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An error of ours is in the log once for each kind, however often clients provoke it."""
+    async with running(tmp_path, monkeypatch) as (supervisor, _):
+        for _ in range(3):
+            supervisor.worker.on_bug(ZeroDivisionError("a"))
+        supervisor.worker.on_bug(KeyError("b"))
+    messages = [record.getMessage() for record in caplog.records if record.name == "modelproxy.worker"]
+    assert len(messages) == 2
+    assert supervisor.worker.next_number() < supervisor.worker.next_number()

@@ -427,6 +427,38 @@ def test_observer_that_is_gone(road: Road) -> None:
     assert road.count("worker", "exchanges_dropped") == 1
 
 
+@pytest.mark.parametrize("cut", [None, 500, 1100, 2000])
+@pytest.mark.parametrize("make", [response, lambda b: chunked(b, status="200 OK")], ids=["length", "chunked"])
+def test_record_of_a_long_answer(road: Road, make: Callable[[bytes], bytes], cut: int | None) -> None:
+    """The record keeps the beginning of an answer that is longer than a copy may be; the client gets it all."""
+    road.feed(request())
+    model, _ = both(road)
+    data = make(bytes(range(256)) * 8)
+    road.answer(model, *([data] if cut is None else [data[:cut], data[cut:]]))
+    (answer,) = read_answers(road.received())
+    assert (len(answer.body), answer.is_whole) == (2048, True)
+    (part,) = road.worker.shipper.parts()
+    assert isinstance(part, Primary)
+    assert part.response_body == answer.body[:1024]
+    assert part.response_bytes == 2048
+    assert part.flags == Flag.MIRRORED | Flag.RESPONSE_TRUNCATED
+
+
+@pytest.mark.parametrize("pieces", [1, 3, 200])
+@pytest.mark.parametrize("make", [lambda body: request(body=body), chunked], ids=["length", "chunked"])
+def test_record_of_a_long_request(road: Road, make: Callable[[bytes], bytes], pieces: int) -> None:
+    """The record keeps the same beginning of a long request however it arrives."""
+    data = make(bytes(range(256)) * 8)
+    step = len(data) // pieces + 1
+    road.feed(*[data[i : i + step] for i in range(0, len(data), step)])
+    road.answer(road.connect(), response(b"1"))
+    (part,) = road.worker.shipper.parts()
+    assert isinstance(part, Primary)
+    assert part.request_body == (bytes(range(256)) * 8)[:1024]
+    assert part.request_bytes == 2048
+    assert part.flags == Flag.MIRRORED | Flag.REQUEST_TRUNCATED
+
+
 def test_each_shadow_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     """One shadow's trouble is not the other's."""
     road = Road(monkeypatch, TWO_SHADOWS)
