@@ -90,6 +90,7 @@ class FakeTransport(asyncio.Transport):
         return data
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
+        assert not self.eof_written, "a real transport raises"
         if not self.closed:
             self.writes.append(bytes(data))
 

@@ -253,6 +253,25 @@ def test_unit_sources(split: Road, data: bytes, unit: bytes, source: str, feed: 
     assert split.table.undecided == 0
 
 
+@pytest.mark.parametrize(("data", "unit", "source"), UNITS.values(), ids=UNITS.keys())
+def test_same_choice_again(split: Road, data: bytes, unit: bytes, source: str) -> None:
+    """A head that has been seen under a table gives the same again, and is forgotten with the table."""
+    split.feed(data)
+    model = split.connect()
+    sent = model.take()
+    split.answer(model, response(b"1"))
+    first = {k: n for k, n in split.counts().items() if "duration" not in k[1] and "ttfb" not in k[1]}
+    split.feed(data)
+    assert model.take() == sent.replace(b"id-1", b"id-2")
+    split.answer(model, response(b"1"))
+    assert {k: n for k, n in split.counts().items() if k in first} == {k: 2 * n for k, n in first.items()}
+    split.swap(SPLIT.replace("model: one", "model: three"))
+    split.feed(data)
+    if variant_of(split) == "v1":
+        assert split.connect().get_extra_info("peername")[1] == 9003
+    assert named(split, "unit") == {source: 1}
+
+
 def test_missing_unit_is_drawn_by_request_id(monkeypatch: pytest.MonkeyPatch) -> None:
     """With ``missing_unit: random`` requests without a unit spread over the variants, by their ids."""
     road = Road(monkeypatch, SPLIT.replace("missing_unit: champion", "missing_unit: random"))
