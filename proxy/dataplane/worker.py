@@ -165,6 +165,7 @@ class Worker:
         async with self._starting:
             if self._server is None and not self.draining:
                 await self.shipper.start(OBSERVER_WAIT_S)
+            if self._server is None and not self.draining:  # it may have been told to drain while it waited
                 self._server = await self.loop.create_server(
                     lambda: ClientConnection(self), sock=self._listener, backlog=4096
                 )
