@@ -54,14 +54,23 @@ class _Field(NamedTuple):
     is_special: bool
 
 
-@lru_cache(maxsize=8192)
-def _request_field(line: bytes) -> _Field | None:
+def _read_field(line: bytes) -> tuple[bytes, bytes] | None:
+    """Return lower-case name and value of a field that may be plain in either direction."""
     match = _FIELD.fullmatch(line)
     if match is None:
         return None
     name, value = match[1].lower(), match[2] or b""
     if name in _NEVER_PLAIN or (name == b"content-length" and not _LENGTH.fullmatch(value)):
         return None
+    return name, value
+
+
+@lru_cache(maxsize=8192)
+def _request_field(line: bytes) -> _Field | None:
+    read = _read_field(line)
+    if read is None:
+        return None
+    name, value = read
     if name == b"host" and not is_host(value):
         return None
     if name in _CONNECTION:
@@ -123,12 +132,10 @@ class PlainResponse(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def _response_field(line: bytes) -> _Field | None:
-    match = _FIELD.fullmatch(line)
-    if match is None:
+    read = _read_field(line)
+    if read is None:
         return None
-    name, value = match[1].lower(), match[2] or b""
-    if name in _NEVER_PLAIN or (name == b"content-length" and not _LENGTH.fullmatch(value)):
-        return None
+    name, value = read
     if name in _CONNECTION and value.lower() != b"keep-alive":
         return None
     ends_here = name in RESPONSE_SPECIAL or is_internal(name)
