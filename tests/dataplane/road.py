@@ -24,6 +24,8 @@ from tests.fakes import FakeLoop, FakeTransport
 __all__ = [
     "CONFIG",
     "FEEDS",
+    "JSON_UNIT",
+    "LIMITS",
     "REST",
     "TRAILING",
     "Answer",
@@ -33,9 +35,18 @@ __all__ = [
     "Road",
     "build_table",
     "chunked",
+    "codes",
+    "feeds",
+    "finish",
+    "is_lingering",
+    "named",
     "read_answers",
     "request",
     "response",
+    "statuses",
+    "unrouted",
+    "warm",
+    "warmed",
 ]
 
 CONFIG = """
@@ -305,3 +316,60 @@ def _read_chunks(data: bytes) -> tuple[bytes, bool, bytes]:
         pieces.append(data[:size])
         data = data[size + 2 :]
     return b"".join(pieces), False, b""
+
+
+warmed = pytest.mark.parametrize("is_warm", [False, True], ids=["cold", "warm"])
+feeds = pytest.mark.parametrize("feed", FEEDS.values(), ids=FEEDS.keys())
+JSON_UNIT = CONFIG.replace("header:x-user-id", '"json:/user"')
+LIMITS = "limits: {head: 1KiB, headers: 8, body: 100B, copy: 1KiB, connections: 2}\n" + CONFIG
+
+
+def statuses(data: bytes) -> list[int]:
+    return [answer.status for answer in read_answers(data)]
+
+
+def unrouted(road: Road) -> dict[str, int]:
+    """Return how often each code was answered without a route."""
+    return {key[1]: number for key, number in road.counts().items() if key[0] == "unrouted"}
+
+
+def codes(road: Road) -> dict[str, int]:
+    """Return how often each code was answered by the only variant."""
+    return {
+        key[1]: number
+        for key, number in road.counts().items()
+        if key[0] == "variant" and key[1].startswith("code_")
+    }
+
+
+def finish(road: Road, feed: Feed) -> None:
+    """Complete the request whose beginning trailed behind, if that was the feed."""
+    if feed is FEEDS["with trailing bytes"]:
+        road.feed(REST)
+        assert statuses(road.received()) == [404]
+
+
+def warm(road: Road, is_warm: bool) -> FakeTransport | None:
+    """Leave the model's pool with a kept connection, or without."""
+    if not is_warm:
+        return None
+    transport = road.add_client()
+    road.feed(request("/v2/models/wine/warm"), to=transport)
+    model = road.connect()
+    road.answer(model, response(b"0"))
+    road.leave(transport)
+    model.take()
+    return model
+
+
+def is_lingering(transport: FakeTransport) -> bool:
+    return transport.eof_written and not transport.is_closing()
+
+
+def named(road: Road, kind: str, prefix: str = "") -> dict[str, int]:
+    """Return the counts of a kind, by field, added up over its labels."""
+    found: dict[str, int] = {}
+    for key, number in road.counts().items():
+        if key[0] == kind and key[1].startswith(prefix):
+            found[key[1]] = found.get(key[1], 0) + number
+    return found

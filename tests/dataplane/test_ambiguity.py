@@ -10,11 +10,6 @@ feeds = pytest.mark.parametrize(
 )
 
 
-@pytest.fixture
-def road(monkeypatch: pytest.MonkeyPatch) -> Road:
-    return Road(monkeypatch)
-
-
 def answers_to(road: Road, *pieces: bytes) -> list[Answer]:
     """Return what a client gets whose model server answers with ``pieces``."""
     road.feed(request())
