@@ -1,7 +1,7 @@
 """The choices that a table makes for one request: its unit, a forced variant, its shadows, its place in the log.
 
 Pure functions of the head (and body) and the table. The hot path and ``explain`` both call them, so what is explained
-is what happens.
+is what happens. Only :func:`remember` changes something: the table's memo, which never changes a choice.
 """
 
 from collections.abc import Sequence
