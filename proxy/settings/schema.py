@@ -31,6 +31,9 @@ _MAX_MODELS = 1000
 _MAX_ROUTES = 1000
 
 Directory = Annotated[Path, text(units.parse_path, "a path")]
+InnerDirectory = Annotated[
+    Path, text(units.parse_inner_path, "a relative path that stays inside state_dir", pattern=r"[^/].*")
+]
 ListenAddress = Annotated[units.Address, text(units.parse_address, "host:port, port 0 to 65535")]
 CollectorUrl = Annotated[
     str, text(units.parse_collector_url, "an http:// or https:// URL", pattern=r"https?://[^?#@\s]+")
@@ -78,6 +81,11 @@ class Limits(Section):
         "comparison, a record. A longer one goes its way all the same; only the copy is given up and counted.",
         alias="copy",
     )
+    in_flight: Annotated[int, whole(1, 1_000_000)] = setting(
+        4096,
+        "Most requests of one worker under way; further ones are answered 503. From three quarters on no copies are "
+        "sent to shadows.",
+    )
     connections: Annotated[int, whole(1, 1_000_000)] = setting(
         10_000,
         "Most client connections of one worker; further ones are answered 503 and closed.",
@@ -119,7 +127,12 @@ class Tracing(Section):
 class PayloadLog(Section):
     """Where sampled inputs and outputs are written. What is sampled, each route says under log."""
 
-    dir: Directory | None = setting(None, "Directory of the files; null: payloads under state_dir.", RESTART)
+    dir: InnerDirectory | None = setting(
+        None,
+        "Directory of the files: relative to state_dir, and inside it; null: payloads. Another volume is "
+        "mounted there.",
+        RESTART,
+    )
     roll_size: Annotated[int, size("1KiB", "1024GiB")] = setting(
         "64MiB", "A file is closed when it has reached this size.", NOW
     )
@@ -159,8 +172,8 @@ class Settings(Section):
     )
     state_dir: Directory = setting(
         "modelproxy-state",
-        "Directory for the journal, the unit key and, unless payload_log says otherwise, payload files; "
-        "relative to the working directory.",
+        "Directory for the journal, the unit key and payload files, relative to the working directory. Nothing "
+        "is written outside of it but counters in memory.",
         RESTART,
     )
     log_level: Annotated[Level, grammar.choice(Level)] = setting(
@@ -193,4 +206,4 @@ class Settings(Section):
     @property
     def payload_dir(self) -> Path:
         """The directory of the payload log."""
-        return self.payload_log.dir or self.state_dir / "payloads"
+        return self.state_dir / (self.payload_log.dir or "payloads")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from ipaddress import IPv6Address, ip_address, ip_network
 from pathlib import Path
+from posixpath import normpath
 from urllib.parse import urlsplit
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "parse_duration",
     "parse_header_name",
     "parse_host",
+    "parse_inner_path",
     "parse_label",
     "parse_method",
     "parse_name",
@@ -320,6 +322,22 @@ def parse_path(text: str) -> Path:
     if not text.isprintable():
         raise ValueError("a path of printable characters")
     return Path(text)
+
+
+def parse_inner_path(text: str) -> Path:
+    """Return a relative path that stays inside the directory it is relative to, with every ``..`` resolved.
+
+    Resolved by its text, so that no link on the disk can give ``..`` another meaning later.
+    """
+    inner = parse_path(text)
+    if inner.is_absolute():
+        raise ValueError(
+            "a path inside state_dir, without a leading '/': set state_dir, or mount that volume inside it"
+        )
+    inner = Path(normpath(inner))
+    if inner.parts[:1] == ("..",):
+        raise ValueError("a path that stays inside state_dir: set state_dir, or mount that volume inside it")
+    return inner
 
 
 def parse_label(text: str) -> str:

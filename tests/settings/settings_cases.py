@@ -124,6 +124,21 @@ PROBLEMS: dict[str, tuple[str, str, str]] = {
     "choice as number": (minimal(log_level=3), "log_level", "3, expected text: one of debug"),
     "number as name": (minimal(route={"name": 1}), "routes[0].name", "1, expected text: "),
     "empty text": (minimal(state_dir=""), "state_dir", "'', expected a path"),
+    "payload directory elsewhere": (
+        minimal(payload_log={"dir": "/mnt/payloads"}),
+        "payload_log.dir",
+        "without a leading '/': set state_dir, or mount that volume inside it",
+    ),
+    "payload directory above": (
+        minimal(payload_log={"dir": "a/../../b"}),
+        "payload_log.dir",
+        "'a/../../b', expected a path that stays inside state_dir: set state_dir",
+    ),
+    "payload directory from a variable": (
+        minimal(payload_log={"dir": "${DIR:-..}"}),
+        "payload_log.dir",
+        "(what the variable holds is not shown), expected a path that stays inside state_dir",
+    ),
     "long text": (minimal(route={"salt": "x" * 257}), "routes[0].salt", "expected at most 256 characters"),
     "null for required": (minimal(model={"url": None}), "models.one.url", "nothing, expected http://host"),
     "tolerance": (

@@ -63,11 +63,13 @@ def test_secrets_are_held_back() -> None:
     [
         (MINIMAL, "modelproxy-state/payloads"),
         (minimal(state_dir="/var/x"), "/var/x/payloads"),
-        (FULL, "logs"),
+        (FULL, "/var/lib/modelproxy/logs"),
+        (minimal(payload_log={"dir": "a/./b//../c/"}), "modelproxy-state/a/c"),
+        (minimal(payload_log={"dir": "."}), "modelproxy-state"),
     ],
 )
 def test_payload_dir(text: str, directory: str) -> None:
-    """Payloads go where payload_log says, else below the state directory."""
+    """Payloads go where payload_log says inside the state directory, else into payloads."""
     assert Path(directory) == read(text, TOKEN="12345678").payload_dir
 
 

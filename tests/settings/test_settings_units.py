@@ -300,6 +300,10 @@ class TestNames:
         assert str(units.parse_path("a/b")) == "a/b"
         with pytest.raises(ValueError, match="printable"):
             units.parse_path("a\nb")
+        assert str(units.parse_inner_path("a/../b/./c")) == "b/c"
+        for outside in ("/a", "//a", "..", "../a", "a/../..", "a/b/../../../c"):
+            with pytest.raises(ValueError, match="set state_dir, or mount that volume inside it"):
+                units.parse_inner_path(outside)
         assert units.parse_label("label 1") == "label 1"
         with pytest.raises(ValueError, match="a JSON pointer"):
             units.parse_label("/a~2")
@@ -391,6 +395,7 @@ PARSERS = [
     units.parse_duration,
     units.parse_header_name,
     units.parse_host,
+    units.parse_inner_path,
     units.parse_label,
     units.parse_method,
     units.parse_name,
