@@ -16,6 +16,8 @@ Trouble with an upstream is no exception but a value, ``proxy.model.Fault``.
 
 from dataclasses import dataclass
 
+from proxy.printable import printable
+
 __all__ = [
     "BadFraming",
     "BadHead",
@@ -57,7 +59,8 @@ class Problem:
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
         subject = f"{place}: {self.path}" if self.path else place
-        return f"{subject}: found {self.found}, expected {self.expected}"
+        # Names of the file stand in all of these, and it may hold escape sequences for a terminal.
+        return printable(f"{subject}: found {self.found}, expected {self.expected}")
 
 
 class ConfigError(ProxyError):

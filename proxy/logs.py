@@ -4,6 +4,8 @@ import logging
 import sys
 from datetime import UTC, datetime
 
+from proxy.printable import indented
+
 __all__ = ["LineFormatter", "set_level", "start_logging"]
 
 _LEVELS = {
@@ -15,7 +17,10 @@ _LEVELS = {
 
 
 class LineFormatter(logging.Formatter):
-    """``2026-01-31T12:00:00.123Z info worker-0: message``; a traceback follows on lines of its own."""
+    """``2026-01-31T12:00:00.123Z info worker-0: message``; further lines, as of a traceback, are set in.
+
+    Nothing that a client, a model or a file wrote can begin a line, or reach the terminal as more than text.
+    """
 
     def __init__(self, process: str) -> None:
         super().__init__()
@@ -25,10 +30,10 @@ class LineFormatter(logging.Formatter):
         """Return the line of ``record``."""
         when = datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%S")
         level = record.levelname.lower()
-        line = f"{when}.{int(record.msecs):03d}Z {level} {self._process}: {record.getMessage()}"
+        text = record.getMessage()
         if record.exc_info:
-            line = f"{line}\n{self.formatException(record.exc_info)}"
-        return line
+            text = f"{text}\n{self.formatException(record.exc_info)}"
+        return f"{when}.{int(record.msecs):03d}Z {level} {self._process}: {indented(text)}"
 
 
 def start_logging(level: str, process: str) -> None:

@@ -392,6 +392,40 @@ def test_status_shows_a_refused_reload() -> None:
     assert "x.yaml:1:1: found a, expected b" in result.stdout
 
 
+HOSTILE = "\x1b]0;owned\x07\x1b[2J\x9b31m\r\u202e"
+"""Sets a terminal's title, clears it, makes it red, goes back to the margin, reverses what follows."""
+
+
+def test_nothing_shown_reaches_the_terminal_as_more_than_text(tmp_path: Path) -> None:
+    """Escape sequences in a status, an error, a file or a list of units are shown, not obeyed."""
+    config = {"version": 7, "last_reload_successful": False, "last_error": [f"x.yaml: found {HOSTILE}"]}
+    status = {**STATUS, "version": HOSTILE, "config": config}
+    with admin_answering(200, orjson.dumps(status)) as admin:
+        shown = [
+            run("status", "--admin", admin, color=True),
+            run("status", "--json", "--admin", admin, color=True),
+        ]
+    assert orjson.loads(shown[1].stdout)["version"] == HOSTILE
+    with admin_answering(503, orjson.dumps({"error": HOSTILE})) as admin:
+        shown.append(run("status", "--admin", admin, color=True))
+    old, new, units = tmp_path / "old.yaml", tmp_path / "new.yaml", tmp_path / "units"
+    old.write_text(CONFIG)
+    new.write_text(CONFIG.replace("weight: 5", "weight: 100"))
+    units.write_text("".join(f"{HOSTILE}{i}\n" for i in range(20)), newline="\n")
+    shown.append(run("plan", str(old), str(new), "--units", str(units), color=True))
+    assert "owned" in shown[-1].stdout
+    wrong = tmp_path / "wrong.yaml"
+    key = '"' + HOSTILE.encode("unicode_escape").decode() + '"'
+    wrong.write_text(
+        CONFIG.replace("model: ", "model: no-", 1).replace("models:", f"models:\n  {key}: 1\n", 1)
+    )
+    shown.append(run("validate", str(wrong), color=True))
+    assert "owned" in shown[-1].stderr
+    for result in shown:
+        text = (result.stdout + result.stderr).replace("\n", "")
+        assert text.isprintable(), repr(text)
+
+
 def test_status_of_one_route() -> None:
     """With a route only that one is shown, as JSON too."""
     with admin_answering(200, orjson.dumps(STATUS)) as admin:

@@ -51,5 +51,18 @@ def test_a_traceback_follows() -> None:
     text = LineFormatter("observer").format(record)
     first, second, *_ = text.splitlines()
     assert first.endswith("error observer: failed")
-    assert second.startswith("Traceback")
+    assert second.startswith("    Traceback")
     assert text.endswith("ValueError: boom")
+
+
+def test_no_line_can_be_forged() -> None:
+    """Line breaks and escape sequences in a message or an exception neither begin a line nor reach the terminal."""
+    forged = "x\r\n2026-01-31T12:00:00.123Z info supervisor: drained\x1b[2J\x85\u2028y"
+    try:
+        raise ValueError(forged)
+    except ValueError:
+        record = logging.LogRecord("modelproxy", logging.ERROR, "", 0, "%s", (forged,), sys.exc_info())
+    first, *rest = LineFormatter("observer").format(record).splitlines()
+    assert "error observer: x" in first
+    assert all(line.startswith("    ") for line in rest)
+    assert not any(c in line for line in (first, *rest) for c in "\x1b\r\x85\u2028")

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from proxy.printable import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -24,8 +26,11 @@ as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSO
 
 
 def fail(sentence: str) -> "click.exceptions.Exit":
-    """Print ``sentence`` on standard error; raise the result to end with exit code 1."""
-    click.echo(sentence, err=True)
+    """Print ``sentence`` on standard error; raise the result to end with exit code 1.
+
+    What is quoted in it, such as the answer of some server, cannot reach the terminal as more than text.
+    """
+    click.echo("\n".join(map(printable, sentence.split("\n"))), err=True)
     return click.exceptions.Exit(1)
 
 
@@ -41,10 +46,20 @@ def load_settings(path: Path) -> "Settings":
 
 
 def print_json(document: Any) -> None:
-    """Print ``document`` as indented JSON, in UTF-8 whatever the locale says."""
+    """Print ``document`` as indented JSON, in UTF-8 whatever the locale says.
+
+    What is not printable is escaped, of which JSON asks only for a part: a terminal obeys U+009B as well.
+    """
     import orjson
 
-    click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2))
+    text = orjson.dumps(document, option=orjson.OPT_INDENT_2).decode()
+    click.echo("".join(c if c.isprintable() or c == "\n" else _json_escape(c) for c in text).encode())
+
+
+def _json_escape(character: str) -> str:
+    """Return ``character`` as JSON escapes it: one UTF-16 unit, or two (RFC 8259 §7)."""
+    units = character.encode("utf-16-be").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
 
 
 def build_console() -> "Console":

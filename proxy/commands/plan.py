@@ -17,6 +17,7 @@ from proxy.commands.output import (
     load_settings,
     print_json,
 )
+from proxy.printable import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -156,7 +157,7 @@ def _show_route(console: "Console", route: "RoutePlan", count: "UnitCount | None
         moved = sum(count.moved.values())
         click.echo(f"route {route.route}: {moved} of {count.total} given units move")
         for unit, source, target in count.first:
-            click.echo(f"  {unit}: {source} → {target}")
+            click.echo(f"  {printable(unit)}: {source} → {target}")
         if moved > len(count.first):
             click.echo(f"  … and {moved - len(count.first)} more")
 

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import click
 
 from proxy.commands.output import as_json_option, build_console, build_grid, fail, print_json
+from proxy.printable import printable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -130,10 +131,11 @@ def _watch(admin: str, route: str | None, as_json: bool) -> None:
 
 
 def render_status(document: Mapping[str, Any]) -> "RenderableType":
-    """Return the status document as tables."""
+    """Return the status document as tables. Its texts are another program's: none is more than text here."""
     from rich.console import Group
     from rich.text import Text
 
+    document = _printable(document)
     parts: list[RenderableType] = [*_head(document)]
     for route in document["routes"]:
         parts += [Text(f"route {route['name']}", style="bold"), _variants(route)]
@@ -142,6 +144,16 @@ def render_status(document: Mapping[str, Any]) -> "RenderableType":
         parts += _route_lines(route)
     parts += _faults(document)
     return Group(*parts)
+
+
+def _printable(value: Any) -> Any:
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, list):
+        return [_printable(each) for each in value]
+    if isinstance(value, dict):
+        return {printable(key): _printable(each) for key, each in value.items()}
+    return value
 
 
 def _head(document: Mapping[str, Any]) -> "list[RenderableType]":

@@ -1,0 +1,27 @@
+"""Text that may be shown: on a terminal, or as a line of a log.
+
+What a client, a model server, a file or another program wrote can hold line breaks that forge a line of the log, and
+escape sequences that a terminal obeys. So such text is written with every character that is not printable as a
+backslash and its code, as Python would write it.
+"""
+
+__all__ = ["indented", "printable"]
+
+
+def printable(text: str) -> str:
+    r"""Return ``text`` on one line, with control, format and line-breaking characters written as escapes.
+
+    >>> printable("a\r\nb\x1b[31m")
+    'a\\r\\nb\\x1b[31m'
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def indented(text: str) -> str:
+    """Return ``text`` with its line breaks kept, every further line set in, and the rest as :func:`printable` has it.
+
+    So a line that begins at the margin is always one that the writer began.
+    """
+    return "\n    ".join(printable(line) for line in text.split("\n"))
