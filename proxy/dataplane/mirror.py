@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from proxy.clock import monotonic_ns
-from proxy.dataplane.upstream import Pool, UpstreamConnection
+from proxy.dataplane.pool import Pool
+from proxy.dataplane.upstream import UpstreamConnection
 from proxy.exchange import Flag, build_shadow
 from proxy.model import DROPS, Drop, Fault
 from proxy.routing.table import Shadow

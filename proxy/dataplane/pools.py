@@ -3,7 +3,7 @@
 import asyncio
 
 from proxy.dataplane.outbox import Outbox
-from proxy.dataplane.upstream import Pool, PoolLimits
+from proxy.dataplane.pool import Pool, PoolLimits
 from proxy.routing.table import Model, Shadow, Table
 
 __all__ = ["Pools"]

@@ -9,11 +9,13 @@ import pytest
 from proxy.dataplane import client as client_module
 from proxy.dataplane import inflight as inflight_module
 from proxy.dataplane import mirror as mirror_module
+from proxy.dataplane import pool as pool_module
 from proxy.dataplane import upstream as upstream_module
 from proxy.dataplane.client import ClientConnection
 from proxy.dataplane.outbox import Outbox
+from proxy.dataplane.pool import Pool
 from proxy.dataplane.pools import Pools
-from proxy.dataplane.upstream import Pool, UpstreamConnection
+from proxy.dataplane.upstream import UpstreamConnection
 from proxy.exchange import Primary, ShadowPart, parse_frames
 from proxy.model import Fault
 from proxy.routing.table import Table, compile_table
@@ -135,7 +137,7 @@ class Road:
         for module in (client_module, inflight_module, mirror_module, upstream_module):
             monkeypatch.setattr(module, "monotonic_ns", self.loop.monotonic_ns)
         self.wanted: list[Pool] = []
-        monkeypatch.setattr(upstream_module, "spawn", self._spawn)
+        monkeypatch.setattr(pool_module, "spawn", self._spawn)
         self.table = build_table(text)
         self.worker = FakeWorker(self.loop, self.table)
         self.pools = Pools(cast("asyncio.AbstractEventLoop", self.loop), self.worker.outbox)

@@ -4,8 +4,9 @@ import asyncio
 from typing import cast
 
 from proxy.dataplane.outbox import Outbox
+from proxy.dataplane.pool import Pool
 from proxy.dataplane.pools import Pools
-from proxy.dataplane.upstream import Pool, UpstreamConnection
+from proxy.dataplane.upstream import UpstreamConnection
 from tests.dataplane.road import CONFIG, build_table
 from tests.fakes import FakeLoop, FakeTransport
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.dataplane.upstream import Pool
+from proxy.dataplane.pool import Pool
 from proxy.exchange import Flag, Primary, ShadowPart
 from proxy.model import Fault
 from proxy.routing.table import Table
