@@ -10,6 +10,7 @@ import fcntl
 import logging
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,8 +78,11 @@ def _remove_stale(parent: Path) -> None:
 
 
 def _remove_if_stale(path: Path) -> None:
-    status = path.stat()
-    if status.st_uid != os.getuid() or wall_ns() - status.st_mtime_ns < _SETTLED_NS:
+    # Others can write in the parent: a link of theirs to a directory of ours is none that was left behind.
+    status = path.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
+        return
+    if wall_ns() - status.st_mtime_ns < _SETTLED_NS:
         return
     lock = os.open(path / _LOCK, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:

@@ -77,3 +77,17 @@ def test_what_is_alive_or_not_ours_stays(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {
         path.name for path in (alive, young, unlocked, other)
     }
+
+
+def test_what_a_link_points_to_stays(tmp_path: Path) -> None:
+    """A link with a name like ours, which anybody can make in a shared directory, leads to no removal."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    target = leave_behind(elsewhere, "modelproxy-old")
+    parent = tmp_path / "shared"
+    parent.mkdir()
+    (parent / "modelproxy-link").symlink_to(target)
+    os.utime(parent / "modelproxy-link", (LONG_AGO_S, LONG_AGO_S), follow_symlinks=False)
+    with run_directory((parent,)):
+        pass
+    assert (target / "supervisor.lock").exists()

@@ -16,6 +16,7 @@ ALLOWED: dict[str, set[str]] = {
     # Foundation: nouns, errors, the clock. They know nobody.
     "clock": set(),
     "printable": set(),
+    "private": set(),
     "errors": {"printable"},
     "identifiers": set(),
     "logs": {"printable"},
@@ -36,10 +37,10 @@ ALLOWED: dict[str, set[str]] = {
         "tasks", "wire",
     },
     # What is derived, and what is shown of it.
-    "control": {"clock", "errors", "model", "routing", "settings", "tally", "tasks"},
+    "control": {"clock", "errors", "model", "private", "routing", "settings", "tally", "tasks"},
     "observer": {
-        "clock", "compare", "control", "errors", "exchange", "identifiers", "link", "logs", "model", "routing",
-        "settings", "tally", "tasks",
+        "clock", "compare", "control", "errors", "exchange", "identifiers", "link", "logs", "model", "private",
+        "routing", "settings", "tally", "tasks",
     },
     # The supervisor starts the others as processes: it imports neither of them.
     "children": {"clock", "link", "tasks"},

@@ -14,6 +14,12 @@ _GZIP_MAGIC: Final = b"\x1f\x8b"
 _MAX_CODINGS: Final = 3
 """More layers than this are not compression but an attack: each multiplies the ratio by up to 1,000."""
 
+_MAX_MEMBERS: Final = 10_000
+"""More members of one gzip body than this are unsupported: an empty one costs 20 bytes to send."""
+_WINDOW_BYTES: Final = 16 * 1024
+"""How much of a gzip body is fed at once. The decoder copies what it has not used: whole bodies of small members would
+take quadratic time."""
+
 _CHARSETS: Final = {
     b"utf-16": "utf-16",
     b"utf-16le": "utf-16-le",
@@ -63,21 +69,27 @@ def decode_content(body: bytes, content_encoding: bytes | None, cap_bytes: int) 
 def _gunzip(body: bytes, cap_bytes: int) -> bytes | Undecodable:
     """Decode every member of a gzip body (RFC 1952 section 2.2); what follows the last one is padding."""
     members: list[bytes] = []
-    room = cap_bytes
-    while not members or body[:2] == _GZIP_MAGIC:
+    rest, room = memoryview(body), cap_bytes
+    while not members or bytes(rest[:2]) == _GZIP_MAGIC:
+        if len(members) == _MAX_MEMBERS:
+            return _UNSUPPORTED
         decoder = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-        try:
-            member = decoder.decompress(body, room + 1)
-        except zlib.error:
-            return _BAD_ENCODING
-        room -= len(member)
-        if room < 0:
-            return _TOO_LARGE
+        pieces: list[bytes] = []
+        while rest and not decoder.eof:
+            window = rest[:_WINDOW_BYTES]
+            try:
+                piece = decoder.decompress(window, room + 1)
+            except zlib.error:
+                return _BAD_ENCODING
+            room -= len(piece)
+            if room < 0:
+                return _TOO_LARGE
+            pieces.append(piece)
+            rest = rest[len(window) - len(decoder.unused_data) :]
         if not decoder.eof:
             return _BAD_ENCODING
-        members.append(member)
-        body = decoder.unused_data
-    return members[0] if len(members) == 1 else b"".join(members)
+        members.append(b"".join(pieces))
+    return b"".join(members)
 
 
 def _inflate(body: bytes, cap_bytes: int) -> bytes | Undecodable:

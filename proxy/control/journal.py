@@ -8,6 +8,8 @@ Rules
     * The journal never stops a change. A full disk during an incident must not keep an operator from taking a
       bad canary off; what could not be written is counted and logged.
     * A crash may tear the last line. Reading skips it; the next line starts on a line of its own.
+    * At 16 MiB the file becomes ``journal.1.jsonl``, in place of an older one, and a new one begins with a line that
+      holds the highest version. At every moment of that change one of the two tells it.
 """
 
 import logging
@@ -19,11 +21,19 @@ from typing import Any
 
 import orjson
 
+from proxy.private import make_private_directory, open_private
+
 __all__ = ["Journal", "LastVersion"]
 
 _log = logging.getLogger("modelproxy")
 
 _MAX_PROBLEMS = 50
+
+ROLL_BYTES = 16 * 1024 * 1024
+"""A longer journal is rolled: some 50 000 changes."""
+
+_MAX_VERSION = (1 << 31) - 1
+"""Versions are packed into 32 bits on their way to the observer. A line that tells of a higher one is not ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,32 +50,25 @@ class Journal:
     """Appends to ``state_dir/journal.jsonl`` (mode 0600, the directory 0700). Blocks on the disk.
 
     One process writes. Methods may be called from any one thread at a time.
+
+    Args:
+        state_dir: where.
+        roll_bytes: the length from which on it is rolled; one predecessor is kept.
     """
 
-    def __init__(self, state_dir: Path) -> None:
+    def __init__(self, state_dir: Path, *, roll_bytes: int = ROLL_BYTES) -> None:
         self.path = state_dir / "journal.jsonl"
+        self.previous_path = state_dir / "journal.1.jsonl"
+        self._roll_bytes = roll_bytes
+        self._highest = 0
         self.failures = 0
         """Lines that could not be written."""
 
     def last_version(self) -> LastVersion:
         """Read the highest version that was ever published; never raises."""
-        highest = broken = 0
-        try:
-            with self.path.open("rb") as file:
-                for line in file:
-                    version = _version_of(line)
-                    if version is None:
-                        # A line without an end is a torn one: the crash came before the change was effective.
-                        broken += line.endswith(b"\n")
-                    else:
-                        highest = max(highest, version)
-        except FileNotFoundError:
-            return LastVersion(0)
-        except OSError as error:
-            return LastVersion(highest, f"{self.path}: cannot read the journal: {error.strerror}")
-        if broken:
-            return LastVersion(highest, f"{self.path}: {broken} unreadable lines were skipped")
-        return LastVersion(highest)
+        before, last = _read_highest(self.previous_path), _read_highest(self.path)
+        self._highest = max(before.version, last.version)
+        return LastVersion(self._highest, last.warning or before.warning)
 
     def published(
         self,
@@ -80,6 +83,7 @@ class Journal:
     ) -> bool:
         """Write that ``version`` is about to take the place of ``before``; False when it could not be
         written."""
+        self._highest = max(self._highest, version)
         return self._append(
             {
                 "ts": _timestamp(wall_ns),
@@ -111,8 +115,8 @@ class Journal:
 
     def _append(self, entry: dict[str, Any]) -> bool:
         try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            make_private_directory(self.path.parent)
+            fd = open_private(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
             try:
                 _append_line(fd, orjson.dumps(entry, option=orjson.OPT_APPEND_NEWLINE))
             finally:
@@ -150,7 +154,7 @@ def _version_of(line: bytes) -> int | None:
     if not isinstance(entry, dict):
         return None
     version = entry.get("version", 0)
-    return version if isinstance(version, int) else None
+    return version if type(version) is int and 0 <= version <= _MAX_VERSION else None
 
 
 def _timestamp(wall_ns: int) -> str:

@@ -30,15 +30,22 @@ file first."""
 
 _MAX_READS = 100
 
+_MAX_FILE_BYTES = 4 << 20
+"""The settings take 1 Mi characters, which are at most so many bytes."""
+
 _log = logging.getLogger("modelproxy")
 
 
 def read_file(path: Path) -> bytes | str:
     """Return the bytes of ``path``, or one sentence why it cannot be read."""
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(_MAX_FILE_BYTES + 1)
     except OSError as error:
         return f"{path}: cannot read the configuration file: {error.strerror}"
+    if len(content) > _MAX_FILE_BYTES:
+        return f"{path}: cannot read the configuration file: larger than {_MAX_FILE_BYTES} bytes"
+    return content
 
 
 class FileWatch:

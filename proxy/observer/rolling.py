@@ -17,6 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from proxy.private import make_private_directory, open_private
+
 __all__ = ["FileLimits", "RollingFile"]
 
 _PREFIX, _SUFFIX = "payloads-", ".jsonl"
@@ -141,17 +143,16 @@ class RollingFile:
 
     def _open(self, wall_ns: int) -> int:
         directory = self.limits.directory
-        if not directory.is_dir():
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_directory(directory)
         self._prune()
         stamp = datetime.fromtimestamp(wall_ns // _SECOND_NS, UTC).strftime("%Y%m%dT%H%M%S")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
         # A number is never used twice, also when its file is gone already: names must sort by age.
         first = self._number + 1 if stamp == self._stamp else 0
         for number in range(first, _MAX_SAME_SECOND):
             path = directory / f"{_PREFIX}{stamp}-{number:03d}{_SUFFIX}"
             try:
-                self._fd = os.open(path, flags, 0o600)
+                self._fd = open_private(path, flags)
             except FileExistsError:
                 continue
             self._path, self._size, self._opened_wall_ns = path, 0, wall_ns
@@ -162,7 +163,7 @@ class RollingFile:
     def _prune(self) -> None:
         """Delete the oldest files until the rest and a full new one keep within the budget."""
         files = sorted(self.limits.directory.glob(f"{_PREFIX}*{_SUFFIX}"))
-        sizes = [path.stat().st_size for path in files]
+        sizes = [path.lstat().st_size for path in files]
         total = sum(sizes) + self.limits.roll_size
         for path, size in zip(files, sizes, strict=True):
             if total <= self.limits.keep_size:

@@ -6,10 +6,13 @@ from pathlib import Path
 from secrets import token_bytes
 from typing import Final
 
+from proxy.private import make_private_directory, open_private
+
 __all__ = ["KEY_BYTES", "KEY_FILE", "load_key"]
 
 KEY_FILE: Final = "unit.key"
 KEY_BYTES: Final = 32
+_MAX_KEY_BYTES: Final = 4096
 
 _log = logging.getLogger("modelproxy")
 
@@ -41,13 +44,13 @@ def load_key(state_dir: Path, configured: str | None) -> bytes:
 
 def _read_or_make(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return _read(path)
     except FileNotFoundError:
         pass
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private_directory(path.parent)
     fresh = path.with_name(f"{path.name}.{os.getpid()}")
     key = token_bytes(KEY_BYTES)
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    descriptor = open_private(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(key)
@@ -57,7 +60,13 @@ def _read_or_make(path: Path) -> bytes:
             # A link, not a rename: of two processes that make the key at once, the first one's stays.
             os.link(fresh, path)
         except FileExistsError:
-            return path.read_bytes()
+            return _read(path)
     finally:
         fresh.unlink(missing_ok=True)
     return key
+
+
+def _read(path: Path) -> bytes:
+    # Not through a link: in a shared directory it could make us hash with a key that somebody else knows.
+    with os.fdopen(open_private(path, os.O_RDONLY), "rb") as file:
+        return file.read(_MAX_KEY_BYTES)

@@ -114,7 +114,7 @@ def find_json(body: bytes, pointer: Sequence[str]) -> bytes | None:
     for token in pointer:
         if isinstance(value, dict):
             value = value.get(token)
-        elif isinstance(value, list) and token.isdecimal() and int(token) < len(value):
+        elif isinstance(value, list) and token.isdecimal() and len(token) < 10 and int(token) < len(value):
             value = value[int(token)]
         else:
             return None

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.clock import monotonic
 from proxy.compare.content import decode_content, media_type, parse_json
 from proxy.compare.values import Undecodable
 
@@ -58,6 +59,17 @@ def test_content_encoding(name: str) -> None:
     body, encoding, expected = ENCODED[name]
     wanted = Undecodable(expected) if isinstance(expected, str) else expected
     assert wanted == decode_content(body, encoding, CAP)
+
+
+def test_small_members_take_linear_time() -> None:
+    """A gzip body of many members is decoded; one of more than any server writes is given up."""
+    members = [gzip.compress(b"%d" % i) for i in range(2_000)]
+    assert b"".join(b"%d" % i for i in range(2_000)) == decode_content(b"".join(members), b"gzip", CAP * 10)
+    empty = gzip.compress(b"")
+    assert decode_content(empty * 10_000, b"gzip", CAP) == b""
+    started = monotonic()
+    assert decode_content(empty * 1_000_000, b"gzip", CAP) == Undecodable("unsupported_encoding")
+    assert monotonic() - started < 5, "20 MB took quadratic time before: minutes"
 
 
 @given(st.binary(max_size=200), st.sampled_from([b"gzip", b"deflate", b"deflate, gzip", b"br", b",,"]))

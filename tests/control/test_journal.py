@@ -112,11 +112,27 @@ def test_broken_lines_are_skipped_with_a_warning(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     publish(journal, 5)
     with journal.path.open("ab") as file:
-        file.write(b'nonsense\n[]\n{"version":"x"}\n\n')
+        file.write(
+            b'nonsense\n[]\n{"version":"x"}\n\n{"version":2147483648}\n{"version":-1}\n{"version":true}\n'
+        )
     publish(journal, 6)
     last = journal.last_version()
     assert last.version == 6
-    assert "3 unreadable lines" in last.warning
+    assert "6 unreadable lines" in last.warning
+
+
+def test_a_link_in_its_place_is_not_followed(tmp_path: Path) -> None:
+    """Where somebody can write beside us, what they link to is neither read nor appended to."""
+    target = tmp_path / "target"
+    target.write_bytes(b'{"version":7}\n')
+    journal = Journal(tmp_path / "state")
+    journal.path.parent.mkdir()
+    journal.path.symlink_to(target)
+    last = journal.last_version()
+    assert last.version == 0
+    assert "cannot read" in last.warning
+    assert not publish(journal, 1)
+    assert target.read_bytes() == b'{"version":7}\n'
 
 
 def test_an_unreadable_journal_is_a_warning(tmp_path: Path) -> None:

@@ -177,3 +177,10 @@ def test_an_unreadable_file_is_a_sentence(tmp_path: Path) -> None:
     assert isinstance(sentence, str)
     assert str(tmp_path) in sentence
     assert "directory" in sentence
+
+
+def test_a_file_without_an_end_is_a_sentence() -> None:
+    """No more is read than any configuration can have."""
+    assert read_file(Path("/dev/zero")) == (
+        "/dev/zero: cannot read the configuration file: larger than 4194304 bytes"
+    )

@@ -58,7 +58,7 @@ def test_name_and_modes(tmp_path: Path) -> None:
     (path,) = files_in(directory)
     assert path.name == "payloads-20251009T085320-000.jsonl"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+    assert stat.S_IMODE(directory.stat().st_mode) == stat.S_IMODE(directory.parent.stat().st_mode) == 0o700
     assert file.path == path
 
 

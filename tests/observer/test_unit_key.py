@@ -43,3 +43,12 @@ def test_a_short_file_is_no_key(tmp_path: Path, caplog: pytest.LogCaptureFixture
     assert len(load_key(tmp_path, None)) == KEY_BYTES
     assert (tmp_path / KEY_FILE).read_bytes() == b"short"
     assert "shorter than 32 bytes" in caplog.text
+
+
+def test_a_link_is_no_key(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A key that somebody linked into its place is not used."""
+    known = tmp_path / "known"
+    known.write_bytes(b"k" * KEY_BYTES)
+    (tmp_path / KEY_FILE).symlink_to(known)
+    assert load_key(tmp_path, None) != known.read_bytes()
+    assert "no unit key" in caplog.text

@@ -105,6 +105,7 @@ JSON_CASES: list[tuple[str, str, bytes, bytes | None]] = [
     ("half a surrogate", "/u", rb'{"u": "\ud800"}', None),
     ("deep", "/u", b"[" * 100_000, None),
     ("infinite", "/u", b'{"u": 1e999}', None),
+    ("an index of thousands of digits", "/" + "9" * 5_000, b"[1]", None),
 ]
 
 
