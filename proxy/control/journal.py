@@ -116,16 +116,56 @@ class Journal:
     def _append(self, entry: dict[str, Any]) -> bool:
         try:
             make_private_directory(self.path.parent)
-            fd = open_private(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
-            try:
-                _append_line(fd, orjson.dumps(entry, option=orjson.OPT_APPEND_NEWLINE))
-            finally:
-                os.close(fd)
+            self._roll(str(entry["ts"]))
+            _write(self.path, entry)
         except OSError as error:
             self.failures += 1
             _log.error("journal %s: cannot write: %s; the change goes on", self.path, error.strerror)
             return False
         return True
+
+    def _roll(self, ts: str) -> None:
+        """Begin a new file if it is time. What cannot be rolled is written on."""
+        try:
+            if self.path.stat().st_size < self._roll_bytes:
+                return
+            fresh = self.path.with_name("journal.jsonl.new")
+            fresh.unlink(missing_ok=True)
+            _write(fresh, {"ts": ts, "event": "rolled", "version": self._highest})
+            self.path.replace(self.previous_path)
+            fresh.replace(self.path)
+        except FileNotFoundError:
+            pass  # it is the first line
+        except OSError as error:
+            _log.warning("journal %s: cannot begin a new file: %s; it grows on", self.path, error.strerror)
+
+
+def _read_highest(path: Path) -> LastVersion:
+    highest = broken = 0
+    try:
+        with os.fdopen(open_private(path, os.O_RDONLY), "rb") as file:
+            for line in file:
+                version = _version_of(line)
+                if version is None:
+                    # A line without an end is a torn one: the crash came before the change was effective.
+                    broken += line.endswith(b"\n")
+                else:
+                    highest = max(highest, version)
+    except FileNotFoundError:
+        return LastVersion(0)
+    except OSError as error:
+        return LastVersion(highest, f"{path}: cannot read the journal: {error.strerror}")
+    if broken:
+        return LastVersion(highest, f"{path}: {broken} unreadable lines were skipped")
+    return LastVersion(highest)
+
+
+def _write(path: Path, entry: dict[str, Any]) -> None:
+    fd = open_private(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+    try:
+        _append_line(fd, orjson.dumps(entry, option=orjson.OPT_APPEND_NEWLINE))
+    finally:
+        os.close(fd)
 
 
 def _append_line(fd: int, line: bytes) -> None:

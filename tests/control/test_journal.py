@@ -179,3 +179,47 @@ def test_a_flood_of_problems_is_cut_short(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     refuse(journal, tuple(f"problem {i}" for i in range(10_000)))
     assert journal.path.stat().st_size < 10_000
+
+
+def test_it_is_rolled_and_versions_go_on(tmp_path: Path) -> None:
+    """A long journal becomes the predecessor, of which there is one, and the new one knows the version."""
+    journal = Journal(tmp_path / "state", roll_bytes=400)
+    for version in range(1, 21):
+        assert publish(journal, version)
+    assert sorted(path.name for path in journal.path.parent.iterdir()) == ["journal.1.jsonl", "journal.jsonl"]
+    first = orjson.loads(lines(journal)[0])
+    assert (first["event"], first["version"]) == ("rolled", orjson.loads(lines(journal)[1])["version"])
+    assert all(path.stat().st_size < 800 for path in journal.path.parent.iterdir())
+    journal.previous_path.unlink()
+    assert Journal(tmp_path / "state").last_version().version == 20
+
+
+def test_a_version_survives_a_roll_of_refusals(tmp_path: Path) -> None:
+    """A journal that holds nothing but refusals any more still knows the version, also after a restart."""
+    publish(Journal(tmp_path / "state"), 7)
+    journal = Journal(tmp_path / "state", roll_bytes=300)
+    assert journal.last_version().version == 7
+    for _ in range(20):
+        assert refuse(journal)
+    assert Journal(tmp_path / "state").last_version().version == 7
+
+
+def test_a_crash_while_it_is_rolled_loses_no_version(tmp_path: Path) -> None:
+    """Between the two renames there is no current file; the predecessor tells the version."""
+    journal = Journal(tmp_path / "state")
+    publish(journal, 7)
+    journal.path.rename(journal.previous_path)
+    again = Journal(tmp_path / "state")
+    assert again.last_version().version == 7
+    assert publish(again, 8)
+    assert Journal(tmp_path / "state").last_version().version == 8
+
+
+def test_what_cannot_be_rolled_grows_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The line is written all the same."""
+    journal = Journal(tmp_path / "state", roll_bytes=100)
+    publish(journal, 1)
+    (journal.previous_path / "in the way").mkdir(parents=True)
+    assert publish(journal, 2)
+    assert len(lines(journal)) == 2
+    assert "cannot begin a new file" in caplog.text
