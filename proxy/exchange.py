@@ -52,6 +52,8 @@ class Flag:
     RESPONSE_TRUNCATED = 32
     CLIENT_LEFT = 64
     RETRIED = 128
+    CUT = 256
+    """The client's answer ended before it was whole."""
 
 
 MISSING_UNIT = 0xFF
@@ -76,7 +78,7 @@ class Primary:
     served_by: int
     """Index of the variant that answered."""
     fault: int
-    """A :class:`proxy.model.Fault`."""
+    """A :class:`proxy.model.Fault`; of the assigned variant when another served."""
     status: int
     """What the client got; 499 when it left before the answer began."""
     flags: int

@@ -2,7 +2,17 @@
 
 from enum import IntEnum, StrEnum
 
-__all__ = ["DROPS", "DURATION_BOUNDS_NS", "FAULT_SENTENCES", "FAULT_STATUS", "Drop", "Fault", "Role"]
+__all__ = [
+    "DROPS",
+    "DURATION_BOUNDS_NS",
+    "FAILURE_FAULTS",
+    "FAULT_SENTENCES",
+    "FAULT_STATUS",
+    "Drop",
+    "Failure",
+    "Fault",
+    "Role",
+]
 
 
 class Role(StrEnum):
@@ -36,6 +46,14 @@ class Fault(IntEnum):
     """Not HTTP, or HTTP that two parsers could read differently."""
     LOST = 8
     """The worker died with the request in flight; counted when its successor starts."""
+    STATUS = 9
+    """Answered with a status that the route's ``retry`` or ``fallback`` names; the client saw another answer."""
+    REQUEST_TIMEOUT = 10
+    """Not done within the route's ``timeout``, retries and fallback included."""
+    PENDING_TIMEOUT = 11
+    """All connections busy for ``pending_timeout``."""
+    UNHEALTHY = 12
+    """No server of the model passes its health checks; nothing was sent."""
 
     @property
     def label(self) -> str:
@@ -51,6 +69,9 @@ FAULT_STATUS: dict[Fault, int] = {
     Fault.IDLE_TIMEOUT: 504,
     Fault.RESET: 502,
     Fault.PROTOCOL: 502,
+    Fault.REQUEST_TIMEOUT: 504,
+    Fault.PENDING_TIMEOUT: 503,
+    Fault.UNHEALTHY: 503,
 }
 """What the client is answered when the fault comes before the first byte of the response."""
 
@@ -62,8 +83,33 @@ FAULT_SENTENCES: dict[Fault, str] = {
     Fault.IDLE_TIMEOUT: "the model server stopped in the middle of its answer",
     Fault.RESET: "the model server closed the connection before it answered",
     Fault.PROTOCOL: "the model server's answer is not valid HTTP",
+    Fault.REQUEST_TIMEOUT: "the request took longer than its route allows",
+    Fault.PENDING_TIMEOUT: "all connections to the model server have been busy for too long; try again later",
+    Fault.UNHEALTHY: "no server of the model is healthy; try again later",
 }
 """What the client is told then."""
+
+
+class Failure(StrEnum):
+    """What ``retry`` and ``fallback`` of a route may name, besides status codes."""
+
+    CONNECT_FAILURE = "connect-failure"
+    """No connection: nothing was sent, so sending it again is safe for every model."""
+    OVERFLOW = "overflow"
+    """The proxy has no room for another request to this model."""
+    TIMEOUT = "timeout"
+    """No response head in time."""
+    RESET = "reset"
+    """Closed, or not HTTP, before the response head was complete."""
+
+
+FAILURE_FAULTS: dict[Failure, frozenset[Fault]] = {
+    Failure.CONNECT_FAILURE: frozenset({Fault.CONNECT, Fault.CONNECT_TIMEOUT, Fault.UNHEALTHY}),
+    Failure.OVERFLOW: frozenset({Fault.OVERFLOW, Fault.PENDING_TIMEOUT}),
+    Failure.TIMEOUT: frozenset({Fault.TIMEOUT}),
+    Failure.RESET: frozenset({Fault.RESET, Fault.PROTOCOL}),
+}
+"""The faults that each failure stands for."""
 
 
 class Drop(IntEnum):
@@ -77,6 +123,8 @@ class Drop(IntEnum):
     """The request body is larger than the side copy (``limits.copy``)."""
     DRAINING = 3
     """The worker is shutting down."""
+    OVERLOAD = 4
+    """The worker has nearly as many requests under way as ``limits.in_flight`` allows: copies are shed first."""
 
     @property
     def label(self) -> str:

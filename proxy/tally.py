@@ -109,13 +109,17 @@ VARIANT_FIELDS = (
     "started",
     "lost",
     "retries",
+    "fallbacks",
     *CODE_FIELDS,
     *(f"duration_{i}" for i in HISTOGRAM_FIELDS),
     "duration_sum_ns",
     *(f"ttfb_{i}" for i in HISTOGRAM_FIELDS),
     "ttfb_sum_ns",
+    *(f"gap_{i}" for i in HISTOGRAM_FIELDS),
+    "gap_sum_ns",
 )
-"""Counts of one (route, variant, model). ``code_499``: the client left before the answer began."""
+"""Counts of one (route, variant, model). ``code_499``: the client left before the answer began; ``gap``: time between
+two reads of one answer."""
 
 UNROUTED_FIELDS = CODE_FIELDS
 """Requests that no variant was assigned to: bad heads, unknown routes."""

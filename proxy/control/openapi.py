@@ -202,6 +202,7 @@ def _variant() -> Schema:
         "errors": {**_COUNT, "description": "Answered with 5xx, or lost with their worker."},
         "lost": _COUNT,
         "retries": _COUNT,
+        "fallbacks": {**_COUNT, "description": "Answered by the champion because the variant's model failed."},
         "codes": _map(_COUNT),
         "latency_ms": latency,
         "ttfb_ms": latency,

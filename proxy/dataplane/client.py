@@ -30,7 +30,7 @@ from proxy.errors import BadHead, HeadTooLarge, WireError
 from proxy.exchange import Flag
 from proxy.wire.head import MAX_REQUEST_ID_BYTES, RequestHead, check_request
 from proxy.wire.plain import MAX_PLAIN_HEAD_BYTES, cut_request_id, plain_request_head
-from proxy.wire.request import Framing, first_value, forwarded_lines
+from proxy.wire.request import Framing, first_value, forwarded_lines, is_trailer
 from proxy.wire.response import build_reply
 
 if TYPE_CHECKING:
@@ -40,6 +40,10 @@ __all__ = ["ClientConnection"]
 
 LINGER_NS = 2_000_000_000
 """How long the rest of an unwanted request is read and thrown away (nginx ``lingering_timeout``: 5 s)."""
+
+LAST_IDLE_NS = 1_000_000_000
+"""How long an idle connection is still listened to while the worker drains: a client that was about to send its next
+request gets an answer, which says that it is the last (nginx ``keepalive_min_timeout``)."""
 
 _NEVER = 1 << 62
 
@@ -70,6 +74,7 @@ class ClientConnection(Writer):
         "last_reply",
         "lines",
         "lingering",
+        "look_ns",
         "names",
         "now_ns",
         "parser",
@@ -96,6 +101,7 @@ class ClientConnection(Writer):
         self.peer = b""
         self.timer: asyncio.TimerHandle | None = None
         self.deadline_ns = _NEVER
+        self.look_ns = 0
         self.now_ns = 0
         self.read_paused = False
         self.write_paused = False
@@ -139,7 +145,8 @@ class ClientConnection(Writer):
             self.write(build_reply(503, sentence, worker.ids.fresh(), retry_after_s=1))
             self.linger()
         else:
-            self.deadline_ns = now_ns + worker.table.settings.timeouts.client_head
+            patience_ns = LAST_IDLE_NS if worker.draining else worker.table.settings.timeouts.client_head
+            self.deadline_ns = now_ns + patience_ns
         self._arm(now_ns)
 
     def connection_lost(self, _error: Exception | None) -> None:
@@ -277,9 +284,11 @@ class ClientConnection(Writer):
         self.target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self.incoming is not None:
-            return  # trailer fields end here: RFC 9110 §6.5.1 lets an intermediary discard them
         value = value.rstrip(b" \t")  # RFC 9110 §5.5; the parser takes off only what stands in front
+        if self.incoming is not None:
+            if is_trailer(name.lower()):
+                self.incoming.on_request_trailer(b"%b: %b\r\n" % (name, value))
+            return
         self.names.append(name.lower())
         self.values.append(value)
         self.lines.append(b"%b: %b\r\n" % (name, value))
@@ -341,10 +350,10 @@ class ClientConnection(Writer):
             if flight.is_cut and not flight.head.http11:
                 self.closing = True
                 self.transport.abort()  # a body that ends with the connection: only a reset says "not whole"
-            elif flight.request_done:
+            elif flight.request_done and not (flight.head.keep_alive and self.worker.draining):
                 self.close()
             else:
-                self.linger()
+                self.linger()  # it is we who end it: the next request may be on its way already
         elif flight.request_done:
             self.on_finished(flight)
         else:
@@ -368,10 +377,10 @@ class ClientConnection(Writer):
             self.write(self.last_reply)
             self.linger()
             return
-        if self.worker.draining:
-            self.close()
-            return
         self.resume_reading()
+        if self.worker.draining and not self.reading:
+            self._await_last()
+            return
         timeouts = self.worker.table.settings.timeouts
         self.deadline_ns = self.now_ns + (timeouts.client_head if self.reading else timeouts.keep_alive)
 
@@ -381,10 +390,16 @@ class ClientConnection(Writer):
         self.take_deadline_ns = monotonic_ns() + self.worker.table.settings.timeouts.client_body
         super().close()
 
-    def close_if_idle(self) -> None:
-        """Close unless a request is under way (then its answer will say ``connection: close``)."""
+    def drain(self) -> None:
+        """Take one more request at most: its answer will say ``connection: close``."""
         if self.current is None and not self.reading and not self.closing:
-            self.close()
+            self._await_last()
+
+    def _await_last(self) -> None:
+        """Close soon, unless a request comes that was on its way before the client could know."""
+        now_ns = monotonic_ns()
+        self.deadline_ns = now_ns + LAST_IDLE_NS
+        self._arm(now_ns)
 
     def linger(self) -> None:
         """Flush, shut our side, and throw away what still comes."""
@@ -459,12 +474,16 @@ class ClientConnection(Writer):
         told = first_value(self.names, self.values, b"x-request-id") if self.reading else b""
         return told if 0 < len(told) <= MAX_REQUEST_ID_BYTES else self.worker.ids.fresh()
 
-    # Timer: one for two deadlines, of what the client sends (``deadline_ns``) and of what it takes
+    # Timer: one for what the client sends (``deadline_ns``), for what it takes, and for the whole request
 
     def _arm(self, now_ns: int) -> None:
-        timeouts = self.worker.table.settings.timeouts
+        if self.timer is not None:
+            self.timer.cancel()
+        table = self.worker.table
+        timeouts = table.settings.timeouts
         shortest = min(timeouts.client_head, timeouts.client_body, timeouts.keep_alive, LINGER_NS)
-        wake_ns = min(self.deadline_ns, self.take_deadline_ns, now_ns + shortest)
+        shortest = min(shortest, table.shortest_timeout_ns)
+        wake_ns = min(self.deadline_ns, self.take_deadline_ns, self._request_deadline_ns(), now_ns + shortest)
         self.timer = self.worker.loop.call_later(max(wake_ns - now_ns, 1_000_000) / 1e9, self._on_timer)
 
     def _on_timer(self) -> None:
@@ -472,8 +491,18 @@ class ClientConnection(Writer):
         if now_ns >= self.take_deadline_ns:
             self._on_untaken(now_ns)
         elif now_ns >= self.deadline_ns:
-            self._on_unsent()
+            self._on_unsent(now_ns)
+        elif now_ns >= self._request_deadline_ns():
+            assert self.current is not None
+            self.current.on_timeout()
         self._arm(now_ns)
+
+    def _request_deadline_ns(self) -> int:
+        """Return when the current request must be done; never while it has no route or is done."""
+        current = self.current
+        if current is None or current.state in (QUEUED, DONE):
+            return _NEVER
+        return current.started_ns + current.route.timeout_ns
 
     def _on_untaken(self, now_ns: int) -> None:
         """It is time that the client had taken something, or all if the connection is closing."""
@@ -486,13 +515,17 @@ class ClientConnection(Writer):
             self.take_deadline_ns = _NEVER
             self.transport.abort()
 
-    def _on_unsent(self) -> None:
+    def _on_unsent(self, now_ns: int) -> None:
         """It is time that the client had sent something."""
-        self.deadline_ns = _NEVER
+        due_ns, self.deadline_ns = self.deadline_ns, _NEVER
         if self.closing or self.read_paused:
             return  # what it sends is not wanted, or the model is the slow one
         if self.reading:
             self._refuse(408, "the request did not arrive in time")
+        elif due_ns != self.look_ns:
+            self.look_ns = self.deadline_ns = now_ns  # what came while the timer was due is read before it fires again
+        elif self.worker.draining:
+            self.linger()
         else:
             self.close()
 

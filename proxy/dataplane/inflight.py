@@ -1,4 +1,4 @@
-"""One request between a client and a model: assigned, forwarded, answered, counted.
+"""One request between a client and a model: forwarded, answered, counted.
 
 Life of a request (``state``)::
 
@@ -9,8 +9,8 @@ Life of a request (``state``)::
 ``QUEUED`` holds pipelined requests whose predecessor is not answered yet, ``UNIT`` those whose unit is in the body. In
 ``DONE`` the rest of a request body that nobody wants any more is read and thrown away.
 
-A request reads the worker's table once, in :meth:`InFlight.begin`. It is counted exactly once as started and exactly
-once with a code, whatever happens.
+How it gets its variant is in :mod:`~proxy.dataplane.assignment`, what follows a failure in
+:mod:`~proxy.dataplane.attempts`. It is counted exactly once as started and exactly once with a code, whatever happens.
 """
 
 from bisect import bisect_left
@@ -18,39 +18,26 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from proxy.clock import monotonic_ns
+from proxy.dataplane.assignment import assign_from_body, begin
+from proxy.dataplane.attempts import try_again
 from proxy.dataplane.mirror import launch_shadows
 from proxy.dataplane.shipping import ship_primary
 from proxy.dataplane.upstream import UpstreamConnection
 from proxy.exchange import Flag
-from proxy.identifiers import random_bits
 from proxy.model import DURATION_BOUNDS_NS, FAULT_SENTENCES, FAULT_STATUS, Fault
-from proxy.routing.choose import (
-    IN_BODY,
-    NO_UNIT,
-    Choice,
-    find_unit,
-    find_unit_with_body,
-    forced_variant,
-    is_logged,
-    remember,
-    shadows_for,
-    who_asks,
-)
-from proxy.routing.hashing import bucket
+from proxy.routing.choose import NO_UNIT
 from proxy.routing.table import Route, Shadow, Table, Variant
 from proxy.wire.head import RequestHead
-from proxy.wire.request import Framing, build_head, common_block, first_value, rewrite_target
+from proxy.wire.request import Framing, build_head, rewrite_target
 from proxy.wire.response import (
-    CONTINUE,
-    LAST_CHUNK,
     build_interim,
     build_plain_head,
     build_reply,
     build_response_head,
     chunk,
     forwarded_block,
+    last_chunk,
 )
-from proxy.wire.trace import read_context
 
 if TYPE_CHECKING:
     from proxy.dataplane.client import ClientConnection
@@ -84,14 +71,18 @@ class InFlight:
 
     state = QUEUED
     # Request
+    started_ns = 0
     request_done = False
     request_bytes = 0
     held: list[bytes] | None = None
     """Pieces of the body that came before it was known where they go."""
     out: list[bytes] | None = None
     """Request bytes to be written upstream at the end of this read."""
-    replay = b""
-    """The whole request as it was written, while it can be sent again."""
+    replay: bytes | None = None
+    """The first bytes that were written; None: nothing was, empty: they are not at hand any more."""
+    replay_rest: list[bytes] | None = None
+    """What was written after them."""
+    trailers: list[bytes] | None = None
     request_id = b""
     """The client's or a fresh one; set before ``begin`` when it was cut from the head."""
     framing_line = b""
@@ -99,10 +90,16 @@ class InFlight:
     table: Table
     route: Route
     variant: Variant
+    """The assigned one, to its end."""
+    serving: Variant
+    """The one that is asked now: the assigned one, or after a fallback the champion."""
+    block: bytes
     unit = b""
     unit_source = NO_UNIT
     bucket = 0
     connection: UpstreamConnection | None = None
+    retries = 0
+    stale_retry = False
     # Copies
     flags = 0
     number = 0
@@ -117,6 +114,9 @@ class InFlight:
     ttfb_ns = 0
     head_sent = False
     chunked_out = False
+    response_trailers: list[bytes] | None = None
+    read_ns = 0
+    """When the latest piece of the answer came."""
     response_bytes = 0
     response_out: list[bytes] | None = None
     """Response bytes to be written to the client at the end of this read."""
@@ -135,156 +135,29 @@ class InFlight:
     # Request
 
     def begin(self) -> None:
-        """Find the route, and assign unless that needs the body."""
-        head, client, worker = self.head, self.client, self.worker
-        self.table = table = worker.table
-        self.started_ns = client.now_ns
-        self.request_id = self.request_id or head.request_id or worker.ids.fresh()
-        choice = table.choices.get(head)
-        if choice is not None:
-            return self._begin_again(choice)
-        route = table.match(head.path, head.host_name, head.method)
-        if route is None:
-            return self.refuse(404, "no route matches this path; see the routes of the configuration")
-        if head.length > table.body_limit:
-            return self._refuse_large()
-        self.route = route
-        if head.framing == Framing.CHUNKED:
-            self.framing_line = b"transfer-encoding: chunked\r\n"
-        if head.is_special or table.trace_limit:
-            self._build_special_block()
-        else:
-            # HOT: nothing to look at line by line; saves 1.5 µs for ten headers.
-            self.block = head.block + client.forwarded_lines(head.host)
-        return self._find_unit()
+        """Find route and variant, and send the head; with a unit in the body, when that is there."""
+        begin(self)
 
-    def _begin_again(self, choice: Choice) -> None:
-        """Begin a request whose head has been seen under this table: what was chosen then is chosen now."""
-        # HOT: matching, finding the unit, hashing and sampling are skipped; saves 1.5 µs (benchmarks/NOTES.md).
-        head, slots = self.head, self.table.slots
-        self.route, self.unit, self.unit_source, self.bucket, variant, shadows, is_logged = choice
-        self.variant = variant
-        self.block = head.block + self.client.forwarded_lines(head.host)
-        slots[self.route.slot_units + self.unit_source] += 1
-        slots[variant.slot_started] += 1
-        if shadows or is_logged:
-            self._keep_copies(shadows, is_logged)
-        self._send_head()
-
-    def _refuse_large(self) -> None:
-        self.keep_alive = False
-        self.refuse(413, "the request body is larger than limits.body")
-
-    def _build_special_block(self) -> None:
-        head, limit = self.head, self.table.trace_limit
-        names, values = head.names, head.values
-        context = read_context(names, values)
-        self.traceparent = context.traceparent
-        if limit or (b"traceparent" in names and not context.traceparent):
-            context = context.child(random_bits(16), random_bits(8), limit)
-            self.span_id = context.span_id
-            if context.sampled:
-                self.flags |= Flag.TRACED
-        block = common_block(
-            names,
-            values,
-            head.lines,
-            client=self.client.peer,
-            host=head.host,
-            trace_lines=context.lines(),
-            http11=head.http11,
-        )
-        if b"host" not in names:
-            block = b"host: %b\r\n" % (head.host or self.route.champion.model.host_header) + block
-        if b"expect" in names:
-            self.framing_line += b"expect: %b\r\n" % first_value(names, values, b"expect")
-        self.block = block
-
-    def _find_unit(self) -> None:
-        head = self.head
-        names, values = head.names, head.values
-        client = self.client.peer
-        if self.table.trusted:
-            client = who_asks(self.table, names, values, client)
-        unit, source = find_unit(self.route, names, values, head.target, client, head.framing != Framing.NONE)
-        if source != IN_BODY:
-            self._assign(unit, source)
-            return
+    def await_body(self) -> None:
+        """The variant depends on the body: hold what comes."""
         self.state = UNIT
-        self.table.undecided += 1
-        if b"expect" in names:
-            # We must have the body to choose the model, so the model cannot be asked first (RFC 9110 §10.1.1).
-            self.framing_line = b"transfer-encoding: chunked\r\n" if head.framing == Framing.CHUNKED else b""
-            if head.http11:
-                self.client.write(CONTINUE)
         if self.request_done:
-            self._assign_from_body()
+            assign_from_body(self)
 
-    def _assign_from_body(self) -> None:
-        head = self.head
-        self.table.undecided -= 1
-        complete = self.request_done and not self.flags & Flag.REQUEST_TRUNCATED
-        body = b"".join(self.held or ()) if complete else b""
-        client = who_asks(self.table, head.names, head.values, self.client.peer)
-        self._assign(*find_unit_with_body(self.route, head.names, head.values, head.target, client, body))
+    def head_for(self, variant: Variant) -> bytes:
+        """Return the head as the model of ``variant`` gets it."""
+        head, prefix = self.head, variant.model.prefix
+        target = rewrite_target(head.target, self.route.matched_prefix, prefix) if prefix else head.target
+        return build_head(head.method, target, self.block, self.request_id, self.framing_line)
 
-    def _assign(self, unit: bytes, source: int) -> None:
-        """Choose the variant, count the request, decide what is copied, and send it on its way.
-
-        A request without a unit draws by its request id, or goes to the champion (``missing_unit``).
-        """
-        route, slots = self.route, self.table.slots
-        self.unit = unit
-        self.unit_source = source
-        self.bucket = drawn = bucket(route.unit_prefix, unit or self.request_id)
-        if source != NO_UNIT:
-            slots[route.slot_units + source] += 1
-            variant = route.assign(drawn)
-        else:
-            slots[route.slot_units + len(route.readers)] += 1
-            variant = route.champion if route.missing_champion else route.assign(drawn)
-        head, table = self.head, self.table
-        if head.forced:
-            forced = forced_variant(table, route, head.names, head.values, self.client.peer)
-            if forced is not None:
-                self.flags |= Flag.FORCED
-                variant = forced
-        self.variant = variant
-        slots[variant.slot_started] += 1
-        shadows = shadows_for(route, unit or self.request_id) if route.shadows else ()
-        logged = route.log_limit > 0 and is_logged(route, unit or self.request_id)
-        if shadows or logged or self.flags & Flag.TRACED:
-            self._keep_copies(shadows, logged)
-        if self.state == QUEUED:
-            remember(table, head, Choice(route, unit, source, drawn, variant, shadows, logged))
-        self._send_head()
-
-    def _keep_copies(self, shadows: Sequence[Shadow], is_logged: bool) -> None:
-        """Keep both bodies on the side, for the shadows and for the observer."""
-        if shadows:
-            self.shadows = shadows
-            self.flags |= Flag.MIRRORED
-        if is_logged:
-            self.flags |= Flag.LOGGED
-        self.number = self.worker.next_number()
-        self.response_copy = []
-        limit = self.table.copy_limit
-        if self.request_bytes <= limit:
-            self.copy = self.held[:] if self.held else []
-        else:
-            self.flags |= Flag.REQUEST_TRUNCATED
-            self.copy = [b"".join(self.held or ())[:limit]]
-
-    def _send_head(self) -> None:
-        head, model = self.head, self.variant.model
-        target = head.target
-        if model.prefix:
-            target = rewrite_target(target, self.route.matched_prefix, model.prefix)
-        data = build_head(head.method, target, self.block, self.request_id, self.framing_line)
+    def send_head(self) -> None:
+        """The variant is known: send the head, with what has come of the body."""
+        head, data = self.head, self.head_for(self.variant)
         if self.copy is not None:
             self.request_head = data
         held, self.held = self.held, None
         self.state = FORWARDING
+        self.worker.in_flight += 1
         if self.request_done and head.framing != Framing.CHUNKED:
             self.out = [b"".join((data, *held)) if held else data]
         elif not held:
@@ -293,9 +166,19 @@ class InFlight:
             self.out = [data, *map(chunk, held)]
         else:
             self.out = [data, *held]
-        got = model.pool.acquire(self)
+        got = self.variant.model.pool.acquire(self)
         if got.__class__ is UpstreamConnection:
             self.connection = got
+        elif got is not None:
+            self.on_fault(got, False)
+
+    def acquire(self) -> None:
+        """Get a connection for another attempt, and send when it is there."""
+        got = self.serving.model.pool.acquire(self)
+        if got.__class__ is UpstreamConnection:
+            self.connection = got
+            self.flush()
+            self.client.resume_reading()
         elif got is not None:
             self.on_fault(got, False)
 
@@ -311,14 +194,14 @@ class InFlight:
                 self.client.linger()  # answered long ago: read away so much, but not for ever
             return
         if size > table.body_limit:
-            self._refuse_large()
+            self.refuse_large()
             return
         if self.state == UNIT:
             self._hold(data)
             if size > table.copy_limit:
                 # A body that does not fit is assigned without the unit in it.
                 self.flags |= Flag.REQUEST_TRUNCATED
-                self._assign_from_body()
+                assign_from_body(self)
             return
         if self.copy is not None:
             if size <= table.copy_limit:
@@ -335,16 +218,20 @@ class InFlight:
             self.held = []
         self.held.append(data)
 
+    def on_request_trailer(self, line: bytes) -> None:
+        """Take a trailer field that may be forwarded, with its CRLF."""
+        self.trailers = [*(self.trailers or ()), line]
+
     def on_request_end(self) -> None:
         """The request is complete."""
         self.request_done = True
         if self.state == UNIT:
-            self._assign_from_body()
+            assign_from_body(self)
         if self.state == FORWARDING:
             if self.head.framing == Framing.CHUNKED:
                 if self.out is None:
                     self.out = []
-                self.out.append(LAST_CHUNK)
+                self.out.append(last_chunk(self.trailers))
         elif self.state == DONE:
             self.client.on_finished(self)
 
@@ -382,11 +269,37 @@ class InFlight:
         data = out[0] if len(out) == 1 else b"".join(out)
         self.out = None
         if connection.sink is self:
-            self.replay = b""
+            if self.replay:
+                self._keep_for_replay(data)
             connection.send_more(data, self.request_done, self.client.now_ns)
         else:
-            self.replay = data if self.request_done else b""
+            self.replay = data
             connection.send(self, data, self.head.method == b"HEAD", self.request_done, self.client.now_ns)
+
+    # Another attempt: see ``attempts``
+
+    def _keep_for_replay(self, data: bytes) -> None:
+        rest = self.replay_rest or []
+        rest.append(data)
+        if self.request_bytes > self.table.copy_limit or self.status:
+            self.replay, self.replay_rest = b"", None
+        else:
+            self.replay_rest = rest
+
+    def sent_so_far(self) -> list[bytes]:
+        """Return the request as far as the client has sent it, head first; empty when it is not at hand any more."""
+        if self.replay is None:
+            return self.out or []
+        return [self.replay, *(self.replay_rest or ()), *(self.out or ())] if self.replay else []
+
+    def send_again(self, data: list[bytes]) -> None:
+        """Take ``data`` for what is still to be sent, once there is a connection."""
+        self.out, self.replay, self.replay_rest = data, None, None
+
+    def on_backed_off(self) -> None:
+        """The pause before a retry is over."""
+        if self.state == FORWARDING:
+            self.acquire()
 
     # Response: the sink of an upstream connection
 
@@ -396,8 +309,6 @@ class InFlight:
             return
         self.connection = connection
         self.client.now_ns = monotonic_ns()
-        if self.replay:
-            self.out = [self.replay]
         self.flush()
         self.client.resume_reading()
 
@@ -410,12 +321,16 @@ class InFlight:
         self, connection: UpstreamConnection, status: int, reason: bytes, block: bytes, body: bytes
     ) -> None:
         now_ns = connection.now_ns
+        if status > 399 and status in self.route.failing_codes:
+            self.connection = None
+            if self._try_after(status):
+                return
         self.status = status
         self.ttfb_ns = now_ns - self.started_ns
         self.response_bytes = len(body)
         if self.keep_alive and self.head.http11 and not self.worker.draining:
             # HOT: the usual head in one format, without keywords; saves 0.4 µs.
-            head = build_plain_head(status, reason, block, self.request_id, self.variant.header_line)
+            head = build_plain_head(status, reason, block, self.request_id, self.serving.header_line)
         else:
             head = self._response_head(reason, block)
         if self.response_copy is not None:
@@ -437,14 +352,32 @@ class InFlight:
             reason,
             block,
             self.request_id,
-            self.variant.header_line,
+            self.serving.header_line,
             http11=self.head.http11,
             keep_alive=self.keep_alive,
             chunked=self.chunked_out,
         )
 
+    def _try_after(self, status: int) -> bool:
+        """Try again after an answer that may not be the last word; the fault counts only if there is another try."""
+        model = self.serving.model
+        if not try_again(self, Fault.STATUS, status):
+            return False
+        self.table.slots[model.slot_faults + Fault.STATUS] += 1
+        return True
+
     def on_response_head(self, connection: UpstreamConnection) -> None:
-        self.status = connection.status
+        status = connection.status
+        if status in self.route.failing_codes:
+            self.connection = None
+            if self._try_after(status):
+                connection.give_up()
+                return
+            self.connection = connection
+        self.replay = b""
+        self.replay_rest = None
+        self.status = status
+        self.read_ns = connection.now_ns
         self.ttfb_ns = connection.now_ns - self.started_ns
         if connection.framing >= Framing.CHUNKED:
             self.chunked_out = self.head.http11
@@ -467,6 +400,7 @@ class InFlight:
                 self.response_copy.append(_rest_of(data, size, limit))
         if self.response_out is None:
             self.response_out = []
+            self._count_gap()
         self.response_out.append(chunk(data) if self.chunked_out else data)
 
     def on_response_read(self) -> None:
@@ -478,31 +412,48 @@ class InFlight:
             if self.client.write_paused and self.connection is not None:
                 self.connection.pause_reading()
 
+    def _count_gap(self) -> None:
+        """Count the time since the piece of the answer before this one."""
+        assert self.connection is not None
+        now_ns = self.connection.now_ns
+        gap_ns, self.read_ns = now_ns - self.read_ns, now_ns
+        slots, variant = self.table.slots, self.variant
+        slots[variant.slot_gap + bisect_left(DURATION_BOUNDS_NS, gap_ns)] += 1
+        slots[variant.slot_gap_sum] += gap_ns
+
+    def on_response_trailer(self, line: bytes) -> None:
+        if self.chunked_out:
+            self.response_trailers = [*(self.response_trailers or ()), line]
+
     def on_response_end(self) -> None:
         # The connection has been taken back: a client that is slow now must not stop it for whoever has it next.
         connection, self.connection = self.connection, None
         assert connection is not None
         if self.chunked_out:
-            self.response_out = [*(self.response_out or ()), LAST_CHUNK]
+            self.response_out = [*(self.response_out or ()), last_chunk(self.response_trailers)]
         self.on_response_read()
         self._finish(connection.now_ns)
 
     def on_fault(self, fault: Fault, stale: bool) -> None:
         self.connection = None
-        slots = self.table.slots
-        if stale and self.replay and not self.flags & Flag.RETRIED:
+        slots, model = self.table.slots, self.serving.model
+        if stale and self.replay and not self.stale_retry:
             # The server closed an idle connection just as we used it. Not one byte came back and the whole
             # request is at hand: once more, on a connection that is known to be alive.
+            self.stale_retry = True
             self.flags |= Flag.RETRIED
             slots[self.variant.slot_retries] += 1
-            self.variant.model.pool.wait(self)
+            self.send_again(self.sent_so_far())
+            model.pool.wait(self)
             return
-        slots[self.variant.model.slot_faults + fault] += 1
+        slots[model.slot_faults + fault] += 1
+        if not self.status and try_again(self, fault):
+            return
         self.fault = fault
         if self.status:
             # The answer has begun: end it so that the client can tell it is not whole.
             self.on_response_read()
-            self.is_cut = True
+            self._cut()
             self.keep_alive = False
             self._finish(monotonic_ns())
             return
@@ -517,12 +468,31 @@ class InFlight:
 
     # The end
 
+    def refuse_large(self) -> None:
+        """The body is, or says it will be, larger than allowed."""
+        self.keep_alive = False
+        self.refuse(413, "the request body is larger than limits.body")
+
+    def on_timeout(self) -> None:
+        """The route's time for the whole request is over."""
+        self.keep_alive = False
+        if self.state == FORWARDING:
+            self.fault = fault = Fault.REQUEST_TIMEOUT
+            self.table.slots[self.serving.model.slot_faults + fault] += 1
+            self.refuse(FAULT_STATUS[fault], FAULT_SENTENCES[fault])
+        elif self.state == UNIT:
+            self.refuse(408, "the request did not arrive within its route's timeout")
+
+    def _cut(self) -> None:
+        self.is_cut = True
+        self.flags |= Flag.CUT
+
     def refuse(self, status: int, sentence: str) -> None:
         """Answer ourselves, whatever the state."""
         if self.state == FORWARDING:
             self._drop_connection()
             if self.head_sent:
-                self.is_cut = True
+                self._cut()
             else:
                 self._answer(status, sentence)
             self._finish(monotonic_ns())
@@ -551,7 +521,7 @@ class InFlight:
 
     def _drop_connection(self) -> None:
         if self.connection is None:
-            self.variant.model.pool.forget(self)
+            self.serving.model.pool.forget(self)
         elif self.connection.sink is self:
             self.connection.give_up()
         else:
@@ -582,6 +552,7 @@ class InFlight:
     def _finish(self, now_ns: int) -> None:
         """Count the request and hand over what was copied."""
         self.state = DONE
+        self.worker.in_flight -= 1
         duration_ns = now_ns - self.started_ns
         slots, variant = self.table.slots, self.variant
         slots[variant.slot_codes + (self.status if self.status < 600 else 0)] += 1

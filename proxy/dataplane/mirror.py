@@ -60,6 +60,8 @@ def _shed(flight: "InFlight", shadow: Shadow, size: int) -> Drop | None:
     pool: Pool = shadow.pool
     if flight.worker.draining:
         return Drop.DRAINING
+    if flight.worker.in_flight * 4 >= flight.table.in_flight_limit * 3:
+        return Drop.OVERLOAD
     if pool.in_flight >= shadow.settings.max_in_flight:
         return Drop.IN_FLIGHT
     if pool.in_flight_bytes + size > shadow.settings.max_bytes:
@@ -107,6 +109,7 @@ class ShadowCall:
     response_bytes = 0
     response_block = b""
     pieces: list[bytes] | None = None
+    endpoint: Pool | None = None
 
     def __init__(self, flight: "InFlight", shadow: Shadow, size: int) -> None:
         self.worker: Worker = flight.worker
@@ -116,6 +119,7 @@ class ShadowCall:
         self.variant = flight.variant.index
         self.shadow = shadow
         self.size = size
+        self.bucket = flight.bucket
         self.head_only = flight.head.method == b"HEAD"
         self.started_ns = flight.client.now_ns
 
@@ -151,6 +155,9 @@ class ShadowCall:
             self.flags = Flag.RESPONSE_TRUNCATED
         elif self.pieces is not None:
             self.pieces.append(data)
+
+    def on_response_trailer(self, line: bytes) -> None:
+        """Trailers are not compared."""
 
     def on_response_read(self) -> None:
         if self.flags & Flag.RESPONSE_TRUNCATED and self.connection is not None:

@@ -2,17 +2,27 @@
 
 A pool lends a connection to a sink, opens another while somebody waits and the limit allows it, and queues whom it
 cannot serve at once. Whatever a sink waits for, it is told exactly once: ``on_connected`` or ``on_fault``.
+
+Who waits
+    Each connection that is being opened is meant for one of those who wait, the first of them; ``connect_timeout``
+    bounds that. Only who waits beyond them, because every connection is busy, is *pending*: ``max_pending`` bounds
+    their number and ``pending_timeout`` their patience. The queue is first in, first out, so one timer that looks at
+    its head is enough.
 """
 
 import asyncio
-from collections import deque
+from collections import OrderedDict
 
+from proxy.clock import monotonic_ns
 from proxy.dataplane.outbox import Outbox
 from proxy.dataplane.upstream import Sink, UpstreamConnection
 from proxy.model import Fault
 from proxy.tasks import spawn
 
 __all__ = ["Pool", "PoolLimits"]
+
+_LOOK_AGAIN_NS = 50_000_000
+"""How soon the head of the queue is looked at again when it is overdue, but a connection is being opened for it."""
 
 
 class PoolLimits:
@@ -24,6 +34,7 @@ class PoolLimits:
         "keep_alive_ns",
         "max_connections",
         "max_pending",
+        "pending_timeout_ns",
         "timeout_ns",
         "total",
     )
@@ -37,6 +48,7 @@ class PoolLimits:
         keep_alive_ns: int,
         max_connections: int,
         max_pending: int,
+        pending_timeout_ns: int,
         total: bool = False,
     ) -> None:
         self.timeout_ns = timeout_ns
@@ -46,6 +58,7 @@ class PoolLimits:
         self.keep_alive_ns = keep_alive_ns
         self.max_connections = max_connections
         self.max_pending = max_pending
+        self.pending_timeout_ns = pending_timeout_ns
         self.total = total
 
 
@@ -58,12 +71,14 @@ class Pool:
         "idle",
         "in_flight",
         "in_flight_bytes",
+        "is_simple",
         "limits",
         "loop",
         "open",
         "outbox",
         "port",
         "retired",
+        "timer",
         "waiting",
     )
 
@@ -79,7 +94,11 @@ class Pool:
         self.open = 0
         """Connections that exist, idle ones included."""
         self.connecting = 0
-        self.waiting: deque[Sink] = deque()
+        self.waiting: OrderedDict[Sink, int] = OrderedDict()
+        """Since when (monotonic nanoseconds) each sink waits, the first one first."""
+        self.timer: asyncio.TimerHandle | None = None
+        self.is_simple = True
+        """An answered connection that nobody waits for goes straight back to ``idle``; else :meth:`take_back`."""
         self.retired = False
         self.in_flight = 0
         """Requests of the shadow that this pool belongs to; unused for primaries."""
@@ -92,31 +111,62 @@ class Pool:
             connection = idle.pop()
             if not connection.transport.is_closing():
                 return connection
-        if len(self.waiting) >= self.limits.max_pending:
+        if self.is_full():
             return Fault.OVERFLOW
         self.wait(sink)
         return None
 
+    def acquire_any(self, sink: Sink) -> UpstreamConnection | Fault | None:
+        """Do the same for a request that nobody else can answer; see :class:`proxy.dataplane.endpoints.Cluster`."""
+        return self.acquire(sink)
+
     def wait(self, sink: Sink) -> None:
         """Queue ``sink`` for a connection that has just proved alive: a new one, or one with a response behind it."""
-        self.waiting.append(sink)
+        self.waiting[sink] = monotonic_ns()
         self._maybe_connect()
+        if self.timer is None and self.pending:
+            self._arm(self.limits.pending_timeout_ns)
+
+    @property
+    def pending(self) -> int:
+        """Sinks for which no connection is being opened: they wait for one that is busy."""
+        return max(len(self.waiting) - self.connecting, 0)
+
+    def is_busy(self) -> bool:
+        """Tell whether one more sink would be pending: no connection is free, none is spare, none may be opened."""
+        return (
+            self.connecting <= len(self.waiting)
+            and self.open + self.connecting >= self.limits.max_connections
+        )
+
+    def is_full(self) -> bool:
+        """Tell whether one more sink would be pending, and as many are as may be."""
+        return self.is_busy() and self.pending >= self.limits.max_pending
 
     def forget(self, sink: Sink) -> None:
         """Take ``sink`` out of the wait queue, if it is there."""
-        if sink in self.waiting:
-            self.waiting.remove(sink)
+        self.waiting.pop(sink, None)
 
-    def release(self, connection: "UpstreamConnection") -> None:
+    def take_back(self, connection: UpstreamConnection, status: int) -> None:
+        """Take back a connection behind a complete answer with ``status``."""
+        self.release(connection)
+
+    def release(self, connection: UpstreamConnection) -> None:
         """Take back a connection that can carry another request."""
         if self.waiting:
-            self.waiting.popleft().on_connected(connection)
+            self.waiting.popitem(last=False)[0].on_connected(connection)
         elif self.retired:
             connection.close()
         else:
             self.idle.append(connection)
 
-    def on_closed(self, connection: "UpstreamConnection") -> None:
+    def on_answer(self, status: int) -> None:
+        """A complete answer with ``status`` came, of more than one read."""
+
+    def on_failure(self) -> None:
+        """A request was failed by this address: no connection, no answer, or a broken one."""
+
+    def on_closed(self, connection: UpstreamConnection) -> None:
         """Forget a connection that is gone, and open another if somebody waits for it."""
         self.open -= 1
         self.discard(connection)
@@ -125,11 +175,12 @@ class Pool:
     def retire(self) -> None:
         """Close what is idle now and the rest as it becomes free: no table refers to this pool any more."""
         self.retired = True
+        self.is_simple = False
         idle, self.idle = self.idle, []
         for connection in idle:
             connection.close()
 
-    def discard(self, connection: "UpstreamConnection") -> None:
+    def discard(self, connection: UpstreamConnection) -> None:
         """Lend an idle connection no more: it is about to be closed."""
         if connection in self.idle:
             self.idle.remove(connection)
@@ -151,14 +202,32 @@ class Pool:
         except OSError:
             pass
         else:
-            self.connecting -= 1
-            self.release(connection)
-            return
+            # A server that accepts and closes at once may be gone before this task runs: a sink that is given
+            # such a connection would never hear of it again.
+            if not connection.transport.is_closing():
+                self.connecting -= 1
+                self.release(connection)
+                return
         self.on_unconnected(fault)
 
     def on_unconnected(self, fault: Fault) -> None:
         """A connection could not be made: who has waited longest is told, and the others get another try."""
         self.connecting -= 1
-        if self.waiting:
-            self.waiting.popleft().on_fault(fault, False)
+        sink = self.waiting.popitem(last=False)[0] if self.waiting else None
+        self.on_failure()
+        if sink is not None:
+            sink.on_fault(fault, False)
         self._maybe_connect()
+
+    def _arm(self, delay_ns: int) -> None:
+        self.timer = self.loop.call_later(delay_ns / 1e9, self._on_timer)
+
+    def _on_timer(self) -> None:
+        """Tell who has waited too long for a busy connection, and look again when the next one may have."""
+        self.timer = None
+        now_ns, patience_ns = monotonic_ns(), self.limits.pending_timeout_ns
+        while self.pending and next(iter(self.waiting.values())) + patience_ns <= now_ns:
+            self.waiting.popitem(last=False)[0].on_fault(Fault.PENDING_TIMEOUT, False)
+        if self.pending and self.timer is None:
+            left_ns = next(iter(self.waiting.values())) + patience_ns - now_ns
+            self._arm(max(left_ns, _LOOK_AGAIN_NS))

@@ -54,6 +54,7 @@ def _model_limits(model: Model) -> PoolLimits:
         keep_alive_ns=settings.keep_alive,
         max_connections=settings.max_connections,
         max_pending=settings.max_pending,
+        pending_timeout_ns=settings.pending_timeout,
     )
 
 
@@ -67,5 +68,6 @@ def _shadow_limits(shadow: Shadow) -> PoolLimits:
         keep_alive_ns=model.keep_alive,
         max_connections=settings.max_in_flight,
         max_pending=settings.max_in_flight,
+        pending_timeout_ns=min(model.pending_timeout, settings.timeout),
         total=True,
     )

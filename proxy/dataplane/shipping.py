@@ -25,7 +25,7 @@ def ship_primary(flight: "InFlight", duration_ns: int) -> None:
             route.index,
             variant.index,
             flight.unit_source,
-            variant.index,
+            flight.serving.index,
             flight.fault,
             flight.status,
             flags,

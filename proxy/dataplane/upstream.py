@@ -24,23 +24,31 @@ from proxy.dataplane.outbox import Writer
 from proxy.errors import WireError
 from proxy.model import Fault
 from proxy.wire.plain import MAX_PLAIN_HEAD_BYTES, plain_response_head
-from proxy.wire.request import Framing
+from proxy.wire.request import Framing, is_trailer
 from proxy.wire.response import check_status, response_framing
 
 if TYPE_CHECKING:
     from proxy.dataplane.pool import Pool
 
-__all__ = ["Sink", "UpstreamConnection"]
+__all__ = ["GATEWAY_FAILURES", "Sink", "UpstreamConnection"]
 
 MAX_RESPONSE_HEAD_BYTES = 256 * 1024
 """A longer response head, or more lines between and behind the chunks of a body, is a fault (nginx: 4-8 KiB a buffer,
 Envoy: 60 KiB, HAProxy: 16 KiB)."""
+
+GATEWAY_FAILURES = frozenset({502, 503, 504})
+"""Statuses by which a model server says that it cannot answer, rather than what it answers."""
 
 _NEVER = 1 << 62
 
 
 class Sink(Protocol):
     """Who receives a response."""
+
+    bucket: int
+    """Where the unit falls, for models that are balanced by it."""
+    endpoint: "Pool | None"
+    """The server that was chosen for it last, of a model with several."""
 
     def on_connected(self, connection: "UpstreamConnection") -> None:
         """A connection is there, after :meth:`Pool.acquire` had none."""
@@ -58,6 +66,9 @@ class Sink(Protocol):
 
     def on_response_body(self, data: bytes) -> None:
         """A piece of the body, transfer coding removed."""
+
+    def on_response_trailer(self, line: bytes) -> None:
+        """A trailer field that may be forwarded, with its CRLF, before the end."""
 
     def on_response_read(self) -> None:
         """A read from the socket is parsed and the message goes on: time to write out."""
@@ -198,9 +209,14 @@ class UpstreamConnection(Writer):
         if sink is None:
             return
         if self.head_seen and self.framing == Framing.UNTIL_CLOSE and error is None:
+            if self.status not in GATEWAY_FAILURES:
+                self.pool.on_answer(self.status)
             sink.on_response_end()
-        else:
-            sink.on_fault(Fault.RESET, self.used and not self.seen_byte)
+            return
+        is_stale = self.used and not self.seen_byte
+        if not is_stale:
+            self.pool.on_failure()
+        sink.on_fault(Fault.RESET, is_stale)
 
     def data_received(self, data: bytes) -> None:
         sink = self.sink
@@ -255,10 +271,10 @@ class UpstreamConnection(Writer):
         self.used = True
         pool = self.pool
         self.deadline_ns = self.now_ns + pool.limits.keep_alive_ns
-        if pool.waiting or pool.retired:
-            pool.release(self)
-        else:
+        if pool.is_simple and not pool.waiting:
             pool.idle.append(self)
+        else:
+            pool.take_back(self, status)
         sink.on_whole_response(self, status, reason, block, data[end + 4 :])
         return True
 
@@ -286,7 +302,9 @@ class UpstreamConnection(Writer):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self.head_seen:
-            return  # trailer fields end here: RFC 9110 §6.5.1 lets an intermediary discard them
+            if self.sink is not None and is_trailer(name.lower()):
+                self.sink.on_response_trailer(b"%b: %b\r\n" % (name, value))
+            return
         self.names.append(name.lower())
         self.values.append(value)
         self.lines.append(b"%b: %b\r\n" % (name, value))
@@ -305,6 +323,8 @@ class UpstreamConnection(Writer):
             self.framing < Framing.CHUNKED
             or (self.framing == Framing.CHUNKED and self.parser.get_http_version() == "1.1")
         )
+        if status in GATEWAY_FAILURES:
+            self.pool.on_answer(status)  # now: the sink may want no more of it
         self.sink.on_response_head(self)
         if self.head_only:
             self.complete = True
@@ -330,6 +350,8 @@ class UpstreamConnection(Writer):
         self.sink = None
         self.used = True
         reusable = self.keep_alive and self.request_done
+        if self.status not in GATEWAY_FAILURES:
+            self.pool.on_answer(self.status)
         if self.head_only:
             # The parser cannot be told that no body follows a response to HEAD: it is waiting for one.
             self.parser = HttpResponseParser(self)
@@ -349,6 +371,7 @@ class UpstreamConnection(Writer):
         sink, self.sink = self.sink, None
         self.transport.abort()
         if sink is not None:
+            self.pool.on_failure()
             sink.on_fault(fault, False)
 
     # Timer

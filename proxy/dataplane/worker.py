@@ -9,6 +9,7 @@ import asyncio
 import logging
 import os
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,8 @@ class Worker:
         self.run_dir = run_dir
         self.table: Table
         self.draining = False
+        self.in_flight = 0
+        """Requests that have a variant and no end yet."""
         self.ids = RequestIds()
         self.wall_offset_ns = wall_ns() - monotonic_ns()
         """Wall time minus monotonic time, refreshed every second."""
@@ -67,6 +70,8 @@ class Worker:
         self._link: Link | None = None
         self._server: asyncio.Server | None = None
         self._starting = asyncio.Lock()
+        self._arriving = 0
+        """While draining: connections that the system has accepted and we have not taken in yet."""
         self._connections: set[ClientConnection] = set()
         self._prepared: dict[int, tuple[Table, Block]] = {}
         self.outbox = Outbox(self.loop)
@@ -92,8 +97,8 @@ class Worker:
         """Count a connection that is gone."""
         self.table.slots[self.table.slot_worker + _CLOSED] += 1
         self._connections.discard(connection)
-        if self.draining and not self._connections:
-            self._stopped.set()
+        if self.draining:
+            self._stop_if_empty()
 
     def on_bug(self, error: BaseException) -> None:
         """Log an exception of ours from inside a parser callback, once for each kind."""
@@ -117,14 +122,42 @@ class Worker:
         if self.draining:
             return
         self.draining = True
-        if self._server is not None:
-            self._server.close()
         for connection in list(self._connections):
-            connection.close_if_idle()
-        if not self._connections:
-            self._stopped.set()
-        else:
+            connection.drain()
+        if self._server is not None:
+            self._take_last(self._server)
+        self._stop_if_empty()
+        if not self._stopped.is_set():
             self.loop.call_later(self.table.settings.timeouts.drain / 1e9, self._stopped.set)
+
+    def _take_last(self, server: asyncio.Server) -> None:
+        """Stop listening, and serve who is connected already: the system would reset them with the socket."""
+        waiting = []
+        with self._listener.dup() as listener:
+            server.close()
+            with suppress(OSError):
+                while True:
+                    waiting.append(listener.accept()[0])
+        self._arriving = len(waiting)
+        for client in waiting:
+            spawn(self._take_in(client), name="last connection")
+
+    async def _take_in(self, client: socket.socket) -> None:
+        client.setblocking(False)
+        try:
+            await self.loop.connect_accepted_socket(self._new_connection, client)
+        except OSError:
+            client.close()  # it has left meanwhile
+        finally:
+            self._arriving -= 1
+            self._stop_if_empty()
+
+    def _stop_if_empty(self) -> None:
+        if not self._connections and not self._arriving:
+            self._stopped.set()
+
+    def _new_connection(self) -> ClientConnection:
+        return ClientConnection(self)
 
     def _on_message(self, message: dict[str, Any]) -> None:
         op = message["op"]
@@ -136,6 +169,8 @@ class Worker:
             self._retire(message["versions"])
         elif op == "drain":
             self.drain()
+        elif op == "ping":
+            self._send({"op": "pong"})
 
     def _send(self, message: dict[str, Any]) -> None:
         if self._link is not None:
@@ -167,7 +202,7 @@ class Worker:
                 await self.shipper.start(OBSERVER_WAIT_S)
             if self._server is None and not self.draining:  # it may have been told to drain while it waited
                 self._server = await self.loop.create_server(
-                    lambda: ClientConnection(self), sock=self._listener, backlog=4096
+                    self._new_connection, sock=self._listener, backlog=4096
                 )
         self._send({"op": "committed", "version": version})
 

@@ -95,10 +95,14 @@ class VariantAccount:
     lost: int
     """In flight when their worker died."""
     retries: int
+    fallbacks: int
+    """Answered by the champion, because the variant's own model failed."""
     codes: Mapping[int, int]
     """Finished requests by status; 499: the client left first; 0: a status outside 100 to 599."""
     duration: Histogram
     ttfb: Histogram
+    gap: Histogram
+    """Between two pieces of one response."""
 
     @property
     def requests(self) -> int:
@@ -300,9 +304,11 @@ def _variant(fields: Fields) -> VariantAccount:
         fields.get("started", 0),
         fields.get("lost", 0),
         fields.get("retries", 0),
+        fields.get("fallbacks", 0),
         _codes(fields),
         _durations(fields, "duration"),
         _durations(fields, "ttfb"),
+        _durations(fields, "gap"),
     )
 
 

@@ -63,6 +63,11 @@ FAMILIES: dict[str, Family] = {
         ("route", "variant", "model"),
         "From the complete request head to the response head.",
     ),
+    "modelproxy_stream_gap_seconds": Family(
+        "histogram",
+        ("route", "variant", "model"),
+        "Between two pieces of one response, as they come from the model.",
+    ),
     "modelproxy_in_flight_requests": Family("gauge", ("route", "variant"), "Requests under way."),
     "modelproxy_upstream_faults_total": Family(
         "counter",
@@ -71,6 +76,11 @@ FAMILIES: dict[str, Family] = {
     ),
     "modelproxy_upstream_retries_total": Family(
         "counter", ("route", "variant", "model"), "Requests sent again over another connection."
+    ),
+    "modelproxy_fallbacks_total": Family(
+        "counter",
+        ("route", "variant", "model"),
+        "Requests that the champion answered because the model of their variant failed.",
     ),
     "modelproxy_shadow_requests_total": Family(
         "counter",
@@ -196,7 +206,9 @@ def _add_requests(families: Mapping[str, Any], accounts: Accounts) -> None:
             families["requests_total"].add_metric((*labels, str(code)), number)
         families["request_duration_seconds"].add_metric(labels, *_seconds(variant.duration))
         families["time_to_first_byte_seconds"].add_metric(labels, *_seconds(variant.ttfb))
+        families["stream_gap_seconds"].add_metric(labels, *_seconds(variant.gap))
         families["upstream_retries_total"].add_metric(labels, variant.retries)
+        families["fallbacks_total"].add_metric(labels, variant.fallbacks)
         route, name, _ = labels
         in_flight[route, name] = in_flight.get((route, name), 0) + variant.in_flight
     for code, number in accounts.unrouted.items():

@@ -190,6 +190,9 @@ class Outcomes:
         if primary.flags & Flag.CLIENT_LEFT:
             # There is no answer to compare with, or only what was sent before the client hung up.
             comparison = Comparison("uncomparable", None, "client_left", rules.compare.as_, 0, 0)
+        elif primary.served_by != primary.variant:
+            # The champion's answer says nothing of the variant to which the comparison would be counted.
+            comparison = Comparison("uncomparable", None, "fallback", rules.compare.as_, 0, 0)
         else:
             comparison = self._judged(rules, primary, part)
         if (distance := comparison.distance) is None:

@@ -143,9 +143,7 @@ def _response(rule: RecordRule, primary: Primary) -> _Document:
 
 def is_cut_short(primary: Primary) -> bool:
     """Tell whether the copy of the answer is not the whole answer, whoever cut it."""
-    partly = Flag.RESPONSE_TRUNCATED | Flag.CLIENT_LEFT
-    # A fault after the head leaves an answer that stops somewhere; before the head the whole answer is our own.
-    return bool(primary.flags & partly) or bool(primary.fault and primary.ttfb_ns)
+    return bool(primary.flags & (Flag.RESPONSE_TRUNCATED | Flag.CLIENT_LEFT | Flag.CUT))
 
 
 def _shadow(rule: RecordRule, route: Route, part: ShadowPart, comparison: Comparison | None) -> _Document:

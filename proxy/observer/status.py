@@ -102,6 +102,7 @@ def _counted(account: VariantAccount) -> dict[str, Any]:
         "errors": account.errors,
         "lost": account.lost,
         "retries": account.retries,
+        "fallbacks": account.fallbacks,
         "codes": _codes(account.codes.items()),
         "latency_ms": _percentiles(account.duration),
         "ttfb_ms": _percentiles(account.ttfb),

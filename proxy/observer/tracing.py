@@ -75,7 +75,9 @@ def build_spans(
     status = primary.status if primary.ttfb_ns else 0
     extra = {**common, "modelproxy.retried": bool(primary.flags & Flag.RETRIED)}
     when = (primary.started_wall_ns, primary.duration_ns)
-    spans.append(_client_span(model, status, primary.fault, client, server, resource, when, extra))
+    # After a fallback the fault is that of the model which was asked first.
+    fault = primary.fault if primary.served_by == primary.variant or primary.flags & Flag.CUT else 0
+    spans.append(_client_span(model, status, fault, client, server, resource, when, extra))
     for part in pair.shadows.values():
         model, extra = route.shadows[part.shadow].model, {**common, "modelproxy.shadow": True}
         context, when = _context(trace_id, new_id()), (part.started_wall_ns, part.duration_ns)

@@ -8,12 +8,13 @@ get the same indexes and the same tally layout.
 """
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from decimal import Decimal
 from ipaddress import ip_network
 from typing import Any
 from urllib.parse import urlsplit
 
-from proxy.model import Role
+from proxy.model import FAILURE_FAULTS, Failure, Fault, Role
 from proxy.routing.hashing import SPACE, bucket, salt_prefix, share
 from proxy.routing.intervals import Claim, Intervals, compile_intervals
 from proxy.routing.units import Network, UnitReader, compile_reader
@@ -50,8 +51,6 @@ class Model:
         self.host = parts.hostname or ""
         self.port = parts.port or 80
         self.host_header = parts.netloc.encode()
-        """``Host`` for a request that came without one (HTTP/1.0)."""
-        self.host_header = parts.netloc.encode()
         """Value of ``host`` for HTTP/1.0 clients that sent none."""
         self.prefix = parts.path.rstrip("/").encode()
         """Replaces the matched prefix of the request's path; empty: the path passes unchanged."""
@@ -75,6 +74,9 @@ class Variant:
         "slot_codes",
         "slot_duration",
         "slot_duration_sum",
+        "slot_fallbacks",
+        "slot_gap",
+        "slot_gap_sum",
         "slot_retries",
         "slot_started",
         "slot_ttfb",
@@ -94,7 +96,8 @@ class Variant:
         """Percent of the route's traffic; for the champion what is left."""
         self.probability = width / SPACE
         self.header_line = b"x-modelproxy-variant: " + settings.name.encode() + b"\r\n"
-        self.slot_started = self.slot_codes = self.slot_retries = 0
+        self.slot_started = self.slot_codes = self.slot_retries = self.slot_fallbacks = 0
+        self.slot_gap = self.slot_gap_sum = 0
         self.slot_duration = self.slot_duration_sum = self.slot_ttfb = self.slot_ttfb_sum = 0
 
 
@@ -128,6 +131,9 @@ class Route:
         "bounds",
         "champion",
         "exact",
+        "failing_codes",
+        "fallback_codes",
+        "fallback_faults",
         "force_secret",
         "host",
         "index",
@@ -140,10 +146,14 @@ class Route:
         "missing_champion",
         "name",
         "readers",
+        "retry_budget",
+        "retry_codes",
+        "retry_faults",
         "settings",
         "shadows",
         "slot_payload",
         "slot_units",
+        "timeout_ns",
         "unit_prefix",
         "variants",
     )
@@ -170,6 +180,7 @@ class Route:
         secret = settings.force_secret
         self.force_secret = secret.get_secret_value().encode() if secret else b""
         self.slot_units = self.slot_payload = 0
+        self._compile_failures(settings)
 
     def _compile_match(self, settings: RouteSettings) -> None:
         path = settings.match.path.encode()
@@ -180,6 +191,15 @@ class Route:
         self.any_host = not self.host
         self.methods = frozenset(m.encode() for m in settings.match.method)
         self.any_method = not self.methods
+
+    def _compile_failures(self, settings: RouteSettings) -> None:
+        self.retry_faults, self.retry_codes = _failures(settings.retry)
+        self.fallback_faults, self.fallback_codes = _failures(settings.fallback)
+        self.failing_codes = self.retry_codes | self.fallback_codes
+        """Statuses that may not be the last word."""
+        self.timeout_ns: int = settings.timeout
+        self.retry_budget: Any = None
+        """This worker's count of retries; see :class:`proxy.dataplane.attempts.RetryBudget`."""
 
     def _compile_variants(self, settings: RouteSettings, models: dict[str, Model]) -> None:
         champion = next(i for i, v in enumerate(settings.variants) if v.role == Role.CHAMPION)
@@ -222,6 +242,13 @@ class Route:
         return next((v for v in self.variants if v.name == name), None)
 
 
+def _failures(conditions: Sequence[Failure | int]) -> tuple[frozenset[Fault], frozenset[int]]:
+    """Return the faults and the status codes that ``retry`` or ``fallback`` names."""
+    words = [word for word in conditions if isinstance(word, Failure)]
+    faults = frozenset().union(*(FAILURE_FAULTS[word] for word in words))
+    return faults, frozenset(code for code in conditions if isinstance(code, int))
+
+
 class Table:
     """Everything a request needs, for one version."""
 
@@ -230,12 +257,14 @@ class Table:
         "choices",
         "copy_limit",
         "digest",
+        "in_flight_limit",
         "layout",
         "models",
         "observer_layout",
         "request_id_is_unit",
         "routes",
         "settings",
+        "shortest_timeout_ns",
         "slot_unrouted",
         "slot_worker",
         "slots",
@@ -267,6 +296,10 @@ class Table:
         self.body_limit: int = settings.limits.body
         self.copy_limit: int = settings.limits.copy_
         """Cap of each side copy in bytes."""
+        self.in_flight_limit: int = settings.limits.in_flight
+        """Most requests of a worker under way."""
+        self.shortest_timeout_ns: int = min(route.timeout_ns for route in self.routes)
+        """The shortest time that a route gives a whole request."""
         self.layout = _worker_layout(self)
         self.observer_layout = _observer_layout(self)
         self.choices: dict[Any, Any] = {}
@@ -342,8 +375,11 @@ def _attach_slots(table: Table) -> None:
             section = layout.section("variant", route.name, variant.name, variant.model.name)
             variant.slot_started = section.slot("started")
             variant.slot_retries = section.slot("retries")
+            variant.slot_fallbacks = section.slot("fallbacks")
             variant.slot_codes = section.slot("code_0")
             variant.slot_duration = section.slot("duration_0")
             variant.slot_duration_sum = section.slot("duration_sum_ns")
             variant.slot_ttfb = section.slot("ttfb_0")
             variant.slot_ttfb_sum = section.slot("ttfb_sum_ns")
+            variant.slot_gap = section.slot("gap_0")
+            variant.slot_gap_sum = section.slot("gap_sum_ns")

@@ -20,8 +20,8 @@ from proxy.settings.load import (
     public_document,
     to_json,
 )
-from proxy.settings.schema import Limits, ObserverSettings, PayloadLog, Settings, Timeouts, Tracing
-from proxy.settings.traffic import Compare, Log, Match, Model, Redaction, Route, Shadow, Variant
+from proxy.settings.schema import Limits, ObserverSettings, PayloadLog, Settings, Timeouts, Tls, Tracing
+from proxy.settings.traffic import Compare, Log, Match, Model, ModelTls, Redaction, Route, Shadow, Variant
 from proxy.settings.units import (
     Address,
     UnitSource,
@@ -40,6 +40,7 @@ __all__ = [
     "Log",
     "Match",
     "Model",
+    "ModelTls",
     "ObserverSettings",
     "PayloadLog",
     "Problem",
@@ -49,6 +50,7 @@ __all__ = [
     "Shadow",
     "Source",
     "Timeouts",
+    "Tls",
     "Tracing",
     "UnitSource",
     "Variant",

@@ -15,6 +15,7 @@ from typing import Any, get_args
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, SecretStr
 from pydantic_core import PydanticCustomError, core_schema
 
+from proxy.model import Failure
 from proxy.settings.document import Expanded, resolve_plain
 from proxy.settings.units import (
     DURATION_PATTERN,
@@ -34,14 +35,18 @@ __all__ = [
     "choice",
     "did_you_mean",
     "duration",
+    "failure",
+    "one_or_many",
     "one_or_more",
     "percent",
     "real",
     "secret",
     "size",
     "text",
+    "tls_version",
     "whole",
     "whole_or",
+    "yes_or_no",
 ]
 
 EXPECTED = "expected"
@@ -224,6 +229,54 @@ def choice(kind: Any) -> Grammar:
     return Grammar(read, lambda value, _: str(value), allowed, {"enum": known})
 
 
+def failure() -> Grammar:
+    """Return the grammar of a way to fail: a word of :class:`~proxy.model.Failure`, or a status code of an error."""
+    words = [str(word) for word in Failure]
+    allowed = f"one of {', '.join(words)}, or a status code from 400 to 599"
+
+    def read(value: Any) -> Failure | int:
+        number = _number(value)
+        if number is not None and number == int(number) and 400 <= number <= 599:
+            return int(number)
+        if not isinstance(value, str) or value not in words:
+            raise ValueError(f"{allowed}{did_you_mean(value, words) if isinstance(value, str) else ''}")
+        return Failure(str(value))
+
+    def write(value: Failure | int, _: bool) -> str | int:
+        return str(value) if isinstance(value, Failure) else value
+
+    schema = {"anyOf": [{"enum": words}, {"type": "integer", "minimum": 400, "maximum": 599}]}
+    return Grammar(read, write, allowed, schema)
+
+
+def yes_or_no() -> Grammar:
+    """Return the grammar of true and false."""
+    allowed = "true or false"
+
+    def read(value: Any) -> bool:
+        plain = resolve_plain(value) if isinstance(value, Expanded) else value
+        if not isinstance(plain, bool):
+            raise ValueError(allowed)
+        return plain
+
+    return Grammar(read, lambda value, _: value, allowed, {"type": "boolean"})
+
+
+def tls_version() -> Grammar:
+    """Return the grammar of the lowest version of TLS: a number or the same in quotes."""
+    versions = ("1.2", "1.3")
+    allowed = "1.2 or 1.3: what is older is broken (RFC 8996)"
+
+    def read(value: Any) -> str:
+        plain = str(value) if isinstance(value, (str, Decimal, float)) else ""
+        if plain not in versions:
+            raise ValueError(allowed)
+        return versions[versions.index(plain)]
+
+    schema: dict[str, Any] = {"anyOf": [{"enum": list(versions)}, {"enum": [float(v) for v in versions]}]}
+    return Grammar(read, lambda value, _: value, allowed, schema)
+
+
 def secret(lowest: int, longest: int = 4096) -> Grammar:
     """Return the grammar of a secret of visible ASCII characters, which is never shown again."""
     allowed = f"{lowest} to {longest} visible ASCII characters"
@@ -253,6 +306,25 @@ def one_or_more(item: Grammar, most: int) -> Grammar:
 
     schema = {"anyOf": [item.json_schema, {"type": "array", "items": item.json_schema, "maxItems": most}]}
     return Grammar(read, lambda value, _: [item.write(each, False) for each in value], item.allowed, schema)
+
+
+def one_or_many(item: Grammar, most: int) -> Grammar:
+    """Return the grammar of one value or a list of them; one is read and written as itself, also from a list."""
+
+    def read(value: Any) -> Any:
+        if not isinstance(value, (list, tuple)):
+            return item.read(value)
+        if not 1 <= len(value) <= most:
+            raise ValueError(f"{item.allowed}, or a list of 1 to {most} of them")
+        items = tuple(item.read(each) for each in value)
+        return items if len(items) > 1 else items[0]
+
+    def write(value: Any, _: bool) -> Any:
+        many = isinstance(value, tuple)
+        return [item.write(each, False) for each in value] if many else item.write(value, False)
+
+    listed = {"type": "array", "items": item.json_schema, "minItems": 1, "maxItems": most}
+    return Grammar(read, write, item.allowed, {"anyOf": [item.json_schema, listed]})
 
 
 def _text(value: Any, expected: str) -> str:

@@ -27,7 +27,9 @@ def check_rules(document: Document) -> list[Problem]:
     top = _View(document, (), document.value)
     if not isinstance(document.value, dict):
         return []
-    problems = [*_addresses(top), *_payload_log(top), *_unique(top, "routes", "name", "name")]
+    problems = [*_addresses(top), *_payload_log(top), *_unique(top, "routes", "name", "name"), *_listener(top)]
+    for name in top.keys("models"):
+        problems += _secured(top.at("models").at(name))
     for route in top.items("routes"):
         problems += _route(top, route)
     return problems
@@ -102,6 +104,26 @@ def _payload_log(top: _View) -> Iterator[Problem]:
         yield log.problem(
             "keep_size", "at least roll_size: else a file would be removed as soon as it is closed"
         )
+
+
+def _listener(top: _View) -> Iterator[Problem]:
+    tls = top.at("tls")
+    for key in ("key", "client_ca"):
+        if tls.has(key) and not tls.has("certificate"):
+            yield tls.problem(key, "a certificate beside it: without one clients are served over plain HTTP")
+
+
+def _secured(model: _View) -> Iterator[Problem]:
+    tls, url = model.at("tls"), model.at("url").value
+    first = url[0] if isinstance(url, list) and url else url
+    if tls.has("key") and not tls.has("certificate"):
+        yield tls.problem("key", "a certificate beside it, which this key belongs to")
+    if isinstance(first, str) and first.lower().startswith("http:"):
+        meant = [key for key in ("ca", "certificate", "server_name") if tls.has(key)]
+        for key in [*meant, *(["verify"] if tls.at("verify").value is False else [])]:
+            yield tls.problem(key, "an https:// url beside it: over http:// nothing is encrypted or verified")
+    if tls.has("ca") and tls.at("verify").value is False:
+        yield tls.problem("ca", "verify: true beside it: with verify: false no authority is asked")
 
 
 def _route(top: _View, route: _View) -> list[Problem]:

@@ -23,9 +23,9 @@ from proxy.settings.fields import (
     setting,
 )
 from proxy.settings.grammar import duration, size, text, whole
-from proxy.settings.traffic import Model, Name, Route
+from proxy.settings.traffic import File, Model, Name, Route
 
-__all__ = ["Limits", "ObserverSettings", "PayloadLog", "Settings", "Timeouts", "Tracing"]
+__all__ = ["Limits", "ObserverSettings", "PayloadLog", "Settings", "Timeouts", "Tls", "Tracing"]
 
 _MAX_MODELS = 1000
 _MAX_ROUTES = 1000
@@ -40,6 +40,30 @@ CollectorUrl = Annotated[
 ]
 Networks = tuple[Annotated[str, text(units.parse_network, "IP addresses, or ranges such as 10.0.0.0/8")], ...]
 Level = Literal["debug", "info", "warning", "error"]
+
+
+class Tls(Section):
+    """How connections from clients are secured."""
+
+    certificate: File | None = setting(
+        None,
+        "PEM file with the server's certificate and its chain, the server's own first; null: plain HTTP.",
+        NEXT_CONNECTION,
+    )
+    key: File | None = setting(
+        None,
+        "PEM file with the certificate's private key, without a passphrase; null: it stands in the same file.",
+        NEXT_CONNECTION,
+    )
+    client_ca: File | None = setting(
+        None,
+        "PEM file with the certificates that vouch for clients: who brings none that they do is turned away; "
+        "null: clients need none.",
+        NEXT_CONNECTION,
+    )
+    min_version: Annotated[str, grammar.tls_version()] = setting(
+        "1.2", "Oldest version of TLS that is spoken.", NEXT_CONNECTION
+    )
 
 
 class Timeouts(Section):
@@ -185,6 +209,7 @@ class Settings(Section):
         NEXT_REQUEST,
         max_length=1024,
     )
+    tls: Tls = section("How connections from clients are secured.")
     timeouts: Timeouts = section("How long clients may take, and how long stopping may take.")
     limits: Limits = section("How much is accepted.")
     observer: ObserverSettings = section("The process that compares, counts and logs.")

@@ -1,19 +1,35 @@
 """Models and routes: where answers come from, and which requests go where."""
 
 from decimal import Decimal
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, SecretStr
 
-from proxy.model import Role
+from proxy.model import Failure, Role
 from proxy.settings import grammar, units
 from proxy.settings.fields import NOW, REQUIRED, Section, section, setting
 from proxy.settings.grammar import duration, size, text, whole
 
-__all__ = ["Compare", "Log", "Match", "Model", "Name", "Redaction", "Route", "Shadow", "Variant"]
+__all__ = [
+    "Compare",
+    "File",
+    "Health",
+    "Log",
+    "Match",
+    "Model",
+    "ModelTls",
+    "Name",
+    "Outlier",
+    "Redaction",
+    "Route",
+    "Shadow",
+    "Variant",
+]
 
 _MAX_VARIANTS = 64
 _MAX_SHADOWS = 32
+_MAX_URLS = 64
 
 Name = Annotated[
     str,
@@ -31,13 +47,16 @@ HeaderName = Annotated[
     str, text(units.parse_header_name, "a header name (RFC 9110 token)", pattern=units.TOKEN_PATTERN)
 ]
 Percent = Annotated[Decimal, grammar.percent()]
-ModelUrl = Annotated[
-    str, text(units.parse_backend_url, "http://host[:port][/path]", pattern=r"http://[^?#@\s]+")
+ModelUrl = text(units.parse_backend_url, "http[s]://host[:port][/path]", pattern=r"https?://[^?#@\s]+")
+ModelUrls = Annotated[str | tuple[str, ...], grammar.one_or_many(ModelUrl, _MAX_URLS)]
+CheckPath = Annotated[
+    str, text(units.parse_check_path, "a path such as /v2/health/ready", pattern=units.CHECK_PATH_PATTERN)
 ]
 PathPattern = Annotated[
     str, text(units.parse_path_pattern, "/path, or /path/* for all at and below it", pattern=r"/\S*|\*")
 ]
 Host = Annotated[str, text(units.parse_host, "a host name or IP address, without port", longest=253)]
+File = Annotated[Path, text(units.parse_path, "a path")]
 Methods = Annotated[
     tuple[str, ...],
     grammar.one_or_more(text(units.parse_method, "methods in capitals", pattern=units.METHOD_PATTERN), 32),
@@ -51,16 +70,87 @@ Source = Annotated[
     ),
 ]
 Label = Annotated[str, text(units.parse_label, "a JSON pointer, or a tensor's name")]
+Failures = Annotated[tuple[Failure | int, ...], grammar.one_or_more(grammar.failure(), 32)]
+Balance = Literal["least-loaded", "hash"]
 Method = Literal["auto", "exact", "json", "classification", "regression"]
+
+
+class ModelTls(Section):
+    """How connections to an https:// model are secured."""
+
+    verify: Annotated[bool, grammar.yes_or_no()] = setting(
+        True, "false: any certificate is taken. Whoever stands between can then read and answer everything."
+    )
+    ca: File | None = setting(
+        None, "PEM file with the certificates that vouch for the model's; null: those the system trusts."
+    )
+    certificate: File | None = setting(
+        None,
+        "PEM file with the proxy's own certificate and its chain, for a model that asks for one; null: none.",
+    )
+    key: File | None = setting(
+        None,
+        "PEM file with its private key, without a passphrase; null: it stands in the certificate's file.",
+    )
+    server_name: Host | None = setting(
+        None, "Name that the model's certificate must bear, and that it is told (SNI); null: the url's host."
+    )
+
+
+class Health(Section):
+    """Asking a server whether it is ready, apart from the traffic."""
+
+    path: CheckPath = setting(
+        "/v2/health/ready",
+        "What each server is asked for with GET, whatever path its URL has. 200 to 299 says ready.",
+    )
+    interval: Annotated[int, duration("10ms", "1h")] = setting(
+        "5s", "From the end of one check to the next, up to a tenth more or less by chance."
+    )
+    timeout: Annotated[int, duration("1ms", "1m")] = setting(
+        "1s", "From opening a check's connection to the head of its answer; else it has failed."
+    )
+    unhealthy_after: Annotated[int, whole(1, 1000)] = setting(
+        3, "Failed checks in a row that take a server out. The very first check decides alone."
+    )
+    healthy_after: Annotated[int, whole(1, 1000)] = setting(
+        2, "Passed checks in a row that bring a server back."
+    )
+
+
+class Outlier(Section):
+    """Leaving a server out because of what became of requests. For models with several URLs."""
+
+    consecutive: Annotated[int, whole(1, 1000)] = setting(
+        5,
+        "Requests in a row that a server failed (no connection, no answer or a broken one, 502, 503, 504) until it is "
+        "left out.",
+    )
+    base_ejection_time: Annotated[int, duration("10ms", "1h")] = setting(
+        "30s",
+        "How long it is left out: so long the first time, twice so long the second, up to ten times. When it is back, "
+        "its next failure takes it out again.",
+    )
+    max_ejection_percent: Percent = setting(
+        50,
+        "Most percent of a model's servers that are left out at once, but at least one, and never the last that is "
+        "there; 0: none ever is.",
+    )
 
 
 class Model(Section):
     """Where answers come from."""
 
-    url: ModelUrl = setting(
+    url: ModelUrls = setting(
         REQUIRED,
-        "Address of the model server; port 80 unless given. A path (other than /) replaces the part of the "
-        "request's path that the route matched: what stands before '/*', or the whole of an exact path.",
+        "Address of the model server; port 80 unless given, 443 for https. A path (other than /) replaces the part of "
+        "the request's path that the route matched: what stands before '/*', or the whole of an exact path. A list "
+        "names servers of which each is as good as the other, with one scheme and one path.",
+    )
+    balance: Annotated[Balance, grammar.choice(Balance)] = setting(
+        "least-loaded",
+        "Which of several servers gets a request: least-loaded, the one with the fewest requests of this worker; "
+        "hash, always the same one for a unit as long as it is there.",
     )
     timeout: Annotated[int, duration("1ms", "24h")] = setting(
         "30s", "From the request sent to the response head complete; else 504."
@@ -69,15 +159,32 @@ class Model(Section):
         "60s", "Longest gap between two pieces of a response body; then the connection is cut."
     )
     connect_timeout: Annotated[int, duration("1ms", "10m")] = setting(
-        "2s", "Longest time to open a connection; else 504."
+        "2s", "Longest time to open a connection, TLS included; else 504."
     )
-    max_connections: Annotated[int, whole(1, 65_535)] = setting(256, "Most connections of one worker.")
+    max_connections: Annotated[int, whole(1, 65_535)] = setting(
+        256, "Most connections of one worker to each server of the model."
+    )
     max_pending: Annotated[int, whole(0, 1_000_000)] = setting(
-        1024, "Most requests of one worker that wait for a connection; further ones are answered 503."
+        1024,
+        "Most requests of one worker that wait because all connections are busy; further ones are answered 503.",
+    )
+    pending_timeout: Annotated[int, duration("1ms", "24h")] = setting(
+        "5s", "Longest time that a request waits because all connections are busy; else 503."
     )
     keep_alive: Annotated[int, duration("0s", "24h")] = setting(
         "30s", "An idle connection is closed after this long; choose less than the model server does."
     )
+    health: Health | None = setting(
+        None,
+        "Asks each server whether it is ready, and sends requests to those that are; null: nobody asks.",
+    )
+    outlier: Outlier = section("Leaves a server that keeps failing out for a while, where there are several.")
+    tls: ModelTls = section("How connections to an https:// model are secured.")
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """Every URL, in the order of the file."""
+        return (self.url,) if isinstance(self.url, str) else self.url
 
 
 class Match(Section):
@@ -243,6 +350,28 @@ class Route(Section):
         "Who answers: one champion, any number of challengers and canaries.",
         min_length=1,
         max_length=_MAX_VARIANTS,
+    )
+    timeout: Annotated[int, duration("1ms", "168h")] = setting(
+        "1h",
+        "From the request's head complete to the last byte of its answer, retries and fallback included; else 504, or "
+        "the answer is cut.",
+    )
+    retry: Failures = setting(
+        ["connect-failure"],
+        "What is sent once more to the same model, before the client got a byte of its answer: connect-failure, "
+        "overflow, timeout, reset, or status codes. Beyond connect-failure the model may work twice; an empty list: "
+        "nothing.",
+    )
+    retry_attempts: Annotated[int, whole(1, 10)] = setting(1, "Most retries of one request.")
+    retry_budget: Percent = setting(
+        20,
+        "Percent of the route's requests in 10 s that may be retries, over 3 that always may; so that retries cannot "
+        "bury a model that is down.",
+    )
+    fallback: Failures = setting(
+        ["connect-failure", "overflow", "timeout", "reset", 502, 503, 504],
+        "How a challenger or canary may fail so that the champion answers in its place, before the client got a byte. "
+        "The request stays counted to its variant. An empty list: the client gets the failure.",
     )
     shadows: tuple[Shadow, ...] = setting([], "Who gets copies.", max_length=_MAX_SHADOWS)
     compare: Compare = section("How a shadow's answer is compared with the one that the client got.")

@@ -22,6 +22,7 @@ __all__ = [
     "format_size",
     "parse_address",
     "parse_backend_url",
+    "parse_check_path",
     "parse_collector_url",
     "parse_duration",
     "parse_header_name",
@@ -53,6 +54,9 @@ POINTER_PATTERN = r"(/([^~/]|~[01])*)+"
 
 PATH_PATTERN = r"/(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*"
 """RFC 3986 §3.3, absolute."""
+
+CHECK_PATH_PATTERN = rf"{PATH_PATTERN}(?:\?(?:[A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{{2}})*)?"
+"""RFC 3986 §3.3 and §3.4."""
 
 SOURCE_KINDS = ("header", "cookie", "query", "json", "client_ip")
 SOURCE_PATTERN = rf"(header|cookie):{TOKEN_PATTERN}|query:.+|json:{POINTER_PATTERN}|client_ip"
@@ -224,17 +228,12 @@ def parse_address(text: str) -> Address:
 
 
 def parse_backend_url(text: str) -> str:
-    """Return the URL of a model in its plain form: ``http://host[:port][/path]``, no trailing slash."""
-    expected = "a URL such as http://127.0.0.1:9001 or http://host:9001/v2/models/name"
+    """Return the URL of a model in its plain form: ``http[s]://host[:port][/path]``, no trailing slash."""
+    expected = "a URL such as http://127.0.0.1:9001 or https://host:9001/v2/models/name"
     scheme, host, port, path = _split_url(text, expected)
-    if scheme == "https":
-        raise ValueError(
-            "an http:// URL: connections to models are not encrypted; "
-            "for TLS put a proxy that adds it between here and the model"
-        )
-    if scheme != "http":
+    if scheme not in ("http", "https"):
         raise ValueError(expected)
-    return f"http://{host}{port}{path.rstrip('/')}"
+    return f"{scheme}://{host}{port}{path.rstrip('/')}"
 
 
 def parse_collector_url(text: str) -> str:
@@ -301,6 +300,15 @@ def parse_path_pattern(text: str) -> str:
     if not pattern or (literal and not re.fullmatch(PATH_PATTERN, literal)):
         raise ValueError("a path that begins with '/', such as /predict or /v2/models/wine/*")
     return pattern
+
+
+def parse_check_path(text: str) -> str:
+    """Return the target of a health check: an absolute path, perhaps with a query."""
+    if not re.fullmatch(CHECK_PATH_PATTERN, text):
+        raise ValueError(
+            "a path such as /v2/health/ready, of the characters of RFC 3986 (others as %XX), perhaps with a query"
+        )
+    return text
 
 
 def parse_header_name(text: str) -> str:

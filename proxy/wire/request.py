@@ -22,6 +22,7 @@ __all__ = [
     "host_name",
     "is_host",
     "is_internal",
+    "is_trailer",
     "origin_form",
     "rewrite_target",
 ]
@@ -101,6 +102,38 @@ def is_internal(name: bytes) -> bool:
     With underscores too: CGI, WSGI and their kin hand both spellings to the application under one name.
     """
     return _INTERNAL.match(name) is not None
+
+
+_NOT_IN_TRAILERS = HOP_BY_HOP | {
+    b"authorization",
+    b"cache-control",
+    b"content-encoding",
+    b"content-length",
+    b"content-range",
+    b"content-type",
+    b"cookie",
+    b"expect",
+    b"host",
+    b"max-forwards",
+    b"range",
+    b"set-cookie",
+    b"traceparent",
+    b"tracestate",
+    b"via",
+    b"x-forwarded-for",
+    b"x-forwarded-host",
+    b"x-forwarded-proto",
+    b"x-request-id",
+}
+
+
+def is_trailer(name: bytes) -> bool:
+    """Tell whether a field of this lower-case name is forwarded when it comes behind a chunked body.
+
+    RFC 9110 §6.5.1: not what frames, routes, authenticates or says how to read the message. A receiver that merges
+    trailers into the head would take it for such.
+    """
+    return name not in _NOT_IN_TRAILERS and not is_internal(name)
 
 
 def origin_form(method: bytes, target: bytes) -> tuple[bytes, bytes]:

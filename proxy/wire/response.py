@@ -11,7 +11,6 @@ from proxy.wire.request import HOP_BY_HOP, Framing, first_value, is_internal
 
 __all__ = [
     "CONTINUE",
-    "LAST_CHUNK",
     "RESPONSE_SPECIAL",
     "build_interim",
     "build_plain_head",
@@ -20,11 +19,12 @@ __all__ = [
     "check_status",
     "chunk",
     "forwarded_block",
+    "last_chunk",
     "response_framing",
 ]
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-LAST_CHUNK = b"0\r\n\r\n"
+_LAST_CHUNK = b"0\r\n\r\n"
 
 RESPONSE_SPECIAL = HOP_BY_HOP | {b"x-request-id"}
 """Fields of a response that end here, or that we write ourselves."""
@@ -169,6 +169,11 @@ def build_interim(status: int, reason: bytes, block: bytes) -> bytes:
 def chunk(data: bytes) -> bytes:
     """Return ``data`` as one chunk (RFC 9112 §7.1). Empty data would end the body: never pass it."""
     return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def last_chunk(trailers: Sequence[bytes] | None = None) -> bytes:
+    """Return the end of a chunked body: the last chunk and the lines of the trailer fields (RFC 9112 §7.1.2)."""
+    return b"0\r\n%b\r\n" % b"".join(trailers) if trailers else _LAST_CHUNK
 
 
 def build_reply(

@@ -60,6 +60,7 @@ routes:
   - name: wine
     match: {path: "/v2/models/wine/*"}
     unit: [header:x-user-id]
+    retry: []
     variants:
       - {name: v1, model: one, role: champion}
 """
@@ -112,6 +113,7 @@ class FakeWorker:
         self.bugs: list[BaseException] = []
         self.connected = 0
         self.numbers = 0
+        self.in_flight = 0
 
     def next_number(self) -> int:
         self.numbers += 1
@@ -134,7 +136,7 @@ class Road:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, text: str = CONFIG) -> None:
         self.loop = FakeLoop()
-        for module in (client_module, inflight_module, mirror_module, upstream_module):
+        for module in (client_module, inflight_module, mirror_module, pool_module, upstream_module):
             monkeypatch.setattr(module, "monotonic_ns", self.loop.monotonic_ns)
         self.wanted: list[Pool] = []
         monkeypatch.setattr(pool_module, "spawn", self._spawn)
@@ -285,12 +287,15 @@ class Answer(NamedTuple):
     """By lower-case name."""
     body: bytes
     is_whole: bool = True
+    trailers: tuple[bytes, ...] = ()
+    """Lines, each with its CRLF."""
 
 
 def read_answers(data: bytes) -> list[Answer]:
     """Read responses until ``data`` ends; one without a length reaches to the end and is not whole."""
     answers = []
     while data:
+        trailers: tuple[bytes, ...] = ()
         head, _, data = data.partition(b"\r\n\r\n")
         status_line, *lines = head.split(b"\r\n")
         pairs = [line.partition(b": ") for line in lines]
@@ -299,25 +304,27 @@ def read_answers(data: bytes) -> list[Answer]:
         if status < 200 or status in (204, 304):
             body, is_whole = b"", True
         elif fields.get(b"transfer-encoding") == b"chunked":
-            body, is_whole, data = _read_chunks(data)
+            body, is_whole, trailers, data = _read_chunks(data)
         else:
             length = int(fields.get(b"content-length", -1))
             body, data = (data[:length], data[length:]) if length >= 0 else (data, b"")
             is_whole = len(body) == length
-        answers.append(Answer(status, fields, body, is_whole))
+        answers.append(Answer(status, fields, body, is_whole, trailers))
     return answers
 
 
-def _read_chunks(data: bytes) -> tuple[bytes, bool, bytes]:
+def _read_chunks(data: bytes) -> tuple[bytes, bool, tuple[bytes, ...], bytes]:
     pieces: list[bytes] = []
     while data:
         size_line, _, data = data.partition(b"\r\n")
         size = int(size_line, 16)
         if not size:
-            return b"".join(pieces), True, data.removeprefix(b"\r\n")
+            trailer, _, rest = (b"\r\n" + data).partition(b"\r\n\r\n")
+            trailers = tuple(line + b"\r\n" for line in trailer.split(b"\r\n")[1:])
+            return b"".join(pieces), True, trailers, rest
         pieces.append(data[:size])
         data = data[size + 2 :]
-    return b"".join(pieces), False, b""
+    return b"".join(pieces), False, (), b""
 
 
 warmed = pytest.mark.parametrize("is_warm", [False, True], ids=["cold", "warm"])

@@ -25,6 +25,8 @@ class Listener:
         self.name = name
         self.events: list[Any] = []
         self.connection: UpstreamConnection | None = None
+        self.bucket = 0
+        self.endpoint: Pool | None = None
 
     def on_connected(self, connection: UpstreamConnection) -> None:
         self.connection = connection
@@ -67,6 +69,7 @@ class Stage:
         self.loop = FakeLoop()
         self.attempts = 0
         monkeypatch.setattr(upstream_module, "monotonic_ns", self.loop.monotonic_ns)
+        monkeypatch.setattr(pool_module, "monotonic_ns", self.loop.monotonic_ns)
         monkeypatch.setattr(pool_module, "spawn", self._spawn)
         self.outbox = Outbox(cast("asyncio.AbstractEventLoop", self.loop))
         self.pool = self.make_pool()
@@ -79,6 +82,7 @@ class Stage:
             keep_alive_ns=10 * SECOND,
             max_connections=max_connections,
             max_pending=max_pending,
+            pending_timeout_ns=2 * SECOND,
             total=total,
         )
         return Pool(cast("asyncio.AbstractEventLoop", self.loop), self.outbox, "127.0.0.1", 9, limits)

@@ -2,12 +2,14 @@
 
 import pytest
 
+from proxy.dataplane import client as client_module
 from tests.dataplane.road import (
     CONFIG,
     JSON_UNIT,
     Road,
     chunked,
     codes,
+    is_lingering,
     read_answers,
     request,
     response,
@@ -294,43 +296,76 @@ def test_client_that_shuts_its_side_has_left(road: Road) -> None:
 
 
 def test_draining(road: Road) -> None:
-    """The answer to what is under way says that it is the last."""
+    """The answer to what is under way says that it is the last, and what was sent behind it cannot destroy it."""
     road.feed(request())
     road.worker.draining = True
-    road.client.close_if_idle()
-    assert not road.transport.is_closing()
+    road.client.drain()
     road.answer(road.connect(), response(b"1"))
     (answer,) = read_answers(road.received())
     assert (answer.status, answer.fields[b"connection"]) == (200, b"close")
+    assert is_lingering(road.transport)
+    road.feed(request())
+    assert not road.transport.is_closing()
+    road.transport.lose()
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_draining_closes_idle_connections(road: Road, is_new: bool) -> None:
+    """A connection before its first request, or between two, is listened to for a moment, then shut silently."""
+    if not is_new:
+        road.feed(request())
+        road.answer(road.connect(), response(b"1"))
+        road.received()
+    road.worker.draining = True
+    road.client.drain()
+    road.wait(client_module.LAST_IDLE_NS / 1e9 - 0.01)
+    assert not road.transport.eof_written
+    road.wait(0.02)
+    assert is_lingering(road.transport)
+    assert road.received() == b""
+    road.wait(client_module.LINGER_NS / 1e9)
     assert road.transport.lost
 
 
-def test_draining_closes_idle_connections(road: Road) -> None:
-    """A connection between two requests, or before its first, is closed silently."""
-    second = road.add_client()
-    road.feed(request(), to=second)
-    road.answer(road.connect(), response(b"1"))
-    road.received(second)
+def test_a_request_that_crosses_the_drain_is_answered(road: Road) -> None:
+    """A client that did not know yet gets its answer, also if its request is in the socket when the time is up."""
     road.worker.draining = True
-    for transport in (road.transport, second):
-        transport.protocol.close_if_idle()  # type: ignore[attr-defined]
-        road.settle()
-        assert transport.lost
-        assert road.received(transport) == b""
+    road.client.drain()
+    road.loop.clock_ns += client_module.LAST_IDLE_NS
+    road.client._on_timer()
+    assert not road.transport.is_closing()
+    road.feed(request())
+    road.wait(1)
+    road.answer(road.connect(), response(b"1"))
+    (answer,) = read_answers(road.received())
+    assert (answer.status, answer.fields[b"connection"]) == (200, b"close")
+
+
+def test_a_connection_made_while_draining_has_a_moment(road: Road) -> None:
+    """Who was connected before the worker knew is answered if it asks, and not waited for if it does not."""
+    road.worker.draining = True
+    quick, silent = road.add_client(), road.add_client()
+    road.feed(request("/nowhere"), to=quick)
+    (answer,) = read_answers(road.received(quick))
+    assert (answer.status, answer.fields[b"connection"]) == (404, b"close")
+    road.wait(client_module.LAST_IDLE_NS / 1e9 + 0.01)
+    assert is_lingering(silent)
 
 
 def test_drained_while_an_answer_is_on_its_way(road: Road) -> None:
-    """A connection whose answer did not say so is closed when it has become idle."""
+    """A connection whose answer did not say so takes one more request, whose answer does."""
     road.feed(request())
     model = road.connect()
     road.answer(model, response(b"x" * 100)[:-50])
     road.worker.draining = True
-    road.client.close_if_idle()
+    road.client.drain()
     road.answer(model, b"x" * 50)
     (answer,) = read_answers(road.received())
     assert answer.is_whole
     assert b"connection" not in answer.fields
-    assert road.transport.lost
+    road.feed(request("/nowhere"))
+    (last,) = read_answers(road.received())
+    assert (last.status, last.fields[b"connection"]) == (404, b"close")
 
 
 def test_draining_answers_of_our_own(road: Road) -> None:
@@ -339,4 +374,4 @@ def test_draining_answers_of_our_own(road: Road) -> None:
     road.feed(request("/nowhere"))
     (answer,) = read_answers(road.received())
     assert (answer.status, answer.fields[b"connection"]) == (404, b"close")
-    assert road.transport.lost
+    assert is_lingering(road.transport)

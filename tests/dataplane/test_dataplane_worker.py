@@ -183,6 +183,33 @@ async def test_draining_waits_for_what_is_under_way(tmp_path: Path, monkeypatch:
             await writer.wait_closed()
 
 
+async def test_who_is_connected_already_is_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clients that the system has let in and the worker has not seen yet are served, then the door is shut."""
+    async with running(tmp_path, monkeypatch) as (supervisor, task):
+        await supervisor.prepare(1)
+        await supervisor.tell("commit", version=1)
+        clients = [socket.create_connection(supervisor.address) for _ in range(20)]
+        for client in clients[::2]:
+            client.sendall(b"GET /nowhere HTTP/1.1\r\nHost: h\r\n\r\n")
+        supervisor.worker.drain()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(supervisor.address)
+        async with asyncio.timeout(10):
+            await asyncio.sleep(0)
+            for client in clients[1::2]:
+                client.sendall(b"GET /nowhere HTTP/1.1\r\nHost: h\r\n\r\n")
+            for client in clients:
+                reader, writer = await asyncio.open_connection(sock=client)
+                answer = await reader.read()
+                assert answer.startswith(b"HTTP/1.1 404 ")
+                assert b"connection: close" in answer
+                writer.close()
+                await writer.wait_closed()
+            await task
+
+
 async def test_draining_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that never ends its request does not keep the worker."""
     async with running(tmp_path, monkeypatch) as (supervisor, task):

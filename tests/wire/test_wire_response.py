@@ -11,7 +11,7 @@ from proxy.errors import BadFraming, BadHead
 from proxy.wire.request import HOP_BY_HOP, Framing
 from proxy.wire.response import (
     CONTINUE,
-    LAST_CHUNK,
+    last_chunk,
     build_interim,
     build_plain_head,
     build_reply,
@@ -83,7 +83,7 @@ CODINGS = st.lists(
 @given(CODINGS.map(b"".join))
 def test_the_parser_agrees_on_chunks(coding: bytes) -> None:
     """What we call chunked, llhttp reads as chunks: a body that ends with the last one."""
-    raw = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: %b\r\n\r\n" % coding + chunk(b"abc") + LAST_CHUNK
+    raw = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: %b\r\n\r\n" % coding + chunk(b"abc") + last_chunk()
     reading = llhttp_response(raw)
     if reading is None:
         return
@@ -207,7 +207,7 @@ def test_interim() -> None:
 def test_chunks_parse_back(pieces: list[bytes]) -> None:
     """Whatever the bytes, chunks and the last one are read as what was put in."""
     head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
-    raw = head + b"".join(map(chunk, pieces)) + LAST_CHUNK
+    raw = head + b"".join(map(chunk, pieces)) + last_chunk()
     for referee in (llhttp_response, h11_response):
         reading = referee(raw)
         assert reading is not None
