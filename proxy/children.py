@@ -2,6 +2,10 @@
 
 A :class:`Child` is a *slot* (``worker 0``, ``observer``): it lives as long as the supervisor, while processes
 come and go in it. A process is *linked* from its ``ready`` to its end; only then is anything sent to it.
+
+A linked process is asked every few seconds whether it is there. One that says nothing for five times in a row
+*hangs*: it is told to write where it stands (``SIGUSR1``), killed, and started again. The times are counted by our
+own loop, so that a machine or a container that slept, and woke up with every deadline past, kills nobody.
 """
 
 import asyncio
@@ -39,6 +43,12 @@ class Timing:
     """To answer ``prepare``, ``commit`` or ``retire``; longer means hung."""
     unlinked_s: float = 2.0
     """From the end of the link to the end of the process."""
+    beat_s: float = 3.0
+    """Between two questions whether the process is there."""
+    missed_beats: int = 5
+    """So many without a word mean that it hangs."""
+    traceback_s: float = 0.5
+    """To write down where it hangs, before it is killed."""
 
 
 class Owner(Protocol):
@@ -75,6 +85,8 @@ class Child:
     ) -> None:
         self.name = name
         self.restarts = 0
+        self.hangs = 0
+        """How often a process was killed because it did not answer."""
         self.version = 0
         """The table version the process has committed; 0 before the first."""
         self.is_linked = False
@@ -86,6 +98,7 @@ class Child:
         self._link: Link | None = None
         self._asked: dict[tuple[str, int], asyncio.Future[dict[str, Any] | None]] = {}
         self._stopping = asyncio.Event()
+        self._is_heard = False
 
     @property
     def pid(self) -> int | None:
@@ -152,9 +165,7 @@ class Child:
         except TimeoutError:
             # One that drains is busy ending, and has its own time for that.
             if process is self._process and not self._stopping.is_set():
-                seconds = self._timing.answer_s
-                _log.error("%s: no %s within %g s; it hangs and is killed", self.name, answer, seconds)
-                self.kill()
+                self._end_hung(process, f"no {answer} within {self._timing.answer_s:g} s")
             return None
         finally:
             if self._asked.get((answer, version)) is future:
@@ -172,11 +183,13 @@ class Child:
                 raise
         self._process = process
         overdue = loop.call_later(self._timing.start_s, self._on_overdue, process)
+        beat = spawn(self._keep_beating(process), name=f"heartbeat of {self.name}")
         try:
             self._owner.on_change(self)
             code = await process.wait()
         finally:
             overdue.cancel()
+            beat.cancel()
             self._forget()
         if not self._stopping.is_set() or code not in (0, -signal.SIGTERM):
             _log.warning("%s (pid %d) ended: %s", self.name, process.pid, _ending(code))
@@ -208,11 +221,38 @@ class Child:
 
     def _on_overdue(self, process: asyncio.subprocess.Process) -> None:
         if process is self._process and not self.is_linked:
-            _log.error("%s: not ready within %g s; it hangs and is killed", self.name, self._timing.start_s)
+            self._end_hung(process, f"not ready within {self._timing.start_s:g} s")
+
+    async def _keep_beating(self, process: asyncio.subprocess.Process) -> None:
+        timing, missed = self._timing, 0
+        while not self._stopping.is_set():
+            await asyncio.sleep(timing.beat_s)
+            if not self.is_linked:
+                continue
+            missed = 0 if self._is_heard else missed + 1
+            self._is_heard = False
+            if missed >= timing.missed_beats and not self._stopping.is_set():
+                self._end_hung(process, f"not a word for {timing.beat_s * missed:g} s")
+                return
+            self.send({"op": "ping"})
+
+    def _end_hung(self, process: asyncio.subprocess.Process | None, what: str) -> None:
+        _log.error("%s: %s; it hangs and is killed", self.name, what)
+        self.hangs += 1
+        if process is not None and process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(signal.SIGUSR1)
+            asyncio.get_running_loop().call_later(self._timing.traceback_s, self._kill_if_running, process)
+
+    def _kill_if_running(self, process: asyncio.subprocess.Process) -> None:
+        if process is self._process:
             self.kill()
 
     def _on_message(self, message: dict[str, Any]) -> None:
+        self._is_heard = True
         op = message.get("op")
+        if op == "pong":
+            return
         if op == "ready":
             self.is_linked = True
             self._owner.on_ready(self)

@@ -224,10 +224,12 @@ class Fleet:
                     "up": worker.is_up,
                     "version": worker.version,
                     "restarts": worker.restarts,
+                    "hangs": worker.hangs,
                 }
                 for index, worker in enumerate(self.workers)
             ],
             "observer_restarts": self.observer.restarts,
+            "observer_hangs": self.observer.hangs,
             "started_wall_ns": self._started_wall_ns,
             "versions_held": sorted(self._held),
             "fold_failures_total": self._fold_failures,

@@ -104,6 +104,10 @@ class StandIn:
         fresh.write_bytes(orjson.dumps(message))
         fresh.replace(self.box / "fleet.json")
 
+    def on_ping(self, message: dict[str, Any]) -> None:
+        """Answer."""
+        self.link.send({"op": "pong"})
+
     def on_reply(self, message: dict[str, Any]) -> None:
         """Note the reply."""
         self.note("reply", orjson.dumps(message).decode())

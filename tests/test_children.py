@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from proxy.children import Child, Timing
+from proxy.clock import monotonic
 from proxy.tasks import spawn
 
 pytestmark = pytest.mark.slow
@@ -67,8 +68,8 @@ async def running(script: str, **timing: float) -> AsyncIterator[tuple[Child, Ow
 async def started(command: Any, **timing: float) -> AsyncIterator[tuple[Child, Owner]]:
     """Keep processes running that ``command`` starts; none is left at the end."""
     owner = Owner()
-    patience = {"first_pause_s": 0.01, "longest_pause_s": 0.02, **timing}
-    child = Child("worker 0", command, (), owner, Timing(**patience))
+    patience = {"first_pause_s": 0.01, "longest_pause_s": 0.02, "traceback_s": 0.01, **timing}
+    child = Child("worker 0", command, (), owner, Timing(**patience))  # type: ignore[arg-type]
     task = spawn(child.run(), name="child under test")
     try:
         yield child, owner
@@ -154,3 +155,41 @@ async def test_a_message_that_was_not_asked_for_goes_to_the_owner() -> None:
         first = await asyncio.wait_for(owner.messages.get(), PATIENCE_S)
         second = await asyncio.wait_for(owner.messages.get(), PATIENCE_S)
     assert (first["op"], second["op"]) == ("request", "refused")
+
+
+async def test_what_says_nothing_hangs(caplog: pytest.LogCaptureFixture) -> None:
+    """A process that was ready and does not answer any more writes where it stands, is killed and replaced."""
+    script = "import faulthandler; faulthandler.register(signal.SIGUSR1);" + READY + SLEEP
+    with caplog.at_level(logging.WARNING):
+        async with running(script, beat_s=0.02, missed_beats=3) as (child, owner):
+            await owner.wait_for_restarts(child, 1)
+            assert child.hangs == 1
+    assert "not a word for 0.06 s; it hangs and is killed" in caplog.text
+    assert "signal 9" in caplog.text
+
+
+async def test_what_is_stopped_is_killed_all_the_same() -> None:
+    """A process that cannot even take a signal is replaced."""
+    script = READY + "os.kill(os.getpid(), signal.SIGSTOP);" + SLEEP
+    async with running(script, beat_s=0.02, missed_beats=3) as (child, owner):
+        await owner.wait_for_restarts(child, 1)
+
+
+async def test_what_answers_lives() -> None:
+    """A process that says anything at all between two questions is let alone."""
+    script = READY + 'f = os.fdopen(fd); [os.write(fd, b\'{"op":"pong"}\\n\') for line in f]'
+    async with running(script, beat_s=0.02, missed_beats=50) as (child, owner):
+        first = await asyncio.wait_for(owner.ready.get(), PATIENCE_S)
+        # As long as it would take to be killed, were it mute.
+        await asyncio.sleep(1.5)
+        assert (child.pid, child.hangs) == (first, 0)
+
+
+async def test_pauses_grow_and_the_count_says_so() -> None:
+    """A process that dies at once again and again is started less and less often, and each time is counted."""
+    born = monotonic()
+    async with running(READY + "sys.exit(3)", first_pause_s=0.05, longest_pause_s=0.2) as (child, owner):
+        for _ in range(5):
+            await asyncio.wait_for(owner.ready.get(), PATIENCE_S)
+        assert monotonic() - born >= 0.05 + 0.1 + 0.2 + 0.2
+        assert (child.restarts, child.hangs) == (4, 0)

@@ -35,6 +35,7 @@ class FakeChild:
         self.is_linked = False
         self.version = 0
         self.restarts = 0
+        self.hangs = 0
         self.pid = 1
         self.kills = 0
         self.sent: list[str] = []

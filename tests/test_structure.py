@@ -47,6 +47,8 @@ ALLOWED: dict[str, set[str]] = {
     "listening": {"settings"},
     "retirement": {"tally"},
     "rundir": {"clock"},
+    "service_manager": {"clock"},
+    "state_lock": {"private"},
     "fleet": {"children", "clock", "control", "link", "retirement", "routing", "settings", "tally", "tasks"},
     "supervisor": {
         "children", "clock", "control", "errors", "fleet", "link", "listening", "logs", "retirement", "routing",

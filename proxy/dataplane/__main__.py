@@ -1,5 +1,6 @@
 """Entry of a worker process: ``python -m proxy.dataplane INDEX RUN_DIR LISTEN_FD CONTROL_FD``."""
 
+import faulthandler
 import gc
 import signal
 import socket
@@ -22,6 +23,8 @@ def main(arguments: list[str]) -> int:
     index, run_dir, listen_fd, control_fd = arguments
     start_logging("info", f"worker-{index}")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Writes where every thread stands, to stderr: the last words of a process that hangs.
+    faulthandler.register(signal.SIGUSR1)
 
     async def run() -> None:
         listener = socket.socket(fileno=int(listen_fd))

@@ -1,5 +1,6 @@
 """Entry of the observer process: ``python -m proxy.observer RUN_DIR ADMIN_FD CONTROL_FD``."""
 
+import faulthandler
 import gc
 import signal
 import socket
@@ -25,6 +26,8 @@ def main(arguments: list[str]) -> int:
     start_logging("info", "observer")
     # A terminal sends SIGINT to the whole group; the supervisor tells its children when to end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Writes where every thread stands, to stderr: the last words of a process that hangs.
+    faulthandler.register(signal.SIGUSR1)
 
     async def run() -> None:
         admin = socket.socket(fileno=int(admin_fd))

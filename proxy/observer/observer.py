@@ -271,6 +271,8 @@ class Observer:
                 self._reply(message)
             case "drain":
                 self._ending.set()
+            case "ping":
+                self._send({"op": "pong"})
             case op:
                 _log.error("the supervisor sent %r, which nobody here knows", op)
 
