@@ -1,6 +1,8 @@
 """Stand-ins for the event loop and its transports: time is stepped by hand, bytes are looked at."""
 
 import asyncio
+import socket
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -64,11 +66,22 @@ class FakeLoop:
         self.advance(0)
 
 
+class FakeSocket:
+    """Takes options."""
+
+    def __init__(self) -> None:
+        self.options: dict[tuple[int, int], bytes] = {}
+
+    def setsockopt(self, level: int, name: int, value: bytes) -> None:
+        self.options[level, name] = value
+
+
 class FakeTransport(asyncio.Transport):
     """Keeps what is written; ``lose`` plays the other end's part."""
 
     def __init__(self, protocol: asyncio.Protocol, peer: tuple[str, int] = ("192.0.2.7", 50_000)) -> None:
-        super().__init__({"peername": peer})
+        self.socket = FakeSocket()
+        super().__init__({"peername": peer, "socket": self.socket})
         self.protocol = protocol
         self.writes: list[bytes] = []
         self.closed = False
@@ -79,6 +92,12 @@ class FakeTransport(asyncio.Transport):
         self.unsent = 0
         """Bytes that the other end does not take, see ``stall``."""
         protocol.connection_made(self)
+
+    @property
+    def was_reset(self) -> bool:
+        """Whether the other end sees a reset instead of an end."""
+        lingers = self.socket.options.get((socket.SOL_SOCKET, socket.SO_LINGER)) == struct.pack("ii", 1, 0)
+        return self.aborted and lingers
 
     @property
     def written(self) -> bytes:

@@ -349,8 +349,13 @@ class ClientConnection(Writer):
         if not flight.keep_alive:
             if flight.is_cut and not flight.head.http11:
                 self.closing = True
-                self.transport.abort()  # a body that ends with the connection: only a reset says "not whole"
-            elif flight.request_done and not (flight.head.keep_alive and self.worker.draining):
+                self.flush_writes()
+                self.reset()  # a body that ends with the connection: only a reset says "not whole"
+            elif (
+                flight.request_done
+                and not self.read_paused
+                and not (flight.head.keep_alive and self.worker.draining)
+            ):
                 self.close()
             else:
                 self.linger()  # it is we who end it: the next request may be on its way already
@@ -438,7 +443,7 @@ class ClientConnection(Writer):
             self._refuse(500, "an error of the proxy's own; its log says more")
         else:
             # With other messages in this read, this one begins behind the last end of a head, or near enough.
-            start = data if self.head_bytes else data.split(_END)[-1] or data
+            start = data if self.head_bytes else data.removesuffix(_END).split(_END)[-1]
             unknown_method = "method" in str(error).lower() and _METHOD.match(start.lstrip())
             self._refuse(501 if unknown_method else 400, f"bad request: {str(error).lower()}")
 
@@ -513,7 +518,10 @@ class ClientConnection(Writer):
         else:
             self.closing = True
             self.take_deadline_ns = _NEVER
-            self.transport.abort()
+            if unsent:
+                self.reset()  # or the kernel would offer it the rest for minutes
+            else:
+                self.transport.abort()
 
     def _on_unsent(self, now_ns: int) -> None:
         """It is time that the client had sent something."""

@@ -9,9 +9,15 @@ No write is delayed by a timer: the turn ends when the sockets that were ready h
 """
 
 import asyncio
+import socket
+import struct
 from typing import cast
 
 __all__ = ["Outbox", "Writer"]
+
+
+_AT_ONCE = struct.pack("ii", 1, 0)
+"""``SO_LINGER`` with a time of 0: closing sends a reset and drops what the kernel still holds (``socket(7)``)."""
 
 
 class Outbox:
@@ -64,6 +70,17 @@ class Writer(asyncio.Protocol):
         gathered, self._gathered = self._gathered, None
         if gathered is not None and not self.transport.is_closing():
             self.transport.write(gathered[0] if len(gathered) == 1 else b"".join(gathered))
+
+    def reset(self) -> None:
+        """Close at once with a reset, so that the peer can tell it from an end and the kernel holds nothing for it.
+
+        Aborting a transport is not enough: it drops what the transport holds, but the socket then closes as if all had
+        been said.
+        """
+        sock = self.transport.get_extra_info("socket")
+        if sock is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+        self.transport.abort()
 
     def close(self) -> None:
         """Write out, then close."""

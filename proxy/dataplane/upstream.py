@@ -167,10 +167,13 @@ class UpstreamConnection(Writer):
         self.write(data)
 
     def give_up(self) -> None:
-        """Close at once and tell the sink nothing: it no longer wants the response."""
+        """Close at once and tell the sink nothing: it no longer wants the response.
+
+        With a reset: a model that is still being sent a request would see the end only behind all of it.
+        """
         self.sink = None
         self.deadline_ns = _NEVER
-        self.transport.abort()
+        self.reset()
 
     def close(self) -> None:
         """Close an idle connection, without waiting for a server that does not take the rest of what it answered."""

@@ -126,8 +126,8 @@ def test_client_that_takes_nothing(road: Road) -> None:
     road.wait(29.9)
     assert not road.transport.is_closing()
     road.wait(0.2)
-    assert road.transport.aborted
-    assert model.aborted
+    assert road.transport.was_reset
+    assert model.was_reset
     assert codes(road) == {"code_200": 1}
 
 
@@ -252,7 +252,7 @@ def test_client_leaves_while_the_model_works(road: Road) -> None:
     model = road.connect()
     model.take()
     road.leave()
-    assert model.aborted
+    assert model.was_reset
     assert codes(road) == {"code_499": 1}
     assert road.wanted == []
     assert road.count("model", "fault_reset", "one") == 0

@@ -198,7 +198,7 @@ def test_fault_in_the_answer(
     assert (answer.status, answer.body, answer.is_whole) == (200, b"xxxxx", False)
     assert (framing in answer.fields) == (http == b"HTTP/1.1" or framing == b"content-length")
     assert road.transport.lost
-    assert road.transport.aborted == (http == b"HTTP/1.0")
+    assert road.transport.was_reset == (http == b"HTTP/1.0")
     assert model.lost
     assert named(road, "model") == {f"fault_{fault.label}": 1}
     assert named(road, "variant", "code_") == {"code_200": 1}

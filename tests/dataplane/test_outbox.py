@@ -52,6 +52,15 @@ def test_closing_writes_out_first_and_aborting_does_not() -> None:
     assert (stage.one.writes, stage.two.writes) == ([b"bye"], [])
 
 
+def test_a_reset_is_one_and_a_close_is_none() -> None:
+    """Only ``reset`` tells the other end that what it has is not whole; it waits for nothing."""
+    stage = Stage()
+    stage.first.write(b"lost")
+    stage.first.reset()
+    stage.second.close()
+    assert (stage.one.writes, stage.one.was_reset, stage.two.was_reset) == ([], True, False)
+
+
 def test_a_write_during_the_flush_gets_a_turn_of_its_own() -> None:
     """A transport whose write makes somebody else write delays that to the next turn, and loses nothing."""
     stage = Stage()
