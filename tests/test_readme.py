@@ -199,7 +199,7 @@ def test_defaults(key: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "group", ["timeouts", "limits", "models", "routes.shadows", "observer", "payload_log"]
+    "group", ["timeouts", "limits", "models", "routes", "routes.shadows", "observer", "payload_log"]
 )
 def test_no_limit_is_forgotten(group: str) -> None:
     """Every key of a group whose default is a duration, a size or a count stands in the table of limits."""

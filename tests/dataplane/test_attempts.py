@@ -8,7 +8,6 @@ from proxy.dataplane.attempts import ALWAYS, BACK_OFF_NS, WINDOW_NS, RetryBudget
 from proxy.exchange import Flag, Primary
 from proxy.model import Fault
 from tests.dataplane.road import Road, chunked, named, read_answers, request, response, statuses
-from tests.fakes import FakeTransport
 
 CONFIG = """
 limits: {copy: 1KiB}

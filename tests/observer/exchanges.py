@@ -64,7 +64,7 @@ def primary_part(**changes: Any) -> Primary:
         route=0,
         variant=0,
         unit_source=0,
-        served_by=0,
+        served_by=changes.get("variant", 0),
         fault=0,
         status=200,
         flags=Flag.MIRRORED | Flag.LOGGED,

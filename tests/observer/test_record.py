@@ -145,8 +145,9 @@ def test_missing_unit() -> None:
 
 def test_served_by_another_variant() -> None:
     """The assigned variant stays; ``served_by`` says who answered."""
-    record = record_of(primary_part(variant=1, served_by=0))
+    record = record_of(primary_part(variant=1, served_by=0, fault=Fault.TIMEOUT))
     assert (record["variant"], record["model"], record["served_by"]) == ("v2", "wine-v2", "v1")
+    assert (record["fault"], record["response"]["truncated"]) == ("timeout", False)
 
 
 def test_fault() -> None:
@@ -161,7 +162,7 @@ def test_fault() -> None:
 
 def test_fault_after_the_head_is_a_cut_answer() -> None:
     """An answer that stopped in the middle is marked as truncated."""
-    assert record_of(primary_part(fault=Fault.RESET))["response"]["truncated"] is True
+    assert record_of(primary_part(flags=Flag.LOGGED | Flag.CUT))["response"]["truncated"] is True
     assert record_of(primary_part(flags=Flag.LOGGED | Flag.CLIENT_LEFT))["response"]["truncated"] is True
 
 

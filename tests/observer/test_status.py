@@ -95,7 +95,7 @@ def test_shadow(tmp_path: Path) -> None:
         "eligible": 9,
         "sent": 7,
         "dropped": 2,
-        "drop_reasons": {"in_flight": 2, "bytes": 0, "too_large": 0, "draining": 0},
+        "drop_reasons": {"in_flight": 2, "bytes": 0, "too_large": 0, "draining": 0, "overload": 0},
         "answered": 6,
         "failed": 1,
         "agree": 3,

@@ -35,7 +35,7 @@ def test_durations_are_nanoseconds() -> None:
 def test_sizes_are_bytes() -> None:
     """Every size is an integer in bytes, every count a number."""
     s = full()
-    assert list(vars(s.limits).values()) == [32 << 10, 64, 1 << 30, 2 << 20, 5]
+    assert list(vars(s.limits).values()) == [32 << 10, 64, 1 << 30, 2 << 20, 4096, 5]
     assert s.observer.queue == 8 << 20
     assert [
         s.payload_log.roll_size,
