@@ -8,7 +8,8 @@
     │   ├── BadHead              400
     │   ├── HeadTooLarge         431
     │   ├── BadFraming           400
-    │   └── UnsupportedFeature   501
+    │   ├── UnsupportedFeature   501
+    │   └── LastStop             200: nothing is broken, but the request goes no further
     └── StateError           a bug of ours: a step that the life cycle does not allow
 
 Trouble with an upstream is no exception but a value, ``proxy.model.Fault``.
@@ -23,6 +24,7 @@ __all__ = [
     "BadHead",
     "ConfigError",
     "HeadTooLarge",
+    "LastStop",
     "Problem",
     "ProxyError",
     "StateError",
@@ -104,6 +106,12 @@ class UnsupportedFeature(WireError):  # noqa: N818 - named for what the peer did
     """Valid HTTP that this proxy does not implement."""
 
     status_hint = 501
+
+
+class LastStop(WireError):  # noqa: N818 - named for what we are
+    """Valid HTTP that the client wants answered by us and not forwarded (RFC 9110 §7.6.2)."""
+
+    status_hint = 200
 
 
 class StateError(ProxyError):

@@ -23,6 +23,7 @@ from proxy.routing.choose import (
 )
 from proxy.routing.hashing import bucket
 from proxy.routing.table import Shadow, Table
+from proxy.routing.units import is_trusted
 from proxy.wire.request import Framing, common_block, first_value
 from proxy.wire.response import CONTINUE
 from proxy.wire.trace import read_context
@@ -90,9 +91,11 @@ def _special_block(flight: "InFlight") -> bytes:
         values,
         head.lines,
         client=flight.client.peer,
+        scheme=flight.client.scheme,
         host=head.host,
         trace_lines=context.lines(),
         http11=head.http11,
+        trusted=is_trusted(flight.client.peer.decode("latin-1"), flight.table.trusted),
     )
     if b"host" not in names:
         block = b"host: %b\r\n" % (head.host or flight.route.champion.model.host_header) + block

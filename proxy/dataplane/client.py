@@ -26,7 +26,7 @@ from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrad
 from proxy.clock import monotonic_ns
 from proxy.dataplane.inflight import DONE, QUEUED, InFlight
 from proxy.dataplane.outbox import Writer
-from proxy.errors import BadHead, HeadTooLarge, WireError
+from proxy.errors import BadHead, HeadTooLarge, LastStop, WireError
 from proxy.exchange import Flag
 from proxy.wire.head import MAX_REQUEST_ID_BYTES, RequestHead, check_request
 from proxy.wire.plain import MAX_PLAIN_HEAD_BYTES, cut_request_id, plain_request_head
@@ -54,12 +54,20 @@ _HEADS = {
 """What makes a fresh parser expect such a body."""
 
 _END = b"\r\n\r\n"
-_METHOD = re.compile(rb"[A-Z]")
+_REQUEST_LINE_REST = 64
+"""Bytes of a request line that are not its target, at most; see ``_on_incomplete``."""
+
+_METHOD = re.compile(rb"[A-Z][!#$%&'*+\-.^_`|~0-9A-Za-z]*(?:[ \r\n]|\Z)")
 """What the parser does not take for a method is one we do not know (501) if it starts so, else it is not HTTP (400)."""
 
 
 class ClientConnection(Writer):
-    """One connection from a client."""
+    """One connection from a client.
+
+    Args:
+        worker: whose it is.
+        scheme: what the client's URLs begin with: ``http`` or ``https``.
+    """
 
     __slots__ = (
         "client_left",
@@ -81,9 +89,11 @@ class ClientConnection(Writer):
         "peer",
         "read_paused",
         "reading",
+        "scheme",
         "take_deadline_ns",
         "target",
         "timer",
+        "trailers",
         "unsent_bytes",
         "values",
         "waiting",
@@ -91,11 +101,12 @@ class ClientConnection(Writer):
         "write_paused",
     )
 
-    def __init__(self, worker: "Worker") -> None:
+    def __init__(self, worker: "Worker", scheme: bytes = b"http") -> None:
         super().__init__(worker.outbox)
         # Global state
         self.worker = worker
         # Per-connection state
+        self.scheme = scheme
         self.parser = HttpRequestParser(self)
         self.feed = self.parser.feed_data
         self.peer = b""
@@ -123,12 +134,13 @@ class ClientConnection(Writer):
         self.names: list[bytes] = []
         self.values: list[bytes] = []
         self.lines: list[bytes] = []
+        self.trailers = 0
 
     def forwarded_lines(self, host: bytes) -> bytes:
         """Return the ``x-forwarded-*`` and ``via`` lines, built once per connection and host."""
         if host != self.forwarded_host:
             self.forwarded_host = host
-            self.forwarded = forwarded_lines(self.peer, host)
+            self.forwarded = forwarded_lines(self.peer, host, self.scheme)
         return self.forwarded
 
     # asyncio.Protocol
@@ -277,6 +289,7 @@ class ClientConnection(Writer):
         self.names = []
         self.values = []
         self.lines = []
+        self.trailers = 0
         if self.current is None:
             self.deadline_ns = self.now_ns + self.worker.table.settings.timeouts.client_head
 
@@ -286,8 +299,11 @@ class ClientConnection(Writer):
     def on_header(self, name: bytes, value: bytes) -> None:
         value = value.rstrip(b" \t")  # RFC 9110 §5.5; the parser takes off only what stands in front
         if self.incoming is not None:
-            if is_trailer(name.lower()):
+            if is_trailer(name.lower(), self.names, self.values):
                 self.incoming.on_request_trailer(b"%b: %b\r\n" % (name, value))
+            self.trailers += 1
+            if self.trailers > self.worker.table.settings.limits.headers:
+                raise HeadTooLarge("more trailer fields than limits.headers")
             return
         self.names.append(name.lower())
         self.values.append(value)
@@ -297,10 +313,12 @@ class ClientConnection(Writer):
         parser = self.parser
         version = parser.get_http_version()
         if version not in ("1.1", "1.0"):
-            raise BadHead(f"expected HTTP/1.1 or HTTP/1.0, got {version}")
+            raise BadHead(f"expected HTTP/1.1 or HTTP/1.0, got {version}", 505)
         limits = self.worker.table.settings.limits
         if len(self.names) > limits.headers:
             raise HeadTooLarge(f"more than {limits.headers} header fields")
+        if len(self.target) > limits.head:
+            raise HeadTooLarge(f"request target larger than {limits.head} bytes", 414)  # RFC 9112 §3
         if sum(map(len, self.lines)) + len(self.target) > limits.head:
             raise HeadTooLarge(f"request head larger than {limits.head} bytes")
         head = check_request(
@@ -422,7 +440,10 @@ class ClientConnection(Writer):
         """After a read that ended inside a request: limits and deadlines."""
         # All bytes since the last piece of body: a head, or the lines between and behind the chunks.
         if self.head_bytes > self.worker.table.settings.limits.head:
-            self._refuse(431, "the request's header or trailer lines are larger than limits.head")
+            if self.incoming is None and len(self.target) > self.head_bytes - _REQUEST_LINE_REST:
+                self._refuse(414, "the request target is larger than limits.head")
+            else:
+                self._refuse(431, "the request's header or trailer lines are larger than limits.head")
         elif self.incoming is not None and self.current is self.incoming:
             self.deadline_ns = self.now_ns + self.worker.table.settings.timeouts.client_body
 
@@ -436,16 +457,23 @@ class ClientConnection(Writer):
             self.reading = False
             return
         cause = error.__context__
-        if isinstance(cause, WireError):
+        if isinstance(cause, LastStop):
+            self._refuse(cause.status_hint, str(cause))
+        elif isinstance(cause, WireError):
             self._refuse(cause.status_hint, f"bad request: {cause}")
         elif isinstance(error, HttpParserCallbackError):
             self.worker.on_bug(cause or error)
             self._refuse(500, "an error of the proxy's own; its log says more")
         else:
-            # With other messages in this read, this one begins behind the last end of a head, or near enough.
-            start = data if self.head_bytes else data.removesuffix(_END).split(_END)[-1]
-            unknown_method = "method" in str(error).lower() and _METHOD.match(start.lstrip())
-            self._refuse(501 if unknown_method else 400, f"bad request: {str(error).lower()}")
+            self._refuse(self._status_of(str(error).lower(), data), f"bad request: {str(error).lower()}")
+
+    def _status_of(self, error: str, data: bytes) -> int:
+        """Return the status for an error of the parser in ``data``."""
+        if "version" in error:
+            return 505  # RFC 9110 §15.6.6
+        # With other messages in this read, this one begins behind the last end of a head, or near enough.
+        start = data if self.head_bytes else data.removesuffix(_END).split(_END)[-1]
+        return 501 if "method" in error and _METHOD.match(start.lstrip(b"\r\n")) else 400
 
     def _refuse(self, status: int, sentence: str) -> None:
         """Answer ``status`` after all earlier answers, and close."""

@@ -220,7 +220,9 @@ class InFlight:
 
     def on_request_trailer(self, line: bytes) -> None:
         """Take a trailer field that may be forwarded, with its CRLF."""
-        self.trailers = [*(self.trailers or ()), line]
+        if self.trailers is None:
+            self.trailers = []
+        self.trailers.append(line)
 
     def on_request_end(self) -> None:
         """The request is complete."""
@@ -423,7 +425,9 @@ class InFlight:
 
     def on_response_trailer(self, line: bytes) -> None:
         if self.chunked_out:
-            self.response_trailers = [*(self.response_trailers or ()), line]
+            if self.response_trailers is None:
+                self.response_trailers = []
+            self.response_trailers.append(line)
 
     def on_response_end(self) -> None:
         # The connection has been taken back: a client that is slow now must not stop it for whoever has it next.

@@ -21,7 +21,7 @@ from httptools import HttpParserCallbackError, HttpParserError, HttpResponsePars
 
 from proxy.clock import monotonic_ns
 from proxy.dataplane.outbox import Writer
-from proxy.errors import WireError
+from proxy.errors import BadHead, WireError
 from proxy.model import Fault
 from proxy.wire.plain import MAX_PLAIN_HEAD_BYTES, plain_response_head
 from proxy.wire.request import Framing, is_trailer
@@ -305,16 +305,18 @@ class UpstreamConnection(Writer):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self.head_seen:
-            if self.sink is not None and is_trailer(name.lower()):
+            if self.sink is not None and is_trailer(name.lower(), self.names, self.values):
                 self.sink.on_response_trailer(b"%b: %b\r\n" % (name, value))
             return
         self.names.append(name.lower())
         self.values.append(value)
-        self.lines.append(b"%b: %b\r\n" % (name, value))
+        self.lines.append(b"%b: %b\r\n" % (name, value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
         if self.complete or self.sink is None:
             return
+        if self.parser.get_http_version() not in ("1.1", "1.0"):
+            raise BadHead("expected a response of HTTP/1.1 or HTTP/1.0")
         self.status = status = self.parser.get_status_code()
         self.reason = check_status(status, self.reason)
         if status < 200:

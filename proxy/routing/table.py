@@ -224,7 +224,7 @@ class Route:
             if path != self.matched_prefix:
                 return False
         elif not path.startswith(self.matched_prefix) or (
-            len(path) > len(self.matched_prefix) and path[len(self.matched_prefix)] != 0x2F
+            len(path) > len(self.matched_prefix) and path[len(self.matched_prefix)] != 0x2F and path != b"*"
         ):
             return False
         return (self.any_host or host == self.host) and (self.any_method or method in self.methods)

@@ -2,8 +2,16 @@
 
 from collections.abc import Sequence
 
-from proxy.errors import BadFraming, BadHead, UnsupportedFeature
-from proxy.wire.request import Framing, first_value, host_name, is_host, origin_form
+from proxy.errors import BadFraming, BadHead, LastStop, UnsupportedFeature
+from proxy.wire.request import (
+    MAX_LENGTH_DIGITS,
+    Framing,
+    first_value,
+    host_name,
+    is_host,
+    is_loop,
+    origin_form,
+)
 
 __all__ = ["RequestHead", "check_request"]
 
@@ -101,7 +109,8 @@ def check_request(
         BadHead: no ``Host``, several or an impossible one (RFC 9112 §3.2), an impossible target.
         BadFraming: several lengths, a length and a transfer coding, or a transfer coding from a client that speaks
             HTTP/1.0 (RFC 9112 §6.1: smuggling, or a broken client).
-        UnsupportedFeature: ``CONNECT``, or a transfer coding other than ``chunked`` (RFC 9112 §6.1 asks for 501).
+        UnsupportedFeature: ``CONNECT``, or a transfer coding under ``chunked`` (RFC 9112 §6.1 asks for 501).
+        LastStop: ``OPTIONS`` or ``TRACE`` that may be forwarded no further.
     """
     if method == b"CONNECT":
         raise UnsupportedFeature("CONNECT is not for a model server")
@@ -114,11 +123,21 @@ def check_request(
     if framing == Framing.CHUNKED and not http11:
         raise BadFraming("expected no transfer coding from an HTTP/1.0 client")
     target, authority = origin_form(method, target)
+    if b"via" in names and is_loop(b",".join(v for n, v in zip(names, values, strict=True) if n == b"via")):
+        raise BadHead("this request has come here too often: a model's url leads back to this proxy", 508)
+    fresh: dict[bytes, bytes] = {}
     if authority and hosts:
         # RFC 9112 §3.2.2: the field that came is ignored and replaced, or the two might name different hosts.
-        at = names.index(b"host")
-        values = [*values[:at], authority, *values[at + 1 :]]
-        lines = [*lines[:at], b"Host: %b\r\n" % authority, *lines[at + 1 :]]
+        fresh[b"Host"] = authority
+    length = first_value(names, values, b"content-length")
+    if length[:1] == b"0" and length != b"0":
+        fresh[b"Content-Length"] = b"%d" % int(length)  # some reader might take leading zeros for octal
+    if b"max-forwards" in names and method in (b"OPTIONS", b"TRACE"):
+        fresh[b"Max-Forwards"] = _max_forwards(method, names, values)
+    for name, value in fresh.items():
+        at = names.index(name.lower())
+        values = [*values[:at], value, *values[at + 1 :]]
+        lines = [*lines[:at], b"%b: %b\r\n" % (name, value), *lines[at + 1 :]]
     return RequestHead(
         method,
         target,
@@ -133,8 +152,18 @@ def check_request(
     )
 
 
-MAX_LENGTH_DIGITS = 19
-"""More digits than any body needs; ``int()`` refuses thousands of them, which the parser takes if they are zeros."""
+MAX_MAX_FORWARDS_DIGITS = 9
+
+
+def _max_forwards(method: bytes, names: Sequence[bytes], values: Sequence[bytes]) -> bytes:
+    """Return the field's value for the next recipient (RFC 9110 §7.6.2)."""
+    value = first_value(names, values, b"max-forwards")
+    if names.count(b"max-forwards") > 1 or not value.isdigit() or len(value) > MAX_MAX_FORWARDS_DIGITS:
+        raise BadHead("expected one max-forwards field of decimal digits, not more than 9")
+    if not int(value):
+        # To reflect a TRACE would show what proxies before us have added, credentials included.
+        raise LastStop("max-forwards allows no further hop", 405 if method == b"TRACE" else None)
+    return b"%d" % (int(value) - 1)
 
 
 def _framing(names: Sequence[bytes], values: Sequence[bytes]) -> int:
@@ -142,9 +171,13 @@ def _framing(names: Sequence[bytes], values: Sequence[bytes]) -> int:
     if codings + lengths > 1:
         raise BadFraming("expected one content-length or transfer-encoding field, got several")
     if codings:
-        if first_value(names, values, b"transfer-encoding").lower() != b"chunked":
+        coding = first_value(names, values, b"transfer-encoding").lower()
+        if coding == b"chunked":
+            return Framing.CHUNKED
+        under, _, last = coding.rpartition(b",")
+        if last.strip() == b"chunked" and under.strip():
             raise UnsupportedFeature("expected no transfer coding but chunked")
-        return Framing.CHUNKED
+        raise BadFraming("expected chunked as the last transfer coding")  # RFC 9112 §6.3
     if not lengths:
         return Framing.NONE
     length = first_value(names, values, b"content-length")

@@ -19,7 +19,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from proxy.wire.head import MAX_REQUEST_ID_BYTES, RequestHead
-from proxy.wire.request import SPECIAL, is_host, is_internal
+from proxy.wire.request import SPECIAL, is_host, is_internal, is_loop
 from proxy.wire.response import RESPONSE_SPECIAL
 
 __all__ = [
@@ -34,7 +34,7 @@ MAX_PLAIN_HEAD_BYTES = 2048
 """Longer heads go to the parser; those of inference requests have some hundred bytes. All that is memoised stays below
 some 100 MiB for requests, and as much for responses, even when every head is new and of this size."""
 
-_REQUEST_LINE = re.compile(rb"(GET|POST|PUT|PATCH|DELETE|OPTIONS) (/[!-~]*) HTTP/1\.1")
+_REQUEST_LINE = re.compile(rb"(GET|POST|PUT|PATCH|DELETE|OPTIONS) (/[!\x22$-~]*) HTTP/1\.1")
 _STATUS_LINE = re.compile(rb"HTTP/1\.1 ([2-5][0-9][0-9]) ([!-~](?:[ -~]*[!-~])?)?")
 _FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+): ?([!-~](?:[ -~]*[!-~])?)?")
 _REQUEST_ID = re.compile(rb"\r\n[Xx]-[Rr]equest-[Ii][Dd]: ?([!-~]{1,%d})(?=\r\n|\Z)" % MAX_REQUEST_ID_BYTES)
@@ -43,7 +43,8 @@ _LENGTH = re.compile(rb"0|[1-9][0-9]{0,14}")
 _CONNECTION = frozenset({b"connection", b"proxy-connection"})
 """llhttp reads both as one."""
 _ENDED_HERE = frozenset({b"keep-alive", b"x-request-id"})
-_NEVER_PLAIN = frozenset({b"transfer-encoding", b"expect", b"upgrade", b"trailer", b"te"})
+_ONCE = (b"host", b"content-length", b"connection", b"via")
+_NEVER_PLAIN = frozenset({b"transfer-encoding", b"expect", b"upgrade", b"trailer", b"te", b"max-forwards"})
 
 
 class _Field(NamedTuple):
@@ -71,7 +72,7 @@ def _request_field(line: bytes) -> _Field | None:
     if read is None:
         return None
     name, value = read
-    if name == b"host" and not is_host(value):
+    if (name == b"host" and not is_host(value)) or (name == b"via" and is_loop(value)):
         return None
     if name in _CONNECTION:
         return _Field(name, value, b"", False) if value.lower() == b"keep-alive" else None
@@ -107,7 +108,7 @@ def plain_request_head(head: bytes) -> RequestHead | None:
             return None
         fields.append(field)
     names = [field.name for field in fields]
-    if names.count(b"host") != 1 or names.count(b"content-length") > 1 or names.count(b"connection") > 1:
+    if any(names.count(name) > 1 for name in _ONCE) or b"host" not in names:
         return None
     return RequestHead(
         start[1],

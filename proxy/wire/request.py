@@ -12,6 +12,7 @@ from proxy.errors import BadHead
 
 __all__ = [
     "HOP_BY_HOP",
+    "MAX_LENGTH_DIGITS",
     "SHADOW_LINE",
     "SPECIAL",
     "Framing",
@@ -22,7 +23,9 @@ __all__ = [
     "host_name",
     "is_host",
     "is_internal",
+    "is_loop",
     "is_trailer",
+    "nominated",
     "origin_form",
     "rewrite_target",
 ]
@@ -53,6 +56,9 @@ SPECIAL = HOP_BY_HOP | {
     b"x-request-id",
 }
 """A head that has none of these is forwarded line by line without a look at each."""
+
+MAX_LENGTH_DIGITS = 19
+"""More digits than any body needs; ``int()`` refuses thousands of them, which the parser takes if they are zeros."""
 
 SHADOW_LINE = b"x-modelproxy-shadow: 1\r\n"
 
@@ -127,13 +133,14 @@ _NOT_IN_TRAILERS = HOP_BY_HOP | {
 }
 
 
-def is_trailer(name: bytes) -> bool:
+def is_trailer(name: bytes, names: Sequence[bytes], values: Sequence[bytes]) -> bool:
     """Tell whether a field of this lower-case name is forwarded when it comes behind a chunked body.
 
     RFC 9110 §6.5.1: not what frames, routes, authenticates or says how to read the message. A receiver that merges
-    trailers into the head would take it for such.
+    trailers into the head would take it for such. Nor what ``Connection`` nominates in the head (``names``,
+    ``values``).
     """
-    return name not in _NOT_IN_TRAILERS and not is_internal(name)
+    return name not in _NOT_IN_TRAILERS and not is_internal(name) and name not in nominated(names, values)
 
 
 def origin_form(method: bytes, target: bytes) -> tuple[bytes, bytes]:
@@ -144,8 +151,11 @@ def origin_form(method: bytes, target: bytes) -> tuple[bytes, bytes]:
 
     Raises:
         BadHead: an asterisk without ``OPTIONS``, a scheme other than HTTP, no host or user information (which
-            RFC 9110 §4.2.4 wants treated as an error).
+            RFC 9110 §4.2.4 wants treated as an error), a fragment (no part of a target: RFC 9112 §3.2; servers differ
+            in whether the path ends there).
     """
+    if b"#" in target:
+        raise BadHead("expected a request target without a fragment")
     if target[:1] == b"/":
         return target, b""
     if target == b"*" and method == b"OPTIONS":
@@ -169,10 +179,20 @@ def rewrite_target(target: bytes, matched: bytes, prefix: bytes) -> bytes:
     return prefix + target[len(matched) :]
 
 
-def forwarded_lines(client: bytes, host: bytes) -> bytes:
+MAX_OWN_HOPS = 8
+"""So many proxies of our kind may stand behind each other; a request that has passed more is going in circles."""
+
+
+def is_loop(via: bytes) -> bool:
+    """Tell whether a request with this ``Via`` has passed too many proxies of our kind (RFC 9110 §7.6.3)."""
+    return via.count(b" modelproxy") > MAX_OWN_HOPS
+
+
+def forwarded_lines(client: bytes, host: bytes, scheme: bytes = b"http") -> bytes:
     """Return the lines that say who asked: ``x-forwarded-*`` and ``via`` (RFC 9110 §7.6.3)."""
-    return b"x-forwarded-for: %b\r\nx-forwarded-proto: http\r\nx-forwarded-host: %b\r\nvia: %b\r\n" % (
+    return b"x-forwarded-for: %b\r\nx-forwarded-proto: %b\r\nx-forwarded-host: %b\r\nvia: %b\r\n" % (
         client,
+        scheme,
         host,
         _VIA,
     )
@@ -187,40 +207,50 @@ def common_block(
     host: bytes,
     trace_lines: bytes,
     http11: bool = True,
+    scheme: bytes = b"http",
+    trusted: bool = False,
 ) -> bytes:
     """Return the header lines for the upstream of a head that is :data:`SPECIAL`.
 
     Without: hop-by-hop fields, what ``Connection`` names, ours, ``x-request-id``, ``expect``, the framing fields of a
     chunked body and the trace context. With: ``x-forwarded-for`` and ``via`` appended to (the latter names the version
-    that the client spoke: ``http11``), ``-proto`` and ``-host`` kept when a proxy before us set them, and
-    ``trace_lines``.
+    that the client spoke: ``http11``), ``-proto`` and ``-host`` kept when a ``trusted`` proxy before us set them, else
+    replaced, ``trace_lines``, and ``te: trailers`` when the client takes them (RFC 9110 §10.1.4), as we do.
     """
-    dropped = _connection_options(names, values) | SPECIAL
+    dropped = nominated(names, values) | SPECIAL
     kept = [
         line for name, line in zip(names, lines, strict=True) if name not in dropped and not is_internal(name)
     ]
     kept.append(_appended(names, values, b"x-forwarded-for", client))
-    kept.append(_kept_or(names, values, b"x-forwarded-proto", b"http"))
-    kept.append(_kept_or(names, values, b"x-forwarded-host", host))
+    told = names if trusted else ()
+    kept.append(_kept_or(told, values, b"x-forwarded-proto", scheme))
+    kept.append(_kept_or(told, values, b"x-forwarded-host", host))
     kept.append(_appended(names, values, b"via", _VIA if http11 else _VIA_HTTP10))
     kept.append(trace_lines)
+    if b"te" in names and http11 and b"trailers" in _members(names, values, b"te"):
+        kept.append(_TE_TRAILERS)
     return b"".join(kept)
 
 
-def _connection_options(names: Sequence[bytes], values: Sequence[bytes]) -> frozenset[bytes]:
+_TE_TRAILERS = b"connection: te\r\nte: trailers\r\n"
+"""A sender of ``TE`` must nominate it, as it ends with the next hop (RFC 9110 §10.1.4)."""
+
+
+def nominated(names: Sequence[bytes], values: Sequence[bytes]) -> frozenset[bytes]:
     """Return the field names that ``Connection`` nominates, less those that frame or address the message.
 
     ``Connection: content-length`` or ``host`` must not make us forward a message with another meaning.
     """
     if b"connection" not in names:
         return frozenset()
-    options = {
-        option.strip().lower()
-        for name, value in zip(names, values, strict=True)
-        if name == b"connection"
-        for option in value.split(b",")
-    }
+    options = _members(names, values, b"connection")
     return frozenset(options - {b"host", b"content-length", b"content-type", b"content-encoding"})
+
+
+def _members(names: Sequence[bytes], values: Sequence[bytes], field: bytes) -> set[bytes]:
+    """Return the members of a list field, in lower case (RFC 9110 §5.6.1)."""
+    lists = [value for name, value in zip(names, values, strict=True) if name == field]
+    return {member.strip().lower() for value in lists for member in value.split(b",")}
 
 
 def _appended(names: Sequence[bytes], values: Sequence[bytes], name: bytes, last: bytes) -> bytes:

@@ -7,7 +7,7 @@ from http import HTTPStatus
 import orjson
 
 from proxy.errors import BadFraming, BadHead
-from proxy.wire.request import HOP_BY_HOP, Framing, first_value, is_internal
+from proxy.wire.request import HOP_BY_HOP, MAX_LENGTH_DIGITS, Framing, first_value, is_internal, nominated
 
 __all__ = [
     "CONTINUE",
@@ -38,6 +38,9 @@ _CONNECTION = {
 }
 """By (client speaks HTTP/1.1, connection stays): RFC 9112 §9.3."""
 
+_ALLOW = b"allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"
+"""What an answer to ``OPTIONS`` says, and 405 must (RFC 9110 §10.2.1)."""
+
 _REASON = re.compile(rb"[\t -~\x80-\xff]*")
 
 
@@ -65,8 +68,9 @@ def response_framing(status: int, names: Sequence[bytes], values: Sequence[bytes
         head_only: the request was HEAD.
 
     Raises:
-        BadFraming: more than one length or transfer coding, or a coding other than ``chunked``. We send no ``te``, so
-            no other may be used (RFC 9112 §7.4); its name would end here and the client take the coded body for plain.
+        BadFraming: more than one length or transfer coding, a length of too many digits, or a coding other than
+            ``chunked``. We ask for none by ``te``, so no other may be used (RFC 9112 §7.4); its name would end here and
+            the client take the coded body for plain. ``identity``, of servers from before RFC 7230, is none.
     """
     if head_only or status in (204, 304):
         return Framing.NONE
@@ -75,10 +79,15 @@ def response_framing(status: int, names: Sequence[bytes], values: Sequence[bytes
         raise BadFraming("expected one content-length or transfer-encoding field, got several")
     if codings:
         # Blanks may follow a value, but the parser takes a tab there for another coding.
-        if first_value(names, values, b"transfer-encoding").rstrip(b" ").lower() != b"chunked":
+        coding = first_value(names, values, b"transfer-encoding").rstrip(b" ").lower()
+        if coding == b"identity":
+            return Framing.UNTIL_CLOSE
+        if coding != b"chunked":
             raise BadFraming("expected no transfer coding but chunked")
         return Framing.CHUNKED
     if lengths:
+        if len(first_value(names, values, b"content-length")) > MAX_LENGTH_DIGITS:
+            raise BadFraming(f"expected a content-length of not more than {MAX_LENGTH_DIGITS} digits")
         return Framing.LENGTH
     return Framing.UNTIL_CLOSE
 
@@ -92,7 +101,7 @@ def forwarded_block(
     """
     dropped = RESPONSE_SPECIAL
     if b"connection" in names:
-        dropped = dropped | _nominated(names, values)
+        dropped = dropped | nominated(names, values)
     if status < 200 or status == 204:
         dropped = dropped | {b"content-length"}
     return b"".join(
@@ -102,16 +111,6 @@ def forwarded_block(
             if name not in dropped and not is_internal(name)
         ]
     )
-
-
-def _nominated(names: Sequence[bytes], values: Sequence[bytes]) -> frozenset[bytes]:
-    options = {
-        option.strip().lower()
-        for name, value in zip(names, values, strict=True)
-        if name == b"connection"
-        for option in value.split(b",")
-    }
-    return frozenset(options - {b"content-length", b"content-type", b"content-encoding"})
 
 
 def build_plain_head(
@@ -185,6 +184,7 @@ def build_reply(
     keep_alive: bool = False,
     head_only: bool = False,
     retry_after_s: int | None = None,
+    date: bytes = b"",
 ) -> bytes:
     """Return a whole response of our own: JSON with ``error``, ``status`` and ``request_id``.
 
@@ -196,10 +196,13 @@ def build_reply(
         keep_alive: the connection stays open afterwards.
         head_only: the request was HEAD: the length is named, the body left out.
         retry_after_s: seconds for ``retry-after``.
+        date: the ``date`` line with its CRLF, which RFC 9110 §6.6.1 asks of who answers and has a clock.
     """
     document = {"error": sentence, "status": status, "request_id": request_id.decode("latin-1") or None}
     body = orjson.dumps(document) + b"\n"
-    block = b"content-type: application/json\r\ncontent-length: %d\r\n" % len(body)
+    block = b"%bcontent-type: application/json\r\ncontent-length: %d\r\n" % (date, len(body))
+    if status in (200, 405):
+        block += _ALLOW
     if retry_after_s is not None:
         block += b"retry-after: %d\r\n" % retry_after_s
     head = build_response_head(

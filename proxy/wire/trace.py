@@ -11,6 +11,8 @@ __all__ = ["TraceContext", "parse_traceparent", "read_context"]
 _TRACEPARENT = re.compile(
     rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?"
 )
+_MEMBER = re.compile(rb"([a-z0-9][a-z0-9_\-*/@]{0,255})=[ -+\--<>-~]{0,255}[!-+\--<>-~]")
+_MAX_MEMBERS = 32
 _EXACT_LENGTH = 55
 _KNOWN_FLAGS = 0x03
 """Sampled (bit 0) and, since Level 2, random trace id (bit 1)."""
@@ -85,4 +87,15 @@ def read_context(names: Sequence[bytes], values: Sequence[bytes]) -> TraceContex
     if not trace_id:
         return TraceContext()
     states = [value for name, value in zip(names, values, strict=True) if name == b"tracestate" and value]
-    return TraceContext(traceparent, b",".join(states), trace_id)
+    return TraceContext(traceparent, _tracestate(b",".join(states)), trace_id)
+
+
+def _tracestate(value: bytes) -> bytes:
+    """Return ``value``, or empty bytes when it is no list of at most 32 members with different keys.
+
+    W3C Trace Context §3.3.1, §3.3.1.1 (Level 2 for the keys): what cannot be parsed is discarded, and the trace goes on.
+    """
+    members = [member for part in value.split(b",") if (member := part.strip(b" \t"))]
+    matches = [_MEMBER.fullmatch(member) for member in members]
+    keys = {match[1] for match in matches if match is not None}
+    return value if len(keys) == len(members) <= _MAX_MEMBERS else b""

@@ -67,11 +67,14 @@ REFUSED: dict[str, tuple[Sequence[tuple[bytes, bytes]], type[WireError], int]] =
     "chunked twice": ([HOST, *[(b"transfer-encoding", b"chunked")] * 2], BadFraming, 400),
     "chunked in a list twice": ([HOST, (b"transfer-encoding", b"chunked, chunked")], UnsupportedFeature, 501),
     "other coding": ([HOST, (b"transfer-encoding", b"gzip, chunked")], UnsupportedFeature, 501),
-    "identity": ([HOST, (b"transfer-encoding", b"identity")], UnsupportedFeature, 501),
-    "looks like chunked": ([HOST, (b"transfer-encoding", b"xchunked")], UnsupportedFeature, 501),
+    "identity": ([HOST, (b"transfer-encoding", b"identity")], BadFraming, 400),
+    "looks like chunked": ([HOST, (b"transfer-encoding", b"xchunked")], BadFraming, 400),
+    "not chunked last": ([HOST, (b"transfer-encoding", b"chunked, gzip")], BadFraming, 400),
+    "nothing under chunked": ([HOST, (b"transfer-encoding", b",chunked")], BadFraming, 400),
     "signed length": ([HOST, (b"content-length", b"+3")], BadFraming, 400),
     "length with an underscore": ([HOST, (b"content-length", b"1_0")], BadFraming, 400),
     "empty length": ([HOST, (b"content-length", b"")], BadFraming, 400),
+    "going in circles": ([HOST, *[(b"via", b"1.1 modelproxy")] * 9], BadHead, 508),
     "thousands of zeros": ([HOST, (b"content-length", b"0" * 5000 + b"3")], BadFraming, 400),
 }  # fmt: skip
 

@@ -124,7 +124,7 @@ PLAIN_REQUESTS = {
     "get": request(HOST, start=b"GET / HTTP/1.1"),
     "delete with a query": request(HOST, start=b"DELETE /a?b=c&d=%20 HTTP/1.1"),
     "options": request(HOST, start=b"OPTIONS /a HTTP/1.1"),
-    "odd target": request(HOST, start=b"GET /\"<>^`{|}\\#?#?' HTTP/1.1"),
+    "odd target": request(HOST, start=b"GET /\"<>^`{|}\\?\\?' HTTP/1.1"),
     "no blank behind the colon": request(b"Host:h", b"a:b"),
     "empty value": request(HOST, b"a:", b"b: "),
     "empty host": request(b"Host:"),

@@ -24,13 +24,22 @@ CLIENT = b"192.0.2.1"
 Fields = list[tuple[bytes, bytes]]
 
 
-def forwarded(fields: Fields, *, trace_lines: bytes = b"", http11: bool = True) -> Fields:
+def forwarded(
+    fields: Fields, *, trace_lines: bytes = b"", http11: bool = True, trusted: bool = False
+) -> Fields:
     """Return the fields that go upstream for those of a client, less the four that are always added."""
     names = [name.lower() for name, _ in fields]
     values = [value for _, value in fields]
     lines = [b"%b: %b\r\n" % pair for pair in fields]
     block = common_block(
-        names, values, lines, client=CLIENT, host=b"h", trace_lines=trace_lines, http11=http11
+        names,
+        values,
+        lines,
+        client=CLIENT,
+        host=b"h",
+        trace_lines=trace_lines,
+        http11=http11,
+        trusted=trusted,
     )
     return fields_of(block)
 
@@ -110,10 +119,11 @@ def test_via_names_the_version_that_the_client_spoke() -> None:
 
 
 def test_proto_and_host_of_a_proxy_before_us_are_kept() -> None:
-    """The first one knows; empty fields know nothing."""
+    """The first one knows, if it is trusted; empty fields know nothing."""
     kept = [(b"x-forwarded-proto", b"https"), (b"x-forwarded-host", b"models.example")]
-    assert forwarded(kept) == [ADDED[0], *kept, ADDED[3]]
-    assert forwarded([(name, b"") for name, _ in kept]) == ADDED
+    assert forwarded(kept, trusted=True) == [ADDED[0], *kept, ADDED[3]]
+    assert forwarded(kept) == ADDED
+    assert forwarded([(name, b"") for name, _ in kept], trusted=True) == ADDED
 
 
 @pytest.mark.parametrize(

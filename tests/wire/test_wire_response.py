@@ -61,7 +61,8 @@ FAULTY: dict[str, Fields] = {
     "coding until close": [(b"transfer-encoding", b"gzip")],
     "chunked is not last": [(b"transfer-encoding", b"chunked, gzip")],
     "chunked twice": [(b"transfer-encoding", b"chunked, chunked")],
-    "identity": [(b"transfer-encoding", b"identity")],
+    "identity and a length": [(b"transfer-encoding", b"identity"), (b"content-length", b"3")],
+    "thousands of zeros": [(b"content-length", b"0" * 5000)],
     "looks like chunked": [(b"transfer-encoding", b"xchunked")],
     "tab behind": [(b"transfer-encoding", b"chunked\t")],
     "empty": [(b"transfer-encoding", b"")],
@@ -90,6 +91,9 @@ def test_the_parser_agrees_on_chunks(coding: bytes) -> None:
     try:
         framing = response_framing(200, reading.names, reading.values, False)
     except BadFraming:
+        return
+    if reading.values[0].rstrip(b" ").lower() == b"identity":
+        assert (framing, reading.messages) == (Framing.UNTIL_CLOSE, 0)
         return
     assert framing == Framing.CHUNKED
     assert (reading.messages, reading.body) == (1, b"abc")
