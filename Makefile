@@ -1,6 +1,7 @@
 # `make demo` and `make test` are all the set-up there is. Kept to what BSD make and GNU make 3.81 both understand.
 
 CONFIG = config/modelproxy.yaml
+SECONDS = 600
 PYTHONS = python3.13 python3.12 python3.11 python3
 VENV = .venv
 PY = $(VENV)/bin/python
@@ -13,6 +14,7 @@ help:
 	@echo "make check        formatting, lint, strict types, import arrows"
 	@echo "make format       rewrite the sources the way 'make check' wants them"
 	@echo "make serve        run the proxy (CONFIG=$(CONFIG))"
+	@echo "make soak         traffic, reloads and kills for SECONDS=600, then all books compared (Linux)"
 	@echo "make bench        CPU per request next to HAProxy, nginx, Envoy and aiohttp (Debian, as root)"
 	@echo "make bench-quick  the same, shorter and rougher"
 	@echo "make clean        remove what make made"
@@ -38,6 +40,9 @@ check: $(READY)
 format: $(READY)
 	@$(PY) -m ruff format .
 	@$(PY) -m ruff check --fix .
+
+soak: $(READY)
+	@$(PY) -m tests.soak --seconds $(SECONDS)
 
 bench: $(READY)
 	@$(PY) -m benchmarks.run
@@ -69,4 +74,4 @@ $(READY): pyproject.toml constraints.txt
 	  $(PY) -m pip install -q -c constraints.txt -e '.[demo,dev]'
 	@touch $(READY)
 
-.PHONY: help demo serve test test-fast check format bench bench-quick clean
+.PHONY: help demo serve test test-fast check format soak bench bench-quick clean

@@ -140,10 +140,12 @@ class TestMake:
         assert sentence in refused.stderr
         assert not (tmp_path / ".venv").exists()
 
-    def test_ci_runs_the_two_verbs(self) -> None:
-        """`.ci/run` is executable and ends with check, then test: the last line is pytest's summary."""
+    def test_ci_runs_the_verbs(self) -> None:
+        """`.ci/run` is executable, checks and soaks, and ends with test: the last line is pytest's summary."""
         assert os.access(ROOT / ".ci" / "run", os.X_OK)
-        assert read(".ci/run").splitlines()[-2:] == ["make check", "make test"]
+        lines = read(".ci/run").splitlines()
+        assert {"make check", "make soak SECONDS=120"} <= set(lines)
+        assert lines[-1] == "make test"
 
 
 class Healthy(BaseHTTPRequestHandler):
