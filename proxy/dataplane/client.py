@@ -469,8 +469,8 @@ class ClientConnection(Writer):
 
     def _status_of(self, error: str, data: bytes) -> int:
         """Return the status for an error of the parser in ``data``."""
-        if "version" in error:
-            return 505  # RFC 9110 §15.6.6
+        if "invalid http version" in error or "on pri" in error:
+            return 505  # RFC 9110 §15.6.6; the latter is what the preface of HTTP/2 gives (RFC 9113 §3.4)
         # With other messages in this read, this one begins behind the last end of a head, or near enough.
         start = data if self.head_bytes else data.removesuffix(_END).split(_END)[-1]
         return 501 if "method" in error and _METHOD.match(start.lstrip(b"\r\n")) else 400

@@ -93,7 +93,7 @@ def read_context(names: Sequence[bytes], values: Sequence[bytes]) -> TraceContex
 def _tracestate(value: bytes) -> bytes:
     """Return ``value``, or empty bytes when it is no list of at most 32 members with different keys.
 
-    W3C Trace Context §3.3.1, §3.3.1.1 (Level 2 for the keys): what cannot be parsed is discarded, and the trace goes on.
+    W3C Trace Context §3.3.1, §3.3.1.1 (Level 2 for the keys): what cannot be parsed is discarded, the trace goes on.
     """
     members = [member for part in value.split(b",") if (member := part.strip(b" \t"))]
     matches = [_MEMBER.fullmatch(member) for member in members]
