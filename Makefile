@@ -17,6 +17,8 @@ help:
 	@echo "make soak         traffic, reloads and kills for SECONDS=600, then all books compared (Linux)"
 	@echo "make bench        CPU per request next to HAProxy, nginx, Envoy and aiohttp (Debian, as root)"
 	@echo "make bench-quick  the same, shorter and rougher"
+	@echo "make audit        known vulnerabilities of the pinned versions (asks PyPI)"
+	@echo "make peers-table  who does what on the wire: this proxy, nginx, HAProxy, Envoy, Varnish (needs varnishtest)"
 	@echo "make clean        remove what make made"
 
 demo: $(READY)
@@ -50,6 +52,13 @@ bench: $(READY)
 bench-quick: $(READY)
 	@$(PY) -m benchmarks.run --quick
 
+# Exit code 3 of the module: no advisories could be had, so nothing is known.
+audit: $(READY)
+	@$(PY) -m tests.audit
+
+peers-table: $(READY)
+	@$(PY) -m tests.peers
+
 clean:
 	rm -rf $(VENV) build dist benchmarks/.work .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find proxy tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -74,4 +83,4 @@ $(READY): pyproject.toml constraints.txt
 	  $(PY) -m pip install -q -c constraints.txt -e '.[demo,dev]'
 	@touch $(READY)
 
-.PHONY: help demo serve test test-fast check format soak bench bench-quick clean
+.PHONY: help demo serve test test-fast check format soak bench bench-quick audit peers-table clean
