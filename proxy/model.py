@@ -11,6 +11,7 @@ __all__ = [
     "Drop",
     "Failure",
     "Fault",
+    "HandshakeFailure",
     "Role",
 ]
 
@@ -54,6 +55,9 @@ class Fault(IntEnum):
     """All connections busy for ``pending_timeout``."""
     UNHEALTHY = 12
     """No server of the model passes its health checks; nothing was sent."""
+    TLS = 13
+    """No secure connection: the handshake failed, or the server refused our certificate behind it (RFC 8446 §4.4.2.4:
+    its verdict comes after our first data)."""
 
     @property
     def label(self) -> str:
@@ -70,6 +74,7 @@ FAULT_STATUS: dict[Fault, int] = {
     Fault.RESET: 502,
     Fault.PROTOCOL: 502,
     Fault.REQUEST_TIMEOUT: 504,
+    Fault.TLS: 502,
     Fault.PENDING_TIMEOUT: 503,
     Fault.UNHEALTHY: 503,
 }
@@ -84,6 +89,7 @@ FAULT_SENTENCES: dict[Fault, str] = {
     Fault.RESET: "the model server closed the connection before it answered",
     Fault.PROTOCOL: "the model server's answer is not valid HTTP",
     Fault.REQUEST_TIMEOUT: "the request took longer than its route allows",
+    Fault.TLS: "no secure connection to the model server: the TLS handshake failed; the proxy's log says why",
     Fault.PENDING_TIMEOUT: "all connections to the model server have been busy for too long; try again later",
     Fault.UNHEALTHY: "no server of the model is healthy; try again later",
 }
@@ -104,12 +110,36 @@ class Failure(StrEnum):
 
 
 FAILURE_FAULTS: dict[Failure, frozenset[Fault]] = {
-    Failure.CONNECT_FAILURE: frozenset({Fault.CONNECT, Fault.CONNECT_TIMEOUT, Fault.UNHEALTHY}),
+    Failure.CONNECT_FAILURE: frozenset({Fault.CONNECT, Fault.CONNECT_TIMEOUT, Fault.UNHEALTHY, Fault.TLS}),
     Failure.OVERFLOW: frozenset({Fault.OVERFLOW, Fault.PENDING_TIMEOUT}),
     Failure.TIMEOUT: frozenset({Fault.TIMEOUT}),
     Failure.RESET: frozenset({Fault.RESET, Fault.PROTOCOL}),
 }
 """The faults that each failure stands for."""
+
+
+class HandshakeFailure(IntEnum):
+    """Why a client's TLS handshake came to nothing."""
+
+    CERTIFICATE = 0
+    """The client's certificate is missing, or none that ``tls.client_ca`` vouches for."""
+    REFUSED = 1
+    """The client refused ours: it sent an alert."""
+    PROTOCOL = 2
+    """No version or cipher suite in common, or not TLS."""
+    PLAIN_HTTP = 3
+    """HTTP without TLS; answered 400."""
+    CLOSED = 4
+    """The client left in the middle."""
+    TIMEOUT = 5
+    """Not done within ``timeouts.client_head``."""
+    OVERFLOW = 6
+    """More connections than ``limits.connections``: closed before it began."""
+
+    @property
+    def label(self) -> str:
+        """The value of the metric label ``reason``."""
+        return self.name.lower()
 
 
 class Drop(IntEnum):

@@ -17,21 +17,21 @@ Rule
 
 Warning
     :class:`Layout` is a pure function of the table: every process computes it alone and must get the same
-    numbers. A change of the layout is a change of the program, never of the state: the run directory does
-    not outlive its supervisor.
+    numbers. A change of the layout is a change of the program. The run directory outlives its program only in an
+    upgrade: then the layouts are left beside the blocks (:func:`leave_layouts`), and what follows reads them by name.
 """
 
 import mmap
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import orjson
 
-from proxy.model import DROPS, DURATION_BOUNDS_NS, Fault
+from proxy.model import DROPS, DURATION_BOUNDS_NS, Fault, HandshakeFailure
 
 __all__ = [
     "CODES",
@@ -40,7 +40,10 @@ __all__ = [
     "Layout",
     "Section",
     "block_path",
+    "follow",
     "fold",
+    "fold_earlier",
+    "leave_layouts",
     "open_block",
     "read_all",
     "read_slots",
@@ -117,6 +120,8 @@ VARIANT_FIELDS = (
     "ttfb_sum_ns",
     *(f"gap_{i}" for i in HISTOGRAM_FIELDS),
     "gap_sum_ns",
+    "tunnel_received_bytes",
+    "tunnel_sent_bytes",
 )
 """Counts of one (route, variant, model). ``code_499``: the client left before the answer began; ``gap``: time between
 two reads of one answer."""
@@ -126,6 +131,20 @@ UNROUTED_FIELDS = CODE_FIELDS
 
 MODEL_FIELDS = tuple(f"fault_{fault.label}" for fault in Fault if fault is not Fault.NONE)
 """Counts of one model, as the primary (not as a shadow)."""
+
+ENDPOINT_FIELDS = (
+    "unhealthy",
+    "unhealthy_carried",
+    "healthy_again",
+    "ejected",
+    "ejected_carried",
+    "readmitted",
+    "check_passed",
+    "check_failed",
+)
+"""Counts of one server of a model that is watched. Out for its health = unhealthy + unhealthy_carried - healthy_again;
+ejected likewise. A reload ends what lasts under the old version and carries it over to the new one, so that each version
+is settled alone."""
 
 SHADOW_FIELDS = (
     "eligible",
@@ -142,9 +161,31 @@ answered = shipped + comparison_dropped once nothing is in flight."""
 PAYLOAD_FIELDS = ("sampled", "shipped", "dropped")
 """Counts of one route's payload log in the worker: sampled = shipped + dropped."""
 
-WORKER_FIELDS = ("connections_opened", "connections_carried", "connections_closed", "exchanges_dropped")
+WORKER_FIELDS = (
+    "connections_opened",
+    "connections_carried",
+    "connections_closed",
+    "exchanges_dropped",
+    *(f"handshake_{failure.label}" for failure in HandshakeFailure),
+)
 """Counts of the worker itself. A reload closes the open connections under the old version and carries them over to the
 new one: open = opened + carried - closed, for each version alone, so that any may be folded or settled."""
+
+
+OBSERVER_FIELDS = (
+    "broken_streams",
+    "stray_frames",
+    "lost_frames",
+    "expired_pairs",
+    "evicted_pairs",
+    "errors",
+    "spans_exported",
+    "spans_failed",
+    "spans_dropped",
+)
+"""What the observer counts about itself, in the file ``OBSERVER_COUNTERS``."""
+
+OBSERVER_COUNTERS = "observer.counters"
 
 
 def block_path(run_dir: Path, writer: str, version: int) -> Path:
@@ -199,7 +240,8 @@ def _reserve(fd: int, present: int, length: int) -> None:
 
 
 def read_all(run_dir: Path, layouts: Mapping[int, Mapping[str, Layout]]) -> "dict[int, Counter[Key]]":
-    """Add up every block of the run directory, by table version; version 0 holds what was folded.
+    """Add up every block of the run directory, by table version; version 0 holds what was folded, and what the
+    program before an upgrade has counted.
 
     Args:
         run_dir: the run directory.
@@ -209,12 +251,15 @@ def read_all(run_dir: Path, layouts: Mapping[int, Mapping[str, Layout]]) -> "dic
     total never goes backwards.
     """
     while True:
-        folded, base = _read_base(run_dir)
-        totals: dict[int, Counter[Key]] = {0: base}
+        base = _read_base(run_dir)
+        totals: dict[int, Counter[Key]] = {0: base.counts}
         for version, by_writer in layouts.items():
-            if version not in folded:
+            if version not in base.folded:
                 totals[version] = _read_version(run_dir, version, by_writer)
-        if _read_base(run_dir)[0] == folded:
+        earlier = _earlier(run_dir)
+        if earlier is not None and earlier.name not in base.earlier:
+            totals[0] = base.counts + _read_by_name(earlier)
+        if _read_base(run_dir).names == base.names:
             return totals
 
 
@@ -226,28 +271,122 @@ def fold(run_dir: Path, version: int, layouts: Mapping[str, Layout]) -> None:
     Raises:
         OSError: the base could not be written; nothing was deleted.
     """
-    folded, base = _read_base(run_dir)
-    if version not in folded:
-        base += _read_version(run_dir, version, layouts)
-        document = {
-            "folded": sorted({*folded, version}),
-            "counts": [[*key, number] for key, number in sorted(base.items())],
-        }
-        fresh = run_dir / "base.json.new"
-        fresh.write_bytes(orjson.dumps(document))
-        fresh.replace(run_dir / "base.json")
+    base = _read_base(run_dir)
+    if version not in base.folded:
+        counts = base.counts + _read_version(run_dir, version, layouts)
+        _write_base(run_dir, _Base(base.folded | {version}, base.earlier, counts))
     # Also when it was folded before: a crash between base and deletion leaves files that nobody reads.
     for path in run_dir.glob(f"*-{version}.tally"):
         path.unlink(missing_ok=True)
 
 
-def _read_base(run_dir: Path) -> "tuple[frozenset[int], Counter[Key]]":
+EARLIER = "earlier"
+"""In a run directory: a link to that of the program before an upgrade, whose processes still count there."""
+
+_LAYOUTS = "layouts.json"
+
+
+def leave_layouts(run_dir: Path, layouts: Mapping[int, Mapping[str, Layout]]) -> None:
+    """Write beside the blocks how to read them, for a program that lays them out differently.
+
+    Raises:
+        OSError: no space.
+    """
+    fields: dict[tuple[str, ...], int] = {}
+    files = []
+    for version, by_writer in layouts.items():
+        for writer, layout in by_writer.items():
+            rows = [
+                [section.kind, section.labels, fields.setdefault(section.fields, len(fields))]
+                for section in layout.sections
+            ]
+            files.append([version, f"{writer}[0-9]*-{version}.tally", rows])
+    files.append([0, OBSERVER_COUNTERS, [["observer", (), fields.setdefault(OBSERVER_FIELDS, len(fields))]]])
+    fresh = run_dir / f"{_LAYOUTS}.new"
+    fresh.write_bytes(orjson.dumps({"fields": list(fields), "files": files}))
+    fresh.replace(run_dir / _LAYOUTS)
+
+
+def follow(run_dir: Path, earlier: Path) -> None:
+    """Make the counts of ``earlier``, with its layouts left there, part of those of ``run_dir``."""
+    (run_dir / EARLIER).symlink_to(earlier)
+
+
+def fold_earlier(run_dir: Path, settle: "Callable[[Counter[Key]], Counter[Key]]") -> None:
+    """Add the counts of the program before to ``base.json``; then they are read there alone.
+
+    The caller must know that no writer of that program runs any more.
+
+    Args:
+        run_dir: the run directory that :func:`follow` was called for.
+        settle: returns the counts with everything ended that was under way.
+
+    Raises:
+        OSError: the base could not be written; nothing has changed.
+    """
+    earlier = _earlier(run_dir)
+    if earlier is None:
+        return
+    base = _read_base(run_dir)
+    if earlier.name not in base.earlier:
+        counts = base.counts + settle(_read_by_name(earlier))
+        _write_base(run_dir, _Base(base.folded, base.earlier | {earlier.name}, counts))
+    (run_dir / EARLIER).unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Base:
+    folded: frozenset[int]
+    earlier: frozenset[str]
+    """Names of run directories whose counts are in this base."""
+    counts: "Counter[Key]"
+
+    @property
+    def names(self) -> tuple[frozenset[int], frozenset[str]]:
+        return self.folded, self.earlier
+
+
+def _read_base(run_dir: Path) -> _Base:
     try:
         document = orjson.loads((run_dir / "base.json").read_bytes())
     except FileNotFoundError:
-        return frozenset(), Counter()
+        return _Base(frozenset(), frozenset(), Counter())
     counts: Counter[Key] = Counter({tuple(row[:-1]): row[-1] for row in document["counts"]})
-    return frozenset(document["folded"]), counts
+    return _Base(frozenset(document["folded"]), frozenset(document.get("earlier", ())), counts)
+
+
+def _write_base(run_dir: Path, base: _Base) -> None:
+    document = {
+        "folded": sorted(base.folded),
+        "counts": [[*key, number] for key, number in sorted(base.counts.items())],
+        "earlier": sorted(base.earlier),
+    }
+    fresh = run_dir / "base.json.new"
+    fresh.write_bytes(orjson.dumps(document))
+    fresh.replace(run_dir / "base.json")
+
+
+def _earlier(run_dir: Path) -> Path | None:
+    try:
+        return (run_dir / EARLIER).readlink()
+    except OSError:
+        return None
+
+
+def _read_by_name(run_dir: Path) -> "Counter[Key]":
+    base = _read_base(run_dir)
+    total = base.counts
+    try:
+        document = orjson.loads((run_dir / _LAYOUTS).read_bytes())
+    except FileNotFoundError:
+        return total  # it is being removed: it was folded meanwhile
+    fields = [tuple(names) for names in document["fields"]]
+    for version, pattern, rows in document["files"]:
+        layout = Layout.of((kind, tuple(labels), fields[index]) for kind, labels, index in rows)
+        if version not in base.folded:
+            for path in sorted(run_dir.glob(pattern)):
+                total += layout.counts(read_slots(path, layout.size))
+    return total
 
 
 def _read_version(run_dir: Path, version: int, layouts: Mapping[str, Layout]) -> "Counter[Key]":

@@ -31,13 +31,14 @@ ALLOWED: dict[str, set[str]] = {
     "tally": {"model"},
     "exchange": {"errors"},
     "link": {"clock", "errors", "tasks"},
+    "certificates": {"errors", "settings"},
     # The hot path knows bytes, tables and sockets; nothing of comparing, metrics or the admin address.
     "dataplane": {
-        "clock", "errors", "exchange", "identifiers", "link", "logs", "model", "routing", "settings", "tally",
-        "tasks", "wire",
+        "certificates", "clock", "errors", "exchange", "identifiers", "link", "logs", "model", "routing",
+        "settings", "tally", "tasks", "wire",
     },
     # What is derived, and what is shown of it.
-    "control": {"clock", "errors", "model", "private", "routing", "settings", "tally", "tasks"},
+    "control": {"certificates", "clock", "errors", "model", "private", "routing", "settings", "tally", "tasks"},
     "observer": {
         "clock", "compare", "control", "errors", "exchange", "identifiers", "link", "logs", "model", "private",
         "routing", "settings", "tally", "tasks",
@@ -56,7 +57,9 @@ ALLOWED: dict[str, set[str]] = {
     },
     # The outside.
     "demo": {"clock", "routing", "settings", "tasks"},
-    "commands": {"clock", "control", "demo", "errors", "printable", "routing", "settings", "supervisor"},
+    "commands": {
+        "certificates", "clock", "control", "demo", "errors", "printable", "routing", "settings", "supervisor",
+    },
     "cli": set(),
     "__main__": {"cli"},
 }  # fmt: skip

@@ -24,11 +24,16 @@ def validate(config: Path, as_json: bool) -> None:
     Example:
       modelproxy validate config/modelproxy.yaml
     """
+    from proxy.certificates import inspect, named_files, read_files
+    from proxy.clock import wall_ns
     from proxy.errors import ConfigError
     from proxy.settings import load_with_source, warnings
 
     try:
         settings, source = load_with_source(config)
+        certificates = inspect(settings, read_files(named_files(settings)), source, now_s=wall_ns() / 1e9)
+        if certificates.problems:
+            raise ConfigError(certificates.problems)
     except ConfigError as error:
         if as_json:
             print_json({"ok": False, "file": str(config), "problems": [asdict(p) for p in error.problems]})
@@ -36,7 +41,7 @@ def validate(config: Path, as_json: bool) -> None:
             click.echo(str(error), err=True)
             click.echo(f"{_count(error.problems, 'problem')}; this file would be refused", err=True)
         sys.exit(1)
-    found = warnings(settings, source)
+    found = (*warnings(settings, source), *certificates.warnings)
     if as_json:
         warned = [asdict(problem) for problem in found]
         print_json({"ok": True, "file": str(config), "problems": [], "warnings": warned})

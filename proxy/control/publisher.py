@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
+from proxy.certificates import Inspection, inspect, named_files, read_files
 from proxy.clock import wall_ns
 from proxy.control.changes import describe_changes
 from proxy.control.journal import Journal
@@ -58,6 +59,8 @@ class Accepted:
     """What differs from the running one, as sentences; empty for the first."""
     warnings: tuple[str, ...]
     """What an operator should look at, one line each; no reason to refuse."""
+    certificates: Inspection
+    """The certificate files that the document names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +82,7 @@ class Refused:
 def judge(
     content: bytes, running: Settings | None, *, source: str, environ: Mapping[str, str]
 ) -> Accepted | Unchanged | Refused:
-    """Return what is to be done with the document ``content``. Pure.
+    """Return what is to be done with the document ``content``. Of the world it sees the certificate files it names.
 
     Args:
         content: the file's bytes.
@@ -94,24 +97,31 @@ def judge(
         return Refused((f"{source}: expected UTF-8 text, got {error.reason} at byte {error.start}",), digest)
     except ConfigError as error:
         return Refused(tuple(str(problem) for problem in error.problems), digest)
-    advice = tuple(str(problem) for problem in warnings(settings, where))
-    if running is None:
-        return Accepted(settings, digest, (), advice)
     if settings == running:
         return Unchanged(digest)
-    if sentences := restart_needed(running, settings):
+    if running is not None and (sentences := restart_needed(running, settings)):
         return Refused(tuple(f"{source}: {sentence}" for sentence in sentences), digest)
+    certificates = inspect(settings, read_files(named_files(settings)), where, now_s=wall_ns() / 1e9)
+    if certificates.problems:
+        return Refused(tuple(map(str, certificates.problems)), digest)
+    advice = tuple(map(str, (*warnings(settings, where), *certificates.warnings)))
+    if running is None:
+        return Accepted(settings, digest, (), advice, certificates)
     changes = describe_changes(public_document(running), public_document(settings))
-    return Accepted(settings, digest, changes, advice)
+    return Accepted(settings, digest, changes, advice, certificates)
 
 
 class Release:
     """One numbered table and the document it came from."""
 
-    __slots__ = ("digest", "settings", "table", "text", "version")
+    __slots__ = ("certificates", "digest", "settings", "table", "text", "version")
 
-    def __init__(self, settings: Settings, version: int, digest: str) -> None:
+    def __init__(
+        self, settings: Settings, version: int, digest: str, certificates: Inspection | None = None
+    ) -> None:
         self.settings = settings
+        self.certificates = certificates or Inspection({}, (), (), {})
+        """The certificate files as they were when the release was made."""
         self.version = version
         self.digest = digest
         """SHA-256 of the file's bytes, in hex: what ``sha256sum`` prints."""
@@ -267,7 +277,7 @@ class Publisher:
     async def _release(self, verdict: Accepted, by: str, why: str) -> Outcome:
         version = self._last_version + 1
         try:
-            release = Release(verdict.settings, version, verdict.digest)
+            release = Release(verdict.settings, version, verdict.digest, verdict.certificates)
         except Exception as error:
             # A document that passed every rule and does not compile is a bug of ours; the old table serves
             # on.

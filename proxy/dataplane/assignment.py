@@ -27,6 +27,7 @@ from proxy.routing.units import is_trusted
 from proxy.wire.request import Framing, common_block, first_value
 from proxy.wire.response import CONTINUE
 from proxy.wire.trace import read_context
+from proxy.wire.upgrade import offered_protocol, upgrade_lines
 
 if TYPE_CHECKING:
     from proxy.dataplane.inflight import InFlight
@@ -101,6 +102,10 @@ def _special_block(flight: "InFlight") -> bytes:
         block = b"host: %b\r\n" % (head.host or flight.route.champion.model.host_header) + block
     if b"expect" in names:
         flight.framing_line += b"expect: %b\r\n" % first_value(names, values, b"expect")
+    if flight.may_upgrade:
+        flight.upgrade = offered_protocol(names, values, flight.route.upgrades)
+        if flight.upgrade:
+            block += upgrade_lines(flight.upgrade)
     return block
 
 
@@ -164,7 +169,8 @@ def _assign(flight: "InFlight", unit: bytes, source: int) -> tuple[Sequence[Shad
             variant = forced
     flight.variant = flight.serving = variant
     slots[variant.slot_started] += 1
-    shadows = shadows_for(route, unit or flight.request_id) if route.shadows else ()
+    # A tunnel is never mirrored: what goes through it may mean anything.
+    shadows = shadows_for(route, unit or flight.request_id) if route.shadows and not flight.upgrade else ()
     logged = route.log_limit > 0 and is_logged(route, unit or flight.request_id)
     if shadows or logged or flight.flags & Flag.TRACED:
         _keep_copies(flight, shadows, logged)

@@ -13,7 +13,9 @@ Theory of operation
     request does not begin. If it takes nothing at all for ``timeouts.client_body``, it is cut off.
 
 Timers
-    One per connection; see ``upstream``.
+    One per connection; see ``upstream``. It wakes often enough for the shortest time that may be set while a request is
+    under way. A connection that it finds idle *rests*: the timer waits for the end of ``timeouts.keep_alive``, and what
+    the client sends wakes it up. Else a hundred thousand idle connections would cost a fifth of a core.
 """
 
 import asyncio
@@ -24,7 +26,7 @@ from typing import TYPE_CHECKING
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from proxy.clock import monotonic_ns
-from proxy.dataplane.inflight import DONE, QUEUED, InFlight
+from proxy.dataplane.inflight import DONE, HIGH_WATER_BYTES, QUEUED, InFlight
 from proxy.dataplane.outbox import Writer
 from proxy.errors import BadHead, HeadTooLarge, LastStop, WireError
 from proxy.exchange import Flag
@@ -74,6 +76,7 @@ class ClientConnection(Writer):
         "closing",
         "current",
         "deadline_ns",
+        "early",
         "feed",
         "forwarded",
         "forwarded_host",
@@ -89,6 +92,7 @@ class ClientConnection(Writer):
         "peer",
         "read_paused",
         "reading",
+        "resting",
         "scheme",
         "take_deadline_ns",
         "target",
@@ -119,9 +123,12 @@ class ClientConnection(Writer):
         self.take_deadline_ns = _NEVER
         self.unsent_bytes = 0
         self.closing = False
+        self.resting = False
         self.lingering = False
         self.client_left = False
         self.last_reply = b""
+        self.early: bytes | None = None
+        """What came behind a request that asks for another protocol, while it is not known which one is spoken."""
         self.forwarded_host = b""
         self.forwarded = b""
         # Per-request state
@@ -180,6 +187,9 @@ class ClientConnection(Writer):
         if self.closing:
             return
         self.now_ns = monotonic_ns()
+        if self.resting:
+            self.resting = False
+            self._arm(self.now_ns)
         if not self.reading and self.current is None and self._take_plain(data):
             return
         self.head_bytes += len(data)
@@ -196,9 +206,15 @@ class ClientConnection(Writer):
     def _parse(self, data: bytes) -> None:
         """Feed the parser, and another one behind each head that asks for another protocol.
 
-        We do not switch: such a request is answered as if it had not asked (RFC 9110 §7.8). But the parser has no eyes
-        for what follows: neither for the next request, nor for the body of this one.
+        If it is one to be tunnelled, what follows waits for the model's consent. Else the request is answered as if it
+        had not asked (RFC 9110 §7.8). But the parser has no eyes for what follows: neither for the next request, nor
+        for the body of this one.
         """
+        if self.early is not None:
+            self.early += data
+            if len(self.early) > HIGH_WATER_BYTES:
+                self.pause_reading()
+            return
         rest: bytes | memoryview = data
         while rest and not self.closing:
             try:
@@ -210,6 +226,9 @@ class ClientConnection(Writer):
                 if incoming is not None:
                     self.feed(_HEADS[incoming.head.framing] % incoming.head.length)
                 rest = memoryview(rest)[upgrade.args[0] :]
+                if self.current is not None and self.current.upgrade:
+                    self.early = bytes(rest)
+                    return
             else:
                 return
 
@@ -321,18 +340,20 @@ class ClientConnection(Writer):
             raise HeadTooLarge(f"request target larger than {limits.head} bytes", 414)  # RFC 9112 §3
         if sum(map(len, self.lines)) + len(self.target) > limits.head:
             raise HeadTooLarge(f"request head larger than {limits.head} bytes")
+        http11 = version == "1.1"
         head = check_request(
             parser.get_method(),
             self.target,
             self.names,
             self.values,
             self.lines,
-            http11=version == "1.1",
+            http11=http11,
             keep_alive=parser.should_keep_alive(),
         )
         self.incoming = incoming = InFlight(self, head)
         if self.current is None:
             self.current = incoming
+            incoming.may_upgrade = http11 and head.framing == Framing.NONE and parser.should_upgrade()
             incoming.begin()
         else:
             self.waiting.append(incoming)
@@ -401,11 +422,24 @@ class ClientConnection(Writer):
             self.linger()
             return
         self.resume_reading()
+        if self.early:
+            early, self.early = self.early, None
+            self.data_received(early)
+            return
+        self.early = None
         if self.worker.draining and not self.reading:
             self._await_last()
             return
         timeouts = self.worker.table.settings.timeouts
         self.deadline_ns = self.now_ns + (timeouts.client_head if self.reading else timeouts.keep_alive)
+
+    def become_tunnel(self) -> bytes:
+        """Give the connection up to a tunnel; return what the client has sent for it already."""
+        early, self.early = self.early or b"", None
+        self.current = None
+        self.closing = self.client_left = True
+        self.deadline_ns = self.take_deadline_ns = _NEVER
+        return early
 
     def close(self) -> None:
         """Close once everything is written; see ``_on_untaken`` for clients that do not take it."""
@@ -515,7 +549,7 @@ class ClientConnection(Writer):
         table = self.worker.table
         timeouts = table.settings.timeouts
         shortest = min(timeouts.client_head, timeouts.client_body, timeouts.keep_alive, LINGER_NS)
-        shortest = min(shortest, table.shortest_timeout_ns)
+        shortest = _NEVER if self.resting else min(shortest, table.shortest_timeout_ns)
         wake_ns = min(self.deadline_ns, self.take_deadline_ns, self._request_deadline_ns(), now_ns + shortest)
         self.timer = self.worker.loop.call_later(max(wake_ns - now_ns, 1_000_000) / 1e9, self._on_timer)
 
@@ -528,6 +562,12 @@ class ClientConnection(Writer):
         elif now_ns >= self._request_deadline_ns():
             assert self.current is not None
             self.current.on_timeout()
+        self.resting = (
+            self.current is None
+            and not self.reading
+            and not self.closing
+            and self.take_deadline_ns == _NEVER != self.deadline_ns
+        )
         self._arm(now_ns)
 
     def _request_deadline_ns(self) -> int:
@@ -559,7 +599,9 @@ class ClientConnection(Writer):
         if self.reading:
             self._refuse(408, "the request did not arrive in time")
         elif due_ns != self.look_ns:
-            self.look_ns = self.deadline_ns = now_ns  # what came while the timer was due is read before it fires again
+            self.look_ns = self.deadline_ns = (
+                now_ns  # what came while the timer was due is read before it fires again
+            )
         elif self.worker.draining:
             self.linger()
         else:

@@ -14,6 +14,7 @@ import asyncio
 from collections import OrderedDict
 
 from proxy.clock import monotonic_ns
+from proxy.dataplane.contexts import HANDSHAKE_ERRORS, BackendTls
 from proxy.dataplane.outbox import Outbox
 from proxy.dataplane.upstream import Sink, UpstreamConnection
 from proxy.model import Fault
@@ -78,6 +79,7 @@ class Pool:
         "outbox",
         "port",
         "retired",
+        "secured",
         "timer",
         "waiting",
     )
@@ -89,6 +91,8 @@ class Pool:
         self.outbox = outbox
         self.host = host
         self.port = port
+        self.secured: BackendTls | None = None
+        """How connections are secured; None: they are not."""
         self.limits = limits
         self.idle: list[UpstreamConnection] = []
         self.open = 0
@@ -147,8 +151,8 @@ class Pool:
         """Take ``sink`` out of the wait queue, if it is there."""
         self.waiting.pop(sink, None)
 
-    def take_back(self, connection: UpstreamConnection, status: int) -> None:
-        """Take back a connection behind a complete answer with ``status``."""
+    def take_back(self, connection: UpstreamConnection, _status: int) -> None:
+        """Take back a connection behind a complete answer, of which the status is given."""
         self.release(connection)
 
     def release(self, connection: UpstreamConnection) -> None:
@@ -192,13 +196,17 @@ class Pool:
 
     async def _connect(self) -> None:
         fault = Fault.CONNECT
+        connection = UpstreamConnection(self)
         try:
             async with asyncio.timeout(self.limits.connect_timeout_ns / 1e9):
-                _, connection = await self.loop.create_connection(
-                    lambda: UpstreamConnection(self), self.host, self.port
-                )
+                if self.secured is None:
+                    await self.loop.create_connection(lambda: connection, self.host, self.port)
+                else:
+                    await self.secured.connect(self.loop, connection, self.host, self.port)
         except TimeoutError:
             fault = Fault.CONNECT_TIMEOUT
+        except HANDSHAKE_ERRORS:
+            fault = Fault.TLS
         except OSError:
             pass
         else:
@@ -209,6 +217,12 @@ class Pool:
                 self.release(connection)
                 return
         self.on_unconnected(fault)
+
+    def fault_of_new(self, error: Exception | None) -> Fault:
+        """Return the fault of a connection that was lost with ``error`` before it brought anything."""
+        if self.secured is None or not self.secured.is_refusal(error, self.host, self.port):
+            return Fault.RESET
+        return Fault.TLS
 
     def on_unconnected(self, fault: Fault) -> None:
         """A connection could not be made: who has waited longest is told, and the others get another try."""

@@ -17,7 +17,7 @@ Timers
 import asyncio
 from typing import TYPE_CHECKING, Protocol
 
-from httptools import HttpParserCallbackError, HttpParserError, HttpResponseParser
+from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from proxy.clock import monotonic_ns
 from proxy.dataplane.outbox import Writer
@@ -26,6 +26,7 @@ from proxy.model import Fault
 from proxy.wire.plain import MAX_PLAIN_HEAD_BYTES, plain_response_head
 from proxy.wire.request import Framing, is_trailer
 from proxy.wire.response import check_status, response_framing
+from proxy.wire.upgrade import switched_protocol
 
 if TYPE_CHECKING:
     from proxy.dataplane.pool import Pool
@@ -45,6 +46,9 @@ _NEVER = 1 << 62
 class Sink(Protocol):
     """Who receives a response."""
 
+    upgrade: bytes
+    """The protocol that was asked for; empty: none."""
+
     bucket: int
     """Where the unit falls, for models that are balanced by it."""
     endpoint: "Pool | None"
@@ -60,6 +64,9 @@ class Sink(Protocol):
         self, connection: "UpstreamConnection", status: int, reason: bytes, block: bytes, body: bytes
     ) -> None:
         """Head and body in one; the connection has been taken back. No other call follows."""
+
+    def on_upgrade(self, connection: "UpstreamConnection", rest: bytes) -> None:
+        """The model consents to ``upgrade``; ``rest`` is what it has said in that protocol. No other call follows."""
 
     def on_response_head(self, connection: "UpstreamConnection") -> None:
         """The head is complete: ``status``, ``reason``, ``names``, ``values``, ``lines``, ``framing``."""
@@ -219,7 +226,8 @@ class UpstreamConnection(Writer):
         is_stale = self.used and not self.seen_byte
         if not is_stale:
             self.pool.on_failure()
-        sink.on_fault(Fault.RESET, is_stale)
+        never_answered = not self.used and not self.seen_byte
+        sink.on_fault(self.pool.fault_of_new(error) if never_answered else Fault.RESET, is_stale)
 
     def data_received(self, data: bytes) -> None:
         sink = self.sink
@@ -233,6 +241,11 @@ class UpstreamConnection(Writer):
         self.head_bytes += len(data)
         try:
             self.feed(data)
+        except HttpParserUpgrade as switch:
+            if self.sink is sink:
+                self.sink = None
+                sink.on_upgrade(self, data[switch.args[0] :])
+            return
         except HttpParserError as error:
             if not self.complete:
                 self._on_bad_response(error)
@@ -320,6 +333,8 @@ class UpstreamConnection(Writer):
         self.status = status = self.parser.get_status_code()
         self.reason = check_status(status, self.reason)
         if status < 200:
+            if status == 101 and not self._is_consent():
+                raise BadHead("expected no switch of protocols, or one to the protocol that was asked for")
             return
         self.head_seen = True
         self.framing = response_framing(status, self.names, self.values, self.head_only)
@@ -341,9 +356,20 @@ class UpstreamConnection(Writer):
             self.head_bytes = 0
             self.sink.on_response_body(data)
 
+    @property
+    def upgraded_to(self) -> bytes:
+        """The protocol that a 101 switches to."""
+        return switched_protocol(self.names, self.values)
+
+    def _is_consent(self) -> bool:
+        asked = self.sink.upgrade if self.sink is not None else b""
+        return bool(asked) and self.upgraded_to.lower() == asked.lower() and self.parser.should_upgrade()
+
     def on_message_complete(self) -> None:
         if self.status >= 200:
             self.complete = True
+        elif self.status == 101:
+            return  # the parser now says that it stops here
         elif self.sink is not None:
             self.sink.on_interim(self)
             self._reset()
@@ -355,7 +381,7 @@ class UpstreamConnection(Writer):
         self.sink = None
         self.used = True
         reusable = self.keep_alive and self.request_done
-        if self.status not in GATEWAY_FAILURES:
+        if not self.pool.is_simple and self.status not in GATEWAY_FAILURES:
             self.pool.on_answer(self.status)
         if self.head_only:
             # The parser cannot be told that no body follows a response to HEAD: it is waiting for one.

@@ -17,6 +17,8 @@ import orjson
 
 from proxy.clock import monotonic_ns, wall_ns
 from proxy.dataplane.client import ClientConnection
+from proxy.dataplane.contexts import Contexts
+from proxy.dataplane.door import Door
 from proxy.dataplane.outbox import Outbox
 from proxy.dataplane.pools import Pools
 from proxy.dataplane.reconcile import reconcile, shipped_counts
@@ -76,6 +78,8 @@ class Worker:
         self._prepared: dict[int, tuple[Table, Block]] = {}
         self.outbox = Outbox(self.loop)
         self._pools = Pools(self.loop, self.outbox)
+        self._contexts = Contexts()
+        self._door = Door(self, self._stop_if_empty)
         self._stopped = asyncio.Event()
         self._reported: set[str] = set()
 
@@ -107,6 +111,11 @@ class Worker:
             self._reported.add(kind)
             _log.error("unexpected error while parsing a request: %s", kind, exc_info=error)
 
+    @property
+    def connections(self) -> int:
+        """How many clients are connected."""
+        return len(self._connections)
+
     # The supervisor's side
 
     async def run(self, control_fd: int) -> None:
@@ -115,6 +124,7 @@ class Worker:
         self._link.send({"op": "ready", "pid": os.getpid()})
         self._tick()
         await self._stopped.wait()
+        self._pools.close()
         await self.shipper.close()
 
     def drain(self) -> None:
@@ -145,7 +155,7 @@ class Worker:
     async def _take_in(self, client: socket.socket) -> None:
         client.setblocking(False)
         try:
-            await self.loop.connect_accepted_socket(self._new_connection, client)
+            await self.loop.connect_accepted_socket(self._door.open, client)
         except OSError:
             client.close()  # it has left meanwhile
         finally:
@@ -153,15 +163,14 @@ class Worker:
             self._stop_if_empty()
 
     def _stop_if_empty(self) -> None:
-        if not self._connections and not self._arriving:
+        if self.draining and not self._connections and not self._arriving and not self._door.shaking:
             self._stopped.set()
-
-    def _new_connection(self) -> ClientConnection:
-        return ClientConnection(self)
 
     def _on_message(self, message: dict[str, Any]) -> None:
         op = message["op"]
-        if op == "prepare":
+        if op == "certificates":
+            self._take_certificates(message["files"])
+        elif op == "prepare":
             self._prepare(message)
         elif op == "commit":
             spawn(self._commit(message["version"]), name="commit")
@@ -176,13 +185,19 @@ class Worker:
         if self._link is not None:
             self._link.send(message)
 
+    def _take_certificates(self, files: dict[str, str]) -> None:
+        self._contexts.take(files)
+        if hasattr(self, "table"):
+            self._door.context = self._contexts.server(self.table.settings.tls)
+
     def _prepare(self, message: dict[str, Any]) -> None:
         version = message["version"]
         if version not in self._prepared:
             try:
                 table = compile_table(from_json(message["settings"].encode()), version, message["digest"])
+                self._contexts.prepare(table.settings)
                 block = open_block(block_path(self.run_dir, f"w{self.index}", version), table.layout.size)
-            except (ConfigError, OSError) as error:
+            except (ConfigError, OSError, KeyError) as error:
                 self._send({"op": "refused", "version": version, "reason": str(error)})
                 return
             table.slots = block.slots
@@ -193,16 +208,20 @@ class Worker:
 
     async def _commit(self, version: int) -> None:
         table, _ = self._prepared[version]
+        for model in table.models.values():
+            model.secured = self._contexts.backend(model.name, model.settings)
         self._pools.attach(table)
         self._carry_connections(table)
         self.table = table
+        self._door.context = self._contexts.server(table.settings.tls)
+        self._contexts.keep(held.settings for held, _ in self._prepared.values())
         set_level(table.settings.log_level)
         async with self._starting:
             if self._server is None and not self.draining:
                 await self.shipper.start(OBSERVER_WAIT_S)
             if self._server is None and not self.draining:  # it may have been told to drain while it waited
                 self._server = await self.loop.create_server(
-                    self._new_connection, sock=self._listener, backlog=4096
+                    self._door.open, sock=self._listener, backlog=4096
                 )
         self._send({"op": "committed", "version": version})
 

@@ -19,9 +19,10 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from proxy import __version__
-from proxy.model import DURATION_BOUNDS_NS
+from proxy.model import DURATION_BOUNDS_NS, HandshakeFailure
 from proxy.observer.accounting import Accounts, Histogram, build_accounts, merge, wanted_slots
 from proxy.observer.source import Reading
+from proxy.routing.table import Table
 
 __all__ = ["DURATION_BOUNDS_SHOWN_S", "FAMILIES", "Family", "Readout", "encode_metrics"]
 
@@ -68,11 +69,28 @@ FAMILIES: dict[str, Family] = {
         ("route", "variant", "model"),
         "Between two pieces of one response, as they come from the model.",
     ),
+    "modelproxy_tunnel_bytes_total": Family(
+        "counter",
+        ("route", "variant", "model", "direction"),
+        "Bytes through tunnels: received from clients, sent to clients.",
+    ),
     "modelproxy_in_flight_requests": Family("gauge", ("route", "variant"), "Requests under way."),
     "modelproxy_upstream_faults_total": Family(
         "counter",
         ("model", "kind"),
         "Requests that their model failed (not as a shadow); lost: in flight when their worker died.",
+    ),
+    "modelproxy_endpoint_up": Family(
+        "gauge",
+        ("model", "url"),
+        "1 when every worker sends requests to this server of the model; 0 when one holds it for unhealthy or leaves "
+        "it out. Only models with several URLs or with health checks.",
+    ),
+    "modelproxy_endpoint_ejections_total": Family(
+        "counter", ("model", "url"), "How often a server was left out because it failed requests in a row."
+    ),
+    "modelproxy_health_checks_total": Family(
+        "counter", ("model", "url", "result"), "Health checks of a server by result: passed, failed."
     ),
     "modelproxy_upstream_retries_total": Family(
         "counter", ("route", "variant", "model"), "Requests sent again over another connection."
@@ -111,6 +129,21 @@ FAMILIES: dict[str, Family] = {
     "modelproxy_variant_weight": Family("gauge", ("route", "variant"), "Percent of the route's traffic."),
     "modelproxy_connections": Family("gauge", (), "Open client connections."),
     "modelproxy_connections_opened_total": Family("counter", (), "Client connections accepted."),
+    "modelproxy_tls_handshake_failures_total": Family(
+        "counter", ("reason",), "TLS handshakes of clients that came to nothing, by reason."
+    ),
+    "modelproxy_tls_certificate_expiry_timestamp_seconds": Family(
+        "gauge",
+        ("model",),
+        "When the earliest certificate of a chain in use ends, Unix time. Empty model: what clients are shown.",
+    ),
+    "modelproxy_tls_last_reload_successful": Family(
+        "gauge", (), "1 when the certificate files as they are now are in use, 0 while they cannot be."
+    ),
+    "modelproxy_tls_reloads_total": Family("counter", (), "Changes of certificate files that were taken up."),
+    "modelproxy_tls_reloads_refused_total": Family(
+        "counter", (), "Changes of certificate files that cannot be used; the last good ones stayed."
+    ),
     "modelproxy_exchanges_dropped_total": Family(
         "counter",
         (),
@@ -168,6 +201,7 @@ class Readout(Collector):
         }
         accounts = build_accounts(merge(self._reading.counts.values()), self._reading.table)
         _add_requests(families, accounts)
+        _add_endpoints(families, accounts, self._reading.table)
         _add_shadows(families, accounts)
         _add_table(families, self._reading)
         _add_process_counts(families, accounts)
@@ -209,6 +243,8 @@ def _add_requests(families: Mapping[str, Any], accounts: Accounts) -> None:
         families["stream_gap_seconds"].add_metric(labels, *_seconds(variant.gap))
         families["upstream_retries_total"].add_metric(labels, variant.retries)
         families["fallbacks_total"].add_metric(labels, variant.fallbacks)
+        families["tunnel_bytes_total"].add_metric((*labels, "received"), variant.tunnel_received)
+        families["tunnel_bytes_total"].add_metric((*labels, "sent"), variant.tunnel_sent)
         route, name, _ = labels
         in_flight[route, name] = in_flight.get((route, name), 0) + variant.in_flight
     for code, number in accounts.unrouted.items():
@@ -219,6 +255,15 @@ def _add_requests(families: Mapping[str, Any], accounts: Accounts) -> None:
         families["upstream_faults_total"].add_metric(key, number)
     for key, number in accounts.units.items():
         families["unit_source_total"].add_metric(key, number)
+
+
+def _add_endpoints(families: Mapping[str, Any], accounts: Accounts, table: Table) -> None:
+    for (model, url), endpoint in accounts.endpoints.items():
+        if model in table.models and any(url == each.url for each in table.models[model].endpoints):
+            families["endpoint_up"].add_metric((model, url), endpoint.is_up)
+        families["endpoint_ejections_total"].add_metric((model, url), endpoint.ejections)
+        for result, number in endpoint.checks.items():
+            families["health_checks_total"].add_metric((model, url, result), number)
 
 
 def _seconds(histogram: Histogram) -> tuple[list[tuple[str, float]], float]:
@@ -263,6 +308,9 @@ def _add_process_counts(families: Mapping[str, Any], accounts: Accounts) -> None
     closed = accounts.worker.get("connections_closed", 0)
     families["connections"].add_metric((), max(0, opened + carried - closed))
     families["connections_opened_total"].add_metric((), opened)
+    for failure in HandshakeFailure:
+        number = accounts.worker.get(f"handshake_{failure.label}", 0)
+        families["tls_handshake_failures_total"].add_metric((failure.label,), number)
     families["exchanges_dropped_total"].add_metric((), accounts.worker.get("exchanges_dropped", 0))
     families["observer_up"].add_metric((), 1)
 
@@ -275,6 +323,7 @@ def _add_fleet(families: Mapping[str, Any], fleet: Mapping[str, Any]) -> None:
         families["config_loaded_timestamp_seconds"].add_metric((), config["loaded_wall_ns"] / 1e9)
         for name, key in _CONFIG.items():
             families[name].add_metric((), config[key])
+    _add_certificates(families, (config or {}).get("certificates"))
     for worker in fleet.get("workers", ()):
         labels = (str(worker["index"]),)
         families["worker_up"].add_metric(labels, bool(worker["up"]))
@@ -282,6 +331,17 @@ def _add_fleet(families: Mapping[str, Any], fleet: Mapping[str, Any]) -> None:
         families["worker_restarts_total"].add_metric(labels, worker["restarts"])
     if "observer_restarts" in fleet:
         families["observer_restarts_total"].add_metric((), fleet["observer_restarts"])
+
+
+def _add_certificates(families: Mapping[str, Any], certificates: Mapping[str, Any] | None) -> None:
+    """Add the state of the certificate files; without TLS these families have no series."""
+    if not certificates:
+        return
+    for model, expiry_s in certificates["expiries"].items():
+        families["tls_certificate_expiry_timestamp_seconds"].add_metric((model,), expiry_s)
+    families["tls_last_reload_successful"].add_metric((), not certificates["problems"])
+    families["tls_reloads_total"].add_metric((), certificates["reloads_total"])
+    families["tls_reloads_refused_total"].add_metric((), certificates["reloads_refused_total"])
 
 
 def _observer_families(gauges: Mapping[str, float]) -> Iterator[Metric]:

@@ -21,7 +21,19 @@ from proxy.settings.load import (
     to_json,
 )
 from proxy.settings.schema import Limits, ObserverSettings, PayloadLog, Settings, Timeouts, Tls, Tracing
-from proxy.settings.traffic import Compare, Log, Match, Model, ModelTls, Redaction, Route, Shadow, Variant
+from proxy.settings.traffic import (
+    Compare,
+    Health,
+    Log,
+    Match,
+    Model,
+    ModelTls,
+    Outlier,
+    Redaction,
+    Route,
+    Shadow,
+    Variant,
+)
 from proxy.settings.units import (
     Address,
     UnitSource,
@@ -36,12 +48,14 @@ __all__ = [
     "Address",
     "Compare",
     "ConfigError",
+    "Health",
     "Limits",
     "Log",
     "Match",
     "Model",
     "ModelTls",
     "ObserverSettings",
+    "Outlier",
     "PayloadLog",
     "Problem",
     "Redaction",

@@ -8,14 +8,23 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 from proxy.errors import Problem
 from proxy.model import Role
 from proxy.settings.document import Document, Path
 from proxy.settings.grammar import did_you_mean, percent
 from proxy.settings.schema import PayloadLog, Settings
-from proxy.settings.units import Address, parse_address, parse_name, parse_size, parse_unit_source
+from proxy.settings.units import (
+    Address,
+    parse_address,
+    parse_backend_url,
+    parse_name,
+    parse_size,
+    parse_unit_source,
+)
 
 __all__ = ["check_rules"]
 
@@ -27,9 +36,14 @@ def check_rules(document: Document) -> list[Problem]:
     top = _View(document, (), document.value)
     if not isinstance(document.value, dict):
         return []
-    problems = [*_addresses(top), *_payload_log(top), *_unique(top, "routes", "name", "name"), *_listener(top)]
+    problems = [
+        *_addresses(top),
+        *_payload_log(top),
+        *_unique(top, "routes", "name", "name"),
+        *_listener(top),
+    ]
     for name in top.keys("models"):
-        problems += _secured(top.at("models").at(name))
+        problems += [*_secured(top.at("models").at(name)), *_servers(top.at("models").at(name))]
     for route in top.items("routes"):
         problems += _route(top, route)
     return problems
@@ -124,6 +138,26 @@ def _secured(model: _View) -> Iterator[Problem]:
             yield tls.problem(key, "an https:// url beside it: over http:// nothing is encrypted or verified")
     if tls.has("ca") and tls.at("verify").value is False:
         yield tls.problem("ca", "verify: true beside it: with verify: false no authority is asked")
+
+
+def _servers(model: _View) -> Iterator[Problem]:
+    """Compare the URLs of a model: a request may go to any of them, so they differ in the server alone."""
+    urls = model.at("url")
+    seen: dict[str, int] = {}
+    for i, value in enumerate(urls.value if isinstance(urls.value, list) else []):
+        try:
+            url = parse_backend_url(value) if isinstance(value, str) else ""
+        except ValueError:
+            continue
+        problem = partial(model.document.source.problem, (*urls.path, i))
+        parts, first = urlsplit(url), urlsplit(next(iter(seen), url))
+        if url in seen:
+            yield problem(f"each URL once (url[{seen[url]}] is the same)")
+        elif url and (parts.scheme, parts.path) != (first.scheme, first.path):
+            where = f"{first.scheme}://…{first.path}"
+            yield problem(f"the scheme and the path of the first URL ({where}): only the servers may differ")
+        if url:
+            seen.setdefault(url, i)
 
 
 def _route(top: _View, route: _View) -> list[Problem]:

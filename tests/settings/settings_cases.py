@@ -13,6 +13,7 @@ state_dir: /var/lib/modelproxy
 log_level: debug
 trusted: [10.0.0.0/8, "::1"]
 timeouts: {client_head: 1s, client_body: 1m30s, keep_alive: 1.5s, drain: 0s}
+tls: {certificate: server.pem, key: server.key, client_ca: clients.pem, min_version: 1.3}
 limits: {head: 32KiB, headers: 64, body: 1GiB, copy: 2MiB, connections: 5}
 observer: {queue: 8MiB, pair_timeout: 5s}
 tracing: {otlp: "https://collector:4318/v1/traces", percent: 0.1, service_name: wine}
@@ -20,6 +21,8 @@ payload_log: {dir: logs, roll_size: 1MiB, roll_every: 1m, keep_size: 2MiB, queue
 models:
   one: {url: "http://h/p", timeout: 1ms, idle_timeout: 2ms, connect_timeout: 3ms, max_connections: 1, max_pending: 0}
   two: {url: "http://[::1]:9002", keep_alive: 0s}
+  four: {url: "https://h", tls: {verify: true, ca: a.pem, certificate: c.pem, key: k.pem, server_name: N.example}}
+  five: {url: "https://h:8443", tls: {verify: false}}
 routes:
   - name: r
     match: {path: /a/*, host: H.example, method: [GET, POST]}
@@ -140,7 +143,7 @@ PROBLEMS: dict[str, tuple[str, str, str]] = {
         "(what the variable holds is not shown), expected a path that stays inside state_dir",
     ),
     "long text": (minimal(route={"salt": "x" * 257}), "routes[0].salt", "expected at most 256 characters"),
-    "null for required": (minimal(model={"url": None}), "models.one.url", "nothing, expected http://host"),
+    "null for required": (minimal(model={"url": None}), "models.one.url", "nothing, expected http[s]://host"),
     "tolerance": (
         minimal(route={"compare": {"rtol": -1}}),
         "routes[0].compare.rtol",
@@ -172,7 +175,45 @@ PROBLEMS: dict[str, tuple[str, str, str]] = {
         "routes[0].match.method",
         "at most 32",
     ),
-    "tls": (minimal(model={"url": "https://h"}), "models.one.url", "connections to models are not encrypted"),
+    "scheme": (minimal(model={"url": "ftp://h"}), "models.one.url", "expected a URL such as http"),
+    "tls key alone": (minimal(tls={"key": "k.pem"}), "tls.key", "expected a certificate beside it"),
+    "tls authority alone": (minimal(tls={"client_ca": "c"}), "tls.client_ca", "served over plain HTTP"),
+    "tls version": (
+        minimal(tls={"certificate": "c", "min_version": 1.1}),
+        "tls.min_version",
+        "1.1, expected 1.2 or 1.3",
+    ),
+    "tls path": (minimal(tls={"certificate": 5}), "tls.certificate", "5, expected text: a path"),
+    "model tls over http": (
+        minimal(model={"url": "http://h", "tls": {"ca": "c"}}),
+        "models.one.tls.ca",
+        "expected an https:// url beside it",
+    ),
+    "model tls over http, unverified": (
+        minimal(model={"url": "http://h", "tls": {"verify": False}}),
+        "models.one.tls.verify",
+        "expected an https:// url beside it",
+    ),
+    "model tls over http, of several": (
+        minimal(model={"url": ["http://h", "http://i"], "tls": {"server_name": "h"}}),
+        "models.one.tls.server_name",
+        "expected an https:// url beside it",
+    ),
+    "model tls key alone": (
+        minimal(model={"url": "https://h", "tls": {"key": "k"}}),
+        "models.one.tls.key",
+        "expected a certificate beside it",
+    ),
+    "model tls authority for nothing": (
+        minimal(model={"url": "https://h", "tls": {"ca": "c", "verify": False}}),
+        "models.one.tls.ca",
+        "expected verify: true beside it",
+    ),
+    "model tls switch": (
+        minimal(model={"url": "https://h", "tls": {"verify": "no"}}),
+        "models.one.tls.verify",
+        "'no', expected true or false",
+    ),
     "duplicate key": (
         "workers: 1\nworkers: 2\n" + MINIMAL,
         "workers",

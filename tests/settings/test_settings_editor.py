@@ -71,7 +71,13 @@ NOT_THE_SCHEMAS_BUSINESS = {
     "payload directory above",  # nor does it resolve paths
     "payload directory from a variable",
     "percent too fine",  # JSON numbers have no decimals
-    "tls",
+    "tls key alone",  # what needs which other key is left to the reader
+    "tls authority alone",
+    "model tls over http",
+    "model tls over http, unverified",
+    "model tls over http, of several",
+    "model tls key alone",
+    "model tls authority for nothing",
 }
 
 

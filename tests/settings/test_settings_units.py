@@ -224,7 +224,7 @@ class TestBackendUrl:
             ("http://::1", "a URL such as"),
             ("http://-a", "a URL such as"),
             ("http://h\u00e4", "a URL such as"),
-            ("https://h", "connections to models are not encrypted"),
+            ("ftp://h", "a URL such as"),
             ("http://user:pw@h", "without a user name or password"),
             ("http://h/?a=1", r"without a query \(\?\)"),
             ("http://h#a", r"without a query \(\?\) or fragment"),
