@@ -17,7 +17,7 @@ Rule
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -109,6 +109,8 @@ class Fleet:
         self._held: dict[int, _Held] = {}
         self._current: Release | None = None
         self._pending: Release | None = None
+        self._files: dict[str, str] = {}
+        """Text of the certificate files of the current and the pending release."""
         self._fold_failures = 0
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self.workers = [
@@ -137,6 +139,7 @@ class Fleet:
         A process that does not answer in time is killed, and like any other that is down does not count.
         """
         self._pending = release
+        self.renew(release.certificates.files)
         linked = [child for child in self._children if child.is_linked]
         asked = (child.ask(_prepare(release), "prepared", release.version) for child in linked)
         answers = await asyncio.gather(*asked)
@@ -146,9 +149,17 @@ class Fleet:
             if answer and answer["op"] == "refused"
         )
 
+    def renew(self, files: Mapping[str, str]) -> None:
+        """Give every worker the text of certificate files that are new, or have changed."""
+        if files:
+            self._files.update(files)
+            for worker in self.workers:
+                worker.send(_certificates(self._files))
+
     def commit(self, release: Release) -> None:
         """Make the prepared ``release`` the current one everywhere."""
         self._pending = None
+        self._files = {path: self._files[path] for path in release.certificates.files}
         if self._current:
             self._held[self._current.version].replaced_s = monotonic()
         self._held[release.version] = _Held(release)
@@ -166,6 +177,8 @@ class Fleet:
 
     def on_ready(self, child: Child) -> None:
         """Give a new process every table, then the current version."""
+        if child is not self.observer and self._files:
+            child.send(_certificates(self._files))
         for held in sorted(self._held.values(), key=lambda held: held.release.version):
             # The observer reads the counts of a retiring version until they are in the base. An abandoned one
             # has none.
@@ -343,6 +356,10 @@ class Fleet:
         for version in folded:
             for path in self._run_dir.glob(f"*-{version}.tally"):
                 path.unlink(missing_ok=True)
+
+
+def _certificates(files: Mapping[str, str]) -> dict[str, Any]:
+    return {"op": "certificates", "files": dict(files)}
 
 
 def _prepare(release: Release) -> dict[str, Any]:

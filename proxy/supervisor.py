@@ -26,6 +26,7 @@ from typing import Any
 import uvloop
 
 from proxy.children import Timing
+from proxy.control.certificate_watch import CertificateWatch
 from proxy.control.journal import Journal
 from proxy.control.publisher import Accepted, Outcome, Publisher, Refused, judge
 from proxy.control.watch import FileWatch, read_file
@@ -137,6 +138,7 @@ class _Supervisor:
         self._journal = Journal(settings.state_dir)
         self._stop = asyncio.Event()
         self._stop_now = asyncio.Event()
+        self._certificates = CertificateWatch(lambda files: self._fleet.renew(files), lambda: self._fleet.push())
         self._fleet: Fleet
         self._publisher: Publisher
 
@@ -150,7 +152,10 @@ class _Supervisor:
             listen=self._listen.fileno(),
             admin=self._admin.fileno(),
             workers=_worker_count(self._settings),
-            describe_config=lambda: self._publisher.status(),
+            describe_config=lambda: {
+                **self._publisher.status(),
+                "certificates": self._certificates.status(),
+            },
             on_request=self._on_request,
             timing=timing,
             fold_rule=fold_rule,
@@ -160,7 +165,11 @@ class _Supervisor:
             if not await self._start():
                 return 1
             watch = FileWatch(self._config_path, self._content, self._on_file)
-            tasks = (spawn(watch.run(), name="file watch"), spawn(self._keep_folding(), name="fold"))
+            tasks = (
+                spawn(watch.run(), name="file watch"),
+                spawn(self._certificates.run(), name="certificate watch"),
+                spawn(self._keep_folding(), name="fold"),
+            )
             await self._stop.wait()
             for task in tasks:
                 task.cancel()
@@ -214,8 +223,8 @@ class _Supervisor:
             assert isinstance(error, StartError)
             _fail(str(error))
             return False
-        _announce("listening", self._listen)
-        _announce("admin", self._admin)
+        _announce("listening", self._listen, "https" if self._settings.tls.certificate else "http")
+        _announce("admin", self._admin, "http")
         return True
 
     async def _drain(self) -> int:
@@ -238,7 +247,9 @@ class _Supervisor:
 
     async def _reload(self, *, by: str, why: str) -> Outcome:
         content = await asyncio.to_thread(read_file, self._config_path)
-        return await self._publish(content, by=by, why=why)
+        outcome = await self._publish(content, by=by, why=why)
+        await self._certificates.look()
+        return outcome
 
     async def _publish(self, content: bytes | str, *, by: str, why: str) -> Outcome:
         if isinstance(content, str):
@@ -267,6 +278,7 @@ class _Supervisor:
 
     def _on_change(self) -> None:
         if running := self._publisher.running:
+            self._certificates.adopt(running)
             set_level(running.settings.log_level)
         self._fleet.push()
 
@@ -288,7 +300,7 @@ def _worker_count(settings: Settings) -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _announce(what: str, listener: socket.socket) -> None:
+def _announce(what: str, listener: socket.socket, scheme: str) -> None:
     # Whoever started the program may have closed its end; that is no reason to stop serving.
     with contextlib.suppress(OSError):
-        print(f"modelproxy {what} on {url(listener)}", flush=True)  # noqa: T201 - the two lines it promises
+        print(f"modelproxy {what} on {url(listener, scheme)}", flush=True)  # noqa: T201 - the two lines it promises
