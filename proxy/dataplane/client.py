@@ -32,7 +32,7 @@ from proxy.errors import BadHead, HeadTooLarge, LastStop, WireError
 from proxy.exchange import Flag
 from proxy.wire.head import MAX_REQUEST_ID_BYTES, RequestHead, check_request
 from proxy.wire.plain import MAX_PLAIN_HEAD_BYTES, cut_request_id, plain_request_head
-from proxy.wire.request import Framing, first_value, forwarded_lines, is_trailer
+from proxy.wire.request import Framing, first_value, forwarded_lines, is_trailer, nominated
 from proxy.wire.response import build_reply
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ class ClientConnection(Writer):
         "lingering",
         "look_ns",
         "names",
+        "nominated",
         "now_ns",
         "parser",
         "peer",
@@ -139,6 +140,8 @@ class ClientConnection(Writer):
         self.head_bytes = 0
         self.target = b""
         self.names: list[bytes] = []
+        self.nominated: frozenset[bytes] | None = None
+        """Fields that ``Connection`` names; found with the first trailer."""
         self.values: list[bytes] = []
         self.lines: list[bytes] = []
         self.trailers = 0
@@ -306,6 +309,7 @@ class ClientConnection(Writer):
         self.reading = True
         self.target = b""
         self.names = []
+        self.nominated = None
         self.values = []
         self.lines = []
         self.trailers = 0
@@ -318,7 +322,9 @@ class ClientConnection(Writer):
     def on_header(self, name: bytes, value: bytes) -> None:
         value = value.rstrip(b" \t")  # RFC 9110 §5.5; the parser takes off only what stands in front
         if self.incoming is not None:
-            if is_trailer(name.lower(), self.names, self.values):
+            if self.nominated is None:
+                self.nominated = nominated(self.names, self.values)
+            if is_trailer(name.lower(), self.nominated):
                 self.incoming.on_request_trailer(b"%b: %b\r\n" % (name, value))
             self.trailers += 1
             if self.trailers > self.worker.table.settings.limits.headers:

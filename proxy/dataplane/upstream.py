@@ -24,7 +24,7 @@ from proxy.dataplane.outbox import Writer
 from proxy.errors import BadHead, WireError
 from proxy.model import Fault
 from proxy.wire.plain import MAX_PLAIN_HEAD_BYTES, plain_response_head
-from proxy.wire.request import Framing, is_trailer
+from proxy.wire.request import Framing, is_trailer, nominated
 from proxy.wire.response import check_status, response_framing
 from proxy.wire.upgrade import switched_protocol
 
@@ -108,6 +108,7 @@ class UpstreamConnection(Writer):
         "keep_alive",
         "lines",
         "names",
+        "nominated",
         "now_ns",
         "parser",
         "pool",
@@ -143,6 +144,8 @@ class UpstreamConnection(Writer):
 
     def _reset(self) -> None:
         self.names: list[bytes] = []
+        self.nominated: frozenset[bytes] | None = None
+        """Fields that ``Connection`` names; found with the first trailer."""
         self.values: list[bytes] = []
         self.lines: list[bytes] = []
         self.reason = b""
@@ -318,7 +321,9 @@ class UpstreamConnection(Writer):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self.head_seen:
-            if self.sink is not None and is_trailer(name.lower(), self.names, self.values):
+            if self.nominated is None:
+                self.nominated = nominated(self.names, self.values)
+            if self.sink is not None and is_trailer(name.lower(), self.nominated):
                 self.sink.on_response_trailer(b"%b: %b\r\n" % (name, value))
             return
         self.names.append(name.lower())

@@ -133,14 +133,14 @@ _NOT_IN_TRAILERS = HOP_BY_HOP | {
 }
 
 
-def is_trailer(name: bytes, names: Sequence[bytes], values: Sequence[bytes]) -> bool:
+def is_trailer(name: bytes, dropped: frozenset[bytes]) -> bool:
     """Tell whether a field of this lower-case name is forwarded when it comes behind a chunked body.
 
     RFC 9110 §6.5.1: not what frames, routes, authenticates or says how to read the message. A receiver that merges
-    trailers into the head would take it for such. Nor what ``Connection`` nominates in the head (``names``,
-    ``values``).
+    trailers into the head would take it for such. Nor what ``Connection`` nominates in the head: ``dropped``, found
+    once a message, as there may be thousands of both.
     """
-    return name not in _NOT_IN_TRAILERS and not is_internal(name) and name not in nominated(names, values)
+    return name not in _NOT_IN_TRAILERS and not is_internal(name) and name not in dropped
 
 
 def origin_form(method: bytes, target: bytes) -> tuple[bytes, bytes]:
