@@ -1,0 +1,184 @@
+"""The calls that every plain client makes, by server.
+
+Each entry is what ``plain`` of a client program is given: method and path, then any of ``headers``, ``json`` (a body that
+the client encodes), ``size`` (a body of so many bytes), ``chunked`` (of unknown length), ``compress`` (gzip), ``files``
+(a form), ``stream`` (take the answer line by line), ``times`` (in one session).
+"""
+
+from typing import Any
+
+__all__ = ["LITSERVE", "LLAMA", "PLAIN_CLIENTS", "TRITON"]
+
+PLAIN_CLIENTS = ("requests", "httpx", "aiohttp", "curl")
+
+CHAT = {
+    "messages": [{"role": "user", "content": "grüß dich"}],
+    "max_tokens": 24,
+    "temperature": 0,
+    "seed": 1,
+    "user": "u-17",
+}
+
+LLAMA: dict[str, dict[str, Any]] = {
+    "get": {"method": "GET", "path": "/v1/models"},
+    "head": {"method": "HEAD", "path": "/v1/models"},
+    "options": {"method": "OPTIONS", "path": "/v1/models", "headers": {"Origin": "http://a.example"}},
+    "query": {"method": "GET", "path": "/v1/models?q=%2F..%2f&&x=a+b"},
+    "doubled slashes": {"method": "GET", "path": "//v1/models"},
+    "metrics": {"method": "GET", "path": "/props"},
+    "chat": {"method": "POST", "path": "/v1/chat/completions", "json": CHAT},
+    "chat, streamed": {
+        "method": "POST",
+        "path": "/v1/chat/completions",
+        "json": CHAT | {"stream": True},
+        "stream": True,
+    },
+    "chat over one connection": {"method": "POST", "path": "/v1/chat/completions", "json": CHAT, "times": 6},
+    "more requests than a connection may carry": {"method": "GET", "path": "/health", "times": 130},
+    "own completion, streamed": {
+        "method": "POST",
+        "path": "/completion",
+        "json": {"prompt": "a", "n_predict": 9, "temperature": 0, "seed": 1, "stream": True},
+        "stream": True,
+    },
+    "large": {"method": "POST", "path": "/tokenize", "json": {"content": "abc " * 100_000}},
+    "body that is no JSON": {"method": "POST", "path": "/v1/chat/completions", "size": 100},
+    "fields missing": {"method": "POST", "path": "/v1/chat/completions", "json": {}},
+    "not there": {"method": "GET", "path": "/nope"},
+    "method refused": {"method": "DELETE", "path": "/v1/models"},
+    "chunked upload": {"method": "POST", "path": "/tokenize", "size": 300_000, "chunked": True},
+    "compressed upload": {"method": "POST", "path": "/tokenize", "size": 30_000, "compress": True},
+    "form": {"method": "POST", "path": "/v1/audio/transcriptions", "size": 40_000, "files": True},
+    "expects to be asked on": {
+        "method": "POST",
+        "path": "/tokenize",
+        "headers": {"Expect": "100-continue"},
+        "json": {"content": "abc"},
+    },
+}
+
+UPLOADS: dict[str, dict[str, Any]] = {
+    "upload": {"method": "POST", "path": "/upload", "size": 100_000},
+    "upload, large": {"method": "PUT", "path": "/upload", "size": 8_000_000},
+    "upload, chunked": {"method": "POST", "path": "/upload", "size": 500_000, "chunked": True},
+    "upload, large and chunked": {"method": "PUT", "path": "/upload", "size": 8_000_000, "chunked": True},
+    "upload, compressed": {"method": "POST", "path": "/upload", "size": 100_000, "compress": True},
+    "upload, form": {"method": "POST", "path": "/upload", "size": 100_000, "files": True},
+    "upload, empty": {"method": "POST", "path": "/upload", "headers": {"Content-Length": "0"}},
+    "upload, asks first": {
+        "method": "POST",
+        "path": "/upload",
+        "size": 200_000,
+        "headers": {"Expect": "100-continue"},
+    },
+    "upload, asks first and chunked": {
+        "method": "POST",
+        "path": "/upload",
+        "size": 200_000,
+        "chunked": True,
+        "headers": {"Expect": "100-continue"},
+    },
+}
+
+LITSERVE: dict[str, dict[str, Any]] = {
+    **UPLOADS,
+    "get": {"method": "GET", "path": "/health"},
+    "compressed answer": {"method": "GET", "path": "/openapi.json"},
+    "plain answer on demand": {
+        "method": "GET",
+        "path": "/openapi.json",
+        "headers": {"Accept-Encoding": "identity"},
+    },
+    "redirect": {"method": "GET", "path": "/nothing/304"},
+    "no content": {"method": "GET", "path": "/nothing/204"},
+    "no content after an upload": {"method": "POST", "path": "/nothing/204", "size": 5_000},
+    "fields that occur twice": {"method": "GET", "path": "/cookies"},
+    "head": {"method": "HEAD", "path": "/cookies"},
+    "method refused": {"method": "HEAD", "path": "/info"},
+    "options": {"method": "OPTIONS", "path": "/predict"},
+    "not there": {"method": "GET", "path": "/a%20b/%C3%A4?c=%26"},
+    "predict": {"method": "POST", "path": "/predict", "json": {"input": 21, "user": "u-17"}},
+    "predict over one connection": {"method": "POST", "path": "/predict", "json": {"input": "ab"}, "times": 5},
+    "predict, large": {"method": "POST", "path": "/predict", "json": {"input": "x" * 1_000_000}},
+    "fields missing": {"method": "POST", "path": "/v1/chat/completions", "json": {"model": 5}},
+    "body that is no JSON": {"method": "POST", "path": "/predict", "size": 50},
+    "chat": {"method": "POST", "path": "/v1/chat/completions", "json": CHAT | {"model": "lit"}},
+    "chat, streamed": {
+        "method": "POST",
+        "path": "/v1/chat/completions",
+        "json": CHAT | {"model": "lit", "stream": True},
+        "stream": True,
+    },
+    "download of unknown length": {"method": "GET", "path": "/download?size=3000000"},
+    "download, plain": {
+        "method": "GET",
+        "path": "/download?size=3000000",
+        "headers": {"Accept-Encoding": "identity"},
+    },
+}
+
+_ROW = {"shape": [1, 2], "datatype": "FP32"}
+SUMS = {
+    "id": "4711",
+    "inputs": [{"name": "a", "data": [1, 2], **_ROW}, {"name": "b", "data": [3, 4], **_ROW}],
+    "parameters": {"user": "u-17"},
+}
+_LONG = {"shape": [1, 100_000], "datatype": "FP32", "data": [0.5] * 100_000}
+
+TRITON: dict[str, dict[str, Any]] = {
+    "get": {"method": "GET", "path": "/v2"},
+    "ready": {"method": "GET", "path": "/v2/health/ready"},
+    "head": {"method": "HEAD", "path": "/v2"},
+    "options": {"method": "OPTIONS", "path": "/v2"},
+    "not there": {"method": "GET", "path": "/v2/models/nope"},
+    "infer": {"method": "POST", "path": "/v2/models/sums/infer", "json": SUMS},
+    "infer over one connection": {"method": "POST", "path": "/v2/models/sums/infer", "json": SUMS, "times": 6},
+    "infer, answer compressed": {
+        "method": "POST",
+        "path": "/v2/models/sums/infer",
+        "json": SUMS,
+        "headers": {"Accept-Encoding": "gzip"},
+    },
+    "infer, answer deflated": {
+        "method": "POST",
+        "path": "/v2/models/sums/infer",
+        "json": SUMS,
+        "headers": {"Accept-Encoding": "deflate"},
+    },
+    "infer, large": {
+        "method": "POST",
+        "path": "/v2/models/sums/infer",
+        "json": {"inputs": [{"name": "a", **_LONG}, {"name": "b", **_LONG}]},
+    },
+    "fields missing": {"method": "POST", "path": "/v2/models/sums/infer", "json": {"inputs": []}},
+    "body that is no JSON": {"method": "POST", "path": "/v2/models/sums/infer", "size": 3_000},
+    "body that is not what it says": {
+        "method": "POST",
+        "path": "/v2/models/sums/infer",
+        "size": 3_000,
+        "compress": True,
+    },
+    "chunked upload": {
+        "method": "POST",
+        "path": "/v2/models/sums/infer",
+        "size": 30_000,
+        "chunked": True,
+    },
+    "asks first": {
+        "method": "POST",
+        "path": "/v2/models/sums/infer",
+        "json": SUMS,
+        "headers": {"Expect": "100-continue"},
+    },
+    "generate, streamed": {
+        "method": "POST",
+        "path": "/v2/models/words/generate_stream",
+        "json": {"prompt": "hi", "id": "1"},
+        "stream": True,
+    },
+    "generate by a model that says more than one word": {
+        "method": "POST",
+        "path": "/v2/models/words/generate",
+        "json": {"prompt": "hi"},
+    },
+}

@@ -1,0 +1,106 @@
+"""Calls as users of ``tritonclient.http`` write them; tensors are binary unless they say otherwise."""
+
+import asyncio
+from typing import Any
+
+import numpy as np
+import tritonclient.http as triton
+import tritonclient.http.aio as triton_aio
+
+from tests.real.clients.calling import serve
+
+
+def _address(url: str) -> str:
+    return url.removeprefix("http://")
+
+
+def _client(url: str, **options: Any) -> Any:
+    return triton.InferenceServerClient(_address(url), network_timeout=30, connection_timeout=30, **options)
+
+
+def about(url: str, model: str) -> Any:
+    """Ask for everything that is known of a server and a model."""
+    with _client(url) as client:
+        return [
+            client.is_server_live(),
+            client.is_server_ready(),
+            client.is_model_ready(model),
+            client.get_server_metadata(),
+            client.get_model_metadata(model),
+            client.get_model_config(model),
+        ]
+
+
+def about_oip(url: str, model: str) -> Any:
+    """Ask for what every server of the Open Inference Protocol knows."""
+    with _client(url) as client:
+        return [
+            client.is_server_live(),
+            client.is_server_ready(),
+            client.is_model_ready(model),
+            client.get_server_metadata(),
+            client.get_model_metadata(model),
+        ]
+
+
+def _tensors(library: Any, names: str, rows: int, columns: int, kind: str, binary: bool) -> list[Any]:
+    dtype = {"FP32": np.float32, "FP64": np.float64}[kind]
+    inputs = []
+    for offset, name in enumerate(names):
+        values = (np.arange(rows * columns, dtype=dtype).reshape(rows, columns) % 7 + offset) / 8
+        tensor = library.InferInput(name, [rows, columns], kind)
+        tensor.set_data_from_numpy(values.astype(dtype), binary_data=binary)
+        inputs.append(tensor)
+    return inputs
+
+
+def _told(answer: Any) -> Any:
+    document = answer.get_response()
+    arrays = {each["name"]: answer.as_numpy(each["name"]) for each in document["outputs"]}
+    return [document, {name: [str(a.dtype), a.shape, a.tobytes()] for name, a in arrays.items()}]
+
+
+def infer(
+    url: str,
+    model: str = "sums",
+    names: str = "ab",
+    outputs: tuple[str, ...] = ("sum", "difference"),
+    rows: int = 2,
+    columns: int = 4,
+    kind: str = "FP32",
+    binary_in: bool = True,
+    binary_out: bool | None = None,
+    times: int = 1,
+    **options: Any,
+) -> Any:
+    """Infer; ``binary_out`` None asks for no output by name, which tritonclient turns into binary ones."""
+    wanted = [triton.InferRequestedOutput(name, binary_data=binary_out) for name in outputs]
+    tensors = _tensors(triton, names, rows, columns, kind, binary_in)
+    with _client(url) as client:
+        return [
+            _told(client.infer(model, tensors, outputs=None if binary_out is None else wanted, **options))
+            for _ in range(times)
+        ]
+
+
+def infer_at_once(url: str, count: int) -> Any:
+    """Infer over several connections at once."""
+    with _client(url, concurrency=4) as client:
+        asked = [client.async_infer("sums", _tensors(triton, "ab", 1, n + 1, "FP32", True)) for n in range(count)]
+        return [_told(each.get_result()) for each in asked]
+
+
+async def _infer_async(url: str) -> Any:
+    async with triton_aio.InferenceServerClient(_address(url)) as client:
+        tensors = _tensors(triton_aio, "ab", 2, 3, "FP32", True)
+        wanted = [triton_aio.InferRequestedOutput("sum", binary_data=True)]
+        return _told(await client.infer("sums", tensors, outputs=wanted))
+
+
+def infer_async(url: str) -> Any:
+    """Infer with the asynchronous client."""
+    return asyncio.run(_infer_async(url))
+
+
+if __name__ == "__main__":
+    serve({call.__name__: call for call in (about, about_oip, infer, infer_at_once, infer_async)})

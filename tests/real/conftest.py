@@ -1,0 +1,89 @@
+"""Real servers, each started once for the tests of a file, and the client programs."""
+
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.real.install import ROOT, interpreter
+from tests.real.processes import Driver, driver, needs, server
+from tests.real.stage import Stage, stage
+
+CLIENTS = "tests.real.clients.with_"
+
+LLAMA_DRAWN = (
+    (re.compile(rb'"created":\d+'), b'"created":0'),
+    (re.compile(rb'"id":"(chatcmpl|cmpl)-\w+"'), rb'"id":"\1"'),
+    (re.compile(rb'"timings":\{[^}]*\}'), b'"timings":{}'),
+)
+LITSERVE_DRAWN = (
+    (re.compile(rb'"created":\d+'), b'"created":0'),
+    (re.compile(rb'"id":"chatcmpl-\w+"'), b'"id":"chatcmpl"'),
+)
+
+
+@pytest.fixture(scope="session")
+def small() -> None:
+    """Skip what needs the small environment when it is not installed."""
+    needs("small")
+
+
+@pytest.fixture(scope="session")
+def drivers(small: None) -> Iterator[Callable[[str], Driver]]:
+    """Client programs by name, each started when it is first asked for."""
+    with ExitStack() as stack:
+        started: dict[str, Driver] = {}
+
+        def start(name: str) -> Driver:
+            if name not in started:
+                started[name] = stack.enter_context(driver("small", CLIENTS + name))
+            return started[name]
+
+        yield start
+
+
+@pytest.fixture(scope="module")
+def llama_ports(small: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, int]]:
+    """Two llamas of different weights."""
+    directory = tmp_path_factory.mktemp("llama")
+    with ExitStack() as stack:
+        ports = []
+        for seed in (1, 2):
+            model = directory / f"{seed}.gguf"
+            command = [interpreter("small"), "-m", "tests.real.servers.noise_model", model, str(seed)]
+            subprocess.run(command, cwd=ROOT, check=True)
+            ports.append(
+                stack.enter_context(server("small", "tests.real.servers.llama", model, ready="/health"))
+            )
+        yield ports[0], ports[1]
+
+
+@pytest.fixture(scope="module")
+def llama(llama_ports: tuple[int, int], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """llama.cpp; copies go to other weights."""
+    with stage(*llama_ports, tmp_path_factory.mktemp("stage"), LLAMA_DRAWN) as ready:
+        yield ready
+
+
+@pytest.fixture(scope="module")
+def litserve(small: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """LitServe, which gets its own copies."""
+    with (
+        server("small", "tests.real.servers.lit", ready="/health") as port,
+        stage(port, port, tmp_path_factory.mktemp("stage"), LITSERVE_DRAWN) as ready,
+    ):
+        yield ready
+
+
+@pytest.fixture(scope="module")
+def triton(small: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """Triton, which gets its own copies."""
+    directory: Path = tmp_path_factory.mktemp("triton")
+    with (
+        server("small", "tests.real.servers.triton", directory, ready="/v2/health/ready") as port,
+        stage(port, port, tmp_path_factory.mktemp("stage")) as ready,
+    ):
+        yield ready

@@ -1,0 +1,70 @@
+"""Write a llama of random weights, half a megabyte: its text is noise, but framing, timing, usage and errors are real.
+
+``python -m tests.real.servers.noise_model FILE SEED``. Another seed is another model.
+"""
+
+import sys
+
+import gguf
+import numpy as np
+
+WIDTH, INNER, LAYERS, HEADS, CONTEXT = 64, 128, 2, 4, 1 << 16
+
+
+def vocabulary() -> tuple[list[bytes], list[int]]:
+    """Return tokens and their types: three control tokens, every byte, a blank, the letters."""
+    kind = gguf.TokenType
+    tokens = [b"<unk>", b"<s>", b"</s>", *(f"<0x{i:02X}>".encode() for i in range(256))]
+    kinds = [kind.UNKNOWN, kind.CONTROL, kind.CONTROL, *[kind.BYTE] * 256]
+    letters = ["▁".encode(), *(bytes([letter]) for letter in range(ord("a"), ord("z") + 1))]
+    return tokens + letters, [*map(int, kinds), *[int(kind.NORMAL)] * len(letters)]
+
+
+def write(path: str, seed: int) -> None:
+    """Write the model file."""
+    draw = np.random.default_rng(seed)
+    tokens, kinds = vocabulary()
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_name("noise")
+    writer.add_context_length(CONTEXT)
+    writer.add_embedding_length(WIDTH)
+    writer.add_block_count(LAYERS)
+    writer.add_feed_forward_length(INNER)
+    writer.add_head_count(HEADS)
+    writer.add_head_count_kv(HEADS)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_rope_dimension_count(WIDTH // HEADS)
+    writer.add_vocab_size(len(tokens))
+    writer.add_tokenizer_model("llama")
+    writer.add_token_list(tokens)
+    writer.add_token_scores([0.0] * len(tokens))
+    writer.add_token_types(kinds)
+    writer.add_unk_token_id(0)
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    writer.add_chat_template("{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}")
+
+    def add(name: str, *shape: int) -> None:
+        weights = np.ones(shape) if len(shape) == 1 else draw.normal(0, 0.2, shape)
+        writer.add_tensor(f"{name}.weight", weights.astype(np.float32))
+
+    add("token_embd", len(tokens), WIDTH)
+    for layer in range(LAYERS):
+        block = f"blk.{layer}"
+        for name in ("attn_q", "attn_k", "attn_v", "attn_output"):
+            add(f"{block}.{name}", WIDTH, WIDTH)
+        add(f"{block}.attn_norm", WIDTH)
+        add(f"{block}.ffn_norm", WIDTH)
+        add(f"{block}.ffn_gate", INNER, WIDTH)
+        add(f"{block}.ffn_up", INNER, WIDTH)
+        add(f"{block}.ffn_down", WIDTH, INNER)
+    add("output_norm", WIDTH)
+    add("output", len(tokens), WIDTH)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+if __name__ == "__main__":
+    write(sys.argv[1], int(sys.argv[2]))

@@ -1,0 +1,40 @@
+"""llama.cpp's server says the same through the proxy, to every client."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.real.calls import LLAMA, PLAIN_CLIENTS
+from tests.real.processes import Driver
+from tests.real.stage import Stage
+
+pytestmark = pytest.mark.slow
+
+OPENAI = {
+    "models": {},
+    "chat": {},
+    "chat over one connection": {"call": "chat", "times": 4},
+    "chat, log probabilities": {"call": "chat", "logprobs": True, "top_logprobs": 3},
+    "chat_stream": {},
+    "chat_stream, with usage": {"call": "chat_stream", "stream_options": {"include_usage": True}},
+    "chat_wrong": {},
+    "completion": {},
+    "completion_stream": {},
+    "embeddings": {},
+    "missing": {},
+    "chat_async": {},
+}
+
+
+@pytest.mark.parametrize("client", PLAIN_CLIENTS)
+@pytest.mark.parametrize("call", LLAMA)
+def test_plain_clients(llama: Stage, drivers: Callable[[str], Driver], client: str, call: str) -> None:
+    """No byte differs but those that the README names, and the client program sees the same."""
+    assert llama.compare(drivers(client), "plain", **LLAMA[call]) == []
+
+
+@pytest.mark.parametrize("call", OPENAI)
+def test_openai(llama: Stage, drivers: Callable[[str], Driver], call: str) -> None:
+    """The ``openai`` package gets the same answers, events and exceptions."""
+    options = {"call": call, **OPENAI[call]}
+    assert llama.compare(drivers("openai"), **options) == []
