@@ -212,6 +212,8 @@ class Worker:
             model.secured = self._contexts.backend(model.name, model.settings)
         self._pools.attach(table)
         self._carry_connections(table)
+        if getattr(self, "table", table) is not table:
+            self.table.choices.clear()  # it is held for a minute and more, and nothing begins under it again
         self.table = table
         self._door.context = self._contexts.server(table.settings.tls)
         self._contexts.keep(held.settings for held, _ in self._prepared.values())

@@ -91,6 +91,21 @@ async def test_it_serves_after_the_first_commit_and_counts(
             assert slots[table.slot_unrouted + 404] == 1
 
 
+async def test_a_replaced_table_remembers_no_choices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a table remembers of heads goes when another one comes, not when its counters are folded; its own stays."""
+    async with running(tmp_path, monkeypatch) as (supervisor, _):
+        for version in (1, 2):
+            await supervisor.prepare(version)
+            await supervisor.tell("commit", version=version)
+            if version == 1:
+                first = supervisor.worker.table
+                first.choices["a head"] = "a choice"
+                await supervisor.tell("commit", version=1)
+                assert first.choices
+        assert first is not supervisor.worker.table
+        assert not first.choices
+
+
 async def test_a_table_that_cannot_be_prepared_is_refused_in_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -183,9 +198,7 @@ async def test_draining_waits_for_what_is_under_way(tmp_path: Path, monkeypatch:
             await writer.wait_closed()
 
 
-async def test_who_is_connected_already_is_answered(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_who_is_connected_already_is_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Clients that the system has let in and the worker has not seen yet are served, then the door is shut."""
     async with running(tmp_path, monkeypatch) as (supervisor, task):
         await supervisor.prepare(1)
