@@ -117,6 +117,7 @@ class Fleet:
             Child(f"worker {i}", _bind(commands.worker, i), (listen,), self, timing) for i in range(workers)
         ]
         self.observer = Child("observer", commands.observer, (admin,), self, timing)
+        self._is_open = False
         self.may_fold = asyncio.Event()
         """Set when every worker has caught up with the current version: a good moment for :meth:`fold_quiet`."""
         self.serving: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -130,6 +131,11 @@ class Fleet:
         """Start every process."""
         for child in self._children:
             self._tasks[child.name] = spawn(child.run(), name=child.name)
+
+    def open_admin(self) -> None:
+        """Have this observer, and each that follows it, answer at the admin address."""
+        self._is_open = True
+        self.observer.send({"op": "open"})
 
     # What the publisher calls
 
@@ -177,6 +183,8 @@ class Fleet:
 
     def on_ready(self, child: Child) -> None:
         """Give a new process every table, then the current version."""
+        if child is self.observer and self._is_open:
+            child.send({"op": "open"})
         if child is not self.observer and self._files:
             child.send(_certificates(self._files))
         for held in sorted(self._held.values(), key=lambda held: held.release.version):

@@ -11,16 +11,30 @@ folded, once everything that was begun was also ended:
 Every count on the right only grows, up to the one on the left, and those on the left stand still once no
 worker uses the version for new requests. So a sum over all workers is enough, and a file read while a worker
 writes can only look less quiet than it is.
+
+What was under way in processes that have ended, and that nobody will start again, is ended by :func:`settle`.
 """
 
-from collections import Counter
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
 
 from proxy.tally import Key
 
-__all__ = ["is_quiet"]
+__all__ = ["is_quiet", "settle"]
 
 _Side = Counter[tuple[str, ...]]
+
+_JUDGED = ("agree", "disagree", "uncomparable", "dropped")
+_WRITTEN = ("written", "dropped", "failed")
+
+_LASTING = {
+    "worker": (("connections_opened", "connections_carried", "connections_closed"),),
+    "endpoint": (
+        ("unhealthy", "unhealthy_carried", "healthy_again"),
+        ("ejected", "ejected_carried", "readmitted"),
+    ),
+}
+"""What begins, is carried over from table to table, and ends."""
 
 
 def is_quiet(workers: Mapping[Key, int], observer: Mapping[Key, int]) -> bool:
@@ -40,10 +54,10 @@ def is_quiet(workers: Mapping[Key, int], observer: Mapping[Key, int]) -> bool:
         elif kind == "payload" and field == "shipped":
             begun[("record", *labels)] += count
     for (kind, field, *labels), count in observer.items():
-        if kind == "comparison" and field in ("agree", "disagree", "uncomparable", "dropped"):
+        if kind == "comparison" and field in _JUDGED:
             route, _, model = labels
             ended[("comparison", route, model)] += count
-        elif kind == "sink" and field in ("written", "dropped", "failed"):
+        elif kind == "sink" and field in _WRITTEN:
             ended[("record", *labels)] += count
     return begun == ended
 
@@ -68,3 +82,46 @@ def _add_shadow(field: str, labels: list[str], count: int, begun: _Side, ended: 
     elif field == "shipped":
         ended[("answer", *labels)] += count
         begun[("comparison", *labels)] += count
+
+
+def settle(counts: Counter[Key]) -> Counter[Key]:
+    """Return ``counts`` with an end for everything that was begun, for writers that will never write again.
+
+    A request is lost; a copy that was not sent is dropped, one that was not answered failed; an answer that was not
+    compared, and a record that was not written, are dropped; a connection is closed, and no server is out any more.
+
+    Args:
+        counts: of all workers and of their observer.
+    """
+    sections: defaultdict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
+    judged: Counter[tuple[str, ...]] = Counter()
+    for (kind, field, *labels), count in counts.items():
+        sections[kind, *labels][field] += count
+        if kind == "comparison" and field in _JUDGED:
+            route, _, model = labels
+            judged["shadow", route, model] += count
+        elif kind == "sink" and field in _WRITTEN:
+            judged["payload", *labels] += count
+    settled = Counter(counts)
+    for (kind, *labels), fields in sections.items():
+        for field, missing in _missing_ends(kind, fields, judged[kind, *labels]):
+            if missing > 0:
+                settled[kind, field, *labels] += missing
+    return settled
+
+
+def _missing_ends(kind: str, fields: Counter[str], judged: int) -> Iterator[tuple[str, int]]:
+    """Yield what must be added to which count."""
+    if kind == "variant":
+        codes = sum(count for field, count in fields.items() if field.startswith("code_"))
+        yield "lost", fields["started"] - fields["lost"] - codes
+    elif kind == "shadow":
+        drops = sum(count for field, count in fields.items() if field.startswith("dropped_"))
+        yield "dropped_draining", fields["eligible"] - fields["sent"] - drops
+        yield "failed", fields["sent"] - fields["answered"] - fields["failed"]
+        yield "comparison_dropped", fields["answered"] - fields["comparison_dropped"] - judged
+    elif kind == "payload":
+        yield "dropped", fields["sampled"] - fields["dropped"] - judged
+    else:
+        for begun, carried, ended in _LASTING.get(kind, ()):
+            yield ended, fields[begun] + fields[carried] - fields[ended]

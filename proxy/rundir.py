@@ -14,10 +14,11 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from proxy.clock import wall_ns
 
-__all__ = ["run_directory"]
+__all__ = ["RunDirectory", "remove_run_directory", "run_directory"]
 
 _PREFIX = "modelproxy-"
 _LOCK = "supervisor.lock"
@@ -32,8 +33,15 @@ _SETTLED_NS = 60_000_000_000
 _log = logging.getLogger("modelproxy")
 
 
+class RunDirectory(NamedTuple):
+    """A run directory and the descriptor that holds its lock."""
+
+    path: Path
+    lock: int
+
+
 @contextlib.contextmanager
-def run_directory(parents: tuple[Path, ...] = ()) -> Iterator[Path]:
+def run_directory(parents: tuple[Path, ...] = ()) -> Iterator[RunDirectory]:
     """Make a private directory (mode 0700), lock it, and remove it at the end.
 
     Args:
@@ -48,10 +56,15 @@ def run_directory(parents: tuple[Path, ...] = ()) -> Iterator[Path]:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         _remove_stale(path.parent)
-        yield path
+        yield RunDirectory(path, lock)
     finally:
-        shutil.rmtree(path, ignore_errors=True)
-        os.close(lock)
+        remove_run_directory(RunDirectory(path, lock))
+
+
+def remove_run_directory(directory: RunDirectory) -> None:
+    """Remove a directory that nobody counts in any more, and give up its lock."""
+    shutil.rmtree(directory.path, ignore_errors=True)
+    os.close(directory.lock)
 
 
 def _default_parents() -> tuple[Path, ...]:

@@ -104,7 +104,7 @@ def serve(
         try:
             listen = stack.enter_context(bind(settings.listen, "listen"))
             admin = stack.enter_context(bind(settings.admin, "admin"))
-            run_dir = stack.enter_context(run_directory())
+            run_dir = stack.enter_context(run_directory()).path
         except BindError as error:
             return _fail(str(error))
         except OSError as error:
@@ -138,7 +138,9 @@ class _Supervisor:
         self._journal = Journal(settings.state_dir)
         self._stop = asyncio.Event()
         self._stop_now = asyncio.Event()
-        self._certificates = CertificateWatch(lambda files: self._fleet.renew(files), lambda: self._fleet.push())
+        self._certificates = CertificateWatch(
+            lambda files: self._fleet.renew(files), lambda: self._fleet.push()
+        )
         self._fleet: Fleet
         self._publisher: Publisher
 
@@ -213,6 +215,7 @@ class _Supervisor:
         if not outcome.ok:
             _fail(*outcome.problems)
             return False
+        self._fleet.open_admin()
         self._fleet.start()
         stop = spawn(self._stop.wait(), name="stop before serving")
         await asyncio.wait((self._fleet.serving, stop), return_when=asyncio.FIRST_COMPLETED)

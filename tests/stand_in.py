@@ -104,6 +104,9 @@ class StandIn:
         fresh.write_bytes(orjson.dumps(message))
         fresh.replace(self.box / "fleet.json")
 
+    def on_open(self, message: dict[str, Any]) -> None:
+        """Nothing is served at the admin address."""
+
     def on_ping(self, message: dict[str, Any]) -> None:
         """Answer."""
         self.link.send({"op": "pong"})

@@ -25,7 +25,7 @@ def leave_behind(parent: Path, name: str, *, lock: bool = True) -> Path:
 
 def test_it_is_private_and_gone_at_the_end(tmp_path: Path) -> None:
     """Mode 0700 while it is used; removed with all that is in it."""
-    with run_directory((tmp_path,)) as path:
+    with run_directory((tmp_path,)) as (path, _):
         assert stat.S_IMODE(path.stat().st_mode) == 0o700
         (path / "w0-1.tally").touch()
     assert list(tmp_path.iterdir()) == []
@@ -40,7 +40,7 @@ def test_it_is_gone_after_a_failure_too(tmp_path: Path) -> None:
 
 def test_the_next_parent_is_tried(tmp_path: Path) -> None:
     """Where the first place is missing the second is taken."""
-    with run_directory((tmp_path / "missing", tmp_path)) as path:
+    with run_directory((tmp_path / "missing", tmp_path)) as (path, _):
         assert path.parent == tmp_path
 
 
@@ -52,7 +52,7 @@ def test_no_place_at_all_is_an_error(tmp_path: Path) -> None:
 
 def test_the_default_leaves_room_for_a_socket() -> None:
     """The path of the observer's socket fits into what the system allows."""
-    with run_directory() as path:
+    with run_directory() as (path, _):
         assert len(os.fsencode(path / "observer.sock")) < 104
 
 

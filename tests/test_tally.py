@@ -216,6 +216,7 @@ def test_base_is_plain_json(tmp_path: Path) -> None:
     assert orjson.loads((tmp_path / "base.json").read_bytes()) == {
         "folded": [1],
         "counts": [[*STARTED_V1, 3]],
+        "earlier": [],
     }
 
 

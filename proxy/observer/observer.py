@@ -1,7 +1,8 @@
 """The observer process: what it holds, what the supervisor tells it, how it starts and ends.
 
 It starts with nothing: the supervisor hands it every live version (``prepare``) and says which is in force
-(``commit``). Only then does it listen for workers, so that no frame comes that it could not know. It ends
+(``commit``). Only then does it listen for workers, so that no frame comes that it could not know. The admin address
+is served from ``open`` to ``hush``: in an upgrade two observers run at a time, and only one of them answers. It ends
 when the supervisor says so or is gone: after the workers have hung up, everything they sent is processed,
 written and exported.
 """
@@ -23,6 +24,7 @@ from aiohttp import web
 from proxy.errors import ConfigError
 from proxy.link import Link, open_link
 from proxy.logs import set_level
+from proxy.observer.admin_site import AdminSite
 from proxy.observer.blocks import Blocks
 from proxy.observer.intake import Intake
 from proxy.observer.outcomes import Outcomes
@@ -32,7 +34,7 @@ from proxy.observer.rolling import FileLimits
 from proxy.observer.unit_key import load_key
 from proxy.routing.table import Table, compile_table
 from proxy.settings import Settings, from_json
-from proxy.tally import Block, open_block
+from proxy.tally import OBSERVER_COUNTERS, OBSERVER_FIELDS, Block, open_block
 from proxy.tasks import spawn
 
 if TYPE_CHECKING:
@@ -47,19 +49,6 @@ _REPLY_TIMEOUT_S: Final = 30.0
 _LOG_CLOSE_S: Final = 5.0
 _TRACER_CLOSE_S: Final = 6.0
 _ADMIN_CLOSE_S: Final = 2.0
-
-_TOTALS: Final = (
-    "broken_streams",
-    "stray_frames",
-    "lost_frames",
-    "expired_pairs",
-    "evicted_pairs",
-    "errors",
-    "spans_exported",
-    "spans_failed",
-    "spans_dropped",
-)
-"""What the observer counts about itself."""
 
 _log = logging.getLogger("modelproxy")
 
@@ -81,13 +70,13 @@ class _Totals:
     back."""
 
     def __init__(self, run_dir: Path) -> None:
-        self._block: Block = open_block(run_dir / "observer.counters", len(_TOTALS))
-        self._base = list(self._block.slots[: len(_TOTALS)])
+        self._block: Block = open_block(run_dir / OBSERVER_COUNTERS, len(OBSERVER_FIELDS))
+        self._base = list(self._block.slots[: len(OBSERVER_FIELDS)])
 
     def show(self, counts: Mapping[str, int]) -> dict[str, float]:
         """Return the totals with those of earlier lives, and keep what was shown."""
         shown: dict[str, float] = {}
-        for i, name in enumerate(_TOTALS):
+        for i, name in enumerate(OBSERVER_FIELDS):
             total = self._base[i] + counts[name]
             self._block.slots[i] = total
             shown[f"{name}_total"] = total
@@ -136,6 +125,7 @@ class Observer:
         self._replies: dict[int, asyncio.Future[Mapping[str, Any]]] = {}
         self._requests = 0
         self._ending = asyncio.Event()
+        self._admin: AdminSite | None = None
         self._loop = asyncio.get_running_loop()
 
     # What the admin address reads
@@ -227,12 +217,12 @@ class Observer:
         self._loop.add_signal_handler(signal.SIGTERM, self._ending.set)
         runner = web.AppRunner(make_app(self), access_log=None, shutdown_timeout=_ADMIN_CLOSE_S)
         await runner.setup()
-        await web.SockSite(runner, admin).start()
+        self._admin = AdminSite(runner, admin)
         self._link = await open_link(control_fd, self.on_message, self.on_closed)
         self._link.send({"op": "ready", "pid": os.getpid()})
         await self._ending.wait()
         await self._finish()
-        await runner.cleanup()
+        await self._admin.close()
         self._totals.close()
         self._blocks.close()
         self._link.close()
@@ -271,10 +261,23 @@ class Observer:
                 self._reply(message)
             case "drain":
                 self._ending.set()
+            case "open":
+                spawn(self._open(), name="open the admin address")
+            case "hush":
+                spawn(self._hush(), name="hush")
             case "ping":
                 self._send({"op": "pong"})
             case op:
                 _log.error("the supervisor sent %r, which nobody here knows", op)
+
+    async def _open(self) -> None:
+        assert self._admin is not None, "set before the link is open"
+        await self._admin.open()
+
+    async def _hush(self) -> None:
+        assert self._admin is not None, "set before the link is open"
+        await self._admin.hush(_ADMIN_CLOSE_S)
+        self._send({"op": "hushed"})
 
     def on_closed(self) -> None:
         """End: the supervisor is gone."""

@@ -93,7 +93,11 @@ class ObserverSurface:
             fleet, gauges = self._source.fleet, dict(self._source.gauges())
 
             def run() -> T:
-                return show(Reading(table, self._reader.read(tables), fleet, gauges))
+                counts = self._reader.read(tables)
+                for (kind, name, *_), number in counts[0].items():
+                    if kind == "observer":  # of the program before an upgrade
+                        gauges[f"{name}_total"] = gauges.get(f"{name}_total", 0) + number
+                return show(Reading(table, counts, fleet, gauges))
 
             return await asyncio.to_thread(run)
 

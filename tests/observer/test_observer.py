@@ -87,6 +87,7 @@ class Inside:
         )
         self._reader, self.writer = await asyncio.open_connection(sock=self._ours)
         assert (await self.receive())["op"] == "ready"
+        self.send({"op": "open"})
         return self
 
     def send(self, *messages: dict[str, Any]) -> None:
@@ -269,7 +270,7 @@ class Process:
 
     async def publish(self, settings: Settings) -> None:
         await self.hear("ready")
-        self.ask(prepare(1, settings), {"op": "commit", "version": 1})
+        self.ask({"op": "open"}, prepare(1, settings), {"op": "commit", "version": 1})
         await self.hear("prepared")
         await self.hear("committed")
         await until((self.run_dir / SOCKET_NAME).exists)
