@@ -182,6 +182,7 @@ OBSERVER_FIELDS = (
     "spans_exported",
     "spans_failed",
     "spans_dropped",
+    "admin_cut",
 )
 """What the observer counts about itself, in the file ``OBSERVER_COUNTERS``."""
 

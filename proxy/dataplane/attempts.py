@@ -22,7 +22,7 @@ from proxy.routing.table import Route
 if TYPE_CHECKING:
     from proxy.dataplane.inflight import InFlight
 
-__all__ = ["RetryBudget", "try_again"]
+__all__ = ["RetryBudget", "has_stand_in", "try_again"]
 
 WINDOW_NS = 10_000_000_000
 ALWAYS = 3
@@ -108,6 +108,11 @@ def _resend_soon(flight: "InFlight") -> None:
     pause_ns = BACK_OFF_NS << (flight.retries - 1)
     pause_ns = pause_ns // 2 + random_bits(2) * (pause_ns // 2) // 65_536
     flight.worker.loop.call_later(pause_ns / 1e9, flight.on_backed_off)
+
+
+def has_stand_in(flight: "InFlight", fault: Fault) -> bool:
+    """Tell whether the champion would answer for the model that has failed with ``fault``."""
+    return fault in flight.route.fallback_faults and _may_fall_back(flight)
 
 
 def _may_fall_back(flight: "InFlight") -> bool:

@@ -19,18 +19,18 @@ Timers
 """
 
 import asyncio
-import re
 from collections import deque
 from typing import TYPE_CHECKING
 
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from proxy.clock import monotonic_ns
+from proxy.dataplane.behind import parser_behind
 from proxy.dataplane.inflight import DONE, HIGH_WATER_BYTES, QUEUED, InFlight
 from proxy.dataplane.outbox import Writer
 from proxy.errors import BadHead, HeadTooLarge, LastStop, WireError
 from proxy.exchange import Flag
-from proxy.wire.head import MAX_REQUEST_ID_BYTES, RequestHead, check_request
+from proxy.wire.head import MAX_REQUEST_ID_BYTES, RequestHead, check_request, status_of_syntax
 from proxy.wire.plain import MAX_PLAIN_HEAD_BYTES, cut_request_id, plain_request_head
 from proxy.wire.request import Framing, first_value, forwarded_lines, is_trailer, nominated
 from proxy.wire.response import build_reply
@@ -49,18 +49,8 @@ request gets an answer, which says that it is the last (nginx ``keepalive_min_ti
 
 _NEVER = 1 << 62
 
-_HEADS = {
-    Framing.LENGTH: b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n",
-    Framing.CHUNKED: b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nX: %d\r\n\r\n",
-}
-"""What makes a fresh parser expect such a body."""
-
-_END = b"\r\n\r\n"
 _REQUEST_LINE_REST = 64
 """Bytes of a request line that are not its target, at most; see ``_on_incomplete``."""
-
-_METHOD = re.compile(rb"[A-Z][!#$%&'*+\-.^_`|~0-9A-Za-z]*(?:[ \r\n]|\Z)")
-"""What the parser does not take for a method is one we do not know (501) if it starts so, else it is not HTTP (400)."""
 
 
 class ClientConnection(Writer):
@@ -224,10 +214,10 @@ class ClientConnection(Writer):
                 self.feed(rest)
             except HttpParserUpgrade as upgrade:
                 incoming = self.incoming
-                self.parser = HttpRequestParser(self if incoming is None else _BehindHead(self))
+                self.parser = (
+                    HttpRequestParser(self) if incoming is None else parser_behind(self, incoming.head)
+                )
                 self.feed = self.parser.feed_data
-                if incoming is not None:
-                    self.feed(_HEADS[incoming.head.framing] % incoming.head.length)
                 rest = memoryview(rest)[upgrade.args[0] :]
                 if self.current is not None and self.current.upgrade:
                     self.early = bytes(rest)
@@ -505,15 +495,10 @@ class ClientConnection(Writer):
             self.worker.on_bug(cause or error)
             self._refuse(500, "an error of the proxy's own; its log says more")
         else:
-            self._refuse(self._status_of(str(error).lower(), data), f"bad request: {str(error).lower()}")
-
-    def _status_of(self, error: str, data: bytes) -> int:
-        """Return the status for an error of the parser in ``data``."""
-        if "invalid http version" in error or "on pri" in error:
-            return 505  # RFC 9110 §15.6.6; the latter is what the preface of HTTP/2 gives (RFC 9113 §3.4)
-        # With other messages in this read, this one begins behind the last end of a head, or near enough.
-        start = data if self.head_bytes else data.removesuffix(_END).split(_END)[-1]
-        return 501 if "method" in error and _METHOD.match(start.lstrip(b"\r\n")) else 400
+            said = str(error).lower()
+            self._refuse(
+                status_of_syntax(said, data, begins_there=self.head_bytes > 0), f"bad request: {said}"
+            )
 
     def _refuse(self, status: int, sentence: str) -> None:
         """Answer ``status`` after all earlier answers, and close."""
@@ -612,30 +597,3 @@ class ClientConnection(Writer):
             self.linger()
         else:
             self.close()
-
-
-class _BehindHead:
-    """What a parser calls that begins behind a head: nothing for the one it was given instead, see ``_parse``."""
-
-    def __init__(self, client: ClientConnection) -> None:
-        self._client = client
-        self._is_behind = False
-        self.on_body = client.on_body
-        self.on_message_complete = client.on_message_complete
-
-    def on_message_begin(self) -> None:
-        if self._is_behind:
-            self._client.on_message_begin()
-
-    def on_url(self, url: bytes) -> None:
-        if self._is_behind:
-            self._client.on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if self._is_behind:
-            self._client.on_header(name, value)
-
-    def on_headers_complete(self) -> None:
-        if self._is_behind:
-            self._client.on_headers_complete()
-        self._is_behind = True

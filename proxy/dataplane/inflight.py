@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING
 
 from proxy.clock import monotonic_ns
 from proxy.dataplane.assignment import assign_from_body, begin
-from proxy.dataplane.attempts import try_again
+from proxy.dataplane.attempts import has_stand_in, try_again
 from proxy.dataplane.mirror import launch_shadows
 from proxy.dataplane.shipping import ship_primary
+from proxy.dataplane.tunnel import open_tunnel
 from proxy.dataplane.upstream import UpstreamConnection
 from proxy.exchange import Flag
 from proxy.model import DURATION_BOUNDS_NS, FAULT_SENTENCES, FAULT_STATUS, Fault
@@ -41,6 +42,7 @@ from proxy.wire.response import (
 
 if TYPE_CHECKING:
     from proxy.dataplane.client import ClientConnection
+    from proxy.dataplane.pool import Pool
     from proxy.dataplane.worker import Worker
 
 __all__ = ["InFlight"]
@@ -86,6 +88,10 @@ class InFlight:
     request_id = b""
     """The client's or a fresh one; set before ``begin`` when it was cut from the head."""
     framing_line = b""
+    may_upgrade = False
+    """It asks for another protocol, in a way that can be followed."""
+    upgrade = b""
+    """The protocol that the model is asked for."""
     # Assignment
     table: Table
     route: Route
@@ -98,6 +104,8 @@ class InFlight:
     unit_source = NO_UNIT
     bucket = 0
     connection: UpstreamConnection | None = None
+    endpoint: "Pool | None" = None
+    """The server chosen last, of a model with several."""
     retries = 0
     stale_retry = False
     # Copies
@@ -174,8 +182,10 @@ class InFlight:
 
     def acquire(self) -> None:
         """Get a connection for another attempt, and send when it is there."""
-        got = self.serving.model.pool.acquire(self)
-        if got.__class__ is UpstreamConnection:
+        self._proceed(self.serving.model.pool.acquire(self))
+
+    def _proceed(self, got: UpstreamConnection | Fault | None) -> None:
+        if isinstance(got, UpstreamConnection):
             self.connection = got
             self.flush()
             self.client.resume_reading()
@@ -319,6 +329,17 @@ class InFlight:
             block = forwarded_block(connection.status, connection.names, connection.values, connection.lines)
             self.client.write(build_interim(connection.status, connection.reason, block))
 
+    def on_upgrade(self, connection: UpstreamConnection, rest: bytes) -> None:
+        self.status = 101
+        self.ttfb_ns = connection.now_ns - self.started_ns
+        self.head_sent = True
+        self.connection = None
+        open_tunnel(self, connection, rest)
+
+    def on_tunnel_end(self) -> None:
+        """Both sides of the tunnel are gone. Its duration is that of the request that opened it."""
+        self._finish(self.started_ns + self.ttfb_ns)
+
     def on_whole_response(
         self, connection: UpstreamConnection, status: int, reason: bytes, block: bytes, body: bytes
     ) -> None:
@@ -449,6 +470,10 @@ class InFlight:
             slots[self.variant.slot_retries] += 1
             self.send_again(self.sent_so_far())
             model.pool.wait(self)
+            return
+        if fault is Fault.UNHEALTHY and not has_stand_in(self, fault):
+            # Nobody else can answer: to ask a server that looks unwell is better than to refuse.
+            self._proceed(model.pool.acquire_any(self))
             return
         slots[model.slot_faults + fault] += 1
         if not self.status and try_again(self, fault):

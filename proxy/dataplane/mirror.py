@@ -106,6 +106,7 @@ class ShadowCall:
     """The request, while there is no connection for it."""
     status = 0
     flags = 0
+    upgrade = b""
     response_bytes = 0
     response_block = b""
     pieces: list[bytes] | None = None
@@ -141,6 +142,9 @@ class ShadowCall:
             self.flags = Flag.RESPONSE_TRUNCATED
             body = b""
         self._settle(Fault.NONE, body, connection.now_ns)
+
+    def on_upgrade(self, connection: UpstreamConnection, rest: bytes) -> None:
+        """A copy asks for no other protocol."""
 
     def on_response_head(self, connection: UpstreamConnection) -> None:
         self.status = connection.status

@@ -30,6 +30,7 @@ from proxy.tally import Key
 __all__ = [
     "Accounts",
     "Comparisons",
+    "EndpointAccount",
     "Histogram",
     "Payloads",
     "ShadowAccount",
@@ -103,6 +104,10 @@ class VariantAccount:
     ttfb: Histogram
     gap: Histogram
     """Between two pieces of one response."""
+    tunnel_received: int
+    """Bytes from clients through tunnels."""
+    tunnel_sent: int
+    """Bytes to clients through tunnels."""
 
     @property
     def requests(self) -> int:
@@ -205,6 +210,25 @@ class Payloads:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class EndpointAccount:
+    """What is known of one server of a model that is watched."""
+
+    unhealthy: int
+    """Workers whose health checks say that it is not ready."""
+    ejected: int
+    """Pools (of a worker; each shadow has its own) that leave it out because it failed requests in a row."""
+    ejections: int
+    """How often one did."""
+    checks: Mapping[str, int]
+    """Health checks by result: ``passed``, ``failed``."""
+
+    @property
+    def is_up(self) -> bool:
+        """Whether every worker sends requests there."""
+        return not self.unhealthy and not self.ejected
+
+
 @dataclass(slots=True)
 class Accounts:
     """Everything that was counted, by the names it is shown under."""
@@ -219,6 +243,8 @@ class Accounts:
     """Assignments by (route, unit source)."""
     faults: dict[tuple[str, str], int] = field(default_factory=dict)
     """Faults by (model, kind)."""
+    endpoints: dict[tuple[str, str], EndpointAccount] = field(default_factory=dict)
+    """By (model, URL); only models that are watched."""
     unrouted: dict[int, int] = field(default_factory=dict)
     """Answers to requests that no variant was assigned to, by status."""
     worker: dict[str, int] = field(default_factory=dict)
@@ -266,6 +292,8 @@ def build_accounts(counts: Mapping[Key, int], table: Table | None = None) -> Acc
             for fault in Fault:
                 if fault not in (Fault.NONE, Fault.LOST):
                     accounts.faults[labels[0], fault.label] = fields.get(f"fault_{fault.label}", 0)
+        elif kind == "endpoint":
+            accounts.endpoints[labels[0], labels[1]] = _endpoint(fields)
         elif kind == "unit":
             accounts.units.update(((labels[0], source), number) for source, number in fields.items())
         elif kind == "unrouted":
@@ -309,6 +337,20 @@ def _variant(fields: Fields) -> VariantAccount:
         _durations(fields, "duration"),
         _durations(fields, "ttfb"),
         _durations(fields, "gap"),
+        fields.get("tunnel_received_bytes", 0),
+        fields.get("tunnel_sent_bytes", 0),
+    )
+
+
+def _endpoint(fields: Fields) -> EndpointAccount:
+    def lasting(began: str, ended: str) -> int:
+        return max(0, fields.get(began, 0) + fields.get(f"{began}_carried", 0) - fields.get(ended, 0))
+
+    return EndpointAccount(
+        lasting("unhealthy", "healthy_again"),
+        lasting("ejected", "readmitted"),
+        fields.get("ejected", 0),
+        {result: fields.get(f"check_{result}", 0) for result in ("passed", "failed")},
     )
 
 

@@ -24,6 +24,7 @@ from proxy.settings import Settings
 from proxy.settings import Shadow as ShadowSettings
 from proxy.settings import Variant as VariantSettings
 from proxy.tally import (
+    ENDPOINT_FIELDS,
     MODEL_FIELDS,
     PAYLOAD_FIELDS,
     SHADOW_FIELDS,
@@ -33,31 +34,66 @@ from proxy.tally import (
     Layout,
 )
 
-__all__ = ["MISSING", "Model", "Route", "Shadow", "Table", "Variant", "compile_table"]
+__all__ = ["MISSING", "Endpoint", "Model", "Route", "Shadow", "Table", "Variant", "compile_table"]
 
 MISSING = "missing"
 """Value of the metric label ``source`` when no unit source was present."""
 
 
+class Endpoint:
+    """One server of a model."""
+
+    __slots__ = ("host", "host_header", "port", "slot", "url")
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self.url = url
+        """As metrics name it. It holds no user name or password: the settings refuse these."""
+        self.host = parts.hostname or ""
+        self.port = parts.port or (443 if parts.scheme == "https" else 80)
+        self.host_header = parts.netloc.encode()
+        self.slot = 0
+        """First slot of the server's section; see ``ENDPOINT_FIELDS``. Only servers that are watched have one."""
+
+
 class Model:
     """Where answers come from."""
 
-    __slots__ = ("host", "host_header", "name", "pool", "port", "prefix", "settings", "slot_faults")
+    __slots__ = (
+        "endpoints",
+        "host",
+        "host_header",
+        "is_watched",
+        "name",
+        "pool",
+        "port",
+        "prefix",
+        "secured",
+        "settings",
+        "slot_faults",
+    )
 
     def __init__(self, name: str, settings: ModelSettings) -> None:
-        parts = urlsplit(settings.url)
         self.name = name
         self.settings = settings
-        self.host = parts.hostname or ""
-        self.port = parts.port or 80
-        self.host_header = parts.netloc.encode()
+        self.endpoints = tuple(Endpoint(url) for url in settings.urls)
+        """The servers, one for each URL."""
+        self.is_watched = len(self.endpoints) > 1 or settings.health is not None
+        """There is a choice among servers, or news of their health: they are counted one by one."""
+        first = self.endpoints[0]
+        parts = urlsplit(first.url)
+        self.host = first.host
+        self.port = first.port
+        self.host_header = first.host_header
         """Value of ``host`` for HTTP/1.0 clients that sent none."""
         self.prefix = parts.path.rstrip("/").encode()
         """Replaces the matched prefix of the request's path; empty: the path passes unchanged."""
         self.slot_faults = 0
         """Slot of fault 1 (``connect``) minus 1: ``slots[slot_faults + fault] += 1``."""
         self.pool: Any = None
-        """The worker's connection pool. Attached once, before the table is swapped in."""
+        """The worker's connection pool, or its cluster of pools. Attached once, before the table is swapped in."""
+        self.secured: Any = None
+        """How the worker secures its connections to it, if it does; attached before the pool."""
 
 
 class Variant:
@@ -81,6 +117,8 @@ class Variant:
         "slot_started",
         "slot_ttfb",
         "slot_ttfb_sum",
+        "slot_tunnel_received",
+        "slot_tunnel_sent",
         "weight",
     )
 
@@ -97,7 +135,7 @@ class Variant:
         self.probability = width / SPACE
         self.header_line = b"x-modelproxy-variant: " + settings.name.encode() + b"\r\n"
         self.slot_started = self.slot_codes = self.slot_retries = self.slot_fallbacks = 0
-        self.slot_gap = self.slot_gap_sum = 0
+        self.slot_gap = self.slot_gap_sum = self.slot_tunnel_received = self.slot_tunnel_sent = 0
         self.slot_duration = self.slot_duration_sum = self.slot_ttfb = self.slot_ttfb_sum = 0
 
 
@@ -155,6 +193,7 @@ class Route:
         "slot_units",
         "timeout_ns",
         "unit_prefix",
+        "upgrades",
         "variants",
     )
 
@@ -194,10 +233,13 @@ class Route:
 
     def _compile_failures(self, settings: RouteSettings) -> None:
         self.retry_faults, self.retry_codes = _failures(settings.retry)
+        self.retry_faults -= {Fault.UNHEALTHY}  # to ask again at once heals nobody
         self.fallback_faults, self.fallback_codes = _failures(settings.fallback)
         self.failing_codes = self.retry_codes | self.fallback_codes
         """Statuses that may not be the last word."""
         self.timeout_ns: int = settings.timeout
+        self.upgrades = frozenset(protocol.encode() for protocol in settings.upgrade)
+        """Protocols, in lower case, that a request may switch to."""
         self.retry_budget: Any = None
         """This worker's count of retries; see :class:`proxy.dataplane.attempts.RetryBudget`."""
 
@@ -329,6 +371,12 @@ def _worker_layout(table: Table) -> Layout:
         ("unrouted", (), UNROUTED_FIELDS),
     ]
     parts += [("model", (name,), MODEL_FIELDS) for name in table.models]
+    parts += [
+        ("endpoint", (model.name, endpoint.url), ENDPOINT_FIELDS)
+        for model in table.models.values()
+        if model.is_watched
+        for endpoint in model.endpoints
+    ]
     for route in table.routes:
         parts.append(("unit", (route.name,), (*(r.text for r in route.readers), MISSING)))
         parts.append(("payload", (route.name,), PAYLOAD_FIELDS))
@@ -366,6 +414,8 @@ def _attach_slots(table: Table) -> None:
     table.slot_unrouted = layout.section("unrouted").base
     for name, model in table.models.items():
         model.slot_faults = layout.section("model", name).base - 1
+        for endpoint in model.endpoints if model.is_watched else ():
+            endpoint.slot = layout.section("endpoint", name, endpoint.url).base
     for route in table.routes:
         route.slot_units = layout.section("unit", route.name).base
         route.slot_payload = layout.section("payload", route.name).base
@@ -383,3 +433,5 @@ def _attach_slots(table: Table) -> None:
             variant.slot_ttfb_sum = section.slot("ttfb_sum_ns")
             variant.slot_gap = section.slot("gap_0")
             variant.slot_gap_sum = section.slot("gap_sum_ns")
+            variant.slot_tunnel_received = section.slot("tunnel_received_bytes")
+            variant.slot_tunnel_sent = section.slot("tunnel_sent_bytes")

@@ -80,6 +80,9 @@ class Timeouts(Section):
     keep_alive: Annotated[int, duration("1ms", "24h")] = setting(
         "75s", "An idle client connection is closed after this long."
     )
+    tunnel: Annotated[int, duration("1ms", "168h")] = setting(
+        "1h", "A tunnel (see upgrade) in which nothing moves for this long is cut.", NEXT_CONNECTION
+    )
     drain: Annotated[int, duration("0s", "24h")] = setting(
         "30s", "How long requests under way may take to finish after SIGTERM.", NOW
     )

@@ -70,6 +70,12 @@ Source = Annotated[
     ),
 ]
 Label = Annotated[str, text(units.parse_label, "a JSON pointer, or a tensor's name")]
+Protocols = Annotated[
+    tuple[str, ...],
+    grammar.one_or_more(
+        text(units.parse_protocol, "names of protocols in lower case", pattern=units.PROTOCOL_PATTERN), 8
+    ),
+]
 Failures = Annotated[tuple[Failure | int, ...], grammar.one_or_more(grammar.failure(), 32)]
 Balance = Literal["least-loaded", "hash"]
 Method = Literal["auto", "exact", "json", "classification", "regression"]
@@ -372,6 +378,11 @@ class Route(Section):
         ["connect-failure", "overflow", "timeout", "reset", 502, 503, 504],
         "How a challenger or canary may fail so that the champion answers in its place, before the client got a byte. "
         "The request stays counted to its variant. An empty list: the client gets the failure.",
+    )
+    upgrade: Protocols = setting(
+        ["websocket"],
+        "Protocols that a request may switch to by Upgrade; the connection is a tunnel from then on, with its variant, "
+        "and never mirrored. Others are answered as if they had not been asked for.",
     )
     shadows: tuple[Shadow, ...] = setting([], "Who gets copies.", max_length=_MAX_SHADOWS)
     compare: Compare = section("How a shadow's answer is compared with the one that the client got.")

@@ -46,6 +46,7 @@ NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
 TOKEN_PATTERN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 """RFC 9110 §5.6.2."""
 
+PROTOCOL_PATTERN = r"[!#$%&'*+.^_`|~0-9a-z-]{1,64}"
 METHOD_PATTERN = r"[!#$%&'*+.^_`|~0-9A-Z-]+"
 """A token in capitals."""
 
@@ -323,6 +324,13 @@ def parse_method(text: str) -> str:
     if re.fullmatch(METHOD_PATTERN, text, re.ASCII):
         return text
     raise ValueError("an HTTP method in capitals, such as POST")
+
+
+def parse_protocol(text: str) -> str:
+    """Return the name of a protocol as ``Upgrade`` names it (RFC 9110 §7.8), without its version."""
+    if re.fullmatch(PROTOCOL_PATTERN, text, re.ASCII):
+        return text
+    raise ValueError("the name of a protocol in lower case, such as websocket, without a version")
 
 
 def parse_path(text: str) -> Path:

@@ -1,5 +1,6 @@
 """A request head, parsed and checked, ready to be forwarded many times."""
 
+import re
 from collections.abc import Sequence
 
 from proxy.errors import BadFraming, BadHead, LastStop, UnsupportedFeature
@@ -13,7 +14,7 @@ from proxy.wire.request import (
     origin_form,
 )
 
-__all__ = ["RequestHead", "check_request"]
+__all__ = ["RequestHead", "check_request", "status_of_syntax"]
 
 
 class RequestHead:
@@ -150,6 +151,27 @@ def check_request(
         framing=framing,
         authority=authority,
     )
+
+
+_METHOD = re.compile(rb"[A-Z][!#$%&'*+\-.^_`|~0-9A-Za-z]*(?:[ \r\n]|\Z)")
+"""What the parser does not take for a method is one we do not know (501) if it starts so, else it is not HTTP (400)."""
+
+_END = b"\r\n\r\n"
+
+
+def status_of_syntax(error: str, data: bytes, *, begins_there: bool) -> int:
+    """Return the status for what the parser did not take.
+
+    Args:
+        error: what the parser says, in lower case.
+        data: what it was reading.
+        begins_there: the broken message begins with ``data``; else behind other messages in it.
+    """
+    if "invalid http version" in error or "on pri" in error:
+        return 505  # RFC 9110 §15.6.6; the latter is what the preface of HTTP/2 gives (RFC 9113 §3.4)
+    # Behind other messages, this one begins behind the last end of a head, or near enough.
+    start = data if begins_there else data.removesuffix(_END).split(_END)[-1]
+    return 501 if "method" in error and _METHOD.match(start.lstrip(b"\r\n")) else 400
 
 
 MAX_MAX_FORWARDS_DIGITS = 9

@@ -50,11 +50,10 @@ def check_status(status: int, reason: bytes) -> bytes:
     The parser lets control characters through that RFC 9112 §4 does not allow in a reason phrase.
 
     Raises:
-        BadHead: ``status`` is below 100: neither an interim nor a final response (RFC 9110 §15). Or it is 101: nobody
-            asked for another protocol, as ``upgrade`` ends here (RFC 9110 §7.8).
+        BadHead: ``status`` is below 100: neither an interim nor a final response (RFC 9110 §15).
     """
-    if status < 100 or status == 101:
-        raise BadHead(f"expected a status of 100 or more but not 101, got {status}")
+    if status < 100:
+        raise BadHead(f"expected a status of 100 or more, got {status}")
     return reason if _REASON.fullmatch(reason) else _REASONS.get(status, b"")
 
 

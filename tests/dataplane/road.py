@@ -6,10 +6,12 @@ from typing import Any, NamedTuple, cast
 
 import pytest
 
+from proxy.dataplane import attempts as attempts_module
 from proxy.dataplane import client as client_module
 from proxy.dataplane import inflight as inflight_module
 from proxy.dataplane import mirror as mirror_module
 from proxy.dataplane import pool as pool_module
+from proxy.dataplane import tunnel as tunnel_module
 from proxy.dataplane import upstream as upstream_module
 from proxy.dataplane.client import ClientConnection
 from proxy.dataplane.outbox import Outbox
@@ -136,7 +138,15 @@ class Road:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, text: str = CONFIG) -> None:
         self.loop = FakeLoop()
-        for module in (client_module, inflight_module, mirror_module, pool_module, upstream_module):
+        for module in (
+            attempts_module,
+            tunnel_module,
+            client_module,
+            inflight_module,
+            mirror_module,
+            pool_module,
+            upstream_module,
+        ):
             monkeypatch.setattr(module, "monotonic_ns", self.loop.monotonic_ns)
         self.wanted: list[Pool] = []
         monkeypatch.setattr(pool_module, "spawn", self._spawn)

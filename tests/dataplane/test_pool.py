@@ -41,9 +41,10 @@ def test_first_come_first_served(stage: Stage) -> None:
 
 
 def test_bounds(stage: Stage) -> None:
-    """So many connections, so many in the queue; the next is told at once."""
-    for _ in range(3):
+    """So many connections, so many who wait for a busy one; the next is told at once."""
+    for _ in range(2 + 3):
         assert stage.pool.acquire(Listener()) is None
+    assert stage.pool.pending == 3
     assert stage.pool.acquire(Listener()) is Fault.OVERFLOW
     assert stage.attempts == 2
 
