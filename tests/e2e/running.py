@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import aiohttp
 from aiohttp import web
@@ -179,13 +179,16 @@ def _is_settled(route: dict[str, Any]) -> bool:
 
 
 @asynccontextmanager
-async def serve(directory: Path, text: str) -> AsyncIterator[Running]:
-    """Run ``modelproxy serve`` on ``text`` with free ports; end it with SIGTERM and expect exit code 0."""
+async def serve(directory: Path, text: str, log: IO[bytes] | None = None) -> AsyncIterator[Running]:
+    """Run ``modelproxy serve`` on ``text`` with free ports; end it with SIGTERM and expect exit code 0.
+
+    What it says on standard error goes to ``log``, or where that of the tests goes.
+    """
     config = directory / "modelproxy.yaml"
     state = directory / "state"
     config.write_text(text)
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "proxy", "serve", str(config), stdout=asyncio.subprocess.PIPE
+        sys.executable, "-m", "proxy", "serve", str(config), stdout=asyncio.subprocess.PIPE, stderr=log
     )
     assert process.stdout is not None
     try:
