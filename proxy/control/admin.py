@@ -26,6 +26,7 @@ import orjson
 from aiohttp import hdrs, web
 
 from proxy.control.dashboard import CONTENT_SECURITY_POLICY, PAGE
+from proxy.control.gate import GATE, Gate
 from proxy.control.openapi import build_openapi
 
 __all__ = ["BODY_LIMIT_BYTES", "Access", "NotReadyError", "ReloadOutcome", "Surface", "build_app"]
@@ -104,8 +105,10 @@ _SURFACE: web.AppKey[Surface] = web.AppKey("surface")
 
 def build_app(surface: Surface) -> web.Application:
     """Return the application that shows ``surface``. Its paths are those of :func:`build_openapi`."""
-    app = web.Application(middlewares=[_with_errors, _with_guard], client_max_size=BODY_LIMIT_BYTES)
+    middlewares = [_with_gate, _with_errors, _with_guard]
+    app = web.Application(middlewares=middlewares, client_max_size=BODY_LIMIT_BYTES)
     app[_SURFACE] = surface
+    app[GATE] = Gate()
     app.add_routes(
         [
             web.get("/", _get_dashboard),
@@ -168,6 +171,12 @@ async def _post_reload(request: web.Request) -> web.StreamResponse:
         return _json(outcome.document)
     sentence = "the configuration was refused; the one in force stays"
     return _json({"error": sentence, **outcome.document}, 409)
+
+
+@web.middleware
+async def _with_gate(request: web.Request, handler: _Handler) -> web.StreamResponse:
+    request.app[GATE].on_head(request.transport)
+    return await handler(request)
 
 
 @web.middleware

@@ -5,6 +5,8 @@ import socket
 
 from aiohttp import web
 
+from proxy.control.gate import GATE, GatedSite
+
 __all__ = ["AdminSite"]
 
 
@@ -19,13 +21,19 @@ class AdminSite:
     def __init__(self, runner: web.AppRunner, listener: socket.socket) -> None:
         self._runner = runner
         self._listener = listener
-        self._site: web.SockSite | None = None
+        self._site: GatedSite | None = None
         self._is_shut = False
+
+    @property
+    def cut(self) -> int:
+        """Connections that the gate of the application has cut."""
+        gate = self._runner.app.get(GATE)
+        return gate.cut if gate else 0
 
     async def open(self) -> None:
         """Answer from now on. A second call does nothing, nor does one after :meth:`hush`."""
         if self._site is None and not self._is_shut:
-            self._site = web.SockSite(self._runner, self._listener)
+            self._site = GatedSite(self._runner, self._listener)
             await self._site.start()
 
     async def hush(self, seconds: float) -> None:

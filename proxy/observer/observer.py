@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
+from proxy.control.gate import KEEP_ALIVE_S, build_logger
 from proxy.errors import ConfigError
 from proxy.link import Link, open_link
 from proxy.logs import set_level
@@ -167,6 +168,7 @@ class Observer:
                 "spans_exported": tracer.exported,
                 "spans_failed": tracer.failed,
                 "spans_dropped": tracer.dropped,
+                "admin_cut": self._admin.cut if self._admin else 0,
             }
         )
         return {
@@ -215,7 +217,13 @@ class Observer:
             make_app: builds the admin address.
         """
         self._loop.add_signal_handler(signal.SIGTERM, self._ending.set)
-        runner = web.AppRunner(make_app(self), access_log=None, shutdown_timeout=_ADMIN_CLOSE_S)
+        runner = web.AppRunner(
+            make_app(self),
+            access_log=None,
+            logger=build_logger(),
+            keepalive_timeout=KEEP_ALIVE_S,
+            shutdown_timeout=_ADMIN_CLOSE_S,
+        )
         await runner.setup()
         self._admin = AdminSite(runner, admin)
         self._link = await open_link(control_fd, self.on_message, self.on_closed)
