@@ -142,6 +142,7 @@ def render_status(document: Mapping[str, Any]) -> "RenderableType":
         if route["shadows"]:
             parts.append(_shadows(route))
         parts += _route_lines(route)
+    parts += _servers(document)
     parts += _faults(document)
     return Group(*parts)
 
@@ -224,6 +225,34 @@ def _route_lines(route: Mapping[str, Any]) -> "list[RenderableType]":
         )
         lines.append(f"payload log: {log['percent']:g} % of units into {log.get('dir')}: {counted}")
     return [*(Text(line, style="dim") for line in lines), Text("")]
+
+
+def _servers(document: Mapping[str, Any]) -> "list[RenderableType]":
+    """Return a table of the servers that are watched: of models with several, or with health checks."""
+    from rich.text import Text
+
+    rows = [
+        (model["name"], server["url"], *_condition(server), str(server["ejections"]))
+        for model in document.get("models", ())
+        for server in model.get("servers", ())
+        if "up" in server
+    ]
+    if not rows:
+        return []
+    table = build_grid("model server state >checks >failed >ejections")
+    for row in rows:
+        table.add_row(*row)
+    return [Text("model servers", style="bold"), table]
+
+
+def _condition(server: Mapping[str, Any]) -> tuple[str, str, str]:
+    reasons = []
+    if server["unhealthy_workers"]:
+        reasons.append(f"unhealthy in {server['unhealthy_workers']} workers")
+    if server["ejected"]:
+        reasons.append("ejected")
+    checks = server["checks"]
+    return ", ".join(reasons) or "up", str(checks["passed"] + checks["failed"]), str(checks["failed"])
 
 
 def _faults(document: Mapping[str, Any]) -> "list[RenderableType]":

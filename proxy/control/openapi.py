@@ -164,9 +164,18 @@ def _status() -> Schema:
         version={"type": ["integer", "null"]},
         restarts=_COUNT,
     )
+    server = _object(url=_TEXT)
+    server["properties"] |= {
+        "up": {"type": "boolean"},
+        "unhealthy_workers": _COUNT,
+        "ejected": _COUNT,
+        "ejections": _COUNT,
+        "checks": _each(("passed", "failed"), _COUNT),
+    }
     model = _object(
         name=_TEXT,
         url=_TEXT,
+        servers=_list(server),
         faults=_each((fault.label for fault in Fault if fault is not Fault.NONE), _COUNT),
     )
     return _object(

@@ -8,7 +8,15 @@ from collections.abc import Sequence
 
 from proxy.model import DROPS, Fault
 from proxy.routing.table import Table
-from proxy.tally import CODES, MODEL_FIELDS, PAYLOAD_FIELDS, SHADOW_FIELDS, VARIANT_FIELDS, WORKER_FIELDS
+from proxy.tally import (
+    CODES,
+    ENDPOINT_FIELDS,
+    MODEL_FIELDS,
+    PAYLOAD_FIELDS,
+    SHADOW_FIELDS,
+    VARIANT_FIELDS,
+    WORKER_FIELDS,
+)
 
 __all__ = ["reconcile", "shipped_counts"]
 
@@ -25,6 +33,9 @@ def reconcile(table: Table) -> None:
         base + WORKER_FIELDS.index(f"connections_{field}") for field in ("opened", "carried", "closed")
     )
     slots[closed] = slots[opened] + slots[carried]
+    for model in table.models.values():
+        for endpoint in model.endpoints if model.is_watched else ():
+            _settle_endpoint(slots, endpoint.slot)
     for route in table.routes:
         for variant in route.variants:
             first = variant.slot_started
@@ -47,6 +58,13 @@ def _settle_shadow(slots: memoryview, base: int) -> None:
     slots[at["comparison_dropped"]] += (
         slots[at["answered"]] - slots[at["shipped"]] - slots[at["comparison_dropped"]]
     )
+
+
+def _settle_endpoint(slots: memoryview, base: int) -> None:
+    """Let a server be in again: the successor finds out for itself whether it is."""
+    at = {field: base + i for i, field in enumerate(ENDPOINT_FIELDS)}
+    slots[at["healthy_again"]] = slots[at["unhealthy"]] + slots[at["unhealthy_carried"]]
+    slots[at["readmitted"]] = slots[at["ejected"]] + slots[at["ejected_carried"]]
 
 
 def shipped_counts(tables: Sequence[Table]) -> dict[str, int]:

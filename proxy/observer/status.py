@@ -12,6 +12,7 @@ from proxy import __version__
 from proxy.model import Fault
 from proxy.observer.accounting import (
     Accounts,
+    EndpointAccount,
     Histogram,
     ShadowAccount,
     VariantAccount,
@@ -135,15 +136,33 @@ def _shadow(shadow: Shadow, account: ShadowAccount) -> dict[str, Any]:
 
 
 def _model(name: str, table: Table, total: Accounts) -> dict[str, Any]:
+    model = table.models[name]
     return {
         "name": name,
-        "url": _without_userinfo(table.models[name].settings.url),
+        "url": _without_userinfo(model.endpoints[0].url),
+        "servers": [
+            _server(endpoint.url, total.endpoints.get((name, endpoint.url))) for endpoint in model.endpoints
+        ],
         "faults": {
             fault.label: total.faults.get((name, fault.label), 0)
             for fault in Fault
             if fault is not Fault.NONE
         },
     }
+
+
+def _server(url: str, account: EndpointAccount | None) -> dict[str, Any]:
+    """Return what is known of one server; nothing but its URL where nobody watches it."""
+    shown: dict[str, Any] = {"url": _without_userinfo(url)}
+    if account is not None:
+        shown |= {
+            "up": account.is_up,
+            "unhealthy_workers": account.unhealthy,
+            "ejected": account.ejected,
+            "ejections": account.ejections,
+            "checks": dict(account.checks),
+        }
+    return shown
 
 
 def _intervals(route: Route) -> list[dict[str, Any]]:

@@ -185,7 +185,7 @@ def _upstream_url(route: Route, model: Model, target: bytes) -> str:
     """Return the URL that the model server sees."""
     sent = rewrite_target(target, route.matched_prefix, model.prefix)
     host = f"[{model.host}]" if ":" in model.host else model.host
-    return f"{urlsplit(model.settings.url).scheme}://{host}:{model.port}{_text(sent)}"
+    return f"{urlsplit(model.settings.urls[0]).scheme}://{host}:{model.port}{_text(sent)}"
 
 
 def _rule(route: Route) -> dict[str, Any]:
