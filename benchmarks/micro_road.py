@@ -100,6 +100,7 @@ class Stage:
         self.table: Table = compile_table(parse(text, environ={}), 1)
         self.table.slots = memoryview(bytearray(8 * self.table.layout.size)).cast("Q")
         self.draining = False
+        self.in_flight = 0
         self.ids = RequestIds()
         self.wall_offset_ns = 0
         self.shipper = SilentShipper()

@@ -154,7 +154,7 @@ class Drop(IntEnum):
     DRAINING = 3
     """The worker is shutting down."""
     OVERLOAD = 4
-    """The worker has nearly as many requests under way as ``limits.in_flight`` allows: copies are shed first."""
+    """The worker has more than three quarters of ``limits.in_flight`` requests under way: copies are shed first."""
 
     @property
     def label(self) -> str:

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from proxy.clock import monotonic_ns
+from proxy.dataplane.assignment import begin
 from proxy.dataplane.behind import parser_behind
 from proxy.dataplane.inflight import DONE, HIGH_WATER_BYTES, QUEUED, InFlight
 from proxy.dataplane.outbox import Writer
@@ -250,7 +251,7 @@ class ClientConnection(Writer):
         flight.request_done = True
         flight.request_id = request_id
         self.deadline_ns = _NEVER
-        flight.begin()
+        begin(flight)
         flight.after_read()
         return True
 
@@ -350,7 +351,7 @@ class ClientConnection(Writer):
         if self.current is None:
             self.current = incoming
             incoming.may_upgrade = http11 and head.framing == Framing.NONE and parser.should_upgrade()
-            incoming.begin()
+            begin(incoming)
         else:
             self.waiting.append(incoming)
             self.pause_reading()

@@ -142,10 +142,6 @@ class InFlight:
 
     # Request
 
-    def begin(self) -> None:
-        """Find route and variant, and send the head; with a unit in the body, when that is there."""
-        begin(self)
-
     def await_body(self) -> None:
         """The variant depends on the body: hold what comes."""
         self.state = UNIT
@@ -160,7 +156,9 @@ class InFlight:
 
     def send_head(self) -> None:
         """The variant is known: send the head, with what has come of the body."""
-        head, data = self.head, self.head_for(self.variant)
+        head, prefix = self.head, self.variant.model.prefix
+        target = rewrite_target(head.target, self.route.matched_prefix, prefix) if prefix else head.target
+        data = build_head(head.method, target, self.block, self.request_id, self.framing_line)
         if self.copy is not None:
             self.request_head = data
         held, self.held = self.held, None
@@ -254,7 +252,7 @@ class InFlight:
         held, self.held = self.held, None
         done, self.request_done = self.request_done, False
         self.request_bytes = 0
-        self.begin()
+        begin(self)
         for piece in held or ():
             self.on_request_body(piece)
         if done:

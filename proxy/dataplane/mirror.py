@@ -60,7 +60,7 @@ def _shed(flight: "InFlight", shadow: Shadow, size: int) -> Drop | None:
     pool: Pool = shadow.pool
     if flight.worker.draining:
         return Drop.DRAINING
-    if flight.worker.in_flight * 4 >= flight.table.in_flight_limit * 3:
+    if flight.worker.in_flight > flight.table.shedding_limit:
         return Drop.OVERLOAD
     if pool.in_flight >= shadow.settings.max_in_flight:
         return Drop.IN_FLIGHT

@@ -306,6 +306,7 @@ class Table:
         "request_id_is_unit",
         "routes",
         "settings",
+        "shedding_limit",
         "shortest_timeout_ns",
         "slot_unrouted",
         "slot_worker",
@@ -340,6 +341,8 @@ class Table:
         """Cap of each side copy in bytes."""
         self.in_flight_limit: int = settings.limits.in_flight
         """Most requests of a worker under way."""
+        self.shedding_limit: int = self.in_flight_limit * 3 // 4
+        """With more of them no copies are sent."""
         self.shortest_timeout_ns: int = min(route.timeout_ns for route in self.routes)
         """The shortest time that a route gives a whole request."""
         self.layout = _worker_layout(self)

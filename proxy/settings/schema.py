@@ -110,7 +110,7 @@ class Limits(Section):
     )
     in_flight: Annotated[int, whole(1, 1_000_000)] = setting(
         4096,
-        "Most requests of one worker under way; further ones are answered 503. From three quarters on no copies are "
+        "Most requests of one worker under way; further ones are answered 503. Beyond three quarters no copies are "
         "sent to shadows.",
     )
     connections: Annotated[int, whole(1, 1_000_000)] = setting(

@@ -405,10 +405,10 @@ def test_in_flight_is_bounded(road: Road) -> None:
 
 
 def test_copies_are_shed_first(road: Road) -> None:
-    """From three quarters of ``limits.in_flight`` on a shadow gets nothing, and that is counted."""
+    """Beyond three quarters of ``limits.in_flight`` on a shadow gets nothing, and that is counted."""
     config = with_route("shadows: [{model: one}]", config=CHAMPION_ONLY)
     road.swap(config.replace("copy: 1KiB", "copy: 1KiB, in_flight: 4"))
     for _ in range(4):
         road.feed(request(X_User_Id="u"), to=road.add_client())
-    assert road.count("shadow", "sent", "wine", "one") == 2
-    assert road.count("shadow", "dropped_overload", "wine", "one") == 2
+    assert road.count("shadow", "sent", "wine", "one") == 3
+    assert road.count("shadow", "dropped_overload", "wine", "one") == 1
