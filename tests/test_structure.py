@@ -307,3 +307,19 @@ def test_sources_speak_about_the_product(folder: str) -> None:
         if pattern.search(line)
     ]
     assert not wrong, "\n".join(wrong)
+
+
+def test_secrets_are_compared_in_constant_time() -> None:
+    """No token or secret is compared by ``==`` or ``in``, which tell by their duration how much was right."""
+    secret = re.compile(r"(^|_)(token|secret|offered)$")
+    wrong = []
+    for file, tree in sources().items():
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.Compare) or all(isinstance(op, ast.Is | ast.IsNot) for op in node.ops):
+                continue
+            names = [n.id for n in ast.walk(node) if isinstance(n, ast.Name)]
+            names += [n.attr for n in ast.walk(node) if isinstance(n, ast.Attribute)]
+            wrong += [f"{file}:{node.lineno}: {name}" for name in names if secret.search(name)]
+    assert not wrong, "\n".join(wrong)
+    digests = [file for file, tree in sources().items() if "compare_digest" in ast.dump(tree)]
+    assert digests == ["control/admin.py", "routing/choose.py"], "where secrets of requests are compared"
