@@ -128,7 +128,6 @@ _LONG = {"shape": [1, 100_000], "datatype": "FP32", "data": [0.5] * 100_000}
 TRITON: dict[str, dict[str, Any]] = {
     "get": {"method": "GET", "path": "/v2"},
     "ready": {"method": "GET", "path": "/v2/health/ready"},
-    "head": {"method": "HEAD", "path": "/v2"},
     "options": {"method": "OPTIONS", "path": "/v2"},
     "not there": {"method": "GET", "path": "/v2/models/nope"},
     "infer": {"method": "POST", "path": "/v2/models/sums/infer", "json": SUMS},

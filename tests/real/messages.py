@@ -6,7 +6,7 @@ normalised, so that two messages can be compared to the byte (RFC 9112 §2–§7
 
 from dataclasses import dataclass, field
 
-__all__ = ["Exchange", "Message", "NotYet", "exchanges"]
+__all__ = ["Exchange", "Message", "NotYet", "exchanges", "requests"]
 
 
 class NotYet(Exception):  # noqa: N818  it is no error: the rest is still on its way
@@ -28,6 +28,8 @@ class Message:
     trailers: list[bytes] = field(default_factory=list)
     until_close: bool = False
     """The end of the connection was the end of the body."""
+    left: bool = False
+    """The client had all it wanted and was gone before the last, empty chunk."""
 
     def values(self, name: bytes) -> list[bytes]:
         """Return the values of every field called ``name`` (lower case)."""
@@ -52,10 +54,11 @@ class Exchange:
 
 
 class _Reader:
-    def __init__(self, data: bytes, ended: bool) -> None:
+    def __init__(self, data: bytes, *, ended: bool = True, left: bool = False) -> None:
         self.data = data
         self.at = 0
         self.ended = ended
+        self.left = left
 
     def line(self) -> bytes:
         end = self.data.find(b"\r\n", self.at)
@@ -104,28 +107,47 @@ class _Reader:
 
     def _chunked(self, message: Message) -> None:
         pieces, message.chunks, size = [], [], 0
-        while length := int(self.line(), 16):
+        while True:
+            if self.left and self.at == len(self.data):
+                message.left = True
+                break
+            length = int(self.line(), 16)
+            if not length:
+                message.trailers = self.fields()
+                break
             pieces.append(self.take(length))
             size += length
             message.chunks.append(size)
             assert self.take(2) == b"\r\n", "a chunk is longer than it says"
         message.body = b"".join(pieces)
-        message.trailers = self.fields()
 
 
-def exchanges(sent: bytes, received: bytes, *, ended: bool) -> list[Exchange]:
+def requests(sent: bytes) -> list[Message]:
+    """Return the requests of one connection, whatever became of them.
+
+    Raises:
+        NotYet: more bytes have to come.
+    """
+    reader, found = _Reader(sent), []
+    while reader.at < len(sent):
+        found.append(reader.message(of_request=None))
+    return found
+
+
+def exchanges(sent: bytes, received: bytes, *, ended: bool, left: bool = False) -> list[Exchange]:
     """Return what happened on one connection.
 
     Args:
         sent: everything from the client.
         received: everything from the server.
         ended: the server has closed its side.
+        left: the client has closed its side.
 
     Raises:
         NotYet: more bytes have to come.
         AssertionError: not HTTP as this file knows it, or bytes that belong to nothing.
     """
-    requests, answers = _Reader(sent, ended=True), _Reader(received, ended)
+    requests, answers = _Reader(sent), _Reader(received, ended=ended, left=left)
     found = []
     while requests.at < len(sent):
         request = requests.message(of_request=None)

@@ -26,10 +26,12 @@ class Recording:
     received: bytearray = field(default_factory=bytearray)
     ended: bool = False
     """The server has closed its side."""
+    left: bool = False
+    """The client has closed its side."""
 
     def exchanges(self) -> list[Exchange]:
         """Return the recorded requests with their answers; see :func:`tests.real.messages.exchanges`."""
-        return exchanges(bytes(self.sent), bytes(self.received), ended=self.ended)
+        return exchanges(bytes(self.sent), bytes(self.received), ended=self.ended, left=self.left)
 
 
 class Tap:
@@ -54,7 +56,7 @@ class Tap:
         with self._lock:
             taken = [link.recording for link in self._links if link.recording.sent or link.recording.received]
             for link in self._links:
-                link.recording = Recording(-1, ended=link.recording.ended)
+                link.recording = Recording(-1, ended=link.recording.ended, left=link.recording.left)
             self._links = [link for link in self._links if not link.recording.ended]
         return sorted(taken, key=lambda recording: recording.order)
 
@@ -62,7 +64,7 @@ class Tap:
         """Return copies of what was recorded since the last :meth:`take`."""
         with self._lock:
             return [
-                Recording(r.order, bytearray(r.sent), bytearray(r.received), r.ended)
+                Recording(r.order, bytearray(r.sent), bytearray(r.received), r.ended, r.left)
                 for link in self._links
                 if (r := link.recording).sent or r.received
             ]
@@ -112,14 +114,20 @@ class Tap:
                         recording.order = next(self._order)
                     (recording.sent if from_client else recording.received).extend(data)
                 target.sendall(data)
-            if not from_client:
-                with self._lock:
-                    link.recording.ended = True
+            self._end(link, from_client)
             target.shutdown(socket.SHUT_WR)
         except OSError:
+            self._end(link, from_client)
             link.cut()
         with self._lock:
             link.leave()
+
+    def _end(self, link: "_Link", from_client: bool) -> None:
+        with self._lock:
+            if from_client:
+                link.recording.left = True
+            else:
+                link.recording.ended = True
 
 
 class _Link:

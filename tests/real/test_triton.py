@@ -7,7 +7,7 @@ import pytest
 
 from tests.real.calls import PLAIN_CLIENTS, TRITON
 from tests.real.processes import Driver
-from tests.real.stage import Stage
+from tests.real.stage import PLAIN, Stage
 
 pytestmark = pytest.mark.slow
 
@@ -45,6 +45,16 @@ TRITONCLIENT: dict[str, dict[str, Any]] = {
 def test_plain_clients(triton: Stage, drivers: Callable[[str], Driver], client: str, call: str) -> None:
     """No byte differs but those that the README names, and the client program sees the same."""
     assert triton.compare(drivers(client), "plain", **TRITON[call]) == []
+
+
+@pytest.mark.parametrize("client", PLAIN_CLIENTS)
+def test_head_with_a_body(triton: Stage, drivers: Callable[[str], Driver], client: str) -> None:
+    """Triton sends a body behind its answer to HEAD, which breaks clients directly; the proxy keeps it back."""
+    call = {"method": "HEAD", "path": "/v2"}
+    assert triton.compare(drivers(client), "plain", sees_same=False, **call) == []
+    triton.front.aim(triton.proxies[PLAIN][0])
+    (told,) = drivers(client).call("plain", triton.front.url, **call)["gave"]
+    assert told.get("status", 405) == 405
 
 
 @pytest.mark.parametrize("call", TRITONCLIENT)
