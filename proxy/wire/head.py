@@ -204,5 +204,5 @@ def _framing(names: Sequence[bytes], values: Sequence[bytes]) -> int:
         return Framing.NONE
     length = first_value(names, values, b"content-length")
     if not length.isdigit() or len(length) > MAX_LENGTH_DIGITS:
-        raise BadFraming("expected a content-length of decimal digits, not more than 19")
+        raise BadFraming(f"expected a content-length of decimal digits, not more than {MAX_LENGTH_DIGITS}")
     return Framing.LENGTH if int(length) else Framing.NONE

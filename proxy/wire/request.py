@@ -57,8 +57,9 @@ SPECIAL = HOP_BY_HOP | {
 }
 """A head that has none of these is forwarded line by line without a look at each."""
 
-MAX_LENGTH_DIGITS = 19
-"""More digits than any body needs; ``int()`` refuses thousands of them, which the parser takes if they are zeros."""
+MAX_LENGTH_DIGITS = 18
+"""An exabyte, which fits into 63 bits: some readers count with signed numbers (RFC 9110 §8.6). And ``int()`` refuses
+thousands of digits, which the parser takes if they are zeros."""
 
 SHADOW_LINE = b"x-modelproxy-shadow: 1\r\n"
 

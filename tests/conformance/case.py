@@ -1,7 +1,7 @@
 """What a row of the conformance table is, and how it is judged."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from tests.conformance.reading import Message
 from tests.conformance.stage import Outcome, Script, Stage
@@ -21,6 +21,7 @@ __all__ = [
     "request",
     "response",
     "stream",
+    "summary",
 ]
 
 
@@ -86,11 +87,14 @@ class Case:
 
 @dataclass(frozen=True)
 class Verdict:
-    """How a case went."""
+    """How a case went: one row of the printed table."""
 
-    case: Case
+    name: str
+    source: str
+    expected: str
     got: str
-    differences: tuple[str, ...] = field(default=())
+    note: str = ""
+    differences: tuple[str, ...] = ()
 
     @property
     def is_right(self) -> bool:
@@ -107,11 +111,7 @@ def judge(case: Case, outcome: Outcome) -> Verdict:
     """Compare what came of a case with what was expected of it."""
     expected = case.expected
     answers, requests = outcome.answers, outcome.requests
-    whole = sum(request.is_whole for request in requests)
-    is_cut = bool(answers) and not answers[-1].is_whole
-    got = _summary(
-        [answer.status for answer in answers], outcome.closed, is_cut, whole, len(requests) - whole
-    )
+    got = summary(outcome)
     differences = [] if got == str(expected) else [f"expected {expected}, got {got}"]
     differences += [error for error in (outcome.error, *(seen.error for seen in outcome.seen)) if error]
     first, last = requests[0] if requests else Message(b""), answers[-1] if answers else Message(b"")
@@ -130,7 +130,7 @@ def judge(case: Case, outcome: Outcome) -> Verdict:
     ):
         if wanted is not None and wanted != found:
             differences.append(f"{what}: expected {wanted!r}, got {found!r}")
-    return Verdict(case, got, tuple(differences))
+    return Verdict(case.name, case.source, str(expected), got, case.note, tuple(differences))
 
 
 def _differences(
@@ -151,6 +151,15 @@ def _differences(
     if trailers is not None and list(trailers) != told:
         found.append(f"{what}: expected trailers {list(trailers)}, got {told}")
     return found
+
+
+def summary(outcome: Outcome) -> str:
+    """Return in a few words what came of a case."""
+    answers, requests = outcome.answers, outcome.requests
+    whole = sum(request.is_whole for request in requests)
+    is_cut = bool(answers) and not answers[-1].is_whole
+    statuses = [answer.status for answer in answers]
+    return _summary(statuses, outcome.closed, is_cut, whole, len(requests) - whole)
 
 
 def _summary(statuses: Sequence[int], closed: bool, is_cut: bool, whole: int, begun: int) -> str:

@@ -105,6 +105,7 @@ FRAMING = (
     _framed("list of equal lengths", b"Content-Length: 3, 3", note="§6.3 allows to take several equal ones; we do not"),
     *(_framed(f"length {value.decode('latin-1')!r}", b"Content-Length: " + value) for value in (b"+3", b"-3", b"0x3", b"3.0", b"abc", b"", b"3 3", b"3,", b"\xd9\xa3", b"3_0")),
     _framed("length above 64 bits", b"Content-Length: 18446744073709551619"),
+    _framed("length above 63 bits", b"Content-Length: 9223372036854775808", note="some clients count with signed numbers"),
     _framed("length of 5000 zeros", b"Content-Length: " + b"0" * 5000),
     _framed("length and chunked", b"Content-Length: 3", CHUNKED, body=chunks(b"abc"), source="RFC 9112 §6.3",
             note="§6.3 calls it an attempt at response splitting, to be handled as an error"),
