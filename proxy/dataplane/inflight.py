@@ -429,7 +429,7 @@ class InFlight:
         if out:
             self.head_sent = True
             self.response_out = None
-            self.client.write(out[0] if len(out) == 1 else b"".join(out))
+            self.client.write_piece(out[0] if len(out) == 1 else b"".join(out))
             if self.client.write_paused and self.connection is not None:
                 self.connection.pause_reading()
 

@@ -6,6 +6,9 @@ pays for waking it again: 6 µs of kernel time a request (``benchmarks/NOTES.md`
 do the same. *What would change our mind:* an event loop that submits writes in batches itself.
 
 No write is delayed by a timer: the turn ends when the sockets that were ready have been read.
+
+A large piece of a stream does not wait for the end of the turn. libuv reads a socket that has more up to 32 times in
+one turn, 256 KiB each: gathered, that would be 8 MiB a stream before the transport can say that it is enough.
 """
 
 import asyncio
@@ -13,11 +16,15 @@ import socket
 import struct
 from typing import cast
 
-__all__ = ["Outbox", "Writer"]
+__all__ = ["LARGE_BYTES", "Outbox", "Writer"]
 
 
 _AT_ONCE = struct.pack("ii", 1, 0)
 """``SO_LINGER`` with a time of 0: closing sends a reset and drops what the kernel still holds (``socket(7)``)."""
+
+
+LARGE_BYTES = 64 * 1024
+"""A piece of this size is not worth waiting for company."""
 
 
 class Outbox:
@@ -64,6 +71,12 @@ class Writer(asyncio.Protocol):
             outbox.writers.append(self)
         else:
             self._gathered.append(data)
+
+    def write_piece(self, data: bytes) -> None:
+        """Write a piece of a stream: at the end of this turn, or at once if it is large."""
+        self.write(data)
+        if len(data) >= LARGE_BYTES:
+            self.flush_writes()
 
     def flush_writes(self) -> None:
         """Hand what was gathered to the transport, unless that is gone."""

@@ -174,7 +174,7 @@ class UpstreamConnection(Writer):
             self.deadline_ns = now_ns + self.pool.limits.idle_timeout_ns
         elif done:
             self.deadline_ns = now_ns + self.pool.limits.timeout_ns
-        self.write(data)
+        self.write_piece(data)
 
     def give_up(self) -> None:
         """Close at once and tell the sink nothing: it no longer wants the response.

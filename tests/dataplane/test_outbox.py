@@ -3,7 +3,7 @@
 import asyncio
 from typing import cast
 
-from proxy.dataplane.outbox import Outbox, Writer
+from proxy.dataplane.outbox import LARGE_BYTES, Outbox, Writer
 from tests.fakes import FakeLoop, FakeTransport
 
 
@@ -50,6 +50,19 @@ def test_closing_writes_out_first_and_aborting_does_not() -> None:
     stage.two.abort()
     stage.loop.run_soon()
     assert (stage.one.writes, stage.two.writes) == ([b"bye"], [])
+
+
+def test_a_large_piece_does_not_wait() -> None:
+    """A stream is handed to the transport as it comes, with what was written before it, so that it can say stop."""
+    stage = Stage()
+    stage.first.write(b"head")
+    stage.first.write_piece(b"small")
+    assert stage.one.writes == []
+    stage.first.write_piece(bytes(LARGE_BYTES))
+    assert stage.one.writes == [b"headsmall" + bytes(LARGE_BYTES)]
+    stage.first.write_piece(b"last")
+    stage.loop.run_soon()
+    assert stage.one.writes[1:] == [b"last"]
 
 
 def test_a_reset_is_one_and_a_close_is_none() -> None:
