@@ -1,9 +1,9 @@
 """``python -m benchmarks.idle_connections``: what clients cost that are connected and say nothing.
 
 Opens many keep-alive connections over loopback, each after one answered request, leaves them alone, and prints memory
-of the worker and of the kernel per connection and the CPU time that the worker takes to watch over them. As many
-source addresses (127.1.0.x) are used as ports run out; as many processes hold the clients' ends as file descriptors
-do. Linux only.
+of the workers and of the kernel per connection and the CPU time that the workers take to watch over them. As many
+source addresses (127.1.0.x) are used as ports run out, and as many processes, of workers and of clients, as the limit
+of open files asks for. Linux only.
 """
 
 import asyncio
@@ -27,6 +27,7 @@ __all__ = ["main"]
 CONFIG = """
 listen: 127.0.0.1:{listen}
 admin: 127.0.0.1:{admin}
+workers: {workers}
 state_dir: {directory}/state
 log_level: warning
 timeouts: {{keep_alive: 1h}}
@@ -35,8 +36,8 @@ models: {{one: {{url: "http://127.0.0.1:{model}"}}}}
 routes: [{{name: all, match: {{path: "*"}}, variants: [{{name: one, model: one, role: champion}}]}}]
 """
 
-PER_ADDRESS = 20_000
-"""Connections from one source address; about 28 000 ports are to be had."""
+PER_ADDRESS = 15_000
+"""Connections from one source address, held by one process; about 28 000 ports are to be had."""
 
 SPARE_FILES = 200
 BATCH = 256
@@ -47,7 +48,7 @@ ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Memory of the worker and of the kernel's sockets, and the worker's CPU time."""
+    """Memory of the workers and of the kernel's sockets, and the workers' CPU time."""
 
     rss_bytes: int
     kernel_bytes: int
@@ -66,16 +67,17 @@ def file_limit(wanted: int) -> int:
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
-def read(worker: int) -> Reading:
-    """Look at the worker, and at what the kernel holds for sockets in buffers and in its own structures."""
-    pages = int(Path(f"/proc/{worker}/statm").read_text().split()[1])
+def read(workers: frozenset[int]) -> Reading:
+    """Look at the workers, and at what the kernel holds for sockets in buffers and in its own structures."""
+    pages = sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in workers)
     buffers = 0
     for line in Path("/proc/net/sockstat").read_text().splitlines():
         if line.startswith("TCP:"):
             words = line.split()
             buffers = int(words[words.index("mem") + 1])
     size = os.sysconf("SC_PAGE_SIZE")
-    return Reading(pages * size, buffers * size + slab_bytes(), cpu_of(frozenset({worker}))[worker].total_s)
+    cpu_s = sum(cpu.total_s for cpu in cpu_of(workers).values())
+    return Reading(pages * size, buffers * size + slab_bytes(), cpu_s)
 
 
 def slab_bytes() -> int:
@@ -97,7 +99,7 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 async def keep_open(port: int, source: str, count: int) -> None:
     """Open ``count`` connections from ``source``, one request on each; say so; keep them until the end of stdin."""
-    lines = []
+    lines: list[socket.socket] = []
     for _ in range(0, count, BATCH):
         lines += await asyncio.gather(*(_open(port, source) for _ in range(min(BATCH, count - len(lines)))))
     print(len(lines), flush=True)
@@ -121,12 +123,12 @@ async def _open(port: int, source: str) -> socket.socket:
     return line
 
 
-def worker_of(supervisor: int) -> int:
-    """Return the process id of the only worker."""
-    for pid in Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split():
-        if b"proxy.dataplane" in Path(f"/proc/{pid}/cmdline").read_bytes():
-            return int(pid)
-    raise RuntimeError("no worker among the children")
+def workers_of(supervisor: int) -> frozenset[int]:
+    """Return the process ids of the workers."""
+    children = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
+    return frozenset(
+        int(pid) for pid in children if b"proxy.dataplane" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    )
 
 
 def accepts(port: int) -> bool:
@@ -135,20 +137,22 @@ def accepts(port: int) -> bool:
         return True
 
 
-def report(count: int, before: Reading, after: Reading, idle: Reading, seconds: float) -> None:
+def report(count: int, workers: int, before: Reading, after: Reading, idle: Reading, seconds: float) -> None:
     """Print the figures."""
     rss = (after.rss_bytes - before.rss_bytes) / count
     kernel = (after.kernel_bytes - before.kernel_bytes) / count
     cpu = (idle.cpu_s - after.cpu_s) / seconds
-    print(f"{count} idle connections, one worker")
-    print(f"  worker: {rss:.0f} bytes a connection ({before.rss_bytes / 2**20:.0f} MiB without any)")
-    print(f"  kernel, both ends: about {kernel:.0f} bytes a connection")
-    print(f"  CPU of the worker while nothing happens: {cpu * 100:.2f} % of a core")
-    scale = 100_000 / count
+    print(f"{count} idle connections, {workers} workers")
     print(
-        f"  {'as' if count >= 100_000 else 'extrapolated to'} 100000: worker "
-        f"{(before.rss_bytes + rss * 100_000) / 2**20:.0f} MiB, {cpu * scale * 100:.2f} % of a core"
+        f"  workers: {rss:.0f} bytes a connection, beside {before.rss_bytes / workers / 2**20:.0f} MiB each"
     )
+    print(f"  kernel, both ends: about {kernel:.0f} bytes a connection")
+    print(f"  CPU of the workers while nothing happens: {cpu * 100:.2f} % of a core")
+    if count != 100_000:
+        scale = 100_000 / count
+        print(
+            f"  extrapolated to 100000: {rss * 100_000 / 2**20:.0f} MiB, {cpu * scale * 100:.2f} % of a core"
+        )
 
 
 def open_all(port: int, count: int) -> list[subprocess.Popen[bytes]]:
@@ -166,12 +170,14 @@ def open_all(port: int, count: int) -> list[subprocess.Popen[bytes]]:
     return holders
 
 
-def measure(count: int, seconds: float) -> None:
+def measure(count: int, workers: int, seconds: float) -> None:
     """Run the proxy, open the connections, wait, print."""
     listen, admin, model = free_ports(3)
     with tempfile.TemporaryDirectory(prefix="idle-") as directory:
         config = Path(directory) / "modelproxy.yaml"
-        config.write_text(CONFIG.format(listen=listen, admin=admin, model=model, directory=directory))
+        config.write_text(
+            CONFIG.format(listen=listen, admin=admin, model=model, workers=workers, directory=directory)
+        )
         backend = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.idle_connections", "--answer", str(model)]
         )
@@ -181,15 +187,15 @@ def measure(count: int, seconds: float) -> None:
         holders: list[subprocess.Popen[bytes]] = []
         try:
             wait_until(lambda: accepts(model) and accepts(listen), proxy)
-            holders = open_all(listen, 256)
-            time.sleep(1)
-            worker = worker_of(proxy.pid)
-            before = read(worker)
+            holders = open_all(listen, 256 * workers)
+            time.sleep(2)
+            pids = workers_of(proxy.pid)
+            before = read(pids)
             holders += open_all(listen, count)
-            time.sleep(5)  # until memory freed by the rush is given back and garbage is collected
-            after = read(worker)
+            time.sleep(5)  # until what the rush needed is given back
+            after = read(pids)
             time.sleep(seconds)
-            report(count, before, after, read(worker), seconds)
+            report(count, len(pids), before, after, read(pids), seconds)
         finally:
             for holder in holders:
                 holder.kill()
@@ -213,17 +219,15 @@ def main(connections: int, seconds: int, hold: tuple[int, str, int] | None, mode
     """Measure what idle client connections cost."""
     if sys.platform != "linux":
         raise click.ClickException("memory and CPU time are read from /proc: run this on Linux")
-    limit = file_limit(connections + SPARE_FILES + 1024)
+    limit = file_limit(connections + SPARE_FILES)
     if hold is not None:
         asyncio.run(keep_open(*hold))
-        return
-    if model is not None:
+    elif model is not None:
         asyncio.run(_serve(model))
-        return
-    if connections + SPARE_FILES > limit:
-        connections = limit - SPARE_FILES - 1024
-        print(f"the limit of open files is {limit}: measuring {connections} connections")
-    measure(connections, float(seconds))
+    else:
+        # Workers do not share connections evenly: each gets room for four times its part.
+        workers = 1 if connections < limit - SPARE_FILES else -(-4 * connections // limit)
+        measure(connections, workers, float(seconds))
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ def figures(outcome: Outcome) -> Table:
         ("event of a stream, ms", percentiles(d / 1e6 for e in books.entries for d in e.event_delays_ns)),
         ("client left to model told, ms", percentiles(_cancelled_ms(outcome))),
         ("sent again", outcome.counts.total("modelproxy_upstream_retries_total")),
-        ("answered by the champion instead", outcome.counts.total("modelproxy_upstream_fallbacks_total")),
+        ("answered by the champion instead", outcome.counts.total("modelproxy_fallbacks_total")),
         ("memory at the end, MiB", {s.role: round(s.rss_bytes / 2**20) for s in outcome.samples[-4:]}),
     ):
         table.add_row(name, str(value))

@@ -78,7 +78,7 @@ def world() -> tuple[Books, Samples]:
     ]
     books.attempts = {note.name: note for note in notes}
     books.kills = [Kill(0, 4400 * MS, frozenset({1004}), {"lost": 1, "failed:shade": 1})]
-    books.downs = [Down("v2", 5200 * MS, 5700 * MS)]
+    books.downs = [Down("v1", 5200 * MS, 5700 * MS)]
     books.reloads, books.refused = 3, 1
     return books, samples()
 
@@ -316,6 +316,9 @@ EXCUSES = {
     "another connection": (entry(4, end=End.BROKEN, port=1099), None),
     "model away": (entry(5, status=502, variant=""), "model killed"),
     "model away, but another status": (entry(5, status=500, variant=""), None),
+    "challenger away, where the champion stands in": (entry(10, status=502, variant=""), None),
+    "challenger away, in the middle": (entry(10, end=End.CUT), "model killed"),
+    "challenger away, that was insisted on": (entry(10, Kind.FORCED, status=502, variant=""), "model killed"),
     "model back again": (entry(6, status=502, variant=""), None),
     "model failed as told": (entry(7, end=End.CUT), "model failed as told"),
     "wrong answers have none": (entry(5, wrong="not the body"), None),
@@ -327,6 +330,7 @@ EXCUSES = {
 def test_excuses(made: Entry, expected: str | None) -> None:
     """A failed request is excused by a kill of what it depended on, at that time, and by nothing else."""
     books, _ = world()
+    books.downs.append(Down("v2", 10_200 * MS, 10_700 * MS))
     assert expected == Judge(books.kills, books.downs, books.by_identity()).excuse(made)
 
 

@@ -227,9 +227,7 @@ def check_models(books: Books, counts: Counts) -> list[Check]:
     unknown = [a.identity for a in books.attempts.values() if a.identity not in known]
     tries = Counter(attempt.identity for attempt in primary)
     again = sum(number - 1 for number in tries.values())
-    allowed = counts.total("modelproxy_upstream_retries_total") + counts.total(
-        "modelproxy_upstream_fallbacks_total"
-    )
+    allowed = counts.total("modelproxy_upstream_retries_total") + counts.total("modelproxy_fallbacks_total")
     unmatched, working_on = [], []
     for entry in books.entries:
         if entry.end is End.WHOLE and entry.variant:
