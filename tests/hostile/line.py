@@ -48,6 +48,8 @@ class Line:
         """When the other side ended, on the monotonic clock."""
         self.total = 0
         """Bytes received, those of a line that keeps nothing included."""
+        self.sent = 0
+        """Bytes of whole sends that the kernel has taken."""
         self.keep = True
         self.is_closed = False
         """This side has closed or reset."""
@@ -140,6 +142,7 @@ class Line:
         except OSError:
             self._was_refused = True  # the kernel tells of a reset once, and has told us
             return False
+        self.sent += len(data)
         return True
 
     def shut(self) -> None:
