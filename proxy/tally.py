@@ -40,9 +40,9 @@ __all__ = [
     "Layout",
     "Section",
     "block_path",
-    "follow",
     "fold",
     "fold_earlier",
+    "follow",
     "leave_layouts",
     "open_block",
     "read_all",
@@ -141,10 +141,11 @@ ENDPOINT_FIELDS = (
     "readmitted",
     "check_passed",
     "check_failed",
+    "asked_unhealthy",
 )
 """Counts of one server of a model that is watched. Out for its health = unhealthy + unhealthy_carried - healthy_again;
-ejected likewise. A reload ends what lasts under the old version and carries it over to the new one, so that each version
-is settled alone."""
+ejected likewise. A reload ends what lasts under the old version and carries it over to the new one, so that each
+version is settled alone."""
 
 SHADOW_FIELDS = (
     "eligible",

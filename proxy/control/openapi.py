@@ -171,6 +171,7 @@ def _status() -> Schema:
         "ejected": _COUNT,
         "ejections": _COUNT,
         "checks": _each(("passed", "failed"), _COUNT),
+        "asked_unhealthy": _COUNT,
     }
     model = _object(
         name=_TEXT,

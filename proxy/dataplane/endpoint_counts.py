@@ -16,6 +16,7 @@ _UNHEALTHY, _UNHEALTHY_CARRIED, _HEALTHY_AGAIN = (
 _EJECTED, _EJECTED_CARRIED, _READMITTED = (
     ENDPOINT_FIELDS.index(field) for field in ("ejected", "ejected_carried", "readmitted")
 )
+_ASKED_UNHEALTHY = ENDPOINT_FIELDS.index("asked_unhealthy")
 _PASSED, _FAILED = (ENDPOINT_FIELDS.index(f"check_{result}") for result in ("passed", "failed"))
 
 
@@ -54,6 +55,10 @@ class EndpointCounts:
     def on_check(self, passed: bool) -> None:
         """Count a health check."""
         self._add(_PASSED if passed else _FAILED, 1)
+
+    def on_asked_unhealthy(self) -> None:
+        """Count a request that is sent here for want of a healthy server."""
+        self._add(_ASKED_UNHEALTHY, 1)
 
     def set_unhealthy(self, is_unhealthy: bool) -> None:
         """Count a change of health."""

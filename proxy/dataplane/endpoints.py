@@ -162,7 +162,12 @@ class Cluster:
 
     def acquire_any(self, sink: Sink) -> UpstreamConnection | Fault | None:
         """Do the same for a request that nobody else can answer: with no server fit, ask any."""
-        return self._acquire(sink, self.usable or self.pools)
+        if self.usable:
+            return self._acquire(sink, self.usable)
+        pool = self._choose(sink, self.pools)
+        pool.counts.on_asked_unhealthy()
+        sink.endpoint = pool
+        return pool.acquire(sink)
 
     def wait(self, sink: Sink) -> None:
         """Queue ``sink`` for a connection that has just proved alive, to the server chosen last if it is usable."""

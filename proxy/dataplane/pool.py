@@ -22,9 +22,6 @@ from proxy.tasks import spawn
 
 __all__ = ["Pool", "PoolLimits"]
 
-_LOOK_AGAIN_NS = 50_000_000
-"""How soon the head of the queue is looked at again when it is overdue, but a connection is being opened for it."""
-
 
 class PoolLimits:
     """Limits of one pool; times in nanoseconds."""
@@ -243,5 +240,4 @@ class Pool:
         while self.pending and next(iter(self.waiting.values())) + patience_ns <= now_ns:
             self.waiting.popitem(last=False)[0].on_fault(Fault.PENDING_TIMEOUT, False)
         if self.pending and self.timer is None:
-            left_ns = next(iter(self.waiting.values())) + patience_ns - now_ns
-            self._arm(max(left_ns, _LOOK_AGAIN_NS))
+            self._arm(next(iter(self.waiting.values())) + patience_ns - now_ns)

@@ -222,6 +222,8 @@ class EndpointAccount:
     """How often one did."""
     checks: Mapping[str, int]
     """Health checks by result: ``passed``, ``failed``."""
+    asked_unhealthy: int
+    """Requests that were sent there for want of a healthy server."""
 
     @property
     def is_up(self) -> bool:
@@ -351,6 +353,7 @@ def _endpoint(fields: Fields) -> EndpointAccount:
         lasting("ejected", "readmitted"),
         fields.get("ejected", 0),
         {result: fields.get(f"check_{result}", 0) for result in ("passed", "failed")},
+        fields.get("asked_unhealthy", 0),
     )
 
 

@@ -89,6 +89,11 @@ FAMILIES: dict[str, Family] = {
     "modelproxy_endpoint_ejections_total": Family(
         "counter", ("model", "url"), "How often a server was left out because it failed requests in a row."
     ),
+    "modelproxy_endpoint_asked_unhealthy_total": Family(
+        "counter",
+        ("model", "url"),
+        "Requests that were sent to a server although no server of the model was healthy: nobody else could answer.",
+    ),
     "modelproxy_health_checks_total": Family(
         "counter", ("model", "url", "result"), "Health checks of a server by result: passed, failed."
     ),
@@ -262,6 +267,7 @@ def _add_endpoints(families: Mapping[str, Any], accounts: Accounts, table: Table
         if model in table.models and any(url == each.url for each in table.models[model].endpoints):
             families["endpoint_up"].add_metric((model, url), endpoint.is_up)
         families["endpoint_ejections_total"].add_metric((model, url), endpoint.ejections)
+        families["endpoint_asked_unhealthy_total"].add_metric((model, url), endpoint.asked_unhealthy)
         for result, number in endpoint.checks.items():
             families["health_checks_total"].add_metric((model, url, result), number)
 

@@ -161,6 +161,7 @@ def _server(url: str, account: EndpointAccount | None) -> dict[str, Any]:
             "ejected": account.ejected,
             "ejections": account.ejections,
             "checks": dict(account.checks),
+            "asked_unhealthy": account.asked_unhealthy,
         }
     return shown
 

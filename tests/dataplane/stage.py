@@ -25,6 +25,7 @@ class Listener:
         self.name = name
         self.events: list[Any] = []
         self.connection: UpstreamConnection | None = None
+        self.upgrade = b""
         self.bucket = 0
         self.endpoint: Pool | None = None
 
@@ -45,6 +46,9 @@ class Listener:
 
     def on_response_body(self, data: bytes) -> None:
         self.events.append(data)
+
+    def on_upgrade(self, connection: UpstreamConnection, rest: bytes) -> None:
+        self.events.append(("upgrade", rest))
 
     def on_response_trailer(self, line: bytes) -> None:
         self.events.append(("trailer", line))

@@ -49,6 +49,129 @@ def test_bounds(stage: Stage) -> None:
     assert stage.attempts == 2
 
 
+def test_no_queue_at_all(stage: Stage) -> None:
+    """With ``max_pending: 0`` nobody waits for a busy connection; a new one may still be opened."""
+    pool = stage.make_pool(max_connections=1, max_pending=0)
+    assert pool.acquire(Listener()) is None
+    assert pool.acquire(Listener()) is Fault.OVERFLOW
+    connection, _ = stage.connect(pool)
+    pool.release(connection)
+    assert pool.acquire(Listener()) is connection
+    assert pool.acquire(Listener()) is Fault.OVERFLOW
+
+
+def test_who_waits_too_long_is_told(stage: Stage) -> None:
+    """Whoever waits for a busy connection longer than allowed is told so, first come first; one timer sees to it."""
+    for _ in range(2):
+        connection, _ = stage.connect()
+        assert stage.pool.acquire(Listener()) is connection
+    first, second, third = sinks = [Listener(name) for name in "abc"]
+    for sink in sinks:
+        assert stage.pool.acquire(sink) is None
+        stage.loop.advance(0.5)
+    assert sum(not handle.cancelled for handle in stage.loop.handles) == 1 + 2
+    stage.loop.advance(0.4)
+    assert first.events == []
+    stage.loop.advance(0.2)
+    assert first.events == [(Fault.PENDING_TIMEOUT, False)]
+    stage.pool.forget(second)
+    stage.loop.advance(0.5)
+    assert (second.events, third.events) == ([], [])
+    stage.loop.advance(0.5)
+    assert third.events == [(Fault.PENDING_TIMEOUT, False)]
+    assert not stage.pool.waiting
+    late = Listener()
+    assert stage.pool.acquire(late) is None
+    stage.loop.advance(2.1)
+    assert late.events == [(Fault.PENDING_TIMEOUT, False)]
+
+
+def test_who_waits_for_a_new_connection_is_not_pending(stage: Stage) -> None:
+    """While a connection is opened for everybody who waits, the time for that is ``connect_timeout``."""
+    sinks = [Listener() for _ in range(3)]
+    for sink in sinks:
+        assert stage.pool.acquire(sink) is None
+    stage.loop.advance(1.9)
+    assert stage.pool.pending == 1
+    stage.loop.advance(0.2)
+    assert [sink.events for sink in sinks] == [[(Fault.PENDING_TIMEOUT, False)], [], []]
+    stage.loop.advance(60)
+    assert [sink.events for sink in sinks[1:]] == [[], []]
+    stage.connect()
+    stage.pool.on_unconnected(Fault.CONNECT)
+    assert [sink.events for sink in sinks[1:]] == [["connected"], [(Fault.CONNECT, False)]]
+
+
+def test_room_for_a_new_connection_ends_the_wait(stage: Stage) -> None:
+    """When a busy connection is lost, one is opened for who waited for it, and its time is that of connecting."""
+    connection, transport = stage.connect()
+    assert stage.pool.acquire(Listener()) is connection
+    sinks = [Listener() for _ in range(2)]
+    for sink in sinks:
+        assert stage.pool.acquire(sink) is None
+    assert (stage.pool.connecting, stage.pool.pending) == (1, 1)
+    transport.lose()
+    assert (stage.pool.connecting, stage.pool.pending) == (2, 0)
+    stage.loop.advance(3)
+    assert [sink.events for sink in sinks] == [[], []]
+
+
+def test_who_comes_again_while_being_told(stage: Stage) -> None:
+    """A sink that asks for another connection as soon as it is told waits its whole time anew."""
+
+    class Insisting(Listener):
+        def on_fault(self, fault: Fault, stale: bool) -> None:
+            super().on_fault(fault, stale)
+            assert pool.acquire(self) is None
+
+    pool = stage.make_pool(max_connections=1)
+    connection, _ = stage.connect(pool)
+    assert pool.acquire(Listener()) is connection
+    sink = Insisting()
+    assert pool.acquire(sink) is None
+    stage.loop.advance(2.1)
+    assert len(sink.events) == 1
+    stage.loop.advance(1.8)
+    assert len(sink.events) == 1
+    stage.loop.advance(0.2)
+    assert len(sink.events) == 2
+
+
+async def test_a_connection_that_is_dead_on_arrival() -> None:
+    """A server that accepts and closes at once fails the sink that waits, which would never hear of it else."""
+
+    class Gone(asyncio.Transport):
+        def is_closing(self) -> bool:
+            return True
+
+    class Loop:
+        async def create_connection(self, factory: Any, *_: object) -> tuple[asyncio.Transport, Any]:
+            protocol, transport = factory(), Gone({})
+            protocol.transport = transport
+            pool.open += 1
+            pool.on_closed(protocol)
+            return transport, protocol
+
+    loop: Any = Loop()
+    with pytest.MonkeyPatch.context() as patch:
+        limits = Stage(patch).pool.limits
+    pool = Pool(loop, Outbox(loop), "127.0.0.1", 9, limits)
+
+    class Waiting(Listener):
+        told = asyncio.Event()
+
+        def on_fault(self, fault: Fault, stale: bool) -> None:
+            super().on_fault(fault, stale)
+            self.told.set()
+
+    sink = Waiting()
+    assert pool.acquire(sink) is None
+    async with asyncio.timeout(10):
+        await sink.told.wait()
+    assert sink.events == [(Fault.CONNECT, False)]
+    assert (pool.open, pool.connecting) == (0, 0)
+
+
 def test_forgotten_sinks_are_not_served(stage: Stage) -> None:
     """A sink that went leaves the queue, and the connection that was made for it serves the next or stays."""
     gone, waiting = Listener(), Listener()
