@@ -8,6 +8,7 @@ import pytest
 
 from proxy.dataplane import attempts as attempts_module
 from proxy.dataplane import client as client_module
+from proxy.dataplane import endings as endings_module
 from proxy.dataplane import inflight as inflight_module
 from proxy.dataplane import mirror as mirror_module
 from proxy.dataplane import pool as pool_module
@@ -111,6 +112,7 @@ class FakeWorker:
         self.outbox = Outbox(cast("asyncio.AbstractEventLoop", loop))
         self.ids = CountingIds()
         self.wall_offset_ns = 0
+        self.date_line = b"date: Sat, 21 Nov 2026 06:00:00 GMT\r\n"
         self.shipper = FakeShipper()
         self.bugs: list[BaseException] = []
         self.connected = 0
@@ -129,6 +131,10 @@ class FakeWorker:
     def on_client_disconnected(self, connection: ClientConnection) -> None:
         self.connected -= 1
 
+    @property
+    def connections(self) -> int:
+        return self.connected
+
     def on_bug(self, error: BaseException) -> None:
         self.bugs.append(error)
 
@@ -143,6 +149,7 @@ class Road:
             tunnel_module,
             client_module,
             inflight_module,
+            endings_module,
             mirror_module,
             pool_module,
             upstream_module,
