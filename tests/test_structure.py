@@ -48,12 +48,19 @@ ALLOWED: dict[str, set[str]] = {
     "listening": {"settings"},
     "retirement": {"tally"},
     "rundir": {"clock"},
+    "handover": set(),
+    "earlier": {"handover", "link", "tasks"},
+    "ground": {"control", "handover", "listening", "rundir", "settings", "state_lock"},
+    "upgrade": {"clock", "earlier", "fleet", "handover", "retirement", "rundir", "tally"},
+    "preflight": {"errors", "handover", "settings"},
     "service_manager": {"clock"},
     "state_lock": {"private"},
-    "fleet": {"children", "clock", "control", "link", "retirement", "routing", "settings", "tally", "tasks"},
+    "fleet": {"children", "clock", "control", "handover", "link", "retirement", "routing", "settings", "tally", "tasks"},
+    "open_files": {"settings"},
     "supervisor": {
-        "children", "clock", "control", "errors", "fleet", "link", "listening", "logs", "retirement", "routing",
-        "rundir", "settings", "tally", "tasks",
+        "children", "clock", "control", "earlier", "errors", "fleet", "ground", "handover", "link", "listening", "logs",
+        "open_files",
+        "retirement", "routing", "rundir", "service_manager", "settings", "tally", "tasks", "upgrade",
     },
     # The outside.
     "demo": {"clock", "routing", "settings", "tasks"},
@@ -83,6 +90,8 @@ IMPURE_EXCEPTIONS = {
 }
 
 NO_TEST_FILE: dict[str, str] = {
+    "dataplane/life.py": "names of states, no code",
+    "dataplane/endings.py": "tested with what it ends: test_inflight_faults.py, test_attempts.py, test_client.py",
     "__main__.py": "two lines, run by tests/test_cli.py",
     "dataplane/__main__.py": "process entry, run for real by tests/test_supervisor.py and tests/demo",
     "observer/__main__.py": "process entry, run for real by tests/test_supervisor.py and tests/demo",
@@ -317,6 +326,8 @@ def test_secrets_are_compared_in_constant_time() -> None:
         for node in ast.walk(tree):
             if not isinstance(node, ast.Compare) or all(isinstance(op, ast.Is | ast.IsNot) for op in node.ops):
                 continue
+            if file == "routing/units.py":
+                continue  # its tokens are those of a JSON pointer
             names = [n.id for n in ast.walk(node) if isinstance(n, ast.Name)]
             names += [n.attr for n in ast.walk(node) if isinstance(n, ast.Attribute)]
             wrong += [f"{file}:{node.lineno}: {name}" for name in names if secret.search(name)]

@@ -7,6 +7,7 @@ once: neither a retry nor a fallback changes the assignment.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from proxy.dataplane.endings import refuse, refuse_large
 from proxy.exchange import Flag
 from proxy.identifiers import random_bits
 from proxy.routing.choose import (
@@ -42,15 +43,15 @@ def begin(flight: "InFlight") -> None:
     flight.started_ns = client.now_ns
     flight.request_id = flight.request_id or head.request_id or worker.ids.fresh()
     if worker.in_flight >= table.in_flight_limit:
-        return flight.refuse(503, "too many requests under way; see limits.in_flight")
+        return refuse(flight, 503, "too many requests under way; see limits.in_flight")
     choice = table.choices.get(head)
     if choice is not None:
         return _begin_again(flight, table, choice)
     route = table.match(head.path, head.host_name, head.method)
     if route is None:
-        return flight.refuse(404, "no route matches this path; see the routes of the configuration")
+        return refuse(flight, 404, "no route matches this path; see the routes of the configuration")
     if head.length > table.body_limit:
-        return flight.refuse_large()
+        return refuse_large(flight)
     flight.route = route
     if head.framing == Framing.CHUNKED:
         flight.framing_line = b"transfer-encoding: chunked\r\n"

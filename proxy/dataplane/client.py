@@ -27,7 +27,9 @@ from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrad
 from proxy.clock import monotonic_ns
 from proxy.dataplane.assignment import begin
 from proxy.dataplane.behind import parser_behind
-from proxy.dataplane.inflight import DONE, HIGH_WATER_BYTES, QUEUED, InFlight
+from proxy.dataplane.endings import leave_alone, refuse, time_out
+from proxy.dataplane.inflight import HIGH_WATER_BYTES, InFlight
+from proxy.dataplane.life import DONE, QUEUED
 from proxy.dataplane.outbox import Writer
 from proxy.errors import BadHead, HeadTooLarge, LastStop, WireError
 from proxy.exchange import Flag
@@ -155,7 +157,8 @@ class ClientConnection(Writer):
         if not worker.on_client_connected(self):
             worker.table.slots[worker.table.slot_unrouted + 503] += 1
             sentence = "too many connections; see limits.connections"
-            self.write(build_reply(503, sentence, worker.ids.fresh(), retry_after_s=1))
+            date = worker.date_line
+            self.write(build_reply(503, sentence, worker.ids.fresh(), retry_after_s=1, date=date))
             self.linger()
         else:
             patience_ns = LAST_IDLE_NS if worker.draining else worker.table.settings.timeouts.client_head
@@ -170,7 +173,7 @@ class ClientConnection(Writer):
         self.waiting.clear()
         if current is not None and current.state != DONE:
             self.now_ns = monotonic_ns()
-            current.on_client_left()
+            leave_alone(current)
         self.worker.on_client_disconnected(self)
 
     def eof_received(self) -> bool:
@@ -515,13 +518,13 @@ class ClientConnection(Writer):
                 return
             if incoming.state != QUEUED:
                 incoming.keep_alive = False
-                incoming.refuse(status, sentence)
+                refuse(incoming, status, sentence)
                 return
             incoming.state = DONE
             self.current = current = None
         table = self.worker.table
         table.slots[table.slot_unrouted + status] += 1
-        self.last_reply = build_reply(status, sentence, request_id)
+        self.last_reply = build_reply(status, sentence, request_id, date=self.worker.date_line)
         if current is None:
             self.write(self.last_reply)
             self.linger()
@@ -553,7 +556,7 @@ class ClientConnection(Writer):
             self._on_unsent(now_ns)
         elif now_ns >= self._request_deadline_ns():
             assert self.current is not None
-            self.current.on_timeout()
+            time_out(self.current)
         self.resting = (
             self.current is None
             and not self.reading

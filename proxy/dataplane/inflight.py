@@ -1,16 +1,9 @@
 """One request between a client and a model: forwarded, answered, counted.
 
-Life of a request (``state``)::
-
-    QUEUED ──begin──► UNIT ──body complete──► FORWARDING ──response complete, fault, client left──► DONE
-              │                                  ▲
-              └──── unit found in the head ──────┘
-
-``QUEUED`` holds pipelined requests whose predecessor is not answered yet, ``UNIT`` those whose unit is in the body. In
-``DONE`` the rest of a request body that nobody wants any more is read and thrown away.
-
-How it gets its variant is in :mod:`~proxy.dataplane.assignment`, what follows a failure in
-:mod:`~proxy.dataplane.attempts`. It is counted exactly once as started and exactly once with a code, whatever happens.
+Its life is drawn in :mod:`~proxy.dataplane.life`, how it gets its variant stands in
+:mod:`~proxy.dataplane.assignment`, what follows a failure in :mod:`~proxy.dataplane.attempts`, other ends than an
+answer in :mod:`~proxy.dataplane.endings`. It is counted exactly once as started and exactly once with a code, whatever
+happens.
 """
 
 from bisect import bisect_left
@@ -20,7 +13,10 @@ from typing import TYPE_CHECKING
 from proxy.clock import monotonic_ns
 from proxy.dataplane.assignment import assign_from_body, begin
 from proxy.dataplane.attempts import has_stand_in, try_again
+from proxy.dataplane.endings import answer, cut, refuse_large
+from proxy.dataplane.life import DONE, FORWARDING, QUEUED, UNIT
 from proxy.dataplane.mirror import launch_shadows
+from proxy.dataplane.overload import AdaptiveLimit, enter, leave
 from proxy.dataplane.shipping import ship_primary
 from proxy.dataplane.tunnel import open_tunnel
 from proxy.dataplane.upstream import UpstreamConnection
@@ -33,7 +29,6 @@ from proxy.wire.request import Framing, build_head, rewrite_target
 from proxy.wire.response import (
     build_interim,
     build_plain_head,
-    build_reply,
     build_response_head,
     chunk,
     forwarded_block,
@@ -47,16 +42,8 @@ if TYPE_CHECKING:
 
 __all__ = ["InFlight"]
 
-QUEUED, UNIT, FORWARDING, DONE = range(4)
-
-CLIENT_LEFT = 499
-"""Status under which a request is counted whose client left before the answer began (nginx's convention)."""
-
 HIGH_WATER_BYTES = 256 * 1024
 """Request bytes held while no connection is there yet; above, the client is not read."""
-
-
-_RETRY_AFTER_S = 1
 
 
 def _rest_of(data: bytes, size: int, limit: int) -> bytes:
@@ -106,6 +93,8 @@ class InFlight:
     connection: UpstreamConnection | None = None
     endpoint: "Pool | None" = None
     """The server chosen last, of a model with several."""
+    limit: AdaptiveLimit | None = None
+    """What counts it, if its model has such a limit."""
     retries = 0
     stale_retry = False
     # Copies
@@ -172,7 +161,8 @@ class InFlight:
             self.out = [data, *map(chunk, held)]
         else:
             self.out = [data, *held]
-        got = self.variant.model.pool.acquire(self)
+        model = self.variant.model
+        got = model.pool.acquire(self) if model.limit is None else enter(self, model)
         if got.__class__ is UpstreamConnection:
             self.connection = got
         elif got is not None:
@@ -180,7 +170,9 @@ class InFlight:
 
     def acquire(self) -> None:
         """Get a connection for another attempt, and send when it is there."""
-        self._proceed(self.serving.model.pool.acquire(self))
+        if self.limit is not None:
+            leave(self, monotonic_ns())
+        self._proceed(enter(self, self.serving.model))
 
     def _proceed(self, got: UpstreamConnection | Fault | None) -> None:
         if isinstance(got, UpstreamConnection):
@@ -202,7 +194,7 @@ class InFlight:
                 self.client.linger()  # answered long ago: read away so much, but not for ever
             return
         if size > table.body_limit:
-            self.refuse_large()
+            refuse_large(self)
             return
         if self.state == UNIT:
             self._hold(data)
@@ -336,7 +328,7 @@ class InFlight:
 
     def on_tunnel_end(self) -> None:
         """Both sides of the tunnel are gone. Its duration is that of the request that opened it."""
-        self._finish(self.started_ns + self.ttfb_ns)
+        self.finish(self.started_ns + self.ttfb_ns)
 
     def on_whole_response(
         self, connection: UpstreamConnection, status: int, reason: bytes, block: bytes, body: bytes
@@ -363,7 +355,7 @@ class InFlight:
         self.head_sent = True
         self.client.write(head + body)
         self.connection = None
-        self._finish(now_ns)
+        self.finish(now_ns)
 
     def _response_head(self, reason: bytes, block: bytes) -> bytes:
         if self.worker.draining:
@@ -455,7 +447,7 @@ class InFlight:
         if self.chunked_out:
             self.response_out = [*(self.response_out or ()), last_chunk(self.response_trailers)]
         self.on_response_read()
-        self._finish(connection.now_ns)
+        self.finish(connection.now_ns)
 
     def on_fault(self, fault: Fault, stale: bool) -> None:
         self.connection = None
@@ -480,12 +472,12 @@ class InFlight:
         if self.status:
             # The answer has begun: end it so that the client can tell it is not whole.
             self.on_response_read()
-            self._cut()
+            cut(self)
             self.keep_alive = False
-            self._finish(monotonic_ns())
+            self.finish(monotonic_ns())
             return
-        self._answer(FAULT_STATUS[fault], FAULT_SENTENCES[fault])
-        self._finish(monotonic_ns())
+        answer(self, FAULT_STATUS[fault], FAULT_SENTENCES[fault])
+        self.finish(monotonic_ns())
 
     def on_upstream_paused(self, paused: bool) -> None:
         if paused:
@@ -493,93 +485,14 @@ class InFlight:
         else:
             self.client.resume_reading()
 
-    # The end
+    # The end, by the model's answer; others are in ``endings``
 
-    def refuse_large(self) -> None:
-        """The body is, or says it will be, larger than allowed."""
-        self.keep_alive = False
-        self.refuse(413, "the request body is larger than limits.body")
-
-    def on_timeout(self) -> None:
-        """The route's time for the whole request is over."""
-        self.keep_alive = False
-        if self.state == FORWARDING:
-            self.fault = fault = Fault.REQUEST_TIMEOUT
-            self.table.slots[self.serving.model.slot_faults + fault] += 1
-            self.refuse(FAULT_STATUS[fault], FAULT_SENTENCES[fault])
-        elif self.state == UNIT:
-            self.refuse(408, "the request did not arrive within its route's timeout")
-
-    def _cut(self) -> None:
-        self.is_cut = True
-        self.flags |= Flag.CUT
-
-    def refuse(self, status: int, sentence: str) -> None:
-        """Answer ourselves, whatever the state."""
-        if self.state == FORWARDING:
-            self._drop_connection()
-            if self.head_sent:
-                self._cut()
-            else:
-                self._answer(status, sentence)
-            self._finish(monotonic_ns())
-            return
-        table = self.table
-        table.slots[table.slot_unrouted + status] += 1
-        if self.state == UNIT:
-            table.undecided -= 1
-        self._answer(status, sentence)
-        self.state = DONE
-        self.held = None
-        self.client.on_answered(self)
-
-    def on_client_left(self) -> None:
-        """The client closed its connection: cancel the model's work at once."""
-        if self.state == FORWARDING:
-            self._drop_connection()
-            self.flags |= Flag.CLIENT_LEFT
-            if not self.status:
-                self.status = CLIENT_LEFT
-            self._finish(monotonic_ns())
-        elif self.state == UNIT:
-            self.table.slots[self.table.slot_unrouted + CLIENT_LEFT] += 1
-            self.table.undecided -= 1
-        self.state = DONE
-
-    def _drop_connection(self) -> None:
-        if self.connection is None:
-            self.serving.model.pool.forget(self)
-        elif self.connection.sink is self:
-            self.connection.give_up()
-        else:
-            self.connection.pool.release(self.connection)
-        self.connection = None
-
-    def _answer(self, status: int, sentence: str) -> None:
-        """Write a reply of our own."""
-        self.status = status
-        if self.worker.draining:
-            self.keep_alive = False
-        reply = build_reply(
-            status,
-            sentence,
-            self.request_id,
-            http11=self.head.http11,
-            keep_alive=self.keep_alive,
-            head_only=self.head.method == b"HEAD",
-            retry_after_s=_RETRY_AFTER_S if status == 503 else None,
-        )
-        self.head_sent = True
-        self.client.write(reply)
-        if self.response_copy is not None:
-            self.response_head, _, body = reply.partition(b"\r\n\r\n")
-            self.response_copy = [body]
-            self.response_bytes = len(body)
-
-    def _finish(self, now_ns: int) -> None:
+    def finish(self, now_ns: int) -> None:
         """Count the request and hand over what was copied."""
         self.state = DONE
         self.worker.in_flight -= 1
+        if self.limit is not None:
+            leave(self, now_ns)
         duration_ns = now_ns - self.started_ns
         slots, variant = self.table.slots, self.variant
         slots[variant.slot_codes + (self.status if self.status < 600 else 0)] += 1
