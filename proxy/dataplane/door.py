@@ -83,7 +83,8 @@ class Door:
         worker = self._worker
         worker.table.slots[worker.table.slot_unrouted + 400] += 1
         self.on_ended(caller, _PlainError())
-        return build_reply(400, "this port speaks HTTPS; plain HTTP was sent to it", worker.ids.fresh())
+        sentence = "this port speaks HTTPS; plain HTTP was sent to it"
+        return build_reply(400, sentence, worker.ids.fresh(), date=worker.date_line)
 
     def count(self, failure: HandshakeFailure) -> None:
         """Count a handshake that failed."""
@@ -106,7 +107,7 @@ def _failure(error: Exception) -> HandshakeFailure:
         return HandshakeFailure.TIMEOUT
     if not isinstance(error, ssl.SSLError):
         return HandshakeFailure.CLOSED
-    reason = error.reason or ""
+    reason = getattr(error, "reason", None) or ""
     if reason in _ABOUT_CERTIFICATES:
         return HandshakeFailure.CERTIFICATE
     return HandshakeFailure.REFUSED if "_ALERT_" in reason else HandshakeFailure.PROTOCOL

@@ -20,6 +20,7 @@ from proxy.dataplane.client import ClientConnection
 from proxy.dataplane.contexts import Contexts
 from proxy.dataplane.door import Door
 from proxy.dataplane.outbox import Outbox
+from proxy.dataplane.overload import Limits
 from proxy.dataplane.pools import Pools
 from proxy.dataplane.reconcile import reconcile, shipped_counts
 from proxy.dataplane.shipper import Shipper
@@ -32,6 +33,7 @@ from proxy.routing.table import Table, compile_table
 from proxy.settings import from_json
 from proxy.tally import WORKER_FIELDS, Block, block_path, open_block
 from proxy.tasks import spawn
+from proxy.wire.response import date_line
 
 __all__ = ["Worker"]
 
@@ -65,6 +67,8 @@ class Worker:
         self.ids = RequestIds()
         self.wall_offset_ns = wall_ns() - monotonic_ns()
         """Wall time minus monotonic time, refreshed every second."""
+        self.date_line = date_line(wall_ns())
+        """Of replies of our own; refreshed every second."""
         self.shipper = Shipper(self.loop, run_dir / "observer.sock", self._hello)
         self._listener = listener
         self._boot = random_bits(8)
@@ -78,6 +82,7 @@ class Worker:
         self._prepared: dict[int, tuple[Table, Block]] = {}
         self.outbox = Outbox(self.loop)
         self._pools = Pools(self.loop, self.outbox)
+        self._limits = Limits()
         self._contexts = Contexts()
         self._door = Door(self, self._stop_if_empty)
         self._stopped = asyncio.Event()
@@ -211,6 +216,7 @@ class Worker:
         for model in table.models.values():
             model.secured = self._contexts.backend(model.name, model.settings)
         self._pools.attach(table)
+        self._limits.attach(table)
         self._carry_connections(table)
         if getattr(self, "table", table) is not table:
             self.table.choices.clear()  # it is held for a minute and more, and nothing begins under it again
@@ -253,4 +259,5 @@ class Worker:
 
     def _tick(self) -> None:
         self.wall_offset_ns = wall_ns() - monotonic_ns()
+        self.date_line = date_line(wall_ns())
         self.loop.call_later(1.0, self._tick)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from email.utils import formatdate
 from http import HTTPStatus
 
 import orjson
@@ -18,6 +19,7 @@ __all__ = [
     "build_response_head",
     "check_status",
     "chunk",
+    "date_line",
     "forwarded_block",
     "last_chunk",
     "response_framing",
@@ -172,6 +174,11 @@ def chunk(data: bytes) -> bytes:
 def last_chunk(trailers: Sequence[bytes] | None = None) -> bytes:
     """Return the end of a chunked body: the last chunk and the lines of the trailer fields (RFC 9112 §7.1.2)."""
     return b"0\r\n%b\r\n" % b"".join(trailers) if trailers else _LAST_CHUNK
+
+
+def date_line(wall_ns: int) -> bytes:
+    """Return the ``date`` line of a reply at ``wall_ns``, nanoseconds since 1970 (RFC 9110 §5.6.7, §6.6.1)."""
+    return b"date: %b\r\n" % formatdate(wall_ns // 1_000_000_000, usegmt=True).encode()
 
 
 def build_reply(

@@ -1,6 +1,7 @@
 """What a row of the conformance table is, and how it is judged."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tests.conformance.reading import Message
@@ -122,6 +123,7 @@ def judge(case: Case, outcome: Outcome) -> Verdict:
         "answer", last, expected.answer_has, expected.answer_lacks,
         expected.answer_body, expected.answer_trailers,
     )  # fmt: skip
+    differences += [wrong for answer in answers for wrong in _wrong_with(answer)]
     used = [seen for seen in outcome.seen if seen.raw]
     for what, wanted, found in (
         ("first line", expected.start, first.start),
@@ -131,6 +133,20 @@ def judge(case: Case, outcome: Outcome) -> Verdict:
         if wanted is not None and wanted != found:
             differences.append(f"{what}: expected {wanted!r}, got {found!r}")
     return Verdict(case.name, case.source, str(expected), got, case.note, tuple(differences))
+
+
+_DATE = re.compile(rb"[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT")
+
+
+def _wrong_with(answer: Message) -> Iterator[str]:
+    """Yield what no row need say: every answer has its id, and ours a date (RFC 9110 §6.6.1)."""
+    if answer.status < 200:
+        return
+    if len(answer.values(b"x-request-id")) != 1:
+        yield f"answer: expected one x-request-id, got {answer.values(b'x-request-id')}"
+    is_ours = not answer.values(b"x-modelproxy-variant")
+    if is_ours and not _DATE.fullmatch(answer.value(b"date")):
+        yield f"answer: expected a date in a reply of our own, got {answer.value(b'date')!r}"
 
 
 def _differences(

@@ -32,8 +32,9 @@ def whole(**fields: object) -> Message:
     return Message(b"", is_whole=True, **fields)  # type: ignore[arg-type]
 
 
+ANSWER = [(b"X-B", b"2"), (b"x-request-id", b"1"), (b"x-modelproxy-variant", b"v1")]
 GOOD = Outcome(
-    answers=[whole(status=200, fields=[(b"X-B", b"2")], body=b"ok")],
+    answers=[whole(status=200, fields=ANSWER, body=b"ok")],
     seen=[Seen(raw=b"x", requests=[whole(fields=[(b"X-A", b"1")], body=b"abc")])],
 )
 
@@ -53,6 +54,8 @@ JUDGED: dict[str, tuple[Expected, Outcome]] = {
     "trailers of the answer": (answered(200, trailers=[b"X-A: 1"]), GOOD),
     "a connection that stays": (answered(200, model_closed=True), GOOD),
     "another number of connections": (answered(200, connections=2), GOOD),
+    "no request id": (passes(), Outcome(answers=[whole(status=200, fields=ANSWER[2:])], seen=GOOD.seen)),
+    "no date in a reply of ours": (passes(), Outcome(answers=[whole(status=200, fields=ANSWER[:2])], seen=GOOD.seen)),
     "junk at the client": (passes(), Outcome(answers=GOOD.answers, seen=GOOD.seen, error="left over")),
     "junk at the model": (passes(), Outcome(answers=GOOD.answers, seen=[Seen(requests=GOOD.requests, error="?")])),
 }  # fmt: skip

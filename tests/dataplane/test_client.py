@@ -29,7 +29,7 @@ NOT_HTTP = {
     "http 0.9": (b"GET /\r\n\r\n", 505),
     "http 2": (b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505),
     "http 3": (b"GET / HTTP/3.0\r\nHost: a\r\n\r\n", 505),
-    "http 2 preface": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
+    "http 2 preface": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
     "no host": (b"GET /a HTTP/1.1\r\n\r\n", 400),
     "two hosts": (b"GET /a HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400),
     "space before colon": (b"GET /a HTTP/1.1\r\nHost: a\r\nX : 1\r\n\r\n", 400),

@@ -17,6 +17,7 @@ from proxy.wire.response import (
     build_response_head,
     check_status,
     chunk,
+    date_line,
     forwarded_block,
     last_chunk,
     response_framing,
@@ -251,6 +252,19 @@ def test_replies(
     assert fields.get(b"x-request-id", b"") == request_id
     assert fields.get(b"retry-after") == (None if retry_after_s is None else b"%d" % retry_after_s)
     assert reading.keep_alive == keep_alive
+
+
+def test_date_of_a_reply() -> None:
+    """A reply has the date it is given, in the form of RFC 9110 §5.6.7."""
+    date = date_line(784_111_777_999_999_999)
+    assert date == b"date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
+    assert build_reply(404, "no route", b"r1", date=date).count(date) == 1
+
+
+@pytest.mark.parametrize(("status", "has_allow"), [(200, True), (405, True), (404, False), (501, False)])
+def test_allowed_methods(status: int, has_allow: bool) -> None:
+    """Who asks for options, or for a method that is not allowed, is told the methods (RFC 9110 §10.2.1)."""
+    assert (b"\r\nallow: GET, HEAD, POST" in build_reply(status, "", b"r1")) == has_allow
 
 
 def test_reply_to_head() -> None:
