@@ -264,7 +264,7 @@ LIES = {
     "a model that goes on for nobody": (
         _more(
             entries=(entry(9, Kind.LEAVE_WAIT, End.LEFT, port=1003, opened_ns=3000 * MS),),
-            attempts=(attempt(9),),
+            attempts=(attempt(9, ended_ns=12_000 * MS),),
         ),
         {"models that worked on for nobody", "finished + lost"},
     ),

@@ -10,10 +10,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from proxy.clock import monotonic, monotonic_ns
+from proxy.routing.table import compile_table
+from proxy.settings import parse
+from proxy.tally import Layout
 from tests.e2e.running import Running
 from tests.soak.books import Books, Down, Kill
 from tests.soak.configurations import configuration, is_broken
-from tests.soak.processes import children, client_ports, freeze, open_counts
+from tests.soak.processes import children, client_ports, copy_counters, freeze, open_counts
 
 __all__ = ["ModelServer", "Trouble"]
 
@@ -72,7 +75,8 @@ class Trouble:
         self._servers = servers
         self._books = books
         self._urls = {name: server.url for name, server in servers.items()}
-        self._texts = {1: proxy.config.read_text()}
+        self._newest = proxy.config.read_text()
+        self._layouts = {1: layout_of(self._newest)}
         self._number = 0
         self.reload_s: list[float] = []
         """From the file's change to the new table in every worker."""
@@ -85,7 +89,8 @@ class Trouble:
             fresh = self._proxy.config.with_suffix(".new")
             fresh.write_text(text)
             began = monotonic()
-            self._texts[0] = text
+            if not is_broken(self._number):
+                self._newest = text
             fresh.replace(self._proxy.config)
             if is_broken(self._number):
                 self._books.refused += 1
@@ -93,7 +98,7 @@ class Trouble:
             else:
                 self._books.reloads += 1
                 version = await self._eventually(self._has_reloaded, f"configuration {self._number} in force")
-                self._texts[version] = text
+                self._layouts[version] = layout_of(text)
                 self.reload_s.append(monotonic() - began)
 
     async def _has_refused(self) -> int:
@@ -157,9 +162,16 @@ class Trouble:
             return
         stopped_ns = monotonic_ns()
         ports = client_ports(worker.pid, int(self._proxy.listen.rpartition(":")[2]))
-        counts = open_counts(worker.run_dir, index, lambda version: self._texts.get(version, self._texts[0]))
+        counters = copy_counters(worker.run_dir, index)
         os.kill(worker.pid, signal.SIGKILL)
+        counts = open_counts(counters, self._layout_of)
         self._books.kills.append(Kill(index, stopped_ns, ports, counts))
+
+    def _layout_of(self, version: int) -> Layout:
+        """Return the layout of a table version; one that is not in force yet is the newest."""
+        if version in self._layouts:
+            return self._layouts[version]
+        return layout_of(self._newest)
 
     async def _restart(self, name: str, turn: int) -> None:
         server = self._servers[name]
@@ -168,6 +180,11 @@ class Trouble:
         await asyncio.sleep(0.1 + 0.2 * (turn % 4))
         await server.start()
         self._books.downs.append(Down(name, killed_ns, monotonic_ns()))
+
+
+def layout_of(text: str) -> Layout:
+    """Return how a configuration's counters lie."""
+    return compile_table(parse(text, environ={}), 1).layout
 
 
 async def _set_within(event: asyncio.Event, seconds: float) -> bool:
