@@ -49,6 +49,9 @@ class Timing:
     """So many without a word mean that it hangs."""
     traceback_s: float = 0.5
     """To write down where it hangs, before it is killed."""
+    retry_s: float = 5.0
+    """Before a table that a process could not hold, or a start after an upgrade, is tried again; doubles."""
+    longest_retry_s: float = 60.0
 
 
 class Owner(Protocol):
@@ -73,6 +76,8 @@ class Child:
         inherited: file descriptors the process gets besides the link.
         owner: is told what happens.
         timing: see :class:`Timing`.
+        restarts: of the slot under the program before, if this one follows it.
+        hangs: likewise.
     """
 
     def __init__(
@@ -82,10 +87,14 @@ class Child:
         inherited: Sequence[int],
         owner: Owner,
         timing: Timing,
+        *,
+        restarts: int = 0,
+        hangs: int = 0,
     ) -> None:
         self.name = name
-        self.restarts = 0
-        self.hangs = 0
+        self.deaths = 0
+        """How often a process of this slot has ended without having been told to."""
+        self.hangs = hangs
         """How often a process was killed because it did not answer."""
         self.version = 0
         """The table version the process has committed; 0 before the first."""
@@ -99,6 +108,23 @@ class Child:
         self._asked: dict[tuple[str, int], asyncio.Future[dict[str, Any] | None]] = {}
         self._stopping = asyncio.Event()
         self._is_heard = False
+        self._is_starting = False
+        self._restarts_before = restarts
+
+    @property
+    def restarts(self) -> int:
+        """How often the slot got another process."""
+        return self._restarts_before + self.deaths
+
+    @property
+    def link_fd(self) -> int:
+        """Descriptor of our end of the link; -1 without one."""
+        return self._link.fd if self._link else -1
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Tell whether nothing is half done: no process half started, no message half sent."""
+        return not self._is_starting and (self._link is None or self._link.is_at_rest)
 
     @property
     def pid(self) -> int | None:
@@ -123,7 +149,7 @@ class Child:
                 return
             if monotonic() - born >= self._timing.settled_s:
                 pause = self._timing.first_pause_s
-            self.restarts += 1
+            self.deaths += 1
             self._owner.on_change(self)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause)
@@ -175,12 +201,16 @@ class Child:
         loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair()
         with theirs:
-            self._link = await open_link(ours.detach(), self._on_message, self._on_closed)
+            self._is_starting = True
             try:
+                self._link = await open_link(ours.detach(), self._on_message, self._on_closed)
                 process = await self._start(theirs.fileno())
             except OSError:
-                self._link.close()
+                if self._link is not None:
+                    self._link.close()
                 raise
+            finally:
+                self._is_starting = False
         self._process = process
         overdue = loop.call_later(self._timing.start_s, self._on_overdue, process)
         beat = spawn(self._keep_beating(process), name=f"heartbeat of {self.name}")

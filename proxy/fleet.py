@@ -17,6 +17,7 @@ Rule
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,8 +26,9 @@ from typing import Any
 from proxy.children import Child, Timing
 from proxy.clock import monotonic, wall_ns
 from proxy.control.publisher import Release
+from proxy.handover import InheritedProcess, Totals
 from proxy.retirement import is_quiet
-from proxy.tally import fold, read_all
+from proxy.tally import Layout, fold, read_all
 from proxy.tasks import spawn
 
 __all__ = ["Commands", "Fleet", "FoldRule", "StartError"]
@@ -85,6 +87,8 @@ class Fleet:
         on_request: called with the message when the observer asks for something.
         timing: how patient to be.
         fold_rule: what may be folded.
+        totals: of the program before, from which ours go on.
+        started_wall_ns: when the first of these programs started, which is when counting began; by default now.
     """
 
     def __init__(
@@ -99,24 +103,29 @@ class Fleet:
         on_request: Callable[[dict[str, Any]], None],
         timing: Timing | None = None,
         fold_rule: FoldRule | None = None,
+        totals: Totals | None = None,
+        started_wall_ns: int | None = None,
     ) -> None:
-        timing = timing or Timing()
+        timing, totals = timing or Timing(), totals or Totals()
         self._run_dir = run_dir
         self._describe_config = describe_config
         self._on_request = on_request
         self._fold_rule = fold_rule or FoldRule()
-        self._started_wall_ns = wall_ns()
+        self.started_wall_ns = started_wall_ns or wall_ns()
         self._held: dict[int, _Held] = {}
         self._current: Release | None = None
         self._pending: Release | None = None
         self._files: dict[str, str] = {}
         """Text of the certificate files of the current and the pending release."""
-        self._fold_failures = 0
+        self._fold_failures = totals.fold_failures
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self.workers = [
-            Child(f"worker {i}", _bind(commands.worker, i), (listen,), self, timing) for i in range(workers)
-        ]
-        self.observer = Child("observer", commands.observer, (admin,), self, timing)
+
+        def child(name: str, command: Callable[[int], Sequence[str]], inherited: int) -> Child:
+            restarts, hangs = totals.restarts.get(name, 0), totals.hangs.get(name, 0)
+            return Child(name, command, (inherited,), self, timing, restarts=restarts, hangs=hangs)
+
+        self.workers = [child(f"worker {i}", _bind(commands.worker, i), listen) for i in range(workers)]
+        self.observer = child("observer", commands.observer, admin)
         self._is_open = False
         self.may_fold = asyncio.Event()
         """Set when every worker has caught up with the current version: a good moment for :meth:`fold_quiet`."""
@@ -219,7 +228,7 @@ class Fleet:
         if child is not self.observer and not self.serving.done():
             if child.is_up:
                 self.serving.set_result(None)
-            elif max(worker.restarts for worker in self.workers) >= START_ATTEMPTS:
+            elif max(worker.deaths for worker in self.workers) >= START_ATTEMPTS:
                 self._fail_start("the workers do not start; the lines above say why")
         if self._is_level():
             self.may_fold.set()
@@ -251,7 +260,7 @@ class Fleet:
             ],
             "observer_restarts": self.observer.restarts,
             "observer_hangs": self.observer.hangs,
-            "started_wall_ns": self._started_wall_ns,
+            "started_wall_ns": self.started_wall_ns,
             "versions_held": sorted(self._held),
             "fold_failures_total": self._fold_failures,
         }
@@ -278,6 +287,44 @@ class Fleet:
             self._sweep(folded)
             self.push()
         return folded
+
+    def count_fold_failure(self, what: str) -> None:
+        """Count and log that something could not be folded."""
+        self._fold_failures += 1
+        _log.error("cannot fold %s; tried again later", what)
+
+    # What an upgrade needs
+
+    @property
+    def is_complete(self) -> bool:
+        """Tell whether every worker serves."""
+        return all(worker.is_up for worker in self.workers)
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Tell whether no process is half started and no message half sent."""
+        return all(child.is_at_rest for child in self._children)
+
+    def layouts(self) -> dict[int, dict[str, Layout]]:
+        """Return how the counters of every version that is not folded are laid out, by kind of writer."""
+        tables = {version: held.release.table for version, held in self._held.items()}
+        return {version: {"w": table.layout, "o": table.observer_layout} for version, table in tables.items()}
+
+    def processes(self) -> tuple[InheritedProcess, ...]:
+        """Return the running processes, each with a copy of our end of its link, which the caller owns."""
+        return tuple(
+            InheritedProcess(name=child.name, pid=child.pid, link=os.dup(child.link_fd))
+            for child in self._children
+            if child.pid is not None and child.link_fd >= 0
+        )
+
+    def totals(self) -> Totals:
+        """Return what is counted here, for the program after."""
+        return Totals(
+            fold_failures=self._fold_failures,
+            restarts={child.name: child.restarts for child in self._children},
+            hangs={child.name: child.hangs for child in self._children},
+        )
 
     async def drain(self, seconds: float) -> None:
         """Let the workers finish for at most ``seconds``, then the observer; kill what takes longer."""
@@ -353,8 +400,7 @@ class Fleet:
         try:
             fold(self._run_dir, version, {"w": table.layout, "o": table.observer_layout})
         except OSError as error:
-            self._fold_failures += 1
-            _log.error("cannot fold the counts of version %d: %s; tried again later", version, error.strerror)
+            self.count_fold_failure(f"the counts of version {version}: {error.strerror}")
             return False
         del self._held[version]
         return True

@@ -49,6 +49,16 @@ class Link(asyncio.Protocol):
         """Tell whether messages can still be sent."""
         return self._transport is not None and not self._transport.is_closing()
 
+    @property
+    def fd(self) -> int:
+        """The socket's descriptor; -1 when it is closed."""
+        return int(self._transport.get_extra_info("socket").fileno()) if self._transport is not None else -1
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Tell whether no message is half sent or half received."""
+        return self._transport is None or not (self._transport.get_write_buffer_size() or self._buffer)
+
     def send(self, message: dict[str, Any]) -> None:
         """Queue ``message``; never waits. On a closed link it is dropped: ``on_closed`` has told, or is about
         to."""

@@ -105,7 +105,13 @@ class StandIn:
         fresh.replace(self.box / "fleet.json")
 
     def on_open(self, message: dict[str, Any]) -> None:
-        """Nothing is served at the admin address."""
+        """Note it; nothing is served at the admin address."""
+        self.note("open")
+
+    def on_hush(self, message: dict[str, Any]) -> None:
+        """Note it, answer."""
+        self.note("hush")
+        self.link.send({"op": "hushed"})
 
     def on_ping(self, message: dict[str, Any]) -> None:
         """Answer."""
@@ -154,7 +160,7 @@ def supervise(box: Path) -> int:
     return serve(
         box / "config.yaml",
         commands_of=commands_of,
-        timing=Timing(first_pause_s=0.02, longest_pause_s=0.1, answer_s=2.0, unlinked_s=0.5),
+        timing=Timing(first_pause_s=0.02, longest_pause_s=0.1, answer_s=2.0, unlinked_s=0.5, retry_s=0.5),
         fold_rule=FoldRule(keep=1, age_s=0),
     )
 

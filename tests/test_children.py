@@ -159,7 +159,8 @@ async def test_a_message_that_was_not_asked_for_goes_to_the_owner() -> None:
 
 async def test_what_says_nothing_hangs(caplog: pytest.LogCaptureFixture) -> None:
     """A process that was ready and does not answer any more writes where it stands, is killed and replaced."""
-    script = "import faulthandler; faulthandler.register(signal.SIGUSR1);" + READY + SLEEP
+    busy = "import faulthandler, time; faulthandler.register(signal.SIGUSR1);"
+    script = busy + READY + "time.sleep(3600)"
     with caplog.at_level(logging.WARNING):
         async with running(script, beat_s=0.02, missed_beats=3) as (child, owner):
             await owner.wait_for_restarts(child, 1)

@@ -34,7 +34,7 @@ class FakeChild:
         self.name = name
         self.is_linked = False
         self.version = 0
-        self.restarts = 0
+        self.restarts = self.deaths = 0
         self.hangs = 0
         self.pid = 1
         self.kills = 0
@@ -104,6 +104,7 @@ class World:
         """Let the process in ``child`` end."""
         child.is_linked, child.version = False, 0
         child.restarts += 1
+        child.deaths += 1
         self.fleet.on_change(child)  # type: ignore[arg-type]
 
     async def publish(self, version: int) -> tuple[str, ...]:

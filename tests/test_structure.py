@@ -324,7 +324,9 @@ def test_secrets_are_compared_in_constant_time() -> None:
     wrong = []
     for file, tree in sources().items():
         for node in ast.walk(tree):
-            if not isinstance(node, ast.Compare) or all(isinstance(op, ast.Is | ast.IsNot) for op in node.ops):
+            if not isinstance(node, ast.Compare) or all(
+                isinstance(op, ast.Is | ast.IsNot) for op in node.ops
+            ):
                 continue
             if file == "routing/units.py":
                 continue  # its tokens are those of a JSON pointer

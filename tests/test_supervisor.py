@@ -181,7 +181,7 @@ class TestStart:
         assert proxy.ask() == (proxy.pid("worker-0"), 1)
         assert proxy.stop() == 0
         assert proxy.log("worker-0")[1:] == ["prepare 1", "commit 1", "drain"]
-        assert proxy.log("observer")[1:] == ["prepare 1", "commit 1", "drain"]
+        assert proxy.log("observer")[1:] == ["open", "prepare 1", "commit 1", "drain"]
 
     def test_a_bad_file_starts_nothing(self, proxy: Proxy) -> None:
         """Every problem is printed, the exit code is 1, and no process was started."""

@@ -163,6 +163,7 @@ def _status() -> Schema:
         up={"type": "boolean"},
         version={"type": ["integer", "null"]},
         restarts=_COUNT,
+        hangs=_COUNT,
     )
     server = _object(url=_TEXT)
     server["properties"] |= {
@@ -212,7 +213,10 @@ def _variant() -> Schema:
         "errors": {**_COUNT, "description": "Answered with 5xx, or lost with their worker."},
         "lost": _COUNT,
         "retries": _COUNT,
-        "fallbacks": {**_COUNT, "description": "Answered by the champion because the variant's model failed."},
+        "fallbacks": {
+            **_COUNT,
+            "description": "Answered by the champion because the variant's model failed.",
+        },
         "codes": _map(_COUNT),
         "latency_ms": latency,
         "ttfb_ms": latency,

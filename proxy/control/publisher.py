@@ -18,8 +18,9 @@ Rule
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -161,6 +162,8 @@ class Outcome:
     problems: tuple[str, ...] = ()
     changes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    may_pass_later: bool = False
+    """It was refused by a process that could not hold the table just now, not for what the document says."""
 
     @property
     def ok(self) -> bool:
@@ -188,6 +191,8 @@ class Publisher:
         last_version: the highest version that was ever used; the next one is higher.
         environ: for ``${NAME}`` in documents.
         on_change: called after whatever :meth:`status` shows has changed.
+        reloads: how many were tried under the program before, if this one follows it.
+        refused: how many of these were refused.
     """
 
     def __init__(
@@ -199,6 +204,8 @@ class Publisher:
         last_version: int,
         environ: Mapping[str, str],
         on_change: Callable[[], None],
+        reloads: int = 0,
+        refused: int = 0,
     ) -> None:
         self._source = source
         self._fleet = fleet
@@ -212,12 +219,23 @@ class Publisher:
         self._digest = ""
         self._loaded_wall_ns = 0
         self._last_error: tuple[str, ...] = ()
-        self._reloads = self._refused = 0
+        self._reloads, self._refused = reloads, refused
 
     @property
     def running(self) -> Release | None:
         """The effective release; None before the first."""
         return self._running
+
+    @property
+    def last_version(self) -> int:
+        """The highest version that was ever used, also by a refused table."""
+        return self._last_version
+
+    @asynccontextmanager
+    async def at_rest(self) -> AsyncIterator[None]:
+        """Hold publishes back: within, no table is half way to a process. Waits for the one under way."""
+        async with self._lock:
+            yield
 
     async def publish(self, content: bytes, *, by: str, why: str) -> Outcome:
         """Bring every process to the document ``content``, or refuse it and change nothing.
@@ -290,7 +308,8 @@ class Publisher:
         self._last_version = version
         if refusals := await self._fleet.prepare(release):
             self._fleet.abandon(release)
-            return await self._refuse(Refused(refusals, verdict.digest), by, why)
+            outcome = await self._refuse(Refused(refusals, verdict.digest), by, why)
+            return replace(outcome, may_pass_later=True)
         await self._write(
             lambda: self._journal.published(
                 wall_ns=wall_ns(),

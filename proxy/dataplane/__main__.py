@@ -25,6 +25,9 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Writes where every thread stands, to stderr: the last words of a process that hangs.
     faulthandler.register(signal.SIGUSR1)
+    # Meant for the supervisor; whoever tells all processes by name must not end this one.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
 
     async def run() -> None:
         listener = socket.socket(fileno=int(listen_fd))

@@ -97,6 +97,11 @@ FAMILIES: dict[str, Family] = {
     "modelproxy_health_checks_total": Family(
         "counter", ("model", "url", "result"), "Health checks of a server by result: passed, failed."
     ),
+    "modelproxy_concurrency_limit": Family(
+        "gauge",
+        ("model",),
+        "Requests that a model with adaptive_concurrency gets at once now, all workers together.",
+    ),
     "modelproxy_upstream_retries_total": Family(
         "counter", ("route", "variant", "model"), "Requests sent again over another connection."
     ),
@@ -173,8 +178,23 @@ FAMILIES: dict[str, Family] = {
     "modelproxy_worker_restarts_total": Family(
         "counter", ("worker",), "How often the worker was started again."
     ),
+    "modelproxy_worker_hangs_total": Family(
+        "counter", ("worker",), "How often the worker was killed because it did not answer."
+    ),
     "modelproxy_observer_up": Family("gauge", (), "1: whoever reads this has reached the observer."),
     "modelproxy_observer_restarts_total": Family("counter", (), "How often the observer was started again."),
+    "modelproxy_observer_hangs_total": Family(
+        "counter", (), "How often the observer was killed because it did not answer."
+    ),
+    "modelproxy_upgrades_total": Family(
+        "counter", (), "How often the program on disk took the place of the running one."
+    ),
+    "modelproxy_upgrades_refused_total": Family(
+        "counter", (), "Upgrades that were refused; the program that ran went on."
+    ),
+    "modelproxy_earlier_processes": Family(
+        "gauge", (), "Processes of the program before an upgrade that have not ended yet."
+    ),
     "modelproxy_build_info": Family("info", (), "The version that runs."),
 }
 """Every metric, by its name, in the order of exposition.
@@ -186,6 +206,8 @@ _CONFIG = {
     "config_reloads_total": "reloads_total",
     "config_reloads_refused_total": "reloads_refused_total",
     "journal_failures_total": "journal_failures_total",
+    "upgrades_total": "upgrades_total",
+    "upgrades_refused_total": "upgrades_refused_total",
 }
 
 
@@ -258,6 +280,8 @@ def _add_requests(families: Mapping[str, Any], accounts: Accounts) -> None:
         families["in_flight_requests"].add_metric(key, number)
     for key, number in sorted(accounts.faults.items()):
         families["upstream_faults_total"].add_metric(key, number)
+    for model, limit in sorted(accounts.limits.items()):
+        families["concurrency_limit"].add_metric((model,), limit)
     for key, number in accounts.units.items():
         families["unit_source_total"].add_metric(key, number)
 
@@ -328,15 +352,18 @@ def _add_fleet(families: Mapping[str, Any], fleet: Mapping[str, Any]) -> None:
         families["config_last_reload_successful"].add_metric((), bool(config["last_reload_successful"]))
         families["config_loaded_timestamp_seconds"].add_metric((), config["loaded_wall_ns"] / 1e9)
         for name, key in _CONFIG.items():
-            families[name].add_metric((), config[key])
+            families[name].add_metric((), config.get(key, 0))
+        families["earlier_processes"].add_metric((), len(config.get("earlier_pids", ())))
     _add_certificates(families, (config or {}).get("certificates"))
     for worker in fleet.get("workers", ()):
         labels = (str(worker["index"]),)
         families["worker_up"].add_metric(labels, bool(worker["up"]))
         families["worker_config_version"].add_metric(labels, worker["version"] or 0)
         families["worker_restarts_total"].add_metric(labels, worker["restarts"])
+        families["worker_hangs_total"].add_metric(labels, worker.get("hangs", 0))
     if "observer_restarts" in fleet:
         families["observer_restarts_total"].add_metric((), fleet["observer_restarts"])
+        families["observer_hangs_total"].add_metric((), fleet.get("observer_hangs", 0))
 
 
 def _add_certificates(families: Mapping[str, Any], certificates: Mapping[str, Any] | None) -> None:
