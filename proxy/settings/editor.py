@@ -65,6 +65,8 @@ def _allowed(field: dict[str, Any]) -> str | None:
     for inner in (*field.get("anyOf", ()), field.get("items", {})):
         if "x-allowed" in inner:
             return f"{inner['x-allowed']}{', or null' if 'anyOf' in field else ''}"
+    if any("$ref" in inner for inner in field.get("anyOf", ())):
+        return "a mapping, or null"
     return None
 
 

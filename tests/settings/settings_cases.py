@@ -23,6 +23,12 @@ models:
   two: {url: "http://[::1]:9002", keep_alive: 0s}
   four: {url: "https://h", tls: {verify: true, ca: a.pem, certificate: c.pem, key: k.pem, server_name: N.example}}
   five: {url: "https://h:8443", tls: {verify: false}}
+  six:
+    url: ["http://a:1/p", "http://b:1/p/"]
+    balance: hash
+    pending_timeout: 4ms
+    health: {path: "/ready?deep=1", interval: 10ms, timeout: 1ms, unhealthy_after: 1, healthy_after: 4}
+    outlier: {consecutive: 1, base_ejection_time: 10ms, max_ejection_percent: 12.5}
 routes:
   - name: r
     match: {path: /a/*, host: H.example, method: [GET, POST]}
@@ -143,6 +149,40 @@ PROBLEMS: dict[str, tuple[str, str, str]] = {
         "(what the variable holds is not shown), expected a path that stays inside state_dir",
     ),
     "long text": (minimal(route={"salt": "x" * 257}), "routes[0].salt", "expected at most 256 characters"),
+    "no urls": (minimal(model={"url": []}), "models.one.url", "or a list of 1 to 64 of them"),
+    "a list of what is no url": (minimal(model={"url": ["http://h", "h"]}), "models.one.url", "a URL such as"),
+    "the same url twice": (
+        minimal(model={"url": ["http://h/p", "http://i/p", "http://h/p/"]}),
+        "models.one.url[2]",
+        "'http://h/p/', expected each URL once (url[0] is the same)",
+    ),
+    "another path": (
+        minimal(model={"url": ["http://h/p", "http://i/q"]}),
+        "models.one.url[1]",
+        "the scheme and the path of the first URL (http://…/p)",
+    ),
+    "another scheme": (
+        minimal(model={"url": ["http://h", "https://i"]}),
+        "models.one.url[1]",
+        "the scheme and the path of the first URL",
+    ),
+    "balance": (minimal(model={"balance": "random"}), "models.one.balance", "one of least-loaded, hash"),
+    "health as a word": (minimal(model={"health": "on"}), "models.one.health", "'on', expected a mapping"),
+    "unknown key of health": (
+        minimal(model={"health": {"intervall": "5s"}}),
+        "models.one.health.intervall",
+        "(did you mean interval?)",
+    ),
+    "path of health": (
+        minimal(model={"health": {"path": "ready"}}),
+        "models.one.health.path",
+        "'ready', expected a path such as /v2/health/ready",
+    ),
+    "line break in the path of health": (
+        minimal(model={"health": {"path": "/a\r\nb"}}),
+        "models.one.health.path",
+        "a path such as /v2/health/ready",
+    ),
     "null for required": (minimal(model={"url": None}), "models.one.url", "nothing, expected http[s]://host"),
     "tolerance": (
         minimal(route={"compare": {"rtol": -1}}),

@@ -20,6 +20,23 @@ def test_model() -> None:
     assert (models["two"].url, models["two"].keep_alive) == ("http://[::1]:9002", 0)
 
 
+def test_several_servers() -> None:
+    """One URL is itself, also in a list; several are a tuple; every key of health and outlier is read."""
+    models = read(FULL, TOKEN="12345678").models
+    six = models["six"]
+    assert models["one"].urls == (models["one"].url,)
+    assert six.url == six.urls == ("http://a:1/p", "http://b:1/p")
+    assert read(minimal(model={"url": ["http://h/"]})).models["one"].url == "http://h"
+    assert (six.balance, six.pending_timeout) == ("hash", 4_000_000)
+    health, outlier = six.health, six.outlier
+    assert health is not None
+    assert (health.path, health.interval, health.timeout) == ("/ready?deep=1", 10_000_000, 1_000_000)
+    assert (health.unhealthy_after, health.healthy_after) == (1, 4)
+    assert (outlier.consecutive, outlier.base_ejection_time) == (1, 10_000_000)
+    assert outlier.max_ejection_percent == Decimal("12.5")
+    assert models["one"].health is None
+
+
 def test_match() -> None:
     """Hosts are in lower case, methods a tuple, and '*' is every path."""
     first, second = route(0).match, route(1).match
