@@ -197,7 +197,7 @@ class _Inspector:
     def _text(self, place: _Place, path: Path) -> str | None:
         error = self._unread.get(str(path))
         if error is not None:
-            self.add(place, "a readable PEM file", _shown(path, (error.strerror or "an error").lower()))
+            self.add(place, "a readable PEM file", _shown(path, _lowered(error.strerror or "an error")))
         return self.files.get(str(path))
 
     def _chain(self, place: _Place, path: Path, text: str) -> "list[Certificate]":
@@ -260,13 +260,16 @@ def _shown(path: Path, what: str) -> str:
     return f"{what} ({path})"
 
 
+def _lowered(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
 def _blocks(text: str) -> list[str]:
     return _CERTIFICATE.findall(text)
 
 
 def _reason(error: Exception) -> str:
-    reason = error.reason if isinstance(error, ssl.SSLError) else None
-    return (reason or str(error)).replace("_", " ").lower()
+    return (getattr(error, "reason", None) or str(error)).replace("_", " ").lower()
 
 
 # Building

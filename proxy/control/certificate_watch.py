@@ -39,8 +39,10 @@ class CertificateWatch:
         self._on_change = on_change
         self._release: Release | None = None
         self._in_use = Inspection({}, (), (), {})
-        self._judged: dict[str, str] = {}
-        """What was found at the last look, whatever it was worth."""
+        self._seen: dict[str, str] = {}
+        """What was found at the last look."""
+        self._rejected: dict[str, str] = {}
+        """What was found when it was refused."""
         self._problems: tuple[str, ...] = ()
         self._reloads = self._refused = 0
 
@@ -49,8 +51,8 @@ class CertificateWatch:
         if release is not self._release:
             self._release = release
             self._in_use = release.certificates
-            self._judged = dict(release.certificates.files)
-            self._problems = ()
+            self._seen = dict(release.certificates.files)
+            self._rejected, self._problems = {}, ()
 
     def status(self) -> dict[str, Any] | None:
         """Return the state of the files as JSON values; None when the table in force needs none."""
@@ -82,17 +84,18 @@ class CertificateWatch:
         if release is not self._release:
             return  # a publish came first; it has read them itself
         marks = {path: text if isinstance(text, str) else f"error: {text}" for path, text in found.items()}
-        is_new, self._judged = marks != self._judged, marks
+        stood_still, self._seen = marks == self._seen, marks
         if marks == self._in_use.files:
             self._clear()
-        elif is_new or not self._problems:
-            self._judge(release, found, is_new)
+        elif marks != self._rejected:
+            self._judge(release, found, stood_still)
 
-    def _judge(self, release: Release, found: Found, is_new: bool) -> None:
+    def _judge(self, release: Release, found: Found, stood_still: bool) -> None:
         inspection = inspect(release.settings, found, now_s=wall_ns() / 1e9)
         if not inspection.problems:
             self._take(inspection)
-        elif not is_new:
+        elif stood_still:
+            self._rejected = self._seen
             self._problems = tuple(map(str, inspection.problems))
             self._refused += 1
             for problem in self._problems:
@@ -101,7 +104,7 @@ class CertificateWatch:
 
     def _take(self, inspection: Inspection) -> None:
         self._in_use = inspection
-        self._problems = ()
+        self._rejected, self._problems = {}, ()
         self._reloads += 1
         self._on_files(inspection.files)
         _log.info("new certificates are in use")
@@ -111,6 +114,6 @@ class CertificateWatch:
 
     def _clear(self) -> None:
         if self._problems:
-            self._problems = ()
+            self._rejected, self._problems = {}, ()
             _log.info("the certificate files are again what is in use")
             self._on_change()

@@ -180,7 +180,7 @@ class BackendTls:
         """Log why a connection was not secured, each reason once a minute."""
         reason = (
             getattr(error, "verify_message", "")
-            or (error.reason or "no reason given").replace("_", " ").lower()
+            or (getattr(error, "reason", None) or str(error)).replace("_", " ").lower()
         )
         now = monotonic()
         if now - self._said.get(reason, -SAY_AGAIN_S) >= SAY_AGAIN_S and len(self._said) < 1000:

@@ -127,7 +127,7 @@ def test_plain_http_is_answered_in_plain(monkeypatch: pytest.MonkeyPatch) -> Non
 def old_client() -> Peer:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.set_ciphers("ALL:@SECLEVEL=0")
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
         context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
