@@ -24,7 +24,19 @@ from proxy.settings import parse
 
 ROOT = Path(__file__).resolve().parent.parent
 MANIFEST = ROOT / "config" / "kubernetes-sidecar.yaml"
-VERBS = ("help", "demo", "serve", "test", "test-fast", "check", "format", "bench", "bench-quick", "clean")
+VERBS = (
+    "help",
+    "demo",
+    "serve",
+    "test",
+    "test-fast",
+    "check",
+    "format",
+    "soak",
+    "bench",
+    "bench-quick",
+    "clean",
+)
 
 
 def read(name: str) -> str:
