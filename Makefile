@@ -14,6 +14,7 @@ help:
 	@echo "make check        formatting, lint, strict types, import arrows"
 	@echo "make format       rewrite the sources the way 'make check' wants them"
 	@echo "make serve        run the proxy (CONFIG=$(CONFIG))"
+	@echo "make conformance  what it does with HTTP/1.1 and with faults, row by row: case, source, expected, got"
 	@echo "make soak         traffic, reloads and kills for SECONDS=600, then all books compared (Linux)"
 	@echo "make bench        CPU per request next to HAProxy, nginx, Envoy and aiohttp (Debian, as root)"
 	@echo "make bench-quick  the same, shorter and rougher"
@@ -42,6 +43,10 @@ check: $(READY)
 format: $(READY)
 	@$(PY) -m ruff format .
 	@$(PY) -m ruff check --fix .
+
+# Both tables are printed, also when the first has a row that nothing explains.
+conformance: $(READY)
+	@$(PY) -m tests.conformance; rows=$$?; $(PY) -m tests.faults && exit $$rows
 
 soak: $(READY)
 	@$(PY) -m tests.soak --seconds $(SECONDS)
@@ -83,4 +88,4 @@ $(READY): pyproject.toml constraints.txt
 	  $(PY) -m pip install -q -c constraints.txt -e '.[demo,dev]'
 	@touch $(READY)
 
-.PHONY: help demo serve test test-fast check format soak bench bench-quick audit peers-table clean
+.PHONY: help demo serve test test-fast check format conformance soak bench bench-quick audit peers-table clean
