@@ -56,6 +56,19 @@ def test_every_open_count_gets_the_one_end_that_is_true() -> None:
     assert count(table, ("worker",), "connections_closed") == 9
 
 
+def test_servers_that_were_out_are_in() -> None:
+    """The successor believes in every server until it knows better; what was counted stays counted."""
+    table = build_table(
+        MIRRORED.replace('"http://127.0.0.1:9001"', '["http://127.0.0.1:9001", "http://127.0.0.1:9011"]')
+    )
+    server = ("endpoint", "one", "http://127.0.0.1:9011")
+    before = {"unhealthy": 3, "unhealthy_carried": 1, "healthy_again": 2, "ejected": 5, "check_failed": 7}
+    interrupt(table, {(server, field): number for field, number in before.items()})
+    reconcile(table)
+    after = before | {"healthy_again": 4, "readmitted": 5}
+    assert {field: count(table, server, field) for field in after} == after
+
+
 def test_a_fresh_block_and_a_second_time_change_nothing() -> None:
     """There is nothing to settle without a predecessor, nor twice."""
     table = build_table(MIRRORED)

@@ -146,6 +146,30 @@ def test_lost_requests_are_a_fault_of_their_model_once() -> None:
     assert faults["wine-v1", "connect"] == 0
 
 
+def test_servers_that_are_out() -> None:
+    """What lasts is what began or was carried over and has not ended; ejections are those that began."""
+    server = ("wine-v2", "http://h")
+    counted = {
+        ("endpoint", field, *server): number
+        for field, number in {
+            "unhealthy": 5,
+            "unhealthy_carried": 2,
+            "healthy_again": 6,
+            "ejected": 3,
+            "ejected_carried": 1,
+            "readmitted": 4,
+            "check_passed": 9,
+            "asked_unhealthy": 8,
+        }.items()
+    }
+    account = build_accounts(counted).endpoints[server]
+    assert (account.unhealthy, account.ejected, account.ejections) == (1, 0, 3)
+    assert (account.checks, account.asked_unhealthy) == ({"passed": 9, "failed": 0}, 8)
+    assert not account.is_up
+    counted["endpoint", "healthy_again", *server] = 99
+    assert build_accounts(counted).endpoints[server].is_up
+
+
 def test_shadow_outcomes_add_up(tmp_path: Path) -> None:
     """Every eligible request ends in one outcome, over both writers."""
     world = World(tmp_path)

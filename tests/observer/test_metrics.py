@@ -148,6 +148,39 @@ def test_everything_of_the_table_starts_at_zero(tmp_path: Path) -> None:
         assert any(key[0] == f"modelproxy_{name}" for key in zero)
     assert value(series, "in_flight_requests", route="wine", variant="v3") == 0
     assert value(series, "request_duration_seconds_count", route="wine", variant="v3", model="wine-v3") == 0
+    server = {"model": "wine-v2", "url": "http://127.0.0.1:9012"}
+    assert value(series, "endpoint_up", **server) == 1
+    assert value(series, "endpoint_ejections_total", **server) == 0
+    assert value(series, "health_checks_total", **server, result="failed") == 0
+
+
+def test_servers(tmp_path: Path) -> None:
+    """A server is up when no worker holds it for unhealthy or leaves it out; one that nobody watches has no row."""
+    world = World(tmp_path)
+    first, second = (("endpoint", "wine-v2", f"http://127.0.0.1:{port}") for port in (9002, 9012))
+    world.add(first, {"unhealthy": 2, "healthy_again": 2, "check_passed": 7, "check_failed": 3})
+    world.add(first, {"ejected": 2, "readmitted": 1, "asked_unhealthy": 4})
+    world.add(second, {"unhealthy": 1, "healthy_again": 1}, writer="w0")
+    world.add(second, {"unhealthy": 1}, writer="w1")
+    series = scrape(world)
+    for (_, model, url), up in ((first, 0), (second, 0)):
+        assert value(series, "endpoint_up", model=model, url=url) == up
+    labels = {"model": "wine-v2", "url": first[2]}
+    assert value(series, "endpoint_ejections_total", **labels) == 2
+    assert value(series, "endpoint_asked_unhealthy_total", **labels) == 4
+    assert value(series, "health_checks_total", **labels, result="passed") == 7
+    assert value(series, "health_checks_total", **labels, result="failed") == 3
+    world.add(first, {"readmitted": 1})
+    world.add(second, {"healthy_again": 1}, writer="w1")
+    world.publish(
+        CONFIG.replace('["http://127.0.0.1:9002", "http://127.0.0.1:9012"]', '"http://127.0.0.1:9002"')
+    )
+    series = scrape(world)
+    assert value(series, "endpoint_up", **labels) == 1
+    gone = {"model": "wine-v2", "url": second[2]}
+    assert ("modelproxy_endpoint_up", frozenset(gone.items())) not in series
+    assert value(series, "endpoint_ejections_total", **gone) == 0
+    assert not any(("model", "wine-v1") in key[1] for key in series if "endpoint" in key[0])
 
 
 def test_bounds_are_exact(tmp_path: Path) -> None:

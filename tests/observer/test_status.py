@@ -120,6 +120,9 @@ def test_other_parts(tmp_path: Path) -> None:
     world.count("model", "wine-v3", fault_timeout=2)
     world.count("worker", connections_opened=5, connections_carried=3, connections_closed=5)
     world.count("unrouted", code_404=1)
+    server = ("endpoint", "wine-v2", "http://127.0.0.1:9012")
+    world.add(server, {"unhealthy": 1, "ejected": 3, "readmitted": 2, "check_passed": 4, "check_failed": 5})
+    world.add(server, {"unhealthy_carried": 1, "asked_unhealthy": 6}, writer="w1")
     status = build_status(read(world))
     route = status["routes"][0]
     assert route["unit_sources"] == {"header:x-user-id": 0, "cookie:uid": 0, "missing": 4}
@@ -131,6 +134,28 @@ def test_other_parts(tmp_path: Path) -> None:
     }
     assert route["log"]["dir"].endswith("payloads")
     assert status["models"][2]["faults"]["timeout"] == 2
+    assert status["models"][2]["servers"] == [{"url": "http://127.0.0.1:9003/v2/models/wine-v3"}]
+    assert status["models"][1]["url"] == "http://127.0.0.1:9002"
+    assert status["models"][1]["servers"] == [
+        {
+            "url": "http://127.0.0.1:9002",
+            "up": True,
+            "unhealthy_workers": 0,
+            "ejected": 0,
+            "ejections": 0,
+            "checks": {"passed": 0, "failed": 0},
+            "asked_unhealthy": 0,
+        },
+        {
+            "url": "http://127.0.0.1:9012",
+            "up": False,
+            "unhealthy_workers": 2,
+            "ejected": 1,
+            "ejections": 3,
+            "checks": {"passed": 4, "failed": 5},
+            "asked_unhealthy": 6,
+        },
+    ]
     assert status["connections"] == {"opened": 5, "open": 3}
     assert status["unrouted"] == {"404": 1}
     assert [worker["index"] for worker in status["workers"]] == [0, 1]

@@ -16,7 +16,7 @@ listen: 127.0.0.1:8080
 admin: 127.0.0.1:9090
 models:
   wine-v1: {url: "http://127.0.0.1:9001"}
-  wine-v2: {url: "http://127.0.0.1:9002"}
+  wine-v2: {url: ["http://127.0.0.1:9002", "http://127.0.0.1:9012"], health: {}}
   wine-v3: {url: "http://127.0.0.1:9003/v2/models/wine-v3"}
   wine-v4: {url: "http://127.0.0.1:9100"}
 routes:
