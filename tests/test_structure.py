@@ -55,7 +55,9 @@ ALLOWED: dict[str, set[str]] = {
     "preflight": {"errors", "handover", "settings"},
     "service_manager": {"clock"},
     "state_lock": {"private"},
-    "fleet": {"children", "clock", "control", "handover", "link", "retirement", "routing", "settings", "tally", "tasks"},
+    "fleet": {
+        "children", "clock", "control", "handover", "link", "retirement", "routing", "settings", "tally", "tasks",
+    },
     "open_files": {"settings"},
     "supervisor": {
         "children", "clock", "control", "earlier", "errors", "fleet", "ground", "handover", "link", "listening", "logs",

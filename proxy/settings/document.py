@@ -61,12 +61,14 @@ _BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
 _INT = re.compile(r"[-+]?[0-9]{1,40}")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]{1,40}|[0-9]{1,40}(\.[0-9]{0,40})?)([eE][-+]?[0-9]{1,3})?")
 
+# A default without an end stops at the next brace: searched to the end of the text, many would take quadratic time.
 _VARIABLE = re.compile(
-    r"\$(?:(?P<escape>\$)|\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}|(?P<bad>\{))"
+    r"\$(?:(?P<escape>\$)|\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^{}]*))?\}|(?P<bad>\{))"
 )
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_USERINFO = re.compile(r"//.*@")
 _SHOWN = 60
+_MOST_MISSING = 20
+"""Problems that are told of one value; further variables are missing for the same reason."""
 
 
 class Expanded(str):
@@ -343,8 +345,9 @@ class _Reading:
             return value or ""
 
         expanded = _VARIABLE.sub(replace, text)
-        for expected in missing:
-            self._problem(node, path, _written(node), expected)
+        written = _written(node)
+        for expected in list(dict.fromkeys(missing))[:_MOST_MISSING]:
+            self._problem(node, path, written, expected)
         if len(expanded) > _MAX_SCALAR or _SURROGATE.search(expanded) or "\0" in expanded:
             self._problem(
                 node, path, _written(node), f"variables of at most {_MAX_SCALAR} characters of UTF-8 text"
@@ -376,7 +379,11 @@ def _written(node: Node) -> str:
 
 
 def _quoted(text: str) -> str:
-    return repr(_clip(_USERINFO.sub("//***@", text)))
+    """Return ``text`` in quotes, without what may be a user's name and password in a URL."""
+    start, end = text.find("//"), text.rfind("@")
+    if 0 <= start < end:
+        text = f"{text[:start]}//***{text[end:]}"
+    return repr(_clip(text))
 
 
 def _clip(text: str) -> str:

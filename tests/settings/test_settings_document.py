@@ -265,6 +265,18 @@ def test_written(text: str, written: str) -> None:
     assert written == doc(text, X="hidden").source.written(("a",))
 
 
+def test_many_problems_of_one_value_are_few() -> None:
+    """A value with thousands of variables that are not set, or that do not end, is told of in a moment."""
+    missing = doc("a: '" + "".join(f"${{V{i}}}" for i in range(100_000)) + "'").problems
+    assert len(missing) == 20
+    assert "the environment variable V0 to be set" in missing[0].expected
+    open_ended = doc("a: '" + "${A:-" * 200_000 + "'").problems
+    assert "${NAME} or ${NAME:-default}" in open_ended[0].expected
+    assert len(open_ended) == 2  # and what is left is too long
+    (quoted,) = doc("a: '" + "/" * 1_000_000 + "'\nb: &x\n  c: *y").problems
+    assert quoted.line == 3
+
+
 def test_problem_at_what_is_not_there() -> None:
     """A path that does not exist is placed at the nearest value around it."""
     source = doc("a:\n  b: {c: 1}").source
