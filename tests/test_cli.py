@@ -334,7 +334,25 @@ STATUS: dict[str, Any] = {
         },
         {"name": "[bold]beer", "variants": [], "shadows": [], "unit_sources": {}, "log": {"percent": 0}},
     ],
-    "models": [{"name": "m1", "url": "http://127.0.0.1:9001", "faults": {"timeout": 4, "reset": 0}}],
+    "models": [
+        {
+            "name": "m1", "url": "http://127.0.0.1:9001", "faults": {"timeout": 4, "reset": 0},
+            "servers": [{"url": "http://127.0.0.1:9001"}],
+        },
+        {
+            "name": "m2", "url": "http://127.0.0.1:9002", "faults": {},
+            "servers": [
+                {
+                    "url": "http://127.0.0.1:9002", "up": True, "unhealthy_workers": 0, "ejected": 0, "ejections": 3,
+                    "checks": {"passed": 7, "failed": 2}, "asked_unhealthy": 0,
+                },
+                {
+                    "url": "http://127.0.0.1:9003", "up": False, "unhealthy_workers": 2, "ejected": 1, "ejections": 1,
+                    "checks": {"passed": 0, "failed": 9}, "asked_unhealthy": 0,
+                },
+            ],
+        },
+    ],
 }  # fmt: skip
 
 
@@ -375,6 +393,9 @@ def test_status_as_tables() -> None:
     assert "units from: header:x-user-id 1200, missing 34" in rows
     assert "payload log: 5 % of units into /var/p: sampled 60, written 59, dropped 1, failed 0" in rows
     assert "m1 http://127.0.0.1:9001 timeout 4" in rows
+    assert "m2 http://127.0.0.1:9002 up 9 2 3" in rows
+    assert "m2 http://127.0.0.1:9003 unhealthy in 2 workers, ejected 9 9 1" in rows
+    assert not any(row.startswith("m1 http://127.0.0.1:9001 up") for row in rows)
     assert "route [bold]beer" in rows
     assert "\x1b" not in result.stdout
 

@@ -149,7 +149,7 @@ def test_lost_requests_are_a_fault_of_their_model_once() -> None:
 def test_servers_that_are_out() -> None:
     """What lasts is what began or was carried over and has not ended; ejections are those that began."""
     server = ("wine-v2", "http://h")
-    counted = {
+    counted: dict[Key, int] = {
         ("endpoint", field, *server): number
         for field, number in {
             "unhealthy": 5,

@@ -193,6 +193,28 @@ def test_tracing_is_off_without_a_collector() -> None:
     assert traced.trace_limit == SPACE // 2
 
 
+def test_servers() -> None:
+    """Servers are those of the URLs; they are counted one by one where there is a choice or news of their health."""
+    several = '["http://models.example", "http://[::1]:9003"]'
+    compiled = table(CONFIG.replace('{url: "http://models.example"}', f"{{url: {several}}}"))
+    m1, m3 = compiled.models["m1"], compiled.models["m3"]
+    assert [(e.host, e.port, e.host_header) for e in m3.endpoints] == [
+        ("models.example", 80, b"models.example"),
+        ("::1", 9003, b"[::1]:9003"),
+    ]
+    assert (m3.host, m3.port) == ("models.example", 80)
+    assert (m1.is_watched, m3.is_watched) == (False, True)
+    sections = [s for s in compiled.layout.sections if s.kind == "endpoint"]
+    assert [s.labels for s in sections] == [("m3", "http://models.example"), ("m3", "http://[::1]:9003")]
+    assert [s.base for s in sections] == [e.slot for e in m3.endpoints]
+    alone = table(
+        CONFIG.replace('{url: "http://models.example"}', '{url: "http://models.example", health: {}}')
+    )
+    assert alone.models["m3"].is_watched
+    https = table(CONFIG.replace('http://models.example"', 'https://models.example"'))
+    assert https.models["m3"].endpoints[0].port == 443
+
+
 def test_two_compiles_have_one_layout() -> None:
     """Each process compiles alone and gets the same slots."""
     one, other = table(), table()
