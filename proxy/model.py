@@ -59,6 +59,9 @@ class Fault(IntEnum):
     """No secure connection: the handshake failed, or the server refused our certificate behind it (RFC 8446 §4.4.2.4:
     its verdict comes after our first data)."""
 
+    OVERLOAD = 14
+    """The model has as many requests under way as it answers without making them wait (``adaptive_concurrency``)."""
+
     @property
     def label(self) -> str:
         """The value of the metric label ``kind`` and of the record's ``fault``."""
@@ -77,6 +80,7 @@ FAULT_STATUS: dict[Fault, int] = {
     Fault.TLS: 502,
     Fault.PENDING_TIMEOUT: 503,
     Fault.UNHEALTHY: 503,
+    Fault.OVERLOAD: 503,
 }
 """What the client is answered when the fault comes before the first byte of the response."""
 
@@ -92,6 +96,7 @@ FAULT_SENTENCES: dict[Fault, str] = {
     Fault.TLS: "no secure connection to the model server: the TLS handshake failed; the proxy's log says why",
     Fault.PENDING_TIMEOUT: "all connections to the model server have been busy for too long; try again later",
     Fault.UNHEALTHY: "no server of the model is healthy; try again later",
+    Fault.OVERLOAD: "the model server has as many requests as it can work on; try again later",
 }
 """What the client is told then."""
 
@@ -111,7 +116,7 @@ class Failure(StrEnum):
 
 FAILURE_FAULTS: dict[Failure, frozenset[Fault]] = {
     Failure.CONNECT_FAILURE: frozenset({Fault.CONNECT, Fault.CONNECT_TIMEOUT, Fault.UNHEALTHY, Fault.TLS}),
-    Failure.OVERFLOW: frozenset({Fault.OVERFLOW, Fault.PENDING_TIMEOUT}),
+    Failure.OVERFLOW: frozenset({Fault.OVERFLOW, Fault.PENDING_TIMEOUT, Fault.OVERLOAD}),
     Failure.TIMEOUT: frozenset({Fault.TIMEOUT}),
     Failure.RESET: frozenset({Fault.RESET, Fault.PROTOCOL}),
 }

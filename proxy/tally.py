@@ -129,8 +129,13 @@ two reads of one answer."""
 UNROUTED_FIELDS = CODE_FIELDS
 """Requests that no variant was assigned to: bad heads, unknown routes."""
 
-MODEL_FIELDS = tuple(f"fault_{fault.label}" for fault in Fault if fault is not Fault.NONE)
-"""Counts of one model, as the primary (not as a shadow)."""
+MODEL_FIELDS = (
+    *(f"fault_{fault.label}" for fault in Fault if fault is not Fault.NONE),
+    "limit_raised",
+    "limit_lowered",
+)
+"""Counts of one model, as the primary (not as a shadow). The adaptive limit is raised less lowered; like connections it
+is carried over by a reload."""
 
 ENDPOINT_FIELDS = (
     "unhealthy",

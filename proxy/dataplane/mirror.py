@@ -62,6 +62,9 @@ def _shed(flight: "InFlight", shadow: Shadow, size: int) -> Drop | None:
         return Drop.DRAINING
     if flight.worker.in_flight > flight.table.shedding_limit:
         return Drop.OVERLOAD
+    limit = flight.limit
+    if limit is not None and limit.in_flight * 4 > limit.limit * 3:
+        return Drop.OVERLOAD
     if pool.in_flight >= shadow.settings.max_in_flight:
         return Drop.IN_FLIGHT
     if pool.in_flight_bytes + size > shadow.settings.max_bytes:

@@ -34,6 +34,7 @@ def reconcile(table: Table) -> None:
     )
     slots[closed] = slots[opened] + slots[carried]
     for model in table.models.values():
+        slots[model.slot_limit + 1] = slots[model.slot_limit]
         for endpoint in model.endpoints if model.is_watched else ():
             _settle_endpoint(slots, endpoint.slot)
     for route in table.routes:

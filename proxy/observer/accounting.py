@@ -244,6 +244,8 @@ class Accounts:
     units: dict[tuple[str, str], int] = field(default_factory=dict)
     """Assignments by (route, unit source)."""
     faults: dict[tuple[str, str], int] = field(default_factory=dict)
+    limits: dict[str, int] = field(default_factory=dict)
+    """Adaptive limit by model, all workers together; only models that have one."""
     """Faults by (model, kind)."""
     endpoints: dict[tuple[str, str], EndpointAccount] = field(default_factory=dict)
     """By (model, URL); only models that are watched."""
@@ -291,6 +293,8 @@ def build_accounts(counts: Mapping[Key, int], table: Table | None = None) -> Acc
         if kind == "variant":
             accounts.variants[_three(labels)] = _variant(fields)
         elif kind == "model":
+            if "limit_raised" in fields:
+                accounts.limits[labels[0]] = fields["limit_raised"] - fields.get("limit_lowered", 0)
             for fault in Fault:
                 if fault not in (Fault.NONE, Fault.LOST):
                     accounts.faults[labels[0], fault.label] = fields.get(f"fault_{fault.label}", 0)

@@ -64,6 +64,7 @@ class Model:
         "host",
         "host_header",
         "is_watched",
+        "limit",
         "name",
         "pool",
         "port",
@@ -71,6 +72,7 @@ class Model:
         "secured",
         "settings",
         "slot_faults",
+        "slot_limit",
     )
 
     def __init__(self, name: str, settings: ModelSettings) -> None:
@@ -90,8 +92,12 @@ class Model:
         """Replaces the matched prefix of the request's path; empty: the path passes unchanged."""
         self.slot_faults = 0
         """Slot of fault 1 (``connect``) minus 1: ``slots[slot_faults + fault] += 1``."""
+        self.slot_limit = 0
+        """Slot of ``limit_raised``."""
         self.pool: Any = None
         """The worker's connection pool, or its cluster of pools. Attached once, before the table is swapped in."""
+        self.limit: Any = None
+        """The worker's adaptive limit, if the model has one; attached like the pool."""
         self.secured: Any = None
         """How the worker secures its connections to it, if it does; attached before the pool."""
 
@@ -416,7 +422,8 @@ def _attach_slots(table: Table) -> None:
     table.slot_worker = layout.section("worker").base
     table.slot_unrouted = layout.section("unrouted").base
     for name, model in table.models.items():
-        model.slot_faults = layout.section("model", name).base - 1
+        section = layout.section("model", name)
+        model.slot_faults, model.slot_limit = section.base - 1, section.slot("limit_raised")
         for endpoint in model.endpoints if model.is_watched else ():
             endpoint.slot = layout.section("endpoint", name, endpoint.url).base
     for route in table.routes:

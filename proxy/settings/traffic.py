@@ -144,6 +144,19 @@ class Outlier(Section):
     )
 
 
+class AdaptiveConcurrency(Section):
+    """How many requests of one worker a model gets at once, found out from how long it takes to answer."""
+
+    min: Annotated[int, whole(1, 10_000)] = setting(
+        3, "Requests that are always let through, and no more while the time of an idle model is measured."
+    )
+    max: Annotated[int, whole(1, 1_000_000)] = setting(1000, "Most requests, however fast the model is.")
+    buffer: Percent = setting(25, "Percent by which times to the first byte may rise before fewer are let through.")
+    calibrate_every: Annotated[int, duration("1s", "24h")] = setting(
+        "60s", "How often the time of an idle model is measured anew."
+    )
+
+
 class Model(Section):
     """Where answers come from."""
 
@@ -176,6 +189,11 @@ class Model(Section):
     )
     pending_timeout: Annotated[int, duration("1ms", "24h")] = setting(
         "5s", "Longest time that a request waits because all connections are busy; else 503."
+    )
+    adaptive_concurrency: AdaptiveConcurrency | None = setting(
+        None,
+        "Lets through as many requests at once as the model answers without making them wait; others are answered 503 "
+        "at once, or by the champion. null: no such limit.",
     )
     keep_alive: Annotated[int, duration("0s", "24h")] = setting(
         "30s", "An idle connection is closed after this long; choose less than the model server does."

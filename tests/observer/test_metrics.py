@@ -64,7 +64,7 @@ def fill(world: World) -> None:
     world.serve("v1", 5)
     world.serve("v2", 2, writer="w1")
     world.count("variant", "wine", "v1", "wine-v1", started=2, lost=1, retries=1)
-    world.count("model", "wine-v1", fault_connect=1)
+    world.count("model", "wine-v1", fault_connect=1, limit_raised=8, limit_lowered=3)
     world.count("unrouted", code_404=3, code_400=1)
     world.add(("unit", "wine"), {"header:x-user-id": 6, "missing": 1})
     world.count(
