@@ -78,7 +78,7 @@ FAMILIES: dict[str, Family] = {
     "modelproxy_upstream_faults_total": Family(
         "counter",
         ("model", "kind"),
-        "Requests that their model failed (not as a shadow); lost: in flight when their worker died.",
+        "Attempts that their model failed (not as a shadow); lost: in flight when their worker died.",
     ),
     "modelproxy_endpoint_up": Family(
         "gauge",
