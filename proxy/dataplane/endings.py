@@ -11,7 +11,7 @@ from proxy.wire.response import build_reply
 if TYPE_CHECKING:
     from proxy.dataplane.inflight import InFlight
 
-__all__ = ["answer", "cut", "leave_alone", "refuse", "refuse_large", "time_out"]
+__all__ = ["answer", "cut", "is_last", "leave_alone", "refuse", "refuse_large", "time_out"]
 
 _RETRY_AFTER_S = 1
 
@@ -67,6 +67,11 @@ def leave_alone(flight: "InFlight") -> None:
     flight.state = DONE
 
 
+def is_last(flight: "InFlight") -> bool:
+    """Tell whether draining makes this answer the connection's last: not while pipelined requests wait for theirs."""
+    return flight.worker.draining and not flight.client.waiting
+
+
 def cut(flight: "InFlight") -> None:
     """The answer ends before it is whole, and the client must be able to tell."""
     flight.is_cut = True
@@ -76,7 +81,7 @@ def cut(flight: "InFlight") -> None:
 def answer(flight: "InFlight", status: int, sentence: str) -> None:
     """Write a reply of our own."""
     flight.status = status
-    if flight.worker.draining:
+    if is_last(flight):
         flight.keep_alive = False
     reply = build_reply(
         status,

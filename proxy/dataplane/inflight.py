@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from proxy.clock import monotonic_ns
 from proxy.dataplane.assignment import assign_from_body, begin
 from proxy.dataplane.attempts import has_stand_in, try_again
-from proxy.dataplane.endings import answer, cut, refuse_large
+from proxy.dataplane.endings import answer, cut, is_last, refuse_large
 from proxy.dataplane.life import DONE, FORWARDING, QUEUED, UNIT
 from proxy.dataplane.mirror import launch_shadows
 from proxy.dataplane.overload import AdaptiveLimit, enter, leave
@@ -358,7 +358,7 @@ class InFlight:
         self.finish(now_ns)
 
     def _response_head(self, reason: bytes, block: bytes) -> bytes:
-        if self.worker.draining:
+        if is_last(self):
             self.keep_alive = False
         return build_response_head(
             self.status,

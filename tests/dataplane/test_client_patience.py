@@ -368,6 +368,20 @@ def test_drained_while_an_answer_is_on_its_way(road: Road) -> None:
     assert (last.status, last.fields[b"connection"]) == (404, b"close")
 
 
+def test_draining_answers_what_was_pipelined(road: Road) -> None:
+    """What was read before the drain is answered, the model's answers and ours, and the last of them says so."""
+    road.feed(request() + request("/nowhere") + request() + request("/nowhere"))
+    road.worker.draining = True
+    road.client.drain()
+    model = road.connect()
+    for _ in range(2):
+        road.answer(model, response())
+    answers = read_answers(road.received())
+    assert [answer.status for answer in answers] == [200, 404, 200, 404]
+    assert [answer.fields.get(b"connection") for answer in answers] == [None, None, None, b"close"]
+    assert is_lingering(road.transport)
+
+
 def test_draining_answers_of_our_own(road: Road) -> None:
     """An answer of our own says it too."""
     road.worker.draining = True
