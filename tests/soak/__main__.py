@@ -42,6 +42,7 @@ def figures(outcome: Outcome) -> Table:
         ("other ends, as ordered or excused", dict(other.most_common())),
         ("workers killed", f"{dict(sorted(kills.items()))}, with {lost} requests under way"),
         ("observers killed", books.observer_kills),
+        ("upgrades, s", ", ".join(f"{(end - begin) / 1e9:.1f}" for begin, end in books.upgrades) or "–"),
         ("model servers restarted", dict(Counter(down.model for down in books.downs))),
         ("reloads / refused", f"{books.reloads} / {books.refused}"),
         ("reload to every worker, s (median / p99 / max)", percentiles(outcome.reload_s)),

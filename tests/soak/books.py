@@ -97,6 +97,8 @@ class Books:
     attempts: dict[str, Attempt] = field(default_factory=dict)
     kills: list[Kill] = field(default_factory=list)
     downs: list[Down] = field(default_factory=list)
+    upgrades: list[tuple[int, int]] = field(default_factory=list)
+    """From the signal to the end of the processes of the program before."""
     observer_kills: int = 0
     reloads: int = 0
     refused: int = 0

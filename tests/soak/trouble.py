@@ -78,38 +78,52 @@ class Trouble:
         self._newest = proxy.config.read_text()
         self._layouts = {1: layout_of(self._newest)}
         self._number = 0
+        self._version = 1
+        self._upgrades = 0
+        self._changing = asyncio.Lock()
+        """Held while a configuration comes into force, and while the program is exchanged."""
         self.reload_s: list[float] = []
         """From the file's change to the new table in every worker."""
 
     async def keep_reloading(self, stop: asyncio.Event) -> None:
         """Change the configuration every few seconds, now and then to one that must be refused."""
         while not await _set_within(stop, RELOAD_EVERY_S):
-            self._number += 1
-            text = configuration(self._number, self._urls, self._proxy.state)
-            fresh = self._proxy.config.with_suffix(".new")
-            fresh.write_text(text)
-            began = monotonic()
-            if not is_broken(self._number):
-                self._newest = text
-            fresh.replace(self._proxy.config)
-            if is_broken(self._number):
-                self._books.refused += 1
-                await self._eventually(self._has_refused, f"configuration {self._number} to be refused")
-            else:
-                self._books.reloads += 1
-                version = await self._eventually(self._has_reloaded, f"configuration {self._number} in force")
-                self._layouts[version] = layout_of(text)
-                self.reload_s.append(monotonic() - began)
+            async with self._changing:
+                await self._reload()
+
+    async def _reload(self) -> None:
+        self._number += 1
+        text = configuration(self._number, self._urls, self._proxy.state)
+        fresh = self._proxy.config.with_suffix(".new")
+        fresh.write_text(text)
+        began = monotonic()
+        if not is_broken(self._number):
+            self._newest = text
+        fresh.replace(self._proxy.config)
+        if is_broken(self._number):
+            self._books.refused += 1
+            await self._eventually(self._has_refused, f"configuration {self._number} to be refused")
+        else:
+            self._books.reloads += 1
+            await self._follow(f"configuration {self._number} in force")
+            self.reload_s.append(monotonic() - began)
+
+    async def _follow(self, what: str) -> None:
+        """Wait for a newer version in every worker that is up."""
+        self._version = await self._eventually(self._has_followed, what)
+        self._layouts[self._version] = layout_of(self._newest)
 
     async def _has_refused(self) -> int:
         return await self._reported("modelproxy_config_reloads_refused_total", self._books.refused)
 
-    async def _has_reloaded(self) -> int:
+    async def _has_followed(self) -> int:
         status = await self._proxy.status()
         version = int(status["config"]["version"]) if status else 0
-        wanted = 1 + self._books.reloads
         level = all(worker["version"] == version or not worker["up"] for worker in status.get("workers", ()))
-        return version if version == wanted and level else 0
+        return version if version > self._version and level else 0
+
+    async def _has_upgraded(self) -> int:
+        return await self._reported("modelproxy_upgrades_total", self._upgrades)
 
     async def _reported(self, name: str, number: int) -> int:
         try:
@@ -128,7 +142,7 @@ class Trouble:
     async def make_trouble(self, acts: Sequence[str], stop: asyncio.Event, seconds: float) -> None:
         """Perform ``acts`` in turn, over and over, for so long.
 
-        An act is ``worker N``, ``workers``, ``observer``, or the name of a model server.
+        An act is ``worker N``, ``workers``, ``observer``, ``upgrade``, or the name of a model server.
         """
         end = monotonic() + seconds
         turn = 0
@@ -139,12 +153,26 @@ class Trouble:
             turn += 1
             if act == "observer":
                 self._kill_observer()
+            elif act == "upgrade":
+                await self._upgrade()
             elif act == "workers":
                 await asyncio.gather(self._kill_worker(0), self._kill_worker(1))
             elif act.startswith("worker "):
                 await self._kill_worker(int(act.split()[1]))
             else:
                 await self._restart(act, turn)
+
+    async def _upgrade(self) -> None:
+        """Have the program replaced by itself: the file must be good, and not about to change."""
+        async with self._changing:
+            if is_broken(self._number):
+                await self._reload()
+            self._upgrades += 1
+            began_ns = monotonic_ns()
+            self._proxy.process.send_signal(signal.SIGUSR2)
+            await self._eventually(self._has_upgraded, "the program to be exchanged")
+            self._books.upgrades.append((began_ns, monotonic_ns()))
+            await self._follow("the new program's table in force")
 
     def _kill_observer(self) -> None:
         observer = children(self._proxy.process.pid).get("observer")
