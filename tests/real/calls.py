@@ -7,7 +7,7 @@ the client encodes), ``size`` (a body of so many bytes), ``chunked`` (of unknown
 
 from typing import Any
 
-__all__ = ["LITSERVE", "LLAMA", "PLAIN_CLIENTS", "TRITON"]
+__all__ = ["KSERVE", "LITSERVE", "LLAMA", "MLSERVER", "PLAIN_CLIENTS", "TRITON"]
 
 PLAIN_CLIENTS = ("requests", "httpx", "aiohttp", "curl")
 
@@ -180,4 +180,56 @@ TRITON: dict[str, dict[str, Any]] = {
         "path": "/v2/models/words/generate",
         "json": {"prompt": "hi"},
     },
+}
+
+_FLOWERS = [[5.1, 3.5, 1.4, 0.2], [6.7, 3.0, 5.2, 2.3]]
+IRIS = {
+    "id": "4711",
+    "inputs": [{"name": "x", "shape": [2, 4], "datatype": "FP64", "data": sum(_FLOWERS, [])}],
+}
+
+OIP: dict[str, dict[str, Any]] = {
+    "live": {"method": "GET", "path": "/v2/health/live"},
+    "ready": {"method": "GET", "path": "/v2/models/iris/ready"},
+    "server": {"method": "GET", "path": "/v2"},
+    "model": {"method": "GET", "path": "/v2/models/iris"},
+    "head": {"method": "HEAD", "path": "/v2"},
+    "options": {"method": "OPTIONS", "path": "/v2"},
+    "not there": {"method": "GET", "path": "/v2/models/nope"},
+    "infer": {"method": "POST", "path": "/v2/models/iris/infer", "json": IRIS},
+    "infer over one connection": {"method": "POST", "path": "/v2/models/iris/infer", "json": IRIS, "times": 5},
+    "infer, unknown model": {"method": "POST", "path": "/v2/models/nope/infer", "json": IRIS},
+    "infer, large": {
+        "method": "POST",
+        "path": "/v2/models/iris/infer",
+        "json": IRIS | {"inputs": [{**IRIS["inputs"][0], "shape": [4000, 4], "data": [0.5] * 16_000}]},  # type: ignore[dict-item]
+    },
+    "fields missing": {"method": "POST", "path": "/v2/models/iris/infer", "json": {"inputs": [{}]}},
+    "body that is no JSON": {"method": "POST", "path": "/v2/models/iris/infer", "size": 3_000},
+    "chunked upload": {"method": "POST", "path": "/v2/models/iris/infer", "size": 30_000, "chunked": True},
+    "compressed upload": {"method": "POST", "path": "/v2/models/iris/infer", "size": 3_000, "compress": True},
+    "asks first": {
+        "method": "POST",
+        "path": "/v2/models/iris/infer",
+        "json": IRIS,
+        "headers": {"Expect": "100-continue"},
+    },
+}
+
+MLSERVER: dict[str, dict[str, Any]] = {
+    **OIP,
+    "model's documentation": {"method": "GET", "path": "/v2/docs/dataplane.json"},
+    "repository": {"method": "POST", "path": "/v2/repository/index", "json": {}},
+}
+
+KSERVE: dict[str, dict[str, Any]] = {
+    **OIP,
+    "predict": {"method": "POST", "path": "/v1/models/iris:predict", "json": {"instances": _FLOWERS}},
+    "predict, colon escaped": {
+        "method": "POST",
+        "path": "/v1/models/iris%3Apredict",
+        "json": {"instances": _FLOWERS},
+    },
+    "predict, fields missing": {"method": "POST", "path": "/v1/models/iris:predict", "json": {}},
+    "models": {"method": "GET", "path": "/v1/models"},
 }

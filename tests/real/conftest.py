@@ -23,6 +23,13 @@ LITSERVE_DRAWN = (
     (re.compile(rb'"created":\d+'), b'"created":0'),
     (re.compile(rb'"id":"chatcmpl-\w+"'), b'"id":"chatcmpl"'),
 )
+_UUID = rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+MLSERVER_DRAWN = (
+    (re.compile(rb'"id":"%b"' % _UUID), b'"id":""'),
+    (re.compile(rb"ce-(id|requestid): %b" % _UUID), rb"ce-\1: "),
+    (re.compile(rb"'id': '%b'" % _UUID), b"'id': ''"),
+)
+KSERVE_DRAWN = ((re.compile(rb'"id":"%b"' % _UUID), b'"id":""'),)
 
 
 @pytest.fixture(scope="session")
@@ -87,3 +94,27 @@ def triton(small: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
         stage(port, port, tmp_path_factory.mktemp("stage")) as ready,
     ):
         yield ready
+
+
+@pytest.fixture(scope="module")
+def mlserver(small: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """MLServer, which gets its own copies."""
+    needs("mlserver")
+    directory = tmp_path_factory.mktemp("mlserver")
+    module, ready = "tests.real.servers.iris_mlserver", "/v2/models/iris/ready"
+    with (
+        server("mlserver", module, directory, ready=ready) as port,
+        stage(port, port, tmp_path_factory.mktemp("stage"), MLSERVER_DRAWN) as on_stage,
+    ):
+        yield on_stage
+
+
+@pytest.fixture(scope="module")
+def kserve(small: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """KServe's server, which gets its own copies."""
+    needs("kserve")
+    with (
+        server("kserve", "tests.real.servers.iris_kserve", ready="/v2/models/iris/ready") as port,
+        stage(port, port, tmp_path_factory.mktemp("stage"), KSERVE_DRAWN) as on_stage,
+    ):
+        yield on_stage

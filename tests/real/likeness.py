@@ -89,7 +89,7 @@ def _answer(client: Exchange, server: Exchange, continued: bool) -> Iterator[str
 
 
 def _body(whose: str, came: Message, went: Message) -> Iterator[str]:
-    yield from _unequal(f"body of the {whose}", came.body, went.body)
+    yield from _unequal(f"body of the {whose}", *_both(came, went, came.body, went.body))
     yield from _unequal(f"trailers of the {whose}", came.trailers, went.trailers)
     if not came.until_close:  # one without end is sent in chunks
         yield from _unequal(f"chunked {whose}", came.chunks is None, went.chunks is None)
@@ -97,6 +97,14 @@ def _body(whose: str, came: Message, went: Message) -> Iterator[str]:
     joined = set(came.chunks or ()) - set(went.chunks or ())
     if joined and went.chunks is not None:
         yield f"chunks of the {whose} joined at {sorted(joined)[:10]} of {len(came.body)} bytes"
+
+
+def _both(one: Message, other: Message, one_body: bytes, other_body: bytes) -> tuple[bytes, bytes]:
+    """Return two bodies, as far as both go if one was not read to its end."""
+    if one.left or other.left:
+        both = min(len(one_body), len(other_body))
+        return one_body[:both], other_body[:both]
+    return one_body, other_body
 
 
 def answer_differences(direct: Exchange, proxied: Exchange, drawn: Drawn) -> list[str]:
@@ -108,16 +116,18 @@ def answer_differences(direct: Exchange, proxied: Exchange, drawn: Drawn) -> lis
         without |= {b"content-length"}  # what was drawn differs in length, and the length with it
     found = list(_unequal("request", *_conversation(direct, proxied)))
     found += _unequal("status line", one.start, other.start)
-    found += _unequal("header lines", _kept(one, without), _kept(other, without))
-    found += _unequal("body", *bodies)
+    lines = ([redrawn(line, drawn) for line in _kept(each, without)] for each in (one, other))
+    found += _unequal("header lines", *lines)
+    found += _unequal("body", *_both(one, other, *bodies))
     found += _unequal("trailers", one.trailers, other.trailers)
     return found
 
 
 def _conversation(direct: Exchange, proxied: Exchange) -> tuple[object, object]:
     """Return what the client said in both cases: if that differs, the proxy made it behave differently."""
-    one, other = ((each.start, each.lines, _undated(each.body)) for each in (direct.request, proxied.request))
-    return one, other
+    one, other = direct.request, proxied.request
+    bodies = _both(one, other, _undated(one.body), _undated(other.body))
+    return (one.start, one.lines, bodies[0]), (other.start, other.lines, bodies[1])
 
 
 def _undated(body: bytes) -> bytes:

@@ -29,7 +29,8 @@ class Message:
     until_close: bool = False
     """The end of the connection was the end of the body."""
     left: bool = False
-    """The client had all it wanted and was gone before the last, empty chunk."""
+    """Nobody read it to its end: some clients close once they have the head, or the last event of a stream, and some
+    servers answer and close while a request still comes."""
 
     def values(self, name: bytes) -> list[bytes]:
         """Return the values of every field called ``name`` (lower case)."""
@@ -54,7 +55,7 @@ class Exchange:
 
 
 class _Reader:
-    def __init__(self, data: bytes, *, ended: bool = True, left: bool = False) -> None:
+    def __init__(self, data: bytes, *, ended: bool = False, left: bool = False) -> None:
         self.data = data
         self.at = 0
         self.ended = ended
@@ -99,7 +100,8 @@ class _Reader:
             self._chunked(message)
         elif lengths:
             assert len(lengths) == 1, f"expected one length, got {lengths}"
-            message.body = self.take(int(lengths[0]))
+            message.left = self.left and self.at + int(lengths[0]) > len(self.data)
+            message.body = self.take(len(self.data) - self.at if message.left else int(lengths[0]))
         elif of_request is not None:
             message.until_close = True
             message.body = self.rest()
@@ -107,18 +109,17 @@ class _Reader:
 
     def _chunked(self, message: Message) -> None:
         pieces, message.chunks, size = [], [], 0
-        while True:
-            if self.left and self.at == len(self.data):
-                message.left = True
-                break
-            length = int(self.line(), 16)
-            if not length:
-                message.trailers = self.fields()
-                break
-            pieces.append(self.take(length))
-            size += length
-            message.chunks.append(size)
-            assert self.take(2) == b"\r\n", "a chunk is longer than it says"
+        try:
+            while length := int(self.line(), 16):
+                pieces.append(self.take(length))
+                size += length
+                message.chunks.append(size)
+                assert self.take(2) == b"\r\n", "a chunk is longer than it says"
+            message.trailers = self.fields()
+        except NotYet:
+            if not self.left:
+                raise
+            message.left, self.at = True, len(self.data)
         message.body = b"".join(pieces)
 
 
@@ -147,7 +148,7 @@ def exchanges(sent: bytes, received: bytes, *, ended: bool, left: bool = False) 
         NotYet: more bytes have to come.
         AssertionError: not HTTP as this file knows it, or bytes that belong to nothing.
     """
-    requests, answers = _Reader(sent), _Reader(received, ended=ended, left=left)
+    requests, answers = _Reader(sent, left=ended), _Reader(received, ended=ended, left=left)
     found = []
     while requests.at < len(sent):
         request = requests.message(of_request=None)

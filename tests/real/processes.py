@@ -4,7 +4,6 @@ import contextlib
 import http.client
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,8 +17,9 @@ import pytest
 
 from proxy.clock import monotonic, sleep
 from tests.real.install import REQUIRED, ROOT, interpreter, is_installed
+from tests.real.ports import free_port
 
-__all__ = ["Driver", "driver", "eventually", "free_port", "needs", "proxy", "server"]
+__all__ = ["Driver", "driver", "eventually", "needs", "proxy", "server"]
 
 START_S = 60.0
 """A model server imports for seconds on a machine that does other things too."""
@@ -34,14 +34,6 @@ def needs(environment: str) -> None:
     if environment in os.environ.get(REQUIRED, "").split():
         pytest.fail(reason)
     pytest.skip(reason)
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def eventually(condition: Callable[[], Any], what: str, patience_s: float = PATIENCE_S) -> Any:

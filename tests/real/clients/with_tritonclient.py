@@ -1,6 +1,7 @@
 """Calls as users of ``tritonclient.http`` write them; tensors are binary unless they say otherwise."""
 
 import asyncio
+import json
 from typing import Any
 
 import numpy as np
@@ -57,7 +58,8 @@ def _tensors(library: Any, names: str, rows: int, columns: int, kind: str, binar
 def _told(answer: Any) -> Any:
     document = answer.get_response()
     arrays = {each["name"]: answer.as_numpy(each["name"]) for each in document["outputs"]}
-    return [document, {name: [str(a.dtype), a.shape, a.tobytes()] for name, a in arrays.items()}]
+    shown = json.dumps(document, separators=(",", ":"), default=repr)
+    return [shown, {name: [str(a.dtype), a.shape, a.tobytes()] for name, a in arrays.items()}]
 
 
 def infer(
