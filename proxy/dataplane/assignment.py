@@ -101,7 +101,7 @@ def _special_block(flight: "InFlight") -> bytes:
     )
     if b"host" not in names:
         block = b"host: %b\r\n" % (head.host or flight.route.champion.model.host_header) + block
-    if b"expect" in names:
+    if b"expect" in names and head.http11:  # of HTTP/1.0 it must be ignored: RFC 9110 §10.1.1
         flight.framing_line += b"expect: %b\r\n" % first_value(names, values, b"expect")
     if flight.may_upgrade:
         flight.upgrade = offered_protocol(names, values, flight.route.upgrades)

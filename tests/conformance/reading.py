@@ -86,6 +86,11 @@ class MessageReader:
         except Unreadable as error:
             self.error = str(error)
 
+    def open_tunnel(self) -> None:
+        """Take what comes for the body of the last message: its connection has become a tunnel (RFC 9110 §7.8)."""
+        self._state = _UNTIL_CLOSE
+        self.messages[-1].is_whole = True
+
     def end(self) -> None:
         """The connection is closed: a body that reaches until then is whole."""
         if self._state == _UNTIL_CLOSE:
@@ -121,6 +126,8 @@ class MessageReader:
             has_body = status >= 200 and status not in (204, 304) and self._method() != b"HEAD"
             self._finals += status >= 200
         self._begin_body(message, has_body, is_request)
+        if message.status == 101:
+            self.open_tunnel()
         return True
 
     def _method(self) -> bytes:

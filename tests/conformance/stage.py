@@ -51,6 +51,7 @@ routes:
 
 _PULSE = b"GET /pulse HTTP/1.1\r\nHost: pulse.test\r\n\r\n"
 _BEAT = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+_SWITCHES = b"HTTP/1.1 101 "
 _PATIENCE_S = 30.0
 
 
@@ -145,6 +146,8 @@ class _ModelConnection(asyncio.Protocol):
         elif piece == CUT:
             _reset(self.transport)
         else:
+            if piece.startswith(_SWITCHES):
+                self.reader.open_tunnel()
             self.transport.write(piece)
 
 

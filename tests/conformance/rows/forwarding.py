@@ -1,7 +1,7 @@
 """What a request becomes on its way to the model (RFC 9110 §5.3, §7.6, §10.1, W3C Trace Context)."""
 
-from tests.conformance.case import Case, Expected, get, passes, post, refused, request, stream
-from tests.conformance.stage import Script
+from tests.conformance.case import Case, Expected, get, passes, post, refused, request, response, stream
+from tests.conformance.stage import CLOSE, OK, Script
 
 __all__ = ["ROWS"]
 
@@ -125,14 +125,50 @@ EXPECT = (
     Case("Expect of something else", "RFC 9110 §10.1.1", (get(b"Expect: x"),), passes(b"expect: x"),
          note="the model's to answer"),
     Case("Expect from HTTP/1.0", "RFC 9110 §10.1.1", (get(b"Expect: 100-continue", b"Content-Length: 3", version=b"HTTP/1.0", method=b"POST") + b"abc",),
-         Expected((200,), closed=True, forwarded=1, body=b"abc"), scripts=(Script(at_head=(b"HTTP/1.1 100 Continue\r\n\r\n",)),)),
+         Expected((200,), closed=True, forwarded=1, lacks=(b"expect",), body=b"abc"), scripts=(Script(at_head=(b"HTTP/1.1 100 Continue\r\n\r\n",)),)),
     Case("Expect without a body", "RFC 9110 §10.1.1", (get(b"Expect: 100-continue"),), passes()),
-    Case("Upgrade is not passed on", "RFC 9110 §7.8", (get(b"Connection: upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA"),),
+    Case("h2c is not passed on", "RFC 9110 §7.8", (get(b"Connection: upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA"),),
          passes(lacks=[b"upgrade", b"connection", b"http2-settings"])),
-    Case("Upgrade with a body", "RFC 9110 §7.8", (post(b"abc", b"Connection: upgrade", b"Upgrade: h2c"),), passes(lacks=[b"upgrade"], body=b"abc")),
-    Case("Upgrade in chunks", "RFC 9110 §7.8", (stream(b"3\r\nabc\r\n0\r\n\r\n", b"Connection: upgrade", b"Upgrade: h2c"),), passes(lacks=[b"upgrade"], body=b"abc")),
-    Case("Upgrade without Connection", "RFC 9110 §7.8", (get(b"Upgrade: h2c"),), passes(lacks=[b"upgrade"])),
-    Case("requests behind an Upgrade", "RFC 9110 §7.8", (get(b"Connection: upgrade", b"Upgrade: h2c") * 3,), passes(times=3)),
+    Case("h2c with a body", "RFC 9110 §7.8", (post(b"abc", b"Connection: upgrade", b"Upgrade: h2c"),), passes(lacks=[b"upgrade"], body=b"abc")),
+    Case("h2c in chunks", "RFC 9110 §7.8", (stream(b"3\r\nabc\r\n0\r\n\r\n", b"Connection: upgrade", b"Upgrade: h2c"),), passes(lacks=[b"upgrade"], body=b"abc")),
+    Case("h2c without Connection", "RFC 9110 §7.8", (get(b"Upgrade: h2c"),), passes(lacks=[b"upgrade"])),
+    Case("requests behind h2c", "RFC 9110 §7.8", (get(b"Connection: upgrade", b"Upgrade: h2c") * 3,), passes(times=3)),
 )  # fmt: skip
 
-ROWS = (*TRANSPARENT, *HOP_BY_HOP, *WHO, *TRACE, *FORWARDS, *EXPECT)
+ASK = get(
+    b"Connection: Upgrade",
+    b"Upgrade: websocket",
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+    b"Sec-WebSocket-Version: 13",
+)
+SWITCH = response(
+    b"101 Switching Protocols",
+    b"Connection: Upgrade",
+    b"Upgrade: websocket",
+    b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=",
+)
+
+TUNNELS = (
+    Case("WebSocket", "RFC 9110 §7.8, RFC 6455 §1.3", (ASK, b"from client", b"!"),
+         Expected((101,), has=(b"connection: upgrade", b"upgrade: websocket", b"Sec-WebSocket-Version: 13"), body=b"from client!",
+                  answer_has=(b"upgrade: websocket", b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), answer_body=b"from model"),
+         scripts=(Script(at_end=(SWITCH, b"from model")),)),
+    Case("bytes right behind the request", "RFC 9110 §7.8", (ASK + b"early",), Expected((101,), body=b"early", answer_body=b"from model"), scripts=(Script(at_end=(SWITCH, b"from model")),)),
+    Case("bytes right behind the consent", "RFC 9110 §7.8", (ASK,), Expected((101,), answer_body=b"from model"), scripts=(Script(at_end=(SWITCH + b"from model",)),)),
+    Case("bytes that look like HTTP", "RFC 9110 §7.8", (ASK, get(target=b"/smuggled")), Expected((101,), body=get(target=b"/smuggled"), answer_body=OK),
+         scripts=(Script(at_end=(SWITCH, OK)),)),
+    Case("the model ends the tunnel", "RFC 9110 §7.8", (ASK,), Expected((101,), closed=True, answer_body=b"bye"), scripts=(Script(at_end=(SWITCH, b"bye", CLOSE)),)),
+    Case("the client ends the tunnel", "RFC 9110 §7.8", (ASK, b"bye", CLOSE), Expected((101,), closed=True, body=b"bye", model_closed=True), scripts=(Script(at_end=(SWITCH,)),)),
+    Case("the model does not want to", "RFC 9110 §7.8 (MAY ignore)", (ASK, get()), Expected((200, 200), forwarded=2, answer_body=b"ok")),
+    Case("the model does not want to, and bytes follow", "RFC 9110 §7.8", (ASK + get(),), Expected((200, 200), forwarded=2, answer_body=b"ok")),
+    Case("the model switches to something else", "RFC 9110 §7.8 (MUST NOT)", (ASK,), Expected((502,), model_closed=True),
+         scripts=(Script(at_end=(response(b"101 Switching Protocols", b"Connection: Upgrade", b"Upgrade: h2c"),)),)),
+    Case("the model switches to nothing", "RFC 9110 §7.8", (ASK,), Expected((502,), model_closed=True), scripts=(Script(at_end=(response(b"101 Switching Protocols"),)),)),
+    Case("WebSocket with a body", "RFC 9110 §7.8", (post(b"abc", b"Connection: upgrade", b"Upgrade: websocket"),), passes(lacks=[b"upgrade"], body=b"abc"),
+         note="answered as if it had not asked: nobody can tell where its body ends and the tunnel begins"),
+    Case("WebSocket in HTTP/1.0", "RFC 9110 §7.8 (MUST ignore)", (get(b"Connection: upgrade", b"Upgrade: websocket", version=b"HTTP/1.0"),), passes(lacks=[b"upgrade"], closed=True)),
+    Case("Upgrade that Connection does not name", "RFC 9110 §7.8", (get(b"Upgrade: websocket"),), passes(lacks=[b"upgrade"])),
+    Case("h2c beside WebSocket", "RFC 9110 §7.8", (get(b"Connection: upgrade", b"Upgrade: h2c, websocket"),), passes(b"upgrade: websocket")),
+)  # fmt: skip
+
+ROWS = (*TRANSPARENT, *HOP_BY_HOP, *WHO, *TRACE, *FORWARDS, *EXPECT, *TUNNELS)

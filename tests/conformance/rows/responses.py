@@ -47,6 +47,8 @@ STATUS_LINES = (
     _case("HTTP/1.0", "RFC 9112 §2.3", answered(200, body=b"ok"), _raw(b"HTTP/1.0 200 OK", b"Content-Length: 2", body=b"ok")),
     _case("HTTP/2.0", "RFC 9112 §2.3", FAULT, _raw(b"HTTP/2.0 200 OK", b"Content-Length: 0")),
     _case("HTTP/0.9", "RFC 9112 §2.3", FAULT, b"hello\r\n\r\n"),
+    _case("RTSP", "RFC 9112 §4", answered(200), _raw(b"RTSP/1.0 200 OK", b"Content-Length: 0"),
+          note="the parser takes RTSP and ICE for HTTP; what is passed on is HTTP/1.1"),
     _case("another protocol", "RFC 9112 §4", FAULT, _raw(b"ICY 200 OK", b"Content-Length: 0")),
     _case("tab before the status", "RFC 9112 §4", FAULT, _raw(b"HTTP/1.1\t200 OK", b"Content-Length: 0")),
     _case("a request", "RFC 9112 §4", FAULT, get()),
