@@ -33,6 +33,7 @@ from proxy.tally import (
     WORKER_FIELDS,
     Layout,
 )
+from proxy.wire.request import climbs_out
 
 __all__ = ["MISSING", "Endpoint", "Model", "Route", "Shadow", "Table", "Variant", "compile_table"]
 
@@ -275,6 +276,8 @@ class Route:
             len(path) > len(self.matched_prefix) and path[len(self.matched_prefix)] != 0x2F and path != b"*"
         ):
             return False
+        elif (b".." in path or b"%" in path) and climbs_out(path[len(self.matched_prefix) :]):
+            return False  # the model server may resolve it to what the route does not publish
         return (self.any_host or host == self.host) and (self.any_method or method in self.methods)
 
     def bucket(self, unit: bytes) -> int:

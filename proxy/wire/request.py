@@ -17,6 +17,7 @@ __all__ = [
     "SPECIAL",
     "Framing",
     "build_head",
+    "climbs_out",
     "common_block",
     "first_value",
     "forwarded_lines",
@@ -168,6 +169,31 @@ def origin_form(method: bytes, target: bytes) -> tuple[bytes, bytes]:
     if method == b"OPTIONS" and not path and not query:
         return b"*", authority
     return (path or b"/") + query, authority
+
+
+def climbs_out(rest: bytes) -> bool:
+    """Tell whether dot segments lead a path out of where it begins, for who resolves them (RFC 3986 §5.2.4).
+
+    Servers differ in what they decode, take for a slash and cut off a segment before they do: all of it counts.
+
+    Args:
+        rest: a path behind the prefix it must not leave.
+    """
+    depth = 0
+    for segment in _same_to_some(rest).split(b"/"):
+        name = segment.partition(b";")[0]
+        if name == b"..":
+            depth -= 1
+            if depth < 0:
+                return True
+        elif name not in (b"", b"."):
+            depth += 1
+    return False
+
+
+def _same_to_some(path: bytes) -> bytes:
+    path = path.lower().replace(b"%2e", b".").replace(b"%2f", b"/").replace(b"%3b", b";")
+    return path.replace(b"%5c", b"/").replace(b"\\", b"/")
 
 
 def rewrite_target(target: bytes, matched: bytes, prefix: bytes) -> bytes:

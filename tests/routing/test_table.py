@@ -69,6 +69,11 @@ MATCHES: list[tuple[str, bytes, bytes, bytes, str | None]] = [
     ("nothing", b"/", b"", b"POST", None),
     ("asterisk form", b"*", b"", b"GET", None),
     ("empty", b"", b"", b"GET", "rest"),
+    ("dots inside the prefix", b"/v2/models/wine/a/../b", b"", b"POST", "wine"),
+    ("dots out of the prefix", b"/v2/models/wine/../../admin", b"", b"POST", None),
+    ("dots out of the prefix, encoded", b"/v2/models/wine/%2E%2e%2fadmin", b"", b"POST", None),
+    ("dots out of the prefix, to another route", b"/v2/models/wine/../x", b"", b"GET", "rest"),
+    ("dots out of everything", b"/../x", b"", b"GET", None),
     ("bytes that are no text", b"/v2/models/wine/\xff\x00", b"", b"POST", "wine"),
 ]
 

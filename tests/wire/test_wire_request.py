@@ -1,5 +1,8 @@
 """What goes upstream: targets, fields that end here, fields that are added, and nothing that was not there."""
 
+from posixpath import normpath
+from urllib.parse import unquote
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +12,7 @@ from proxy.wire.request import (
     HOP_BY_HOP,
     SHADOW_LINE,
     build_head,
+    climbs_out,
     common_block,
     first_value,
     forwarded_lines,
@@ -319,3 +323,40 @@ def test_no_client_can_add_a_line(name: bytes, value: bytes) -> None:
     assert again.messages == 1
     assert len(again.names) == built.count(b"\r\n") - 2 == built.count(b"\n") - 2
     assert len(again.names) <= len(reading.names) + len(ADDED)
+
+
+CLIMBS: dict[str, tuple[bytes, bool]] = {
+    "empty": (b"", False),
+    "plain": (b"/infer", False),
+    "up": (b"/..", True),
+    "up at once": (b"..", True),
+    "down and up": (b"/a/..", False),
+    "down and twice up": (b"/a/../..", True),
+    "dots in a name": (b"/a..b/..c/d../...", False),
+    "one dot is nowhere": (b"/./..", True),
+    "empty segments are nowhere": (b"/a//../..", True),
+    "encoded dots": (b"/%2e%2E/x", True),
+    "half encoded": (b"/.%2e", True),
+    "encoded slash": (b"/a/..%2f..%2Fx", True),
+    "backslash": (b"/..\\x", True),
+    "encoded backslash": (b"/..%5cx", True),
+    "with a parameter": (b"/..;a=b/x", True),
+    "with an encoded parameter": (b"/..%3Bx", True),
+    "encoded twice is a name": (b"/%252e%252e", False),
+}
+
+
+@pytest.mark.parametrize("name", CLIMBS)
+def test_who_climbs_out(name: str) -> None:
+    """A path that some server resolves to a place above its beginning is found out."""
+    rest, expected = CLIMBS[name]
+    assert expected == climbs_out(rest)
+
+
+@given(st.lists(st.sampled_from(["..", ".", "", "a", "%2e%2e", "b%2f..", "..;x"]), max_size=8))
+def test_who_does_not_climb_stays_below(segments: list[str]) -> None:
+    """What is let through is resolved to a place below the prefix, by the books and by who decodes first."""
+    rest = "".join(f"/{segment}" for segment in segments)
+    if not climbs_out(rest.encode()):
+        for read in (rest, unquote(rest), unquote(rest).replace(";x", "")):
+            assert normpath(f"/prefix{read}").startswith("/prefix")
