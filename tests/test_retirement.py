@@ -1,8 +1,10 @@
 """When a table version is over."""
 
+from collections import Counter
+
 import pytest
 
-from proxy.retirement import is_quiet
+from proxy.retirement import is_quiet, settle
 from proxy.tally import Key
 
 W = ("wine", "v1", "m1")
@@ -82,3 +84,53 @@ def test_every_count_of_the_road_matters(key: Key) -> None:
     workers[key] += 1
     looked_at = key[1] not in ("eligible", "dropped_bytes", "sampled") and key[:2] != ("payload", "dropped")
     assert looked_at != is_quiet(workers, {**COMPARISONS, **SINK})
+
+
+ENDPOINT = ("endpoint", "one", "http://127.0.0.1:9001")
+
+
+def test_what_has_ended_is_left_alone() -> None:
+    """Counts that agree need no end."""
+    ended = Counter({**REQUESTS, **SHADOWS, **RECORDS, **COMPARISONS, **SINK})
+    ended["shadow", "answered", *S] = ended["shadow", "comparison_dropped", *S] + 5
+    assert settle(ended) == ended
+
+
+@pytest.mark.parametrize(
+    ("open_counts", "added"),
+    [
+        ({("variant", "started", *W): 3, ("variant", "code_200", *W): 1}, {("variant", "lost", *W): 2}),
+        ({("shadow", "eligible", *S): 2}, {("shadow", "dropped_draining", *S): 2}),
+        (
+            {("shadow", "eligible", *S): 2, ("shadow", "sent", *S): 2, ("shadow", "dropped_bytes", *S): 0},
+            {("shadow", "failed", *S): 2},
+        ),
+        (
+            {**SHADOWS, ("shadow", "answered", *S): 6, ("comparison", "agree", "wine", "v1", "m4"): 2},
+            {("shadow", "comparison_dropped", *S): 3},
+        ),
+        (
+            {**RECORDS, ("sink", "written", "wine"): 1},
+            {("payload", "dropped", "wine"): 3},
+        ),
+        (
+            {
+                ("worker", "connections_opened"): 5,
+                ("worker", "connections_carried"): 2,
+                ("worker", "connections_closed"): 4,
+            },
+            {("worker", "connections_closed"): 3},
+        ),
+        (
+            {("endpoint", "unhealthy", *ENDPOINT[1:]): 2, ("endpoint", "ejected_carried", *ENDPOINT[1:]): 1},
+            {("endpoint", "healthy_again", *ENDPOINT[1:]): 2, ("endpoint", "readmitted", *ENDPOINT[1:]): 1},
+        ),
+    ],
+    ids=["requests", "unsent", "unanswered", "uncompared", "unwritten", "connections", "servers"],
+)
+def test_everything_begun_gets_one_end(open_counts: dict[Key, int], added: dict[Key, int]) -> None:
+    """What no writer will ever end is ended, and settling twice changes nothing."""
+    counts = Counter(open_counts)
+    settled = settle(counts)
+    assert settled - counts == Counter(added)
+    assert settle(settled) == settled

@@ -224,6 +224,45 @@ class TestStart:
         assert proxy.end() == 1
         assert "worker 0: cannot hold version 1: no space left on device" in proxy.stderr()
 
+    def test_a_second_supervisor_is_refused(self, proxy: Proxy) -> None:
+        """Two on one state directory would number tables alike; the sentence names who is there."""
+        proxy.start()
+        launched = subprocess.run(
+            [sys.executable, str(STAND_IN), "supervise", str(proxy.box)],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+            check=False,
+        )
+        assert launched.returncode == 1
+        assert f"in use by another supervisor (process {proxy.process.pid})" in launched.stderr
+        assert proxy.ask()[1] == 1
+        assert proxy.stop() == 0
+
+    def test_a_service_manager_is_told(self, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+        """That it serves, that it reads its file again, that it ends."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ear:
+            ear.bind(str(proxy.box / "notify"))
+            ear.settimeout(PATIENCE_S)
+            monkeypatch.setenv("NOTIFY_SOCKET", str(proxy.box / "notify"))
+            monkeypatch.setenv("WATCHDOG_USEC", "20000")
+            proxy.start()
+            heard = []
+
+            def hear(word: bytes) -> None:
+                while not heard or not heard[-1].startswith(word):
+                    heard.append(ear.recv(100))
+
+            hear(b"READY=1")
+            hear(b"WATCHDOG=1")
+            proxy.process.send_signal(signal.SIGHUP)
+            hear(b"RELOADING=1")
+            hear(b"READY=1")
+            proxy.process.send_signal(signal.SIGTERM)
+            hear(b"STOPPING=1")
+            assert proxy.end() == 0
+
     def test_versions_go_on_after_a_restart(self, proxy: Proxy) -> None:
         """The second run begins with the version after the last of the first."""
         proxy.start()
@@ -304,6 +343,25 @@ class TestReload:
         proxy.wait_for_version(3)
         proxy.wait_for_note("worker-0", "retire 1 2")
         wait_for(lambda: held(proxy) == [3])
+
+    def test_what_a_process_could_not_hold_is_tried_again(self, two_workers: Proxy) -> None:
+        """When there is room again the table comes by itself, with the next number."""
+        proxy = two_workers
+        proxy.start()
+        proxy.wait_for_version(1)
+        proxy.tell("worker-1", "full")
+        proxy.weigh(20)
+        wait_for(lambda: [line["event"] for line in proxy.journal()].count("refused") >= 2)
+        proxy.tell("worker-1", "full", on=False)
+        wait_for(lambda: proxy.journal()[-1]["event"] == "publish")
+        last = proxy.journal()[-1]
+        assert (last["by"], last["why"], last["changes"]) == (
+            "file",
+            "tried again",
+            ["routes[wine].variants[v2].weight: 5 → 20"],
+        )
+        proxy.wait_for_version(last["version"])
+        assert proxy.fleet()["config"]["last_reload_successful"]
 
     def test_a_hung_worker_is_killed_and_does_not_hold_up_the_others(self, two_workers: Proxy) -> None:
         """A worker that does not answer a prepare is replaced, and its successor gets the new table."""
@@ -387,6 +445,123 @@ class TestDeath:
         proxy.process.kill()
         proxy.end()
         wait_for(lambda: proxy.log("worker-0")[-1] == "closed" and proxy.log("observer")[-1] == "closed")
+
+
+class TestUpgrade:
+    """SIGUSR2: the processes go, the proxy stays."""
+
+    def test_the_processes_are_exchanged_one_generation_after_the_other(self, two_workers: Proxy) -> None:
+        """Same process id and socket; the earlier ones drain once ours serve, the workers before the observer."""
+        proxy = two_workers
+        proxy.start()
+        wait_for(proxy.fleet)
+        before = {kind: proxy.pid(kind) for kind in KINDS}
+        proxy.process.send_signal(signal.SIGUSR2)
+        wait_for(lambda: upgrades(proxy) == 1)
+        assert proxy.process.poll() is None
+        for kind in KINDS:
+            assert proxy.pid(kind) != before[kind]
+            assert not Path(f"/proc/{before[kind]}").exists()
+        assert proxy.ask() in [(proxy.pid("worker-0"), 2), (proxy.pid("worker-1"), 2)]
+        log = proxy.log("observer")
+        assert log.index("hush") < log.index("drain")
+        assert proxy.log("observer").count("open") == 2
+        run_dir = Path(log[0].split()[2])
+        assert not run_dir.exists()
+        assert proxy.stop() == 0
+
+    def test_workers_that_do_not_start_change_nothing(self, proxy: Proxy) -> None:
+        """The program before goes on until they do; what is wrong is said."""
+        proxy.start()
+        wait_for(proxy.fleet)
+        worker = proxy.pid("worker-0")
+        proxy.tell("worker-0", "dead")
+        proxy.process.send_signal(signal.SIGUSR2)
+        wait_for(lambda: "upgrade: cannot serve yet, the program before goes on" in proxy.stderr())
+        assert proxy.ask() == (worker, 1)
+        proxy.tell("worker-0", "dead", on=False)
+        wait_for(lambda: upgrades(proxy) == 1)
+        assert proxy.ask()[0] != worker
+        assert proxy.stop() == 0
+
+    def test_a_file_that_goes_bad_meanwhile_changes_nothing(self, proxy: Proxy) -> None:
+        """What the preflight saw is not what the program after finds: it waits for a file it can serve."""
+        proxy.start()
+        wait_for(proxy.fleet)
+        worker = proxy.pid("worker-0")
+        proxy.tell("worker-0", "dead")
+        proxy.process.send_signal(signal.SIGUSR2)
+        wait_for(lambda: "the workers do not start" in proxy.stderr())
+        proxy.weigh(500)
+        wait_for(lambda: "found 500" in proxy.stderr())
+        assert proxy.ask() == (worker, 1)
+        proxy.tell("worker-0", "dead", on=False)
+        proxy.weigh(7)
+        wait_for(lambda: upgrades(proxy) == 1)
+        assert proxy.stop() == 0
+
+    def test_it_can_be_stopped_in_the_middle(self, proxy: Proxy) -> None:
+        """SIGTERM while the program after cannot serve: those before drain, and the exit code is 0."""
+        proxy.start()
+        wait_for(proxy.fleet)
+        worker = proxy.pid("worker-0")
+        proxy.tell("worker-0", "dead")
+        proxy.process.send_signal(signal.SIGUSR2)
+        wait_for(lambda: "cannot serve yet" in proxy.stderr())
+        assert proxy.stop() == 0
+        assert proxy.log("observer")[-1] == "drain"
+        assert "drain" in proxy.log("worker-0")
+        assert not Path(f"/proc/{worker}").exists()
+
+    def test_it_drains_both_when_stopped_side_by_side(self, proxy: Proxy) -> None:
+        """SIGTERM while the program before still finishes: both end, and the exit code is 0."""
+        proxy.start()
+        wait_for(proxy.fleet)
+        before = proxy.pid("worker-0")
+        proxy.tell("worker-0", "stubborn")
+        proxy.process.send_signal(signal.SIGUSR2)
+        proxy.wait_for_note("worker-0", "drain")
+        assert proxy.pid("worker-0") != before
+        proxy.tell("worker-0", "stubborn", on=False)
+        assert proxy.stop() == 0
+        assert not Path(f"/proc/{before}").exists()
+
+    def test_totals_go_on(self, proxy: Proxy) -> None:
+        """What the supervisor counts itself does not fall."""
+        proxy.start()
+        wait_for(proxy.fleet)
+        os.kill(proxy.pid("worker-0"), signal.SIGKILL)
+        wait_for(lambda: proxy.fleet()["workers"][0]["restarts"] == 1 and proxy.fleet()["workers"][0]["up"])
+        proxy.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: proxy.fleet()["config"]["reloads_total"] == 1)
+        started = proxy.fleet()["started_wall_ns"]
+        proxy.process.send_signal(signal.SIGUSR2)
+        wait_for(lambda: upgrades(proxy) == 1)
+        fleet = proxy.fleet()
+        assert (fleet["workers"][0]["restarts"], fleet["config"]["reloads_total"]) == (1, 1)
+        assert fleet["started_wall_ns"] == started
+        assert proxy.stop() == 0
+
+    def test_an_upgrade_that_is_refused_is_journalled(self, proxy: Proxy) -> None:
+        """A file that the program on disk does not understand: nothing happens but a line."""
+        proxy.start()
+        wait_for(proxy.fleet)
+        pid = proxy.pid("worker-0")
+        proxy.write(proxy.text.replace("weight: 5", "weight: 500"))
+        proxy.process.send_signal(signal.SIGUSR2)
+        wait_for(lambda: proxy.fleet()["config"]["upgrades_refused_total"] == 1)
+        wait_for(lambda: [line for line in proxy.journal() if line["why"] == "upgrade"])
+        assert proxy.ask() == (pid, 1)
+        assert proxy.stop() == 0
+
+
+KINDS = ("worker-0", "worker-1", "observer")
+
+
+def upgrades(proxy: Proxy) -> int:
+    """Return how often the proxy was upgraded, once nothing of the program before is left."""
+    config = proxy.fleet().get("config", {})
+    return 0 if config.get("earlier_pids", [0]) else int(config["upgrades_total"])
 
 
 class TestEnd:

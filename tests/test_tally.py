@@ -11,7 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy import tally
-from proxy.tally import Layout, block_path, fold, open_block, read_all, read_slots
+from proxy.tally import (
+    OBSERVER_COUNTERS,
+    OBSERVER_FIELDS,
+    Layout,
+    block_path,
+    fold,
+    fold_earlier,
+    follow,
+    leave_layouts,
+    open_block,
+    read_all,
+    read_slots,
+)
 
 LAYOUT = Layout.of(
     [
@@ -270,3 +282,86 @@ def test_a_block_keeps_its_counts_when_it_grows(tmp_path: Path) -> None:
     block = open_block(tmp_path / "w0-1.tally", 3)
     assert block.slots.tolist() == [9, 0, 0]
     block.close()
+
+
+@pytest.fixture
+def before(tmp_path: Path) -> Path:
+    """The run directory of the program before: one version folded, two that still count, the observer's own."""
+    run_dir = tmp_path / "before"
+    run_dir.mkdir()
+    for version in (1, 2, 3):
+        add(run_dir, "w0", version, 2, version)
+        add(run_dir, "w1", version, 2, 10 * version)
+    add(run_dir, "o0", 3, 0, 5)
+    fold(run_dir, 1, BOTH)
+    own = open_block(run_dir / OBSERVER_COUNTERS, len(OBSERVER_FIELDS))
+    own.slots[OBSERVER_FIELDS.index("errors")] = 4
+    own.close()
+    leave_layouts(run_dir, {2: BOTH, 3: BOTH})
+    return run_dir
+
+
+@pytest.fixture
+def after(tmp_path: Path, before: Path) -> Path:
+    """The run directory of the program after."""
+    run_dir = tmp_path / "after"
+    run_dir.mkdir()
+    follow(run_dir, before)
+    return run_dir
+
+
+ALL_BEFORE = Counter({STARTED_V1: 66, WRITTEN: 5, ("observer", "errors"): 4})
+
+
+def test_the_program_before_is_read_by_name(before: Path, after: Path) -> None:
+    """Its counts are part of what was folded, also those that its processes still add."""
+    add(after, "w0", 4, 2, 100)
+    assert total(after, 4) == ALL_BEFORE + Counter({STARTED_V1: 100})
+    add(before, "w0", 3, 2)
+    assert read_all(after, {})[0] == ALL_BEFORE + Counter({STARTED_V1: 1})
+
+
+def test_the_program_before_is_folded_once(before: Path, after: Path) -> None:
+    """After the fold its files do not matter any more, and what was under way is settled."""
+
+    def settle(counts: "Counter[tuple[str, ...]]") -> "Counter[tuple[str, ...]]":
+        return counts + Counter({("variant", "lost", "wine", "v1", "m1"): 66})
+
+    fold_earlier(after, settle)
+    add(before, "w0", 3, 2)
+    expected = ALL_BEFORE + Counter({("variant", "lost", "wine", "v1", "m1"): 66})
+    assert read_all(after, {}) == {0: expected}
+    follow(after, before)  # as if the link had not been removed any more
+    fold_earlier(after, settle)
+    fold_earlier(after, settle)
+    assert read_all(after, {}) == {0: expected}
+
+
+def test_a_fold_of_the_program_before_while_it_is_read(
+    before: Path, after: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader in the middle sees each count once."""
+    read_by_name = tally._read_by_name
+
+    def fold_first(run_dir: Path) -> "Counter[tuple[str, ...]]":
+        monkeypatch.setattr(tally, "_read_by_name", read_by_name)
+        fold_earlier(after, lambda counts: counts)
+        return read_by_name(run_dir)
+
+    monkeypatch.setattr(tally, "_read_by_name", fold_first)
+    assert read_all(after, {}) == {0: ALL_BEFORE}
+
+
+def test_a_program_before_that_is_gone_counts_as_folded(tmp_path: Path, after: Path) -> None:
+    """Somebody has removed its directory: what is left is counted, and nothing fails."""
+    (tmp_path / "before").rename(tmp_path / "elsewhere")
+    add(after, "w0", 4, 2, 100)
+    assert total(after, 4) == Counter({STARTED_V1: 100})
+    fold_earlier(after, lambda counts: counts)
+    assert total(after, 4) == Counter({STARTED_V1: 100})
+
+
+def test_nothing_before_is_nothing_to_fold(tmp_path: Path) -> None:
+    """A start like any other has no program before."""
+    fold_earlier(tmp_path, lambda counts: counts)
+    assert read_all(tmp_path, {}) == {0: Counter()}
