@@ -230,7 +230,11 @@ class Cluster:
             return among[least_loaded([pool.load for pool in among], self._turn)]
         self._draw = next_draw(self._draw)
         first, second = two_places(self._draw, len(among))
-        return among[first] if among[first].load <= among[second].load else among[second]
+        best = among[first] if among[first].load <= among[second].load else among[second]
+        if best.load >= self.limits.max_connections:
+            # Where servers hang, two drawn ones may both be full while others are free.
+            best = among[least_loaded([pool.load for pool in among], first)]
+        return best
 
     # Who is left out
 

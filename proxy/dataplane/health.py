@@ -147,11 +147,11 @@ class HealthWatch:
             return "it closed the connection without an answer"
         except (HttpParserError, asyncio.LimitOverrunError):
             return "its answer is not HTTP"
-        except OSError as error:
-            return f"no connection ({error.strerror or type(error).__name__})"
+        except (OSError, ValueError) as error:  # ValueError: a name that cannot be encoded
+            return f"no connection ({getattr(error, 'strerror', '') or type(error).__name__})"
         finally:
             if writer is not None:
-                writer.transport.abort()
+                writer.close()
         return "" if status < 300 else f"it answered {status}"
 
 

@@ -204,7 +204,7 @@ class Pool:
             fault = Fault.CONNECT_TIMEOUT
         except HANDSHAKE_ERRORS:
             fault = Fault.TLS
-        except OSError:
+        except (OSError, ValueError):  # ValueError: a name that cannot be encoded
             pass
         else:
             # A server that accepts and closes at once may be gone before this task runs: a sink that is given

@@ -109,6 +109,17 @@ def test_many_servers_share(monkeypatch: pytest.MonkeyPatch) -> None:
     assert max(got.values()) - min(got.values()) <= 10
 
 
+def test_full_servers_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However the two are drawn, nobody waits for a server that hangs while another one has room."""
+    urls = [f"http://127.0.0.1:{port}" for port in range(9001, 9011)]
+    servers = Servers(monkeypatch, config(urls=urls))
+    for pool in servers.cluster.pools[1:]:
+        pool.open = 2
+    assert {servers.acquire() for _ in range(2)} == {0}
+    servers.cluster.pools[0].waiting.clear()
+    assert {servers.acquire() for _ in range(2)} == {0}
+
+
 def test_each_server_has_its_own_connections(servers: Servers) -> None:
     """``max_connections`` is for each server, ``max_pending`` for all of them together."""
     for _ in range(3 * 2 + 3):

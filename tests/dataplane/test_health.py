@@ -3,18 +3,22 @@
 import asyncio
 import contextlib
 import logging
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.dataplane.contexts import Contexts
 from proxy.dataplane.endpoint_counts import EndpointCounts
 from proxy.dataplane.health import HealthState, HealthWatch, check_request, jittered_s
 from proxy.routing.table import Endpoint
-from proxy.settings import Health
+from proxy.settings import Health, Model
 from proxy.tally import ENDPOINT_FIELDS
+from tests.certificate_world import Authority
 
 SECOND = 1_000_000_000
 SETTINGS = Health.model_validate({"timeout": "5s", "interval": "10ms"})
@@ -136,6 +140,39 @@ async def test_answers(answer: bytes, failure: str) -> None:
     """200 to 299 passes; all else says what was wrong with it."""
     async with answering(answer) as endpoint, asyncio.timeout(10):
         assert await watch(endpoint).check() == failure
+
+
+@pytest.mark.parametrize("is_trusted", [True, False])
+async def test_over_tls(tmp_path: Path, is_trusted: bool) -> None:
+    """A model over TLS is checked over TLS, and one that cannot prove its name has failed."""
+    authority = Authority()
+    certificate, key = authority.issue("127.0.0.1").write(tmp_path, "server")
+    vouching = authority if is_trusted else Authority("another authority")
+    ca = vouching.write(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    contexts = Contexts()
+    contexts.take({str(ca): vouching.pem})
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+        await reader.read()
+        writer.close()
+        closed.set()
+
+    closed = asyncio.Event()
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+    url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    asking = watch(Endpoint(url))
+    asking.secured = contexts.backend("m", Model.model_validate({"url": url, "tls": {"ca": str(ca)}}))
+    async with server, asyncio.timeout(10):
+        failure = await asking.check()
+        if is_trusted:
+            assert failure == ""
+            await closed.wait()
+        else:
+            assert failure.startswith("no connection (")
 
 
 async def test_no_answer() -> None:
