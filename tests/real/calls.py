@@ -1,8 +1,8 @@
 """The calls that every plain client makes, by server.
 
-Each entry is what ``plain`` of a client program is given: method and path, then any of ``headers``, ``json`` (a body that
-the client encodes), ``size`` (a body of so many bytes), ``chunked`` (of unknown length), ``compress`` (gzip), ``files``
-(a form), ``stream`` (take the answer line by line), ``times`` (in one session).
+Each entry is what ``plain`` of a client program is given: method and path, then any of ``headers``, ``json`` (a body
+that the client encodes), ``size`` (a body of so many bytes), ``chunked`` (of unknown length), ``compress`` (gzip),
+``files`` (a form), ``stream`` (take the answer line by line), ``times`` (in one session).
 """
 
 from typing import Any
@@ -98,7 +98,12 @@ LITSERVE: dict[str, dict[str, Any]] = {
     "options": {"method": "OPTIONS", "path": "/predict"},
     "not there": {"method": "GET", "path": "/a%20b/%C3%A4?c=%26"},
     "predict": {"method": "POST", "path": "/predict", "json": {"input": 21, "user": "u-17"}},
-    "predict over one connection": {"method": "POST", "path": "/predict", "json": {"input": "ab"}, "times": 5},
+    "predict over one connection": {
+        "method": "POST",
+        "path": "/predict",
+        "json": {"input": "ab"},
+        "times": 5,
+    },
     "predict, large": {"method": "POST", "path": "/predict", "json": {"input": "x" * 1_000_000}},
     "fields missing": {"method": "POST", "path": "/v1/chat/completions", "json": {"model": 5}},
     "body that is no JSON": {"method": "POST", "path": "/predict", "size": 50},
@@ -131,7 +136,12 @@ TRITON: dict[str, dict[str, Any]] = {
     "options": {"method": "OPTIONS", "path": "/v2"},
     "not there": {"method": "GET", "path": "/v2/models/nope"},
     "infer": {"method": "POST", "path": "/v2/models/sums/infer", "json": SUMS},
-    "infer over one connection": {"method": "POST", "path": "/v2/models/sums/infer", "json": SUMS, "times": 6},
+    "infer over one connection": {
+        "method": "POST",
+        "path": "/v2/models/sums/infer",
+        "json": SUMS,
+        "times": 6,
+    },
     "infer, answer compressed": {
         "method": "POST",
         "path": "/v2/models/sums/infer",
@@ -183,9 +193,10 @@ TRITON: dict[str, dict[str, Any]] = {
 }
 
 _FLOWERS = [[5.1, 3.5, 1.4, 0.2], [6.7, 3.0, 5.2, 2.3]]
+_COLUMNS = {"name": "x", "datatype": "FP64"}
 IRIS = {
     "id": "4711",
-    "inputs": [{"name": "x", "shape": [2, 4], "datatype": "FP64", "data": sum(_FLOWERS, [])}],
+    "inputs": [{**_COLUMNS, "shape": [2, 4], "data": [*_FLOWERS[0], *_FLOWERS[1]]}],
 }
 
 OIP: dict[str, dict[str, Any]] = {
@@ -197,12 +208,17 @@ OIP: dict[str, dict[str, Any]] = {
     "options": {"method": "OPTIONS", "path": "/v2"},
     "not there": {"method": "GET", "path": "/v2/models/nope"},
     "infer": {"method": "POST", "path": "/v2/models/iris/infer", "json": IRIS},
-    "infer over one connection": {"method": "POST", "path": "/v2/models/iris/infer", "json": IRIS, "times": 5},
+    "infer over one connection": {
+        "method": "POST",
+        "path": "/v2/models/iris/infer",
+        "json": IRIS,
+        "times": 5,
+    },
     "infer, unknown model": {"method": "POST", "path": "/v2/models/nope/infer", "json": IRIS},
     "infer, large": {
         "method": "POST",
         "path": "/v2/models/iris/infer",
-        "json": IRIS | {"inputs": [{**IRIS["inputs"][0], "shape": [4000, 4], "data": [0.5] * 16_000}]},  # type: ignore[dict-item]
+        "json": {"inputs": [{**_COLUMNS, "shape": [4000, 4], "data": [0.5] * 16_000}]},
     },
     "fields missing": {"method": "POST", "path": "/v2/models/iris/infer", "json": {"inputs": [{}]}},
     "body that is no JSON": {"method": "POST", "path": "/v2/models/iris/infer", "size": 3_000},

@@ -60,8 +60,8 @@ def llama_ports(small: None, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         ports = []
         for seed in (1, 2):
             model = directory / f"{seed}.gguf"
-            command = [interpreter("small"), "-m", "tests.real.servers.noise_model", model, str(seed)]
-            subprocess.run(command, cwd=ROOT, check=True)
+            writer = [str(interpreter("small")), "-m", "tests.real.servers.noise_model"]
+            subprocess.run([*writer, str(model), str(seed)], cwd=ROOT, check=True)
             ports.append(
                 stack.enter_context(server("small", "tests.real.servers.llama", model, ready="/health"))
             )

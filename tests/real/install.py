@@ -59,11 +59,13 @@ def install(name: str) -> None:
     shutil.rmtree(place, ignore_errors=True)
     print(f"installing real servers and clients into {place.relative_to(ROOT)}", flush=True)  # noqa: T201
     subprocess.run([_base_interpreter(), "-m", "venv", place], check=True)
-    pip = [interpreter(name), "-m", "pip", "install", "--quiet", "--no-deps", "-r", _pins(name)]
+    pip = [str(interpreter(name)), "-m", "pip"]
     # The pins are the whole closure; what the caller has set for the project's own must not narrow it.
     environment = {key: value for key, value in os.environ.items() if not key.endswith("_CONSTRAINT")}
-    subprocess.run(pip, check=True, env=environment | {"PIP_DISABLE_PIP_VERSION_CHECK": "1"})
-    subprocess.run([interpreter(name), "-m", "pip", "check", "--quiet"], check=True, env=environment)
+    environment["PIP_DISABLE_PIP_VERSION_CHECK"] = "1"
+    pinned = ["install", "--quiet", "--no-deps", "-r", str(_pins(name))]
+    subprocess.run([*pip, *pinned], check=True, env=environment)
+    subprocess.run([*pip, "check", "--quiet"], check=True, env=environment)
     shutil.copyfile(_pins(name), place / "pins.txt")
 
 

@@ -10,7 +10,15 @@ from tests.real.messages import Exchange, Message
 
 __all__ = ["Drawn", "answer_differences", "forwarded_differences", "paired", "redrawn"]
 
-HOP_BY_HOP = {b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade"}
+HOP_BY_HOP = {
+    b"connection",
+    b"keep-alive",
+    b"proxy-connection",
+    b"te",
+    b"trailer",
+    b"transfer-encoding",
+    b"upgrade",
+}
 """End at the proxy in both directions (RFC 9110 §7.6.1); the framing itself is compared with the body."""
 
 ADDED_TO_REQUEST = {b"x-request-id", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"via"}

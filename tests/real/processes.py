@@ -30,7 +30,8 @@ def needs(environment: str) -> None:
     """Skip the test that asks unless an environment is installed; fail it where that was promised."""
     if is_installed(environment):
         return
-    reason = f"no {interpreter(environment).parent.parent.relative_to(ROOT)}: `make real` or `make real-servers` installs it"
+    place = interpreter(environment).parent.parent.relative_to(ROOT)
+    reason = f"no {place}, or another version: `make {'real' if environment == 'small' else 'real-servers'}` makes it"
     if environment in os.environ.get(REQUIRED, "").split():
         pytest.fail(reason)
     pytest.skip(reason)
@@ -58,12 +59,19 @@ def answers(port: int, path: str) -> bool:
 
 
 @contextmanager
-def _running(command: Sequence[str | Path], log: IO[bytes], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+def _running(
+    command: Sequence[str], log: IO[bytes], *, stdin: int = subprocess.DEVNULL, stdout: int | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     """Run a program in a process group of its own, and end the whole group."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
-    options = {"stdout": log, "stderr": log, "stdin": subprocess.DEVNULL} | options
     process = subprocess.Popen(
-        [str(word) for word in command], cwd=ROOT, env=environment, start_new_session=True, **options
+        command,
+        cwd=ROOT,
+        env=environment,
+        start_new_session=True,
+        stdin=stdin,
+        stdout=log if stdout is None else stdout,
+        stderr=log,
     )
     with process:
         try:
@@ -88,7 +96,7 @@ def server(environment: str, module: str, *arguments: str | Path, ready: str) ->
     """
     port = free_port()
     with tempfile.TemporaryFile() as log:
-        command = [interpreter(environment), "-m", module, str(port), *arguments]
+        command = [str(interpreter(environment)), "-m", module, str(port), *map(str, arguments)]
         with _running(command, log) as process:
 
             def is_ready() -> bool:
@@ -107,7 +115,7 @@ def proxy(config: str, directory: Path) -> Iterator[tuple[int, int]]:
     file = directory / "modelproxy.yaml"
     file.write_text(config)
     with (directory / "proxy.log").open("wb") as log:
-        command = [sys.executable, "-m", "proxy", "serve", file]
+        command = [sys.executable, "-m", "proxy", "serve", str(file)]
         with _running(command, log, stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
             said = [process.stdout.readline() for _ in range(2)]
@@ -138,6 +146,6 @@ class Driver:
 def driver(environment: str, module: str) -> Iterator[Driver]:
     """Run a client program."""
     with tempfile.TemporaryFile() as log:
-        command = [interpreter(environment), "-m", module]
+        command = [str(interpreter(environment)), "-m", module]
         with _running(command, log, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
             yield Driver(process)

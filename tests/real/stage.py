@@ -132,9 +132,7 @@ class Stage:
 def _exchanges(recordings: list[Recording]) -> list[Exchange] | None:
     """Return all exchanges in the order of their connections, or None while one is not complete."""
     try:
-        return [
-            each for one in sorted(recordings, key=lambda r: r.order) for each in one.exchanges()
-        ]
+        return [each for one in sorted(recordings, key=lambda r: r.order) for each in one.exchanges()]
     except NotYet:
         return None
 

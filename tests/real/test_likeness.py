@@ -9,14 +9,21 @@ import pytest
 from tests.real.likeness import answer_differences, forwarded_differences, paired
 from tests.real.messages import Exchange, Message
 
-ADDED = [b"x-forwarded-for: 127.0.0.1", b"x-forwarded-proto: http", b"x-forwarded-host: a", b"via: 1.1 modelproxy"]
+ADDED = [
+    b"x-forwarded-for: 127.0.0.1",
+    b"x-forwarded-proto: http",
+    b"x-forwarded-host: a",
+    b"via: 1.1 modelproxy",
+]
 DRAWN = [(re.compile(rb'"id":\d+'), b'"id":0')]
 
 
 def client_side() -> Exchange:
     """What a client would see."""
     return Exchange(
-        Message(b"POST /a HTTP/1.1", [b"Host: a", b"Connection: close", b"X-One: 1", b"Expect: x"], b"question"),
+        Message(
+            b"POST /a HTTP/1.1", [b"Host: a", b"Connection: close", b"X-One: 1", b"Expect: x"], b"question"
+        ),
         [Message(b"HTTP/1.1 103 Early Hints", [])],
         Message(
             b"HTTP/1.1 200 OK",

@@ -1,6 +1,7 @@
 """llama.cpp's server says the same through the proxy, to every client."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ from tests.real.stage import Stage
 
 pytestmark = pytest.mark.slow
 
-OPENAI = {
+OPENAI: dict[str, dict[str, Any]] = {
     "models": {},
     "chat": {},
     "chat over one connection": {"call": "chat", "times": 4},
@@ -36,5 +37,4 @@ def test_plain_clients(llama: Stage, drivers: Callable[[str], Driver], client: s
 @pytest.mark.parametrize("call", OPENAI)
 def test_openai(llama: Stage, drivers: Callable[[str], Driver], call: str) -> None:
     """The ``openai`` package gets the same answers, events and exceptions."""
-    options = {"call": call, **OPENAI[call]}
-    assert llama.compare(drivers("openai"), **options) == []
+    assert llama.compare(drivers("openai"), **{"call": call, **OPENAI[call]}) == []

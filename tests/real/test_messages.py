@@ -20,7 +20,9 @@ def test_a_conversation() -> None:
 
 def test_chunks() -> None:
     """Chunks are joined, their ends and the trailers kept."""
-    (only,) = exchanges(POST + b"2\r\nab\r\n3;x=y\r\ncde\r\n0\r\nx-a: 1\r\n\r\n".replace(b";x=y", b""), OK, ended=False)
+    (only,) = exchanges(
+        POST + b"2\r\nab\r\n3;x=y\r\ncde\r\n0\r\nx-a: 1\r\n\r\n".replace(b";x=y", b""), OK, ended=False
+    )
     assert (only.request.body, only.request.chunks, only.request.trailers) == (b"abcde", [2, 5], [b"x-a: 1"])
 
 

@@ -20,7 +20,10 @@ TRITONCLIENT: dict[str, dict[str, Any]] = {
     "infer, over one connection": {"times": 8},
     "infer, 8 MB": {"rows": 16, "columns": 62_500, "binary_out": True},
     "infer, gzip": {"request_compression_algorithm": "gzip", "response_compression_algorithm": "gzip"},
-    "infer, deflate": {"request_compression_algorithm": "deflate", "response_compression_algorithm": "deflate"},
+    "infer, deflate": {
+        "request_compression_algorithm": "deflate",
+        "response_compression_algorithm": "deflate",
+    },
     "infer, gzip and large": {
         "rows": 8,
         "columns": 10_000,

@@ -27,7 +27,9 @@ def _payload(body: bytes, json: Any, chunked: bool, files: bool) -> dict[str, An
     return {}
 
 
-async def _plain(url: str, method: str, path: str, *, times: int, stream: bool, **say: Any) -> list[dict[str, Any]]:
+async def _plain(
+    url: str, method: str, path: str, *, times: int, stream: bool, **say: Any
+) -> list[dict[str, Any]]:
     told: list[dict[str, Any]] = []
     timeout = aiohttp.ClientTimeout(total=30)
     async with aiohttp.ClientSession(timeout=timeout, headers=say["headers"]) as session:

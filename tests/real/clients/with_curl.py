@@ -32,8 +32,20 @@ def plain(
         body, headers["content-encoding"] = gzip.compress(body, mtime=0), "gzip"
     if files:
         headers["content-type"] = "multipart/form-data; boundary=fixed"
-        body = b'--fixed\r\ncontent-disposition: form-data; name="file"; filename="a.bin"\r\n\r\n%b\r\n--fixed--\r\n' % body
-    words = ["curl", "--silent", "--show-error", "--max-time", "30", "--no-buffer", "--compressed", "--path-as-is"]
+        body = (
+            b'--fixed\r\ncontent-disposition: form-data; name="file"; filename="a.bin"\r\n\r\n%b\r\n--fixed--\r\n'
+            % body
+        )
+    words = [
+        "curl",
+        "--silent",
+        "--show-error",
+        "--max-time",
+        "30",
+        "--no-buffer",
+        "--compressed",
+        "--path-as-is",
+    ]
     words += ["--head"] if method == "HEAD" else ["--request", method]
     # --head prints the header lines, which differ by what the proxy adds.
     words += ["--output", "/dev/null"] if method == "HEAD" else []

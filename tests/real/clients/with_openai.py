@@ -52,7 +52,7 @@ def chat_stream(url: str, **options: Any) -> Any:
 def chat_wrong(url: str) -> Any:
     """Chat with what no server takes for messages; raises."""
     with _client(url) as client:
-        return _told(client.chat.completions.create(model="m", messages="none"))  # type: ignore[call-overload]
+        return _told(client.chat.completions.create(model="m", messages="none"))
 
 
 def completion(url: str, **options: Any) -> Any:
@@ -89,7 +89,9 @@ def missing(url: str) -> Any:
 async def _in_turn(url: str) -> Any:
     options: Any = {"model": "m", "messages": MESSAGES, "max_tokens": 8, "temperature": 0, "seed": 1}
     async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
-        events = [_told(event) async for event in await client.chat.completions.create(stream=True, **options)]
+        events = [
+            _told(event) async for event in await client.chat.completions.create(stream=True, **options)
+        ]
         return [*events, _told(await client.chat.completions.create(**options))]
 
 

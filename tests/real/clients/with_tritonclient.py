@@ -88,7 +88,9 @@ def infer(
 def infer_at_once(url: str, count: int) -> Any:
     """Infer over several connections at once."""
     with _client(url, concurrency=4) as client:
-        asked = [client.async_infer("sums", _tensors(triton, "ab", 1, n + 1, "FP32", True)) for n in range(count)]
+        asked = [
+            client.async_infer("sums", _tensors(triton, "ab", 1, n + 1, "FP32", True)) for n in range(count)
+        ]
         return [_told(each.get_result()) for each in asked]
 
 

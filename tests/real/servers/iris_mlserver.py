@@ -13,7 +13,9 @@ from tests.real.ports import free_port
 
 if __name__ == "__main__":
     directory = Path(sys.argv[2])
-    joblib.dump(LogisticRegression(max_iter=1000).fit(*load_iris(return_X_y=True)), directory / "model.joblib")
+    joblib.dump(
+        LogisticRegression(max_iter=1000).fit(*load_iris(return_X_y=True)), directory / "model.joblib"
+    )
     settings = {
         "host": "127.0.0.1",
         "http_port": int(sys.argv[1]),

@@ -51,7 +51,12 @@ def lay_out(directory: Path, package: Path) -> list[str]:
 
 if __name__ == "__main__":
     command = lay_out(Path(sys.argv[2]), Path(pytriton.__file__).parent / "tritonserver")
-    command += ["--http-address=127.0.0.1", f"--http-port={sys.argv[1]}", "--allow-grpc=false", "--allow-metrics=false"]
+    command += [
+        "--http-address=127.0.0.1",
+        f"--http-port={sys.argv[1]}",
+        "--allow-grpc=false",
+        "--allow-metrics=false",
+    ]
     # The backend's interpreter finds its packages beside the python that comes first in PATH.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     os.execve(command[0], command, os.environ | {"PATH": path})  # noqa: S606
