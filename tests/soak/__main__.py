@@ -89,6 +89,8 @@ def main(seconds: float, seed: int, keep: Path | None) -> None:
     with tempfile.TemporaryDirectory(prefix="soak-") as name:
         directory = keep or Path(name)
         directory.mkdir(parents=True, exist_ok=True)
+        if any(directory.iterdir()):
+            raise click.ClickException(f"{directory} is not empty: books of two runs cannot be told apart")
         outcome = asyncio.run(soak(seconds, seed, directory))
     console = Console(width=None if sys.stdout.isatty() else 170)
     console.print(figures(outcome))
