@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from benchmarks import idle_connections
 from benchmarks.cell import Plan, Sample
 from benchmarks.contenders import ANSWERS, BACKEND, CONTENDERS, Contender, start_command
 from benchmarks.measure import cpu_of, free_ports, hot_process, tree
@@ -61,6 +62,29 @@ def test_variants_are_weighted_alike(tmp_path: Path) -> None:
     assert [line.split()[-1] for line in haproxy.splitlines() if " weight " in line] == ["85", "10", "5"]
     proxy = yaml.safe_load((tmp_path / "modelproxy.yaml").read_text(encoding="utf-8"))
     assert [variant.get("weight") for variant in proxy["routes"][0]["variants"]] == [None, 10, 5]
+
+
+def test_idle_connections_configuration_is_valid() -> None:
+    """The configuration under which idle connections are counted parses and lets a hundred thousand in."""
+    text = idle_connections.CONFIG.format(listen=8080, admin=9090, model=9001, workers=20, directory="/tmp/x")
+    settings = parse(text, environ={})
+    assert settings.workers == 20
+    assert settings.limits.connections >= 100_000
+
+
+def test_idle_connections_are_scaled_to_a_hundred_thousand(capsys: pytest.CaptureFixture[str]) -> None:
+    """What is measured with fewer is said of a hundred thousand too; what is measured with them is not said twice."""
+    none, before = idle_connections.Reading(0, 0, 0.0), idle_connections.Reading(2**20, 0, 1.0)
+    after = idle_connections.Reading(2**20 + 4_000_000, 9_000_000, 1.0)
+    idle = idle_connections.Reading(after.rss_bytes, after.kernel_bytes, 1.2)
+    idle_connections.report(1000, 1, before, after, idle, 20.0)
+    said = capsys.readouterr().out
+    assert "4000 bytes a connection, beside 1 MiB" in said
+    assert "about 9000 bytes a connection" in said
+    assert "1.00 % of a core" in said
+    assert "extrapolated to 100000: 381 MiB, 100.00 % of a core" in said
+    idle_connections.report(100_000, 1, none, after, idle, 20.0)
+    assert "extrapolated" not in capsys.readouterr().out
 
 
 def test_answers_have_one_length() -> None:
