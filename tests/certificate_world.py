@@ -53,6 +53,8 @@ class Authority:
             .not_valid_before(now - _DAY)
             .not_valid_after(now + 365 * _DAY)
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .add_extension(_may_sign(True), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False)
             .sign(self._key, hashes.SHA256())
         )
         self.pem = self._certificate.public_bytes(Encoding.PEM).decode()
@@ -68,6 +70,7 @@ class Authority:
     ) -> Identity:
         """Return a certificate for ``names`` (host names or addresses) that ends in so many ``days``."""
         key = ec.generate_private_key(ec.SECP256R1())
+        signer = key if self_signed else self._key
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
         end = (datetime.now(UTC) + days * _DAY).replace(microsecond=0)
         builder = (
@@ -78,16 +81,35 @@ class Authority:
             .serial_number(x509.random_serial_number())
             .not_valid_before(min(datetime.now(UTC), end) - _DAY)
             .not_valid_after(end)
+            .add_extension(_may_sign(False), critical=True)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False
+            )
         )
         if names:
             builder = builder.add_extension(x509.SubjectAlternativeName(list(map(_name, names))), False)
-        certificate = builder.sign(key if self_signed else self._key, hashes.SHA256())
+        certificate = builder.sign(signer, hashes.SHA256())
         encryption = BestAvailableEncryption(passphrase) if passphrase else NoEncryption()
         return Identity(
             certificate.public_bytes(Encoding.PEM).decode(),
             key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption).decode(),
             int(end.timestamp()),
         )
+
+
+def _may_sign(others: bool) -> x509.KeyUsage:
+    """Return what a key may do. Strict clients look for it (RFC 5280 §4.2.1.3)."""
+    return x509.KeyUsage(
+        digital_signature=True,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=others,
+        crl_sign=others,
+        encipher_only=False,
+        decipher_only=False,
+    )
 
 
 def _name(name: str) -> x509.GeneralName:

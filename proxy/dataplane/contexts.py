@@ -159,6 +159,8 @@ class BackendTls:
         transport, _ = await loop.create_connection(lambda: secured, host, port)
         try:
             await done
+            if secured.is_closing():  # it refused us as soon as it could
+                raise secured.broken or HandshakeCutError("closed behind the handshake")
         except ssl.SSLError as error:
             self.report(f"{host}:{port}", error)
             raise

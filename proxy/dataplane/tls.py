@@ -52,7 +52,6 @@ class TlsConnection(asyncio.Protocol, asyncio.Transport):
     """
 
     __slots__ = (
-        "_broken",
         "_ended",
         "_incoming",
         "_inner",
@@ -68,6 +67,7 @@ class TlsConnection(asyncio.Protocol, asyncio.Transport):
         "_tls",
         "_write",
         "_write_paused",
+        "broken",
     )
 
     def __init__(
@@ -98,7 +98,7 @@ class TlsConnection(asyncio.Protocol, asyncio.Transport):
         """The socket's own writing side is shut."""
         self._is_cut = False
         """We have cut the connection, or it is broken."""
-        self._broken: ssl.SSLError | None = None
+        self.broken: ssl.SSLError | None = None
         """Why it is broken."""
         self._write_paused = False
 
@@ -126,8 +126,8 @@ class TlsConnection(asyncio.Protocol, asyncio.Transport):
         self._is_open = False
         if self._is_peer_done:
             error = None  # what it had to say has been handed over
-        elif self._broken is not None:
-            error = self._broken
+        elif self.broken is not None:
+            error = self.broken
         elif error is None and not (self._is_ended or self._is_cut):
             error = ConnectionResetError("the connection ended without close_notify")
         self._inner.connection_lost(error)
@@ -191,12 +191,12 @@ class TlsConnection(asyncio.Protocol, asyncio.Transport):
         except ssl.SSLZeroReturnError:
             self._is_peer_done = True
         except ssl.SSLError as error:
-            self._broken = error
+            self.broken = error
         if self._outgoing.pending:
             self._flush()  # an alert, or the answer to a key update
         if pieces:
             self._inner.data_received(pieces[0] if len(pieces) == 1 else b"".join(pieces))
-        if self._broken is not None:
+        if self.broken is not None:
             self._end_broken()
         elif self._is_peer_done and not self._is_cut and not self._inner.eof_received():
             self.close()
@@ -220,7 +220,7 @@ class TlsConnection(asyncio.Protocol, asyncio.Transport):
         try:
             self._write(data)
         except ssl.SSLError as error:
-            self._broken = error
+            self.broken = error
             self._end_broken()
             return
         self._raw.write(self._outgoing.read())

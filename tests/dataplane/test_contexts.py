@@ -112,13 +112,17 @@ async def tls_server(folder: Path, answer: bytes | None = None) -> AsyncIterator
 
 
 class Connected(asyncio.Protocol):
-    """Notes that it was connected."""
+    """Notes how it was connected, and until when."""
 
-    made = False
+    def __init__(self) -> None:
+        self.transport: asyncio.BaseTransport | None = None
+        self.lost = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.made = True
-        transport.close()
+        self.transport = transport
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.lost.set()
 
 
 async def connect(port: int, text: str = TEXT, files: dict[str, str] | None = None) -> Connected:
@@ -135,7 +139,11 @@ async def connect(port: int, text: str = TEXT, files: dict[str, str] | None = No
 async def test_a_connection_to_a_model(tmp_path: Path) -> None:
     """When it returns, the protocol is connected behind a verified handshake."""
     async with tls_server(tmp_path) as port:
-        assert (await connect(port)).made
+        connected = await connect(port)
+        assert connected.transport is not None
+        connected.transport.close()
+        async with asyncio.timeout(10):
+            await connected.lost.wait()
 
 
 CASES = {

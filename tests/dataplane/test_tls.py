@@ -88,7 +88,7 @@ class Peer:
     def read(self, wire: bytes) -> bytes:
         """Return what ``wire`` says; raises ``SSLZeroReturnError`` behind the end."""
         self.incoming.write(wire)
-        pieces = []
+        pieces: list[bytes] = []
         while True:
             try:
                 piece = self.tls.read(65536)
