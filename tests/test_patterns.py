@@ -17,6 +17,7 @@ PATIENCE_S = 1.0
 PIECES = (
     "a", "0", "A", " ", "\t", ".", ":", "-", "/", "%", "=", ",", ";", '"', "*", "$", "{", "\n", "\r\n", "a ", "a.",
     "a:", "a=", "0.", "x-", "%41", "a,b;", "1h", "${A:-", "//@", "Host: a\r\n", "\r\nx-request-id: a",
+    "-----BEGIN CERTIFICATE-----", "-----BEGIN PRIVATE KEY-----", "-----BEGIN ",
 )  # fmt: skip
 EDGES = (
     ("", ""),
