@@ -6,7 +6,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -75,6 +75,15 @@ class World:
         return path.read_text() if path.exists() else ""
 
 
+async def until(condition: Callable[[], object]) -> None:
+    """Return once ``condition`` holds."""
+    async with asyncio.timeout(WAIT_S):
+        while True:
+            if condition():
+                return
+            await asyncio.sleep(0.01)
+
+
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     """None yet; none is left."""
@@ -99,17 +108,15 @@ async def test_they_finish_in_order(world: World) -> None:
     for name in ("worker 0", "worker 1", "observer"):
         assert world.notes(name).endswith('{"op":"drain"}\n')
     for pid in pids:
-        with pytest.raises(ChildProcessError):
-            os.waitpid(pid, os.WNOHANG)
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
 
 
 async def test_what_they_ask_for_is_refused_in_words(world: World) -> None:
     """Who asks the earlier observer for a reload is told to try again."""
     world.start("observer")
     earlier = await world.take_over()
-    async with asyncio.timeout(WAIT_S):
-        while '"ok":false' not in world.notes("observer"):
-            await asyncio.sleep(0.01)
+    await until(lambda: '"ok":false' in world.notes("observer"))
     await earlier.drain(1)
     assert "an upgrade is under way" in world.notes("observer")
 
@@ -129,9 +136,7 @@ async def test_an_early_end_is_logged(world: World, caplog: pytest.LogCaptureFix
     """Nobody starts it again, so somebody should know."""
     pid = world.start("worker 0", "")
     earlier = await world.take_over()
-    async with asyncio.timeout(WAIT_S):
-        while earlier.pids:
-            await asyncio.sleep(0.01)
+    await until(lambda: not earlier.pids)
     assert f"earlier worker 0 (pid {pid}) ended before its successor serves" in caplog.text
 
 

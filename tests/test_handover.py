@@ -10,7 +10,6 @@ from typing import Any
 import orjson
 import pytest
 
-from proxy import handover as module
 from proxy.handover import (
     HANDED_SIGNALS,
     VARIABLE,
@@ -131,7 +130,7 @@ def test_a_failed_exchange_leaves_everything_as_it_was(world: World, monkeypatch
         seen["document"] = environ[VARIABLE]
         raise OSError(12, "Cannot allocate memory")
 
-    monkeypatch.setattr(module.os, "execve", refuse)
+    monkeypatch.setattr(os, "execve", refuse)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     assert exchange(world.document).errno == 12
     assert all(seen["inheritable"])

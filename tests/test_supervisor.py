@@ -248,7 +248,7 @@ class TestStart:
             monkeypatch.setenv("NOTIFY_SOCKET", str(proxy.box / "notify"))
             monkeypatch.setenv("WATCHDOG_USEC", "20000")
             proxy.start()
-            heard = []
+            heard: list[bytes] = []
 
             def hear(word: bytes) -> None:
                 while not heard or not heard[-1].startswith(word):

@@ -146,8 +146,11 @@ async def test_it_is_said_that_it_takes_long(
     monkeypatch.setattr(upgrade, "COMPLAIN_S", 0.01)
     with caplog.at_level(logging.ERROR):
         task = spawn(world.succeed(), name="succession")
-        while "not complete" not in caplog.text:
-            await asyncio.sleep(0.01)
+        async with asyncio.timeout(30):
+            while True:
+                if "not complete" in caplog.text:
+                    break
+                await asyncio.sleep(0.01)
     world.fleet.is_complete = True
     await task
 

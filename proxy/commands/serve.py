@@ -17,7 +17,7 @@ def serve(config: Path) -> None:
 
     The file is watched: a change is checked and takes effect without losing a request; a bad one changes
     nothing and is reported. SIGHUP reloads too. SIGTERM and Ctrl-C finish what is under way and exit 0; the
-    second one exits now.
+    second one exits now. SIGUSR2 puts the program that is installed by now in the place of this one.
 
     \b
     Example:

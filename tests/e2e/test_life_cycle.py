@@ -68,6 +68,12 @@ async def traffic(proxy: Running) -> AsyncIterator[Books]:
             await asyncio.gather(*clients)
 
 
+async def more_traffic(books: Books) -> None:
+    """Wait for another fifty answers."""
+    least = books.answered + 50
+    await eventually(lambda: _true(books.answered > least), "more traffic")
+
+
 async def _true(value: bool) -> bool:
     return value
 
@@ -118,10 +124,7 @@ async def test_an_upgrade_under_traffic_costs_nothing(tmp_path: Path) -> None:
                 after = descendants(pid)
                 assert len(after) == 3
                 assert not after & before
-                answered = books.answered
-                await eventually(
-                    lambda least=answered: _true(books.answered > least + 50), "traffic after it"
-                )
+                await more_traffic(books)
             watcher.cancel()
         assert (books.failures, books.refused, falls) == ([], 0, [])
         await proxy.settled()
