@@ -84,7 +84,7 @@ class Client:
         for entry in entries:
             entry.ended_ns = entry.ended_ns or monotonic_ns()
             self._note(entry)
-        if entries[-1].end is not End.WHOLE or wanted.kind in (Kind.FRESH, Kind.JUNK):
+        if entries[-1].end is not End.WHOLE or wanted.kind in (Kind.FRESH, Kind.JUNK, Kind.TUNNEL):
             self._hang_up()
 
     async def _connected(self, wanted: Order) -> Line | None:
@@ -169,6 +169,9 @@ class Client:
         if entry.variant and "events" in entry.order.asks.values():
             await self._read_events(line, entry)
             return
+        if entry.status == 101:
+            await self._talk(line, entry)
+            return
         bodiless = entry.order.method == "HEAD" or head.status in (204, 304)
         pause_s = 0.03 if entry.order.kind is Kind.SLOW_READ else 0.0
         body = b"" if bodiless else await read_body(line.reader, head, pause_s)
@@ -177,6 +180,22 @@ class Client:
             entry.wrong = fault_in(entry, head, body)
         if head.fields.get("connection") == "close":
             self._hang_up()
+
+    async def _talk(self, line: Line, entry: Entry) -> None:
+        """Send pieces through the tunnel and have each of them back, then end our side and see the other end."""
+        data = body_of(entry.order.identity, entry.order.tunnelled)
+        for start in range(0, len(data), 20_000):
+            piece = data[start : start + 20_000]
+            line.writer.write(piece)
+            try:
+                echo = await line.reader.readexactly(len(piece))
+            except asyncio.IncompleteReadError:
+                return
+            if echo != piece:
+                entry.wrong = "not the bytes that were sent"
+        line.writer.write_eof()
+        if not await line.reader.read(1):
+            entry.end = End.WHOLE
 
     async def _read_events(self, line: Line, entry: Entry) -> None:
         delays: list[int] = []

@@ -32,7 +32,9 @@ admin: 127.0.0.1:0
 workers: 2
 state_dir: {state}
 log_level: {("info", "warning")[number % 2]}
-timeouts: {{client_head: {8 + number % 5}s, client_body: {9 + number % 4}s, keep_alive: {60 + number % 9}s, drain: 10s}}
+timeouts:
+  {{client_head: {8 + number % 5}s, client_body: {9 + number % 4}s, keep_alive: {60 + number % 9}s, drain: 10s,
+   tunnel: {20 + number % 7}s}}
 limits: {{copy: {("1MiB", "512KiB")[number % 5 == 4]}}}
 observer: {{pair_timeout: {10 + number % 3}s}}
 payload_log: {{roll_size: 8MiB, keep_size: 64GiB}}

@@ -45,6 +45,8 @@ class Kind(StrEnum):
     LEAVE_WAIT = "leave-wait"
     LEAVE_STREAM = "leave-stream"
     LEAVE_UPLOAD = "leave-upload"
+    TUNNEL = "tunnel"
+    """A switch of protocols: what is sent comes back."""
     UNROUTED = "unrouted"
     JUNK = "junk"
     """What the client sends is not HTTP."""
@@ -73,6 +75,7 @@ SHARES: Mapping[Kind, int] = {
     Kind.LEAVE_WAIT: 20,
     Kind.LEAVE_STREAM: 15,
     Kind.LEAVE_UPLOAD: 8,
+    Kind.TUNNEL: 20,
     Kind.UNROUTED: 15,
     Kind.JUNK: 8,
 }
@@ -83,6 +86,9 @@ _UP_TO = tuple(accumulate(SHARES.values()))
 
 ERRORS = (400, 404, 409, 429, 500, 503)
 VARIANTS = ("v1", "v2", "v3")
+
+
+_GOTTEN = (Kind.LARGE_DOWN, Kind.NOT_MODIFIED, Kind.SLOW_READ, Kind.TUNNEL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +140,7 @@ class Order:
         """The request's method."""
         if self.kind is Kind.HEAD:
             return "HEAD"
-        return "GET" if self.kind in (Kind.LARGE_DOWN, Kind.NOT_MODIFIED, Kind.SLOW_READ) else "POST"
+        return "GET" if self.kind in _GOTTEN else "POST"
 
     @property
     def forced(self) -> str:
@@ -145,6 +151,7 @@ class Order:
     def status(self) -> int:
         """The status of a right answer; 0: there is none, because the client leaves."""
         return {
+            Kind.TUNNEL: 101,
             Kind.NO_CONTENT: 204,
             Kind.NOT_MODIFIED: 304,
             Kind.ERROR: ERRORS[self.luck % len(ERRORS)],
@@ -159,6 +166,11 @@ class Order:
         }.get(self.kind, 200)
 
     @property
+    def tunnelled(self) -> int:
+        """Bytes that the client sends through its tunnel."""
+        return 100 + self.luck % 100_000 if self.kind is Kind.TUNNEL else 0
+
+    @property
     def leaves(self) -> bool:
         """Tell whether the client leaves before the end."""
         return self.kind in (Kind.LEAVE_WAIT, Kind.LEAVE_STREAM, Kind.LEAVE_UPLOAD)
@@ -169,6 +181,8 @@ class Order:
         match self.kind:
             case Kind.LARGE_DOWN | Kind.SLOW_READ:
                 return {"x-do": "bytes", "x-size": str(LARGE_BYTES)}
+            case Kind.TUNNEL:
+                return {"x-do": "echo", "connection": "upgrade", "upgrade": "websocket"}
             case Kind.CUT:
                 return {"x-do": "cut", "x-size": str(2000 + self.luck % 60_000)}
             case Kind.SSE:
@@ -195,8 +209,7 @@ def _size(kind: Kind, luck: int) -> int:
         return LARGE_BYTES - luck % 7
     if kind in (Kind.CHUNKED, Kind.SLOW_SEND):
         return 1 + luck % 200_000
-    bare = (Kind.LARGE_DOWN, Kind.SLOW_READ, Kind.NOT_MODIFIED, Kind.HEAD, Kind.UNROUTED, Kind.JUNK)
-    return 0 if kind in bare else 60 + luck % 400
+    return 0 if kind in (*_GOTTEN, Kind.HEAD, Kind.UNROUTED, Kind.JUNK) else 60 + luck % 400
 
 
 def order(seed: int, number: int) -> Order:

@@ -2,7 +2,7 @@
 
 ``python -m tests.soak.model NAME HOST PORT BOOKS`` prints ``ready PORT``. What a request asks for stands in its header:
 
-    x-do: label | bytes | events | status | cut | reset | garbage | stall;  x-size, x-wait-ms, x-gap-ms
+    x-do: label | bytes | events | echo | status | cut | reset | garbage | stall;  x-size, x-wait-ms, x-gap-ms
 
 Each line of the books is ``MARK TIME ATTEMPT …`` (monotonic nanoseconds, the same clock in all processes):
 
@@ -82,7 +82,7 @@ class Model:
             body = await read_body(reader, head)
             await _wait(reader, head.number("x-wait-ms") / 1000)
             status = await self._answer(head, attempt, body, reader, writer)
-            if has_ended(reader):
+            if has_ended(reader) and action != "echo":
                 raise GoneError
             self.note("A", attempt, status, f"{crc32(body):08x}")
         except FailedError:
@@ -92,7 +92,7 @@ class Model:
             # RuntimeError is what uvloop raises for a write to a transport that is closed.
             self.note("G", attempt)
             return False
-        return True
+        return action != "echo"
 
     async def _answer(
         self,
@@ -107,6 +107,9 @@ class Model:
         if action == "events":
             await self._stream(common, size, head.number("x-gap-ms") / 1000, reader, writer)
             return 200
+        if action == "echo":
+            await self._echo(common, reader, writer)
+            return 101
         if action in ("reset", "garbage", "stall"):
             await self._fail(action, reader, writer)
         status = size if action == "status" else 200
@@ -149,6 +152,13 @@ class Model:
             await _wait(reader, gap_s)
         writer.write(chunk(b"data: [DONE]\n\n") + LAST_CHUNK)
         await writer.drain()
+
+    async def _echo(self, common: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        start = f"HTTP/1.1 101 As Told\r\nconnection: upgrade\r\nupgrade: websocket\r\n{common}\r\n"
+        writer.write(start.encode())
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
 
     async def _fail(self, action: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if action == "garbage":

@@ -177,6 +177,8 @@ def check_counts(books: Books, bounds: Bounds, counts: Counts) -> list[Check]:
     checks = [bounds.check(code, codes[code]) for code in sorted({*codes, *bounds.least})]
     total = sum(codes.values()) + lost
     lines = {(e.port, e.opened_ns): e.end is End.WHOLE for e in books.entries if e.port}
+    tunnels = [(e.order.tunnelled, e.end is End.WHOLE and e.status == 101) for e in books.entries]
+    through = sum(size for size, is_whole in tunnels if is_whole)
     lines |= {(e.port, e.opened_ns): True for e in books.entries if e.end is End.WHOLE}
     return [
         *checks,
@@ -192,6 +194,15 @@ def check_counts(books: Books, bounds: Bounds, counts: Counts) -> list[Check]:
             sum(lines.values()),
             len(lines),
             counts.total("modelproxy_connections_opened_total"),
+        ),
+        *(
+            _within(
+                f"bytes through tunnels, {direction}",
+                through,
+                sum(size for size, _ in tunnels),
+                counts.total("modelproxy_tunnel_bytes_total", direction=direction),
+            )
+            for direction in ("received", "sent")
         ),
         _equal("reloads", books.reloads + books.refused, counts.total("modelproxy_config_reloads_total")),
         _equal("reloads refused", books.refused, counts.total("modelproxy_config_reloads_refused_total")),
