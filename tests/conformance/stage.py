@@ -13,7 +13,7 @@ import struct
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +40,7 @@ limits: {{head: 8KiB, headers: 64, body: 64KiB}}
 models:
   model: {{url: "http://127.0.0.1:{model}"}}
   heart: {{url: "http://127.0.0.1:{heart}"}}
+  dark: {{url: "http://127.0.0.1:{dark}"}}
 routes:
   - name: pulse
     match: {{path: /pulse, host: pulse.test}}
@@ -47,6 +48,7 @@ routes:
   - name: all
     match: {{path: "*"}}
     variants: [{{name: v1, model: model, role: champion}}]
+    shadows: {shadows}
 """
 
 _PULSE = b"GET /pulse HTTP/1.1\r\nHost: pulse.test\r\n\r\n"
@@ -95,12 +97,16 @@ class Outcome:
         """Every request that the model server got, whole or not, by connection."""
         return [request for seen in self.seen for request in seen.requests]
 
+    copied: list[Seen] = field(default_factory=list)
+    """What the shadow got."""
+
 
 class _ModelConnection(asyncio.Protocol):
     """The model server's end of a connection."""
 
-    def __init__(self, stage: "Stage") -> None:
+    def __init__(self, stage: "Stage", *, is_dark: bool = False) -> None:
         self.stage = stage
+        self.is_dark = is_dark
         self.seen = Seen()
         self.reader = MessageReader()
         self.heads = 0
@@ -123,7 +129,7 @@ class _ModelConnection(asyncio.Protocol):
         for message in messages[self.ends :]:
             if self.heads == self.ends:
                 self.heads += 1
-                self.script = self.stage.next_script()
+                self.script = Script() if self.is_dark else self.stage.next_script()
                 self.pieces.extend(self.script.at_head)
             if message.is_whole:
                 self.ends += 1
@@ -258,7 +264,8 @@ class Stage:
             self._scripts.extend(scripts)
             client = await self._act(sent)
         outcome = Outcome(raw=client.raw, closed=client.closed)
-        outcome.seen = [connection.seen for connection in self._played]
+        outcome.seen = [connection.seen for connection in self._played if not connection.is_dark]
+        outcome.copied = [connection.seen for connection in self._played if connection.is_dark]
         reader = MessageReader(methods)
         reader.feed(client.raw)
         if client.closed:
@@ -311,13 +318,18 @@ class Stage:
 
     # The course of a stage
 
-    async def listen(self) -> tuple[int, int]:
-        """Open the model servers; return their ports."""
+    async def listen(self) -> dict[str, int]:
+        """Open the model servers; return their ports by name."""
         loop = asyncio.get_running_loop()
-        for factory in (lambda: _ModelConnection(self), _Heart):
+        factories: dict[str, Callable[[], asyncio.Protocol]] = {
+            "model": lambda: _ModelConnection(self),
+            "dark": lambda: _ModelConnection(self, is_dark=True),
+            "heart": _Heart,
+        }
+        for factory in factories.values():
             self._servers.append(await loop.create_server(factory, "127.0.0.1", 0))
-        model, heart = (server.sockets[0].getsockname()[1] for server in self._servers)
-        return int(model), int(heart)
+        ports = [int(server.sockets[0].getsockname()[1]) for server in self._servers]
+        return dict(zip(factories, ports, strict=True))
 
     async def connect(self, port: int) -> None:
         """Find the proxy's pulse."""
@@ -336,13 +348,19 @@ class Stage:
 
 
 @contextmanager
-def open_stage(directory: Path) -> Iterator[Stage]:
-    """Run ``modelproxy serve`` with one worker, and a stage around it, in ``directory``."""
+def open_stage(directory: Path, *, is_mirrored: bool = False) -> Iterator[Stage]:
+    """Run ``modelproxy serve`` with one worker, and a stage around it, in ``directory``.
+
+    Args:
+        directory: for the configuration and the state.
+        is_mirrored: a shadow gets a copy of every request.
+    """
     with asyncio.Runner() as runner:
         stage = Stage(runner)
-        model, heart = runner.run(stage.listen())
+        ports = runner.run(stage.listen())
+        shadows = "[{model: dark}]" if is_mirrored else "[]"
         config = directory / "modelproxy.yaml"
-        config.write_text(CONFIG.format(state=directory / "state", model=model, heart=heart))
+        config.write_text(CONFIG.format(state=directory / "state", shadows=shadows, **ports))
         command = [sys.executable, "-m", "proxy", "serve", str(config)]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
             try:

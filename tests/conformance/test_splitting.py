@@ -80,7 +80,7 @@ def test_hostile_responses_in_pieces(stage: Stage) -> None:
 
 
 @given(raw=mutations(MESSAGES))
-@settings(max_examples=700, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_mutated_responses(stage: Stage, raw: bytes) -> None:
     """The same when bytes go astray, or are put in on purpose."""
     check(ask(stage, GET_TWICE, raw), GET_TWICE)
