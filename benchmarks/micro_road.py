@@ -51,6 +51,9 @@ routes:
       - {name: v3, model: c, role: canary, weight: 5}
 """
 MIRROR = SPLIT + "    shadows: [{model: c, percent: 100}]\n"
+FOUR = "[" + ", ".join(f'"http://127.0.0.1:{port}"' for port in (1, 11, 12, 13)) + "]"
+SERVERS = SPLIT.replace('"http://127.0.0.1:1"', FOUR)
+HASHED = SPLIT.replace('"http://127.0.0.1:1"', f"{FOUR}, balance: hash")
 
 
 STAGES = (
@@ -58,6 +61,8 @@ STAGES = (
     ("split, fresh request ids", SPLIT, True),
     ("mirror", MIRROR, False),
     ("mirror, fresh request ids", MIRROR, True),
+    ("split, four servers for the champion", SERVERS, False),
+    ("split, four servers, by hash", HASHED, False),
 )
 
 
@@ -109,7 +114,7 @@ class Stage:
         Pools(loop, self.outbox).attach(self.table)
         pools = [m.pool for m in self.table.models.values()] + [s.pool for s in self.table.routes[0].shadows]
         self.connections = []
-        for pool in pools:
+        for pool in [each for one in pools for each in getattr(one, "pools", (one,))]:
             connection = UpstreamConnection(pool)
             connection.connection_made(cast("Any", SilentTransport()))
             pool.idle.append(connection)

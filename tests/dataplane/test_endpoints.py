@@ -140,6 +140,7 @@ def test_a_unit_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(first) == {0, 1, 2}
     servers.fail(1)
     second = [servers.acquire(bucket=b) for b in buckets]
+    assert set(second) == {0, 2}
     assert all(now == before or before == 1 for before, now in zip(first, second, strict=True))
     servers.road.wait(10)
     assert [servers.acquire(bucket=b) for b in buckets] == first
