@@ -33,7 +33,7 @@ from proxy.dataplane.life import DONE, QUEUED
 from proxy.dataplane.outbox import Writer
 from proxy.errors import BadHead, HeadTooLarge, LastStop, WireError
 from proxy.exchange import Flag
-from proxy.wire.head import MAX_REQUEST_ID_BYTES, RequestHead, check_request, status_of_syntax
+from proxy.wire.head import MAX_REQUEST_ID_BYTES, RequestHead, check_request, check_size, status_of_syntax
 from proxy.wire.plain import MAX_PLAIN_HEAD_BYTES, cut_request_id, plain_request_head
 from proxy.wire.request import Framing, first_value, forwarded_lines, is_trailer, nominated
 from proxy.wire.response import build_reply
@@ -57,12 +57,7 @@ _REQUEST_LINE_REST = 64
 
 
 class ClientConnection(Writer):
-    """One connection from a client.
-
-    Args:
-        worker: whose it is.
-        scheme: what the client's URLs begin with: ``http`` or ``https``.
-    """
+    """One connection from a client to ``worker``, which calls it by URLs with ``scheme`` (``http`` or ``https``)."""
 
     __slots__ = (
         "client_left",
@@ -330,16 +325,11 @@ class ClientConnection(Writer):
 
     def on_headers_complete(self) -> None:
         parser = self.parser
+        limits = self.worker.table.settings.limits
+        check_size(self.target, self.lines, limits.head, limits.headers)
         version = parser.get_http_version()
         if version not in ("1.1", "1.0"):
             raise BadHead(f"expected HTTP/1.1 or HTTP/1.0, got {version}", 505)
-        limits = self.worker.table.settings.limits
-        if len(self.names) > limits.headers:
-            raise HeadTooLarge(f"more than {limits.headers} header fields")
-        if len(self.target) > limits.head:
-            raise HeadTooLarge(f"request target larger than {limits.head} bytes", 414)  # RFC 9112 §3
-        if sum(map(len, self.lines)) + len(self.target) > limits.head:
-            raise HeadTooLarge(f"request head larger than {limits.head} bytes")
         http11 = version == "1.1"
         head = check_request(
             parser.get_method(),

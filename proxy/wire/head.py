@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from proxy.errors import BadFraming, BadHead, LastStop, UnsupportedFeature
+from proxy.errors import BadFraming, BadHead, HeadTooLarge, LastStop, UnsupportedFeature
 from proxy.wire.request import (
     MAX_LENGTH_DIGITS,
     Framing,
@@ -14,7 +14,7 @@ from proxy.wire.request import (
     origin_form,
 )
 
-__all__ = ["RequestHead", "check_request", "status_of_syntax"]
+__all__ = ["RequestHead", "check_request", "check_size", "status_of_syntax"]
 
 
 class RequestHead:
@@ -92,6 +92,21 @@ class RequestHead:
 
 MAX_REQUEST_ID_BYTES = 256
 """A longer ``x-request-id`` is replaced: it would go into every record and log line."""
+
+
+def check_size(target: bytes, lines: Sequence[bytes], most_bytes: int, most_fields: int) -> None:
+    """Check that a head is within its limits.
+
+    Raises:
+        HeadTooLarge: more fields than ``most_fields`` or more bytes than ``most_bytes`` (431, RFC 6585 §5), or the target
+            alone has more (414, RFC 9112 §3).
+    """
+    if len(lines) > most_fields:
+        raise HeadTooLarge(f"more than {most_fields} header fields")
+    if len(target) > most_bytes:
+        raise HeadTooLarge(f"request target larger than {most_bytes} bytes", 414)
+    if sum(map(len, lines)) + len(target) > most_bytes:
+        raise HeadTooLarge(f"request head larger than {most_bytes} bytes")
 
 
 def check_request(
