@@ -98,8 +98,8 @@ def check_size(target: bytes, lines: Sequence[bytes], most_bytes: int, most_fiel
     """Check that a head is within its limits.
 
     Raises:
-        HeadTooLarge: more fields than ``most_fields`` or more bytes than ``most_bytes`` (431, RFC 6585 §5), or the target
-            alone has more (414, RFC 9112 §3).
+        HeadTooLarge: more fields than ``most_fields`` or more bytes than ``most_bytes`` (431, RFC 6585 §5), or the
+            target alone has more (414, RFC 9112 §3).
     """
     if len(lines) > most_fields:
         raise HeadTooLarge(f"more than {most_fields} header fields")
