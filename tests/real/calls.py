@@ -218,7 +218,7 @@ OIP: dict[str, dict[str, Any]] = {
     "infer, large": {
         "method": "POST",
         "path": "/v2/models/iris/infer",
-        "json": {"inputs": [{**_COLUMNS, "shape": [4000, 4], "data": [0.5] * 16_000}]},
+        "json": {"id": "4712", "inputs": [{**_COLUMNS, "shape": [4000, 4], "data": [0.5] * 16_000}]},
     },
     "fields missing": {"method": "POST", "path": "/v2/models/iris/infer", "json": {"inputs": [{}]}},
     "body that is no JSON": {"method": "POST", "path": "/v2/models/iris/infer", "size": 3_000},

@@ -69,6 +69,7 @@ class Stage:
         self.front.aim(self.server)
         directly = driver.call(call, self.front.url, **arguments)
         direct, connections = _complete(self.front, "the direct call")
+        assert direct, f"{call} asked nothing: {directly}"
         found = []
         for mode, (port, _) in self.proxies.items():
             self.back.take()
@@ -76,8 +77,9 @@ class Stage:
             self.front.aim(port)
             proxied = driver.call(call, self.front.url, **arguments)
             clients, opened = _complete(self.front, "the call through the proxy")
-            # Who leaves before the end of an answer cannot use its connection again.
-            if opened > connections and not any(each.response.left for each in clients):
+            # Only where a call means to use a connection again: tritonclient gives up those whose body comes later
+            # than the head, which is a matter of luck.
+            if opened > connections and "times" in arguments:
                 found.append(f"{mode}: {opened} connections instead of {connections}")
             found += [f"{mode}: {line}" for line in self._differences(mode, direct, clients)]
             if sees_same and self._redrawn(directly) != self._redrawn(proxied):
