@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from proxy.certificates import Inspection
 from proxy.control.publisher import Accepted, Release, judge
 from proxy.fleet import Commands, Fleet, FoldRule, StartError
 from proxy.tally import Block, block_path, open_block, read_all
@@ -49,7 +50,8 @@ class FakeChild:
     def send(self, message: dict[str, Any]) -> None:
         """Keep what a linked process would get."""
         if self.is_linked and message["op"] != "fleet":
-            what = message.get("version", message.get("versions", ""))
+            files = " ".join(f"{path}={text}" for path, text in message.get("files", {}).items())
+            what = message.get("version", message.get("versions", files))
             self.sent.append(f"{message['op']} {what}")
 
     async def ask(self, message: dict[str, Any], answer: str, version: int = 0) -> dict[str, Any] | None:
@@ -172,6 +174,37 @@ async def test_who_comes_up_in_the_middle_of_a_publish_misses_nothing(world: Wor
     world.fleet.commit(fresh)
     await settle()
     assert world.workers[1].taken() == ["prepare 1", "prepare 2", "commit 1", "commit 2"]
+
+
+async def test_certificates_come_before_the_table_that_needs_them(world: World) -> None:
+    """Workers get the text of all files before a table, and again when one has changed; the observer never does."""
+    await world.come_up(*world.workers, world.observer)
+    first = release(1)
+    first.certificates = Inspection({"a.pem": "A", "b.pem": "B"}, (), (), {})
+    await world.fleet.prepare(first)
+    world.fleet.commit(first)
+    await settle()
+    assert world.workers[0].taken() == ["certificates a.pem=A b.pem=B", "prepare 1", "commit 1"]
+    world.fleet.renew({"a.pem": "A2", "b.pem": "B"})
+    assert world.workers[0].taken() == ["certificates a.pem=A2 b.pem=B"]
+    world.die(world.workers[0])
+    await world.come_up(world.workers[0])
+    assert world.workers[0].taken() == ["certificates a.pem=A2 b.pem=B", "prepare 1", "commit 1"]
+    assert world.observer.taken() == ["prepare 1", "commit 1"]
+
+
+async def test_certificates_that_no_table_needs_are_forgotten(world: World) -> None:
+    """A key that is used no more is given to nobody."""
+    await world.come_up(*world.workers)
+    first = release(1)
+    first.certificates = Inspection({"a.pem": "A"}, (), (), {})
+    await world.fleet.prepare(first)
+    world.fleet.commit(first)
+    await world.publish(2)
+    world.die(world.workers[0])
+    world.workers[0].taken()
+    await world.come_up(world.workers[0])
+    assert world.workers[0].taken() == ["prepare 1", "prepare 2", "commit 2"]
 
 
 async def test_a_dead_process_does_not_count(world: World) -> None:

@@ -14,6 +14,7 @@ def test_port_zero_takes_a_free_one() -> None:
         port = listener.getsockname()[1]
         assert port > 0
         assert url(listener) == f"http://127.0.0.1:{port}"
+        assert url(listener, "https") == f"https://127.0.0.1:{port}"
         socket.create_connection(("127.0.0.1", port), timeout=5).close()
 
 

@@ -46,6 +46,9 @@ __all__ = ["ClientConnection"]
 LINGER_NS = 2_000_000_000
 """How long the rest of an unwanted request is read and thrown away (nginx ``lingering_timeout``: 5 s)."""
 
+MOST_WAITING = 256
+"""Pipelined requests that wait for their turn; one more is refused. Parsed, each takes twenty times its bytes."""
+
 LAST_IDLE_NS = 1_000_000_000
 """How long an idle connection is still listened to while the worker drains: a client that was about to send its next
 request gets an answer, which says that it is the last (nginx ``keepalive_min_timeout``)."""
@@ -64,6 +67,7 @@ class ClientConnection(Writer):
         "closing",
         "current",
         "deadline_ns",
+        "deaf",
         "early",
         "feed",
         "forwarded",
@@ -114,6 +118,7 @@ class ClientConnection(Writer):
         self.closing = False
         self.resting = False
         self.lingering = False
+        self.deaf = False  # until the answer is out, what comes stays in the kernel
         self.client_left = False
         self.last_reply = b""
         self.early: bytes | None = None
@@ -284,7 +289,8 @@ class ClientConnection(Writer):
 
     def resume_reading(self) -> None:
         """Go on reading, unless what was read is still waiting for its turn."""
-        if self.read_paused and not self.waiting and not self.last_reply and not self.transport.is_closing():
+        is_wanted = not (self.deaf or self.waiting or self.last_reply)
+        if is_wanted and self.read_paused and not self.transport.is_closing():
             self.read_paused = False
             self.transport.resume_reading()
             if self.incoming is not None:
@@ -295,6 +301,8 @@ class ClientConnection(Writer):
     def on_message_begin(self) -> None:
         if self.closing:
             raise BadHead("nothing is read behind the last answer")
+        if len(self.waiting) >= MOST_WAITING:
+            raise BadHead(f"more than {MOST_WAITING} requests wait for their turn", 503)
         self.reading = True
         self.target = b""
         self.names = []
@@ -357,17 +365,14 @@ class ClientConnection(Writer):
     def on_message_complete(self) -> None:
         incoming = self.incoming
         assert incoming is not None
-        if b"upgrade" in incoming.head.names and self._body_is_hidden(incoming.head):
-            return
+        head = incoming.head
+        if head.framing != Framing.NONE and b"upgrade" in head.names and self.parser.should_upgrade():
+            return  # the parser takes the end of the head for the end of the message; see ``_parse``
         self.incoming = None
         self.reading = False
         self.head_bytes = 0
         self.deadline_ns = _NEVER
         incoming.on_request_end()
-
-    def _body_is_hidden(self, head: RequestHead) -> bool:
-        """Tell whether the parser takes the end of ``head`` for the end of the message; see ``_parse``."""
-        return head.framing != Framing.NONE and self.parser.should_upgrade()
 
     # The course of a connection
 
@@ -380,14 +385,10 @@ class ClientConnection(Writer):
                 self.closing = True
                 self.flush_writes()
                 self.reset()  # a body that ends with the connection: only a reset says "not whole"
-            elif (
-                flight.request_done
-                and not self.read_paused
-                and not (flight.head.keep_alive and self.worker.draining)
-            ):
-                self.close()
+            elif self.read_paused or (flight.head.keep_alive and self.worker.draining):
+                self.linger()  # something is unread, or on its way: it is we who end it
             else:
-                self.linger()  # it is we who end it: the next request may be on its way already
+                self.close() if flight.request_done else self.linger()
         elif flight.request_done:
             self.on_finished(flight)
         else:
@@ -454,6 +455,7 @@ class ClientConnection(Writer):
         self.lingering = True
         self.waiting.clear()
         self.last_reply = b""
+        self.deaf = False
         self.resume_reading()
         self.take_deadline_ns = monotonic_ns() + LINGER_NS
         self.flush_writes()
@@ -477,7 +479,8 @@ class ClientConnection(Writer):
         if self.closing:
             return
         if last is not None and self.incoming is None and not last.head.keep_alive:
-            self.pause_reading()  # behind what the client itself called its last request: RFC 9112 §9.6
+            self.deaf = True  # behind what the client itself called its last request: RFC 9112 §9.6
+            self.pause_reading()
             self.reading = False
             return
         cause = error.__context__
@@ -571,10 +574,8 @@ class ClientConnection(Writer):
         else:
             self.closing = True
             self.take_deadline_ns = _NEVER
-            if unsent:
-                self.reset()  # or the kernel would offer it the rest for minutes
-            else:
-                self.transport.abort()
+            # What it does not take is dropped, or the kernel would offer it for minutes.
+            (self.reset if unsent else self.transport.abort)()
 
     def _on_unsent(self, now_ns: int) -> None:
         """It is time that the client had sent something."""
@@ -584,9 +585,8 @@ class ClientConnection(Writer):
         if self.reading:
             self._refuse(408, "the request did not arrive in time")
         elif due_ns != self.look_ns:
-            self.look_ns = self.deadline_ns = (
-                now_ns  # what came while the timer was due is read before it fires again
-            )
+            # What came while the timer was due is read before it fires again.
+            self.look_ns = self.deadline_ns = now_ns
         elif self.worker.draining:
             self.linger()
         else:

@@ -10,7 +10,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from proxy import __version__
-from proxy.model import DURATION_BOUNDS_NS
+from proxy.model import DURATION_BOUNDS_NS, HandshakeFailure
 from proxy.observer.metrics import DURATION_BOUNDS_SHOWN_S, FAMILIES, encode_metrics
 from proxy.observer.source import CountReader, Reading
 from tests.observer.world import CONFIG, World
@@ -152,6 +152,26 @@ def test_everything_of_the_table_starts_at_zero(tmp_path: Path) -> None:
     assert value(series, "endpoint_up", **server) == 1
     assert value(series, "endpoint_ejections_total", **server) == 0
     assert value(series, "health_checks_total", **server, result="failed") == 0
+
+
+def test_certificates(tmp_path: Path) -> None:
+    """Failed handshakes are told by reason; the state of the files as the supervisor told it, or not at all."""
+    world = World(tmp_path)
+    world.count("worker", handshake_certificate=3, handshake_timeout=1)
+    series = scrape(world)
+    failures = {
+        f.label: value(series, "tls_handshake_failures_total", reason=f.label) for f in HandshakeFailure
+    }
+    assert {label for label, number in failures.items() if number} == {"certificate", "timeout"}
+    assert failures["certificate"] == 3
+    assert value(series, "tls_certificate_expiry_timestamp_seconds", model="") == 1_800_000_000
+    assert value(series, "tls_certificate_expiry_timestamp_seconds", model="wine-v1") == 1_900_000_000
+    assert value(series, "tls_last_reload_successful") == 0
+    assert value(series, "tls_reloads_total") == 5
+    assert value(series, "tls_reloads_refused_total") == 2
+    world.fleet["config"]["certificates"] = None
+    told = {name for name, _ in scrape(world) if "_tls_" in name}
+    assert told == {"modelproxy_tls_handshake_failures_total"}
 
 
 def test_servers(tmp_path: Path) -> None:

@@ -75,6 +75,12 @@ class World:
             "reloads_total": table.version - 1,
             "reloads_refused_total": 0,
             "journal_failures_total": 0,
+            "certificates": {
+                "expiries": {"": 1_800_000_000, "wine-v1": 1_900_000_000},
+                "problems": ["tls.key: found another key"],
+                "reloads_total": 5,
+                "reloads_refused_total": 2,
+            },
         }
         workers = [
             {"index": i, "pid": 100 + i, "up": True, "version": table.version, "restarts": i} for i in (0, 1)

@@ -60,6 +60,10 @@ def test_what_is_added() -> None:
     """A request without such fields gets them all, whichever road it takes."""
     assert forwarded([]) == ADDED
     assert fields_of(forwarded_lines(CLIENT, b"h")) == ADDED
+    over_tls = [(name, b"https" if value == b"http" else value) for name, value in ADDED]
+    assert fields_of(forwarded_lines(CLIENT, b"h", b"https")) == over_tls
+    block = common_block([], [], [], client=CLIENT, host=b"h", trace_lines=b"", scheme=b"https")
+    assert fields_of(block) == over_tls
 
 
 @pytest.mark.parametrize("name", sorted(HOP_BY_HOP))
