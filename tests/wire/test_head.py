@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.errors import BadFraming, BadHead, UnsupportedFeature, WireError
-from proxy.wire.head import MAX_REQUEST_ID_BYTES, RequestHead, check_request
+from proxy.errors import BadFraming, BadHead, HeadTooLarge, UnsupportedFeature, WireError
+from proxy.wire.head import MAX_REQUEST_ID_BYTES, RequestHead, check_request, check_size
 from proxy.wire.request import Framing
 from tests.wire.referee import checked
 
@@ -139,6 +139,27 @@ def test_asterisk_form() -> None:
     """``OPTIONS`` may ask about the server as a whole, also in absolute-form (RFC 9112 §3.2.4)."""
     assert check(HOST, method=b"OPTIONS", target=b"*").target == b"*"
     assert check(HOST, method=b"OPTIONS", target=b"http://h").target == b"*"
+
+
+@pytest.mark.parametrize(
+    ("target", "lines", "status"),
+    [
+        (b"/" * 10, [b"a: b\r\n"] * 3, 0),
+        (b"/" * 10, [b"a: b\r\n"] * 4, 431),
+        (b"/" * 101, [], 414),
+        (b"/" * 95, [b"a: b\r\n"], 431),
+        (b"/" * 94, [b"a: b\r\n"], 0),
+    ],
+    ids=["fits", "lines", "target", "bytes", "just fits"],
+)
+def test_sizes(target: bytes, lines: Sequence[bytes], status: int) -> None:
+    """Too many lines or bytes are 431; a target that is too long by itself is 414."""
+    found = 0
+    try:
+        check_size(target, lines, 100, 3)
+    except HeadTooLarge as error:
+        found = error.status_hint
+    assert found == status
 
 
 def test_request_id_is_the_client_s_unless_it_is_long() -> None:
