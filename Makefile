@@ -16,6 +16,8 @@ help:
 	@echo "make serve        run the proxy (CONFIG=$(CONFIG))"
 	@echo "make conformance  what it does with HTTP/1.1 and with faults, row by row: case, source, expected, got"
 	@echo "make soak         traffic, reloads and kills for SECONDS=600, then all books compared (Linux)"
+	@echo "make real         real model servers and unmodified clients, with and without the proxy: every byte compared"
+	@echo "make real-servers the same with MLServer and KServe (1.2 GB of packages)"
 	@echo "make bench        CPU per request next to HAProxy, nginx, Envoy and aiohttp (Debian, as root)"
 	@echo "make bench-quick  the same, shorter and rougher"
 	@echo "make audit        known vulnerabilities of the pinned versions (asks PyPI)"
@@ -51,6 +53,15 @@ conformance: $(READY)
 soak: $(READY)
 	@$(PY) -m tests.soak --seconds $(SECONDS)
 
+# Servers and clients have environments of their own; naming them makes a missing one an error, not a skipped test.
+real: $(READY)
+	@$(PY) -m tests.real.install small
+	@MODELPROXY_REAL=small $(PY) -m pytest -q tests/real --ignore tests/real/test_mlserver.py --ignore tests/real/test_kserve.py
+
+real-servers: $(READY)
+	@$(PY) -m tests.real.install small mlserver kserve
+	@MODELPROXY_REAL="small mlserver kserve" $(PY) -m pytest -q tests/real/test_mlserver.py tests/real/test_kserve.py
+
 bench: $(READY)
 	@$(PY) -m benchmarks.run
 
@@ -65,7 +76,7 @@ peers-table: $(READY)
 	@$(PY) -m tests.peers
 
 clean:
-	rm -rf $(VENV) build dist benchmarks/.work .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-real build dist benchmarks/.work .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find proxy tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Constraints go in by environment as well, so that the build backend is pinned too; newer versions of pip read
@@ -88,4 +99,4 @@ $(READY): pyproject.toml constraints.txt
 	  $(PY) -m pip install -q -c constraints.txt -e '.[demo,dev]'
 	@touch $(READY)
 
-.PHONY: help demo serve test test-fast check format conformance soak bench bench-quick audit peers-table clean
+.PHONY: help demo serve test test-fast check format conformance soak real real-servers bench bench-quick audit peers-table clean

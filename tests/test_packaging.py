@@ -33,8 +33,13 @@ VERBS = (
     "check",
     "format",
     "soak",
+    "real",
+    "real-servers",
     "bench",
     "bench-quick",
+    "conformance",
+    "audit",
+    "peers-table",
     "clean",
 )
 
