@@ -213,6 +213,7 @@ CLIENT_CASES: list[tuple[str, bytes, list[bytes], bytes]] = [
     ("empty header", b"10.0.0.1", [b" , "], b"10.0.0.1"),
     ("not an address", b"10.0.0.1", [b"unknown"], b"unknown"),
     ("IPv6", b"2001:db8::1", [b"2001:db9::7"], b"2001:db9::7"),
+    ("hops beyond the last 64", b"10.0.0.1", [b"198.51.100.1", b"10.0.0.2," * 63 + b"10.0.0.3"], b"10.0.0.2"),
 ]
 
 
@@ -224,3 +225,10 @@ CLIENT_CASES: list[tuple[str, bytes, list[bytes], bytes]] = [
 def test_who_the_client_is(peer: bytes, forwarded: list[bytes], expected: bytes) -> None:
     """Behind trusted peers the client is the last hop that is not trusted; from others nothing is believed."""
     assert expected == client_address(peer, forwarded, NETWORKS)
+
+
+def test_as_many_pairs_are_looked_at_as_any_framework_reads() -> None:
+    """The 1000th cookie or parameter is found, the next one is not."""
+    for count, expected in ((999, b"x"), (1000, None)):
+        assert find_query(b"/?" + b"a=b&" * count + b"u=x", b"u") == expected
+        assert find_cookie([b"cookie"], [b"a=b;" * count + b"u=x"], b"u") == expected
