@@ -44,13 +44,13 @@ class _Process:
         self._link = await open_link(self._fd, self._on_message, lambda: None)
         spawn(self._watch(), name=f"end of earlier {self.name}")
 
-    def send(self, op: str) -> None:
+    def send(self, message: dict[str, Any]) -> None:
         if self._link is not None:
-            self._link.send({"op": op})
+            self._link.send(message)
 
-    def drain(self) -> None:
+    def drain(self, seconds: float) -> None:
         self._is_told = True
-        self.send("drain")
+        self.send({"op": "drain", "seconds": seconds})
 
     def kill(self) -> None:
         self._is_told = True
@@ -80,9 +80,9 @@ class _Process:
                 self.hushed.set()
             case "request":
                 problem = "an upgrade is under way; try again in a moment"
-                reply = {"op": "reply", "id": message["id"], "ok": False, "document": {"problems": [problem]}}
-                if self._link is not None:
-                    self._link.send(reply)
+                self.send(
+                    {"op": "reply", "id": message["id"], "ok": False, "document": {"problems": [problem]}}
+                )
 
 
 class Earlier:
@@ -96,7 +96,6 @@ class Earlier:
         processes = [_Process(inherited) for inherited in handover.processes]
         self._observers = [process for process in processes if process.name == "observer"]
         self._workers = [process for process in processes if process.name != "observer"]
-        self._drain_s = handover.drain_s
         self._sockets = [handover.listen.fd, handover.admin.fd]
         if handover.state is not None:
             self._sockets.append(handover.state.fd)
@@ -120,16 +119,19 @@ class Earlier:
     async def hush(self) -> None:
         """Have their observer answer no more at the admin address; waits until it is silent, but not for long."""
         for process in self._observers:
-            process.send("hush")
+            process.send({"op": "hush"})
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(process.hushed.wait(), _HUSH_S)
 
-    async def drain(self, margin_s: float) -> None:
-        """Let the workers finish, then the observer; each for as long as they were told, and ``margin_s`` more."""
+    async def drain(self, seconds: float, margin_s: float) -> None:
+        """Let the workers finish for ``seconds``, then the observer; who takes ``margin_s`` longer is killed.
+
+        Called again, a shorter time counts.
+        """
         for processes in (self._workers, self._observers):
             for process in processes:
-                process.drain()
-            await _wait(processes, self._drain_s + margin_s)
+                process.drain(seconds)
+            await _wait(processes, seconds + margin_s)
 
     async def kill(self) -> None:
         """End all of them at once."""

@@ -101,7 +101,9 @@ class Handover(_Part):
     version: int
     """Highest table version that was used."""
     drain_s: float
-    """How long the processes may take to finish."""
+    """How long the processes may take to finish when all must end."""
+    upgrade_s: float
+    """How long they may take when only they must."""
     started_wall_ns: int
     """When the first of these programs started: since then counters count."""
     totals: Totals

@@ -340,7 +340,8 @@ class _Supervisor:
             drains.append(fleet.drain(seconds))
         if self._earlier is not None:
             self._earlier.close_sockets()
-            drains.append(self._earlier.drain(DRAIN_MARGIN_S))
+            assert self._handover is not None
+            drains.append(self._earlier.drain(self._handover.drain_s, DRAIN_MARGIN_S))
         drained = asyncio.gather(*drains)
         hurried = spawn(self._stop_now.wait(), name="stop now")
         await asyncio.wait((drained, hurried), return_when=asyncio.FIRST_COMPLETED)
@@ -424,6 +425,7 @@ class _Supervisor:
             state=None if lock is None else InheritedLock(path=state_dir, fd=lock),
             version=self._publisher.last_version,
             drain_s=running.settings.timeouts.drain / _NS,
+            upgrade_s=running.settings.timeouts.upgrade / _NS,
             started_wall_ns=self._fleet.started_wall_ns,
             totals=totals,
             processes=self._fleet.processes(),
@@ -433,7 +435,8 @@ class _Supervisor:
         assert self._handover is not None
         run = self._handover.run
         both = (RunDirectory(run.path, run.fd), self._ground.run)
-        await succeed(earlier, self._fleet, both, DRAIN_MARGIN_S, self._fleet.push)
+        patience_s = (self._handover.upgrade_s, DRAIN_MARGIN_S)
+        await succeed(earlier, self._fleet, both, patience_s, self._fleet.push)
         self._earlier = None
         self._count_upgrade(refused=False)
         _log.info("upgraded: the processes of the program before have ended")

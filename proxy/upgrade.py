@@ -83,7 +83,7 @@ async def succeed(
     earlier: Earlier,
     fleet: Fleet,
     run: tuple[RunDirectory, RunDirectory],
-    margin_s: float,
+    patience_s: tuple[float, float],
     on_change: Callable[[], None],
 ) -> None:
     """Take over from ``earlier`` once ``fleet`` serves.
@@ -92,7 +92,7 @@ async def succeed(
         earlier: the processes of the program before.
         fleet: ours.
         run: its run directory and ours; its counts are added to ours, then it is removed.
-        margin_s: over the time that the earlier ones have to drain, before they are killed.
+        patience_s: how long the earlier ones may take to finish, and how much longer until they are killed.
         on_change: called when the earlier processes have ended.
     """
     theirs, ours = run
@@ -107,7 +107,7 @@ async def succeed(
         )
     fleet.open_admin()
     earlier.close_sockets()
-    await earlier.drain(margin_s)
+    await earlier.drain(*patience_s)
     on_change()
     while True:
         try:

@@ -52,7 +52,7 @@ class World:
         self.processes.append(InheritedProcess(name=name, pid=child.pid, link=ours.detach()))
         return child.pid
 
-    async def take_over(self, drain_s: float = WAIT_S) -> Earlier:
+    async def take_over(self) -> Earlier:
         spare = [os.open(self.directory, os.O_RDONLY) for _ in range(2)]
         handover = Handover(
             pid=os.getpid(),
@@ -61,7 +61,8 @@ class World:
             run=InheritedLock(path=self.directory, fd=0),
             state=None,
             version=1,
-            drain_s=drain_s,
+            drain_s=1,
+            upgrade_s=1,
             started_wall_ns=1,
             totals=Totals(),
             processes=tuple(self.processes),
@@ -103,10 +104,10 @@ async def test_they_finish_in_order(world: World) -> None:
     earlier.close_sockets()
     await earlier.hush()
     assert "hush" in world.notes("observer")
-    await earlier.drain(1)
+    await earlier.drain(WAIT_S, 1)
     assert earlier.pids == []
     for name in ("worker 0", "worker 1", "observer"):
-        assert world.notes(name).endswith('{"op":"drain"}\n')
+        assert world.notes(name).endswith('{"op":"drain","seconds":30}\n')
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
@@ -117,17 +118,17 @@ async def test_what_they_ask_for_is_refused_in_words(world: World) -> None:
     world.start("observer")
     earlier = await world.take_over()
     await until(lambda: '"ok":false' in world.notes("observer"))
-    await earlier.drain(1)
+    await earlier.drain(WAIT_S, 1)
     assert "an upgrade is under way" in world.notes("observer")
 
 
 async def test_who_does_not_finish_is_killed(world: World, caplog: pytest.LogCaptureFixture) -> None:
     """After its time and a margin."""
     world.start("worker 0", STUBBORN)
-    earlier = await world.take_over(drain_s=0.05)
+    earlier = await world.take_over()
     with caplog.at_level(logging.WARNING):
         async with asyncio.timeout(WAIT_S):
-            await earlier.drain(0.05)
+            await earlier.drain(0.05, 0.05)
     assert earlier.pids == []
     assert "earlier worker 0: not drained within 0.1 s; killed" in caplog.text
 

@@ -50,6 +50,7 @@ def handover_of(ground: Ground) -> Handover:
         state=InheritedLock(path=ground.settings.state_dir.resolve(), fd=ground.state_lock),
         version=1,
         drain_s=1,
+        upgrade_s=1,
         started_wall_ns=1,
         totals=Totals(),
         processes=(),

@@ -40,6 +40,7 @@ class World:
             state=None,
             version=7,
             drain_s=30,
+            upgrade_s=30,
             started_wall_ns=1,
             totals=Totals(reloads=3, restarts={"worker 0": 2}),
             processes=(InheritedProcess(name="worker 0", pid=1, link=self.ours.fileno()),),

@@ -132,18 +132,22 @@ class Worker:
         self._pools.close()
         await self.shipper.close()
 
-    def drain(self) -> None:
-        """Stop accepting, let what is in flight finish, and end; bounded by ``timeouts.drain``."""
-        if self.draining:
-            return
-        self.draining = True
-        for connection in list(self._connections):
-            connection.drain()
-        if self._server is not None:
-            self._take_last(self._server)
-        self._stop_if_empty()
+    def drain(self, seconds: float | None = None) -> None:
+        """Stop accepting, let what is in flight finish, and end.
+
+        Args:
+            seconds: how long that may take, by default ``timeouts.drain``. Said again, the earlier end counts.
+        """
+        if not self.draining:
+            self.draining = True
+            for connection in list(self._connections):
+                connection.drain()
+            if self._server is not None:
+                self._take_last(self._server)
+            self._stop_if_empty()
         if not self._stopped.is_set():
-            self.loop.call_later(self.table.settings.timeouts.drain / 1e9, self._stopped.set)
+            patience_s = self.table.settings.timeouts.drain / 1e9 if seconds is None else seconds
+            self.loop.call_later(patience_s, self._stopped.set)
 
     def _take_last(self, server: asyncio.Server) -> None:
         """Stop listening, and serve who is connected already: the system would reset them with the socket."""
@@ -182,7 +186,7 @@ class Worker:
         elif op == "retire":
             self._retire(message["versions"])
         elif op == "drain":
-            self.drain()
+            self.drain(message.get("seconds"))
         elif op == "ping":
             self._send({"op": "pong"})
 

@@ -86,6 +86,11 @@ class Timeouts(Section):
     drain: Annotated[int, duration("0s", "24h")] = setting(
         "30s", "How long requests under way may take to finish after SIGTERM.", NOW
     )
+    upgrade: Annotated[int, duration("0s", "168h")] = setting(
+        "10m",
+        "How long requests under way in the processes before an upgrade (SIGUSR2) may take to finish.",
+        NOW,
+    )
 
 
 class Limits(Section):

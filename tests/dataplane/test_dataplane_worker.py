@@ -242,6 +242,27 @@ async def test_draining_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             await gone.wait()
 
 
+async def test_how_long_it_may_take_can_be_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The supervisor's word counts more than ``timeouts.drain``, and of several words the one that ends first."""
+    async with running(tmp_path, monkeypatch) as (supervisor, task):
+        await supervisor.prepare(1, "timeouts: {drain: 10ms}\n" + CONFIG)
+        await supervisor.tell("commit", version=1)
+        reader, writer = await asyncio.open_connection(*supervisor.address)
+        writer.write(b"POST /nowhere HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\na")
+        async with asyncio.timeout(10):
+            await reader.readuntil(b"}\n")
+            supervisor.link.send({"op": "drain", "seconds": 3600})
+            await supervisor.tell("retire", versions=[])
+            await asyncio.sleep(0.1)
+            assert not task.done()
+            gone = asyncio.Event()
+            monkeypatch.setattr(supervisor.worker, "on_client_disconnected", lambda _connection: gone.set())
+            supervisor.link.send({"op": "drain", "seconds": 0.01})
+            await task
+            writer.close()
+            await gone.wait()
+
+
 async def test_a_worker_without_a_table_drains_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

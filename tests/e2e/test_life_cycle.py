@@ -155,8 +155,8 @@ def run_directories(pid: int) -> list[Path]:
 
 
 async def test_a_second_signal_during_an_upgrade_is_refused(tmp_path: Path) -> None:
-    """While an answer keeps the program before alive, another SIGUSR2 does nothing and is counted."""
-    async with world(tmp_path, workers=1) as (proxy, model):
+    """While an answer keeps the program before alive, longer than a drain, another SIGUSR2 does nothing but count."""
+    async with world(tmp_path, workers=1, drain="100ms") as (proxy, model):
         model.gate.clear()
         slow = spawn(proxy.infer("ann"), name="slow request")
         await eventually(lambda: _true(model.waiting >= 1), "the request at the model")
@@ -175,6 +175,7 @@ async def test_a_second_signal_during_an_upgrade_is_refused(tmp_path: Path) -> N
 
         await eventually(is_refused, "the refusal")
         assert await proxy.total("modelproxy_earlier_processes") >= 1
+        await asyncio.sleep(0.3)  # longer than the drain, which is for SIGTERM
         assert not slow.done()
         model.gate.set()
         assert await slow == (200, "v1")

@@ -12,7 +12,7 @@ workers: auto
 state_dir: /var/lib/modelproxy
 log_level: debug
 trusted: [10.0.0.0/8, "::1"]
-timeouts: {client_head: 1s, client_body: 1m30s, keep_alive: 1.5s, drain: 0s}
+timeouts: {client_head: 1s, client_body: 1m30s, keep_alive: 1.5s, drain: 0s, upgrade: 3s}
 tls: {certificate: server.pem, key: server.key, client_ca: clients.pem, min_version: 1.3}
 limits: {head: 32KiB, headers: 64, body: 1GiB, copy: 2MiB, connections: 5}
 observer: {queue: 8MiB, pair_timeout: 5s}
@@ -150,7 +150,11 @@ PROBLEMS: dict[str, tuple[str, str, str]] = {
     ),
     "long text": (minimal(route={"salt": "x" * 257}), "routes[0].salt", "expected at most 256 characters"),
     "no urls": (minimal(model={"url": []}), "models.one.url", "or a list of 1 to 64 of them"),
-    "a list of what is no url": (minimal(model={"url": ["http://h", "h"]}), "models.one.url", "a URL such as"),
+    "a list of what is no url": (
+        minimal(model={"url": ["http://h", "h"]}),
+        "models.one.url",
+        "a URL such as",
+    ),
     "the same url twice": (
         minimal(model={"url": ["http://h/p", "http://i/p", "http://h/p/"]}),
         "models.one.url[2]",

@@ -27,8 +27,8 @@ def test_addresses_and_processes() -> None:
 def test_durations_are_nanoseconds() -> None:
     """Every duration is an integer in nanoseconds."""
     t = full().timeouts
-    expected = [SECOND_NS, 90 * SECOND_NS, 3 * SECOND_NS // 2, 0]
-    assert expected == [t.client_head, t.client_body, t.keep_alive, t.drain]
+    expected = [SECOND_NS, 90 * SECOND_NS, 3 * SECOND_NS // 2, 0, 3 * SECOND_NS]
+    assert expected == [t.client_head, t.client_body, t.keep_alive, t.drain, t.upgrade]
     assert full().observer.pair_timeout == 5 * SECOND_NS
 
 
