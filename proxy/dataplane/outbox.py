@@ -16,7 +16,7 @@ import socket
 import struct
 from typing import cast
 
-__all__ = ["LARGE_BYTES", "Outbox", "Writer"]
+__all__ = ["LARGE_BYTES", "MOST_GATHERED", "Outbox", "Writer"]
 
 
 _AT_ONCE = struct.pack("ii", 1, 0)
@@ -25,6 +25,9 @@ _AT_ONCE = struct.pack("ii", 1, 0)
 
 LARGE_BYTES = 64 * 1024
 """A piece of this size is not worth waiting for company."""
+
+MOST_GATHERED = 64
+"""Pieces of one connection that wait for the end of the turn. More are a flood: of interim answers, say."""
 
 
 class Outbox:
@@ -71,6 +74,8 @@ class Writer(asyncio.Protocol):
             outbox.writers.append(self)
         else:
             self._gathered.append(data)
+            if len(self._gathered) >= MOST_GATHERED:
+                self.flush_writes()
 
     def write_piece(self, data: bytes) -> None:
         """Write a piece of a stream: at the end of this turn, or at once if it is large."""

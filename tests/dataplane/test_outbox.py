@@ -3,7 +3,7 @@
 import asyncio
 from typing import cast
 
-from proxy.dataplane.outbox import LARGE_BYTES, Outbox, Writer
+from proxy.dataplane.outbox import LARGE_BYTES, MOST_GATHERED, Outbox, Writer
 from tests.fakes import FakeLoop, FakeTransport
 
 
@@ -63,6 +63,18 @@ def test_a_large_piece_does_not_wait() -> None:
     stage.first.write_piece(b"last")
     stage.loop.run_soon()
     assert stage.one.writes[1:] == [b"last"]
+
+
+def test_many_small_pieces_do_not_pile_up() -> None:
+    """The transport hears of a flood of small pieces while it comes, and gets every one in its order."""
+    stage = Stage()
+    pieces = [b"%d." % number for number in range(3 * MOST_GATHERED + 1)]
+    for piece in pieces:
+        stage.first.write(piece)
+    assert len(stage.one.writes) == 3
+    stage.loop.run_soon()
+    assert stage.one.writes[-1] == pieces[-1]
+    assert stage.one.written == b"".join(pieces)
 
 
 def test_a_reset_is_one_and_a_close_is_none() -> None:
