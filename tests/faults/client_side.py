@@ -327,13 +327,13 @@ def _pipelined(when: str, model: Script, *before: Any) -> Iterator[Cell]:
     )
     yield _cell(
         when,
-        "floods: 300 requests",
-        ", ".join(["200 whole"] * 301 + ["kept"]),
+        "floods: 200 requests",
+        ", ".join(["200 whole"] * 201 + ["kept"]),
         second,
         *before,
-        Send(ASK * 300),
-        methods=301,
-        codes={200: 301},
+        Send(ASK * 200),
+        methods=201,
+        codes={200: 201},
         **both,
     )
 
