@@ -18,6 +18,8 @@ __all__ = ["fetch_status", "render_status", "status"]
 
 DEFAULT_ADMIN = "http://127.0.0.1:9090"
 TIMEOUT_S = 5
+MAX_ANSWER_BYTES = 64 << 20
+"""Whatever answers may not be a proxy, and may never end. A thousand routes have some 10 MiB."""
 WATCH_EVERY_S = 2
 
 
@@ -94,7 +96,7 @@ def _get(admin: str, path: str) -> tuple[int, bytes]:
     try:
         connection.request("GET", parts.path.rstrip("/") + path)
         response = connection.getresponse()
-        return response.status, response.read()
+        return response.status, response.read(MAX_ANSWER_BYTES)
     except ConnectionRefusedError:
         raise fail(
             f"nothing listens on {admin}: is the proxy running, and is that its admin address?"

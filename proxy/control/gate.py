@@ -13,7 +13,7 @@ from typing import cast
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-__all__ = ["GATE", "KEEP_ALIVE_S", "MOST", "PATIENCE_S", "Gate", "GatedSite", "build_logger"]
+__all__ = ["GATE", "KEEP_ALIVE_S", "MOST", "PATIENCE_S", "Gate", "GatedSite", "build_runner"]
 
 MOST = 256
 """Connections at a time. Probes, scrapers and people need a dozen."""
@@ -133,8 +133,19 @@ class _NoJunk(logging.Filter):
 _NO_JUNK = _NoJunk()
 
 
-def build_logger() -> logging.Logger:
-    """Return the logger for aiohttp's server."""
+def build_runner(app: web.Application, shutdown_timeout_s: float) -> web.AppRunner:
+    """Return the runner of ``app``, for a :class:`GatedSite`.
+
+    Bodies are taken as they come: no verb needs a compressed one, and one that was refused would be decompressed to its
+    end all the same.
+    """
     logger = logging.getLogger("modelproxy.admin")
     logger.addFilter(_NO_JUNK)
-    return logger
+    return web.AppRunner(
+        app,
+        access_log=None,
+        logger=logger,
+        auto_decompress=False,
+        keepalive_timeout=KEEP_ALIVE_S,
+        shutdown_timeout=shutdown_timeout_s,
+    )

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
-from proxy.control.gate import KEEP_ALIVE_S, build_logger
+from proxy.control.gate import build_runner
 from proxy.errors import ConfigError
 from proxy.link import Link, open_link
 from proxy.logs import set_level
@@ -217,13 +217,7 @@ class Observer:
             make_app: builds the admin address.
         """
         self._loop.add_signal_handler(signal.SIGTERM, self._ending.set)
-        runner = web.AppRunner(
-            make_app(self),
-            access_log=None,
-            logger=build_logger(),
-            keepalive_timeout=KEEP_ALIVE_S,
-            shutdown_timeout=_ADMIN_CLOSE_S,
-        )
+        runner = build_runner(make_app(self), _ADMIN_CLOSE_S)
         await runner.setup()
         self._admin = AdminSite(runner, admin)
         self._link = await open_link(control_fd, self.on_message, self.on_closed)
