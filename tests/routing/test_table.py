@@ -67,7 +67,7 @@ MATCHES: list[tuple[str, bytes, bytes, bytes, str | None]] = [
     ("everything", b"/", b"", b"GET", "rest"),
     ("everything, deep", b"/a/b/c", b"x", b"GET", "rest"),
     ("nothing", b"/", b"", b"POST", None),
-    ("asterisk form", b"*", b"", b"GET", None),
+    ("asterisk form", b"*", b"", b"GET", "rest"),
     ("empty", b"", b"", b"GET", "rest"),
     ("dots inside the prefix", b"/v2/models/wine/a/../b", b"", b"POST", "wine"),
     ("dots out of the prefix", b"/v2/models/wine/../../admin", b"", b"POST", None),

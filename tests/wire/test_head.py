@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.errors import BadFraming, BadHead, HeadTooLarge, UnsupportedFeature, WireError
+from proxy.errors import BadFraming, BadHead, HeadTooLarge, LastStop, UnsupportedFeature, WireError
 from proxy.wire.head import MAX_REQUEST_ID_BYTES, RequestHead, check_request, check_size
 from proxy.wire.request import Framing
 from tests.wire.referee import checked
@@ -160,6 +160,39 @@ def test_sizes(target: bytes, lines: Sequence[bytes], status: int) -> None:
     except HeadTooLarge as error:
         found = error.status_hint
     assert found == status
+
+
+def test_leading_zeros_are_not_forwarded() -> None:
+    """A reader that takes them for octal would see another length."""
+    head = check(HOST, (b"content-length", b"010"))
+    assert (head.length, head.values[1], head.lines[1]) == (10, b"10", b"Content-Length: 10\r\n")
+
+
+@pytest.mark.parametrize("method", [b"OPTIONS", b"TRACE"])
+def test_max_forwards_counts_down(method: bytes) -> None:
+    """RFC 9110 §7.6.2: the next recipient gets one less; for other methods the field means nothing to us."""
+    assert check(HOST, (b"max-forwards", b"7"), method=method).lines[1] == b"Max-Forwards: 6\r\n"
+    assert check(HOST, (b"max-forwards", b"7"), method=b"GET").lines[1] == b"max-forwards: 7\r\n"
+
+
+@pytest.mark.parametrize(("method", "status"), [(b"OPTIONS", 200), (b"TRACE", 405)])
+def test_the_last_stop(method: bytes, status: int) -> None:
+    """With no forwards left the request is ours to answer, and TRACE is not reflected."""
+    with pytest.raises(LastStop) as caught:
+        check(HOST, (b"max-forwards", b"0"), method=method)
+    assert caught.value.status_hint == status
+
+
+@pytest.mark.parametrize("values", [[b"x"], [b""], [b"-1"], [b"1", b"1"], [b"1" * 10]])
+def test_impossible_max_forwards(values: list[bytes]) -> None:
+    """What is no number, or several, cannot be counted down."""
+    with pytest.raises(BadHead):
+        check(HOST, *[(b"max-forwards", value) for value in values], method=b"OPTIONS")
+
+
+def test_a_few_proxies_of_our_kind_are_no_loop() -> None:
+    """Up to eight may stand behind each other; others are not counted."""
+    assert check(HOST, (b"via", b", ".join([b"1.1 modelproxy"] * 8)), (b"via", b"1.1 other")).names
 
 
 def test_request_id_is_the_client_s_unless_it_is_long() -> None:

@@ -19,6 +19,7 @@ from proxy.wire.request import (
     host_name,
     is_host,
     is_internal,
+    is_loop,
     origin_form,
     rewrite_target,
 )
@@ -161,6 +162,36 @@ def test_fields_that_look_like_ours() -> None:
 def test_fields_that_are_written_anew(name: bytes) -> None:
     """They are added where the head is built, once."""
     assert forwarded([(name, b"x")]) == ADDED
+
+
+@pytest.mark.parametrize(
+    ("te", "http11", "is_passed"),
+    [
+        (b"trailers", True, True),
+        (b"gzip, Trailers", True, True),
+        (b"gzip", True, False),
+        (b"trailers", False, False),
+    ],
+)
+def test_who_takes_trailers(te: bytes, http11: bool, is_passed: bool) -> None:
+    """A model is told that trailers are welcome, by a field that ends with it (RFC 9110 §10.1.4)."""
+    added = [(b"connection", b"te"), (b"te", b"trailers")] if is_passed else []
+    found = forwarded([(b"TE", te), (b"Connection", b"TE")], http11=http11)
+    assert [field for field in found if field[0] in (b"te", b"connection")] == added
+
+
+@pytest.mark.parametrize(
+    ("via", "is_circle"),
+    [
+        (b"1.1 modelproxy", False),
+        (b"1.1 modelproxy, " * 8, False),
+        (b"1.0 modelproxy, " * 9, True),
+        (b"1.1 x, " * 20, False),
+    ],
+)
+def test_going_in_circles(via: bytes, is_circle: bool) -> None:
+    """RFC 9110 §7.6.3: ``Via`` shows loops; proxies of our kind may stand behind each other, but not for ever."""
+    assert is_loop(via) == is_circle
 
 
 def test_trace_lines_are_added() -> None:

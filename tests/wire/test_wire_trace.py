@@ -75,6 +75,33 @@ def test_states_are_one_list() -> None:
     assert read_context(names, [VALID, b"a=b", b"", b"c=d"]).tracestate == b"a=b,c=d"
 
 
+@pytest.mark.parametrize(
+    "state",
+    [
+        b"a=1",
+        b"a=1,b=2",
+        b"a=1 ,\tb=2,,",
+        b"0a_-*/b@c=~!x y",
+        b"a=" + b"x" * 256,
+        b",".join(b"k%d=1" % i for i in range(32)),
+    ],
+)
+def test_states_that_are_passed_on(state: bytes) -> None:
+    """A list of members with keys of their own goes on as it came (W3C Trace Context §3.3.1)."""
+    assert read_context([b"traceparent", b"tracestate"], [VALID, state]).tracestate == state
+
+
+@pytest.mark.parametrize(
+    "state",
+    [b"a", b"=1", b"a=", b"A=1", b"a b=1", b"a=1=2", b"a=1,a=2", b"a=\xe4", b"a=\t1", b"a=" + b"x" * 257,
+     b"a" * 257 + b"=1", b",".join(b"k%d=1" % i for i in range(33))],
+)  # fmt: skip
+def test_states_that_are_not(state: bytes) -> None:
+    """What is no such list is left out, and the trace goes on."""
+    context = read_context([b"traceparent", b"tracestate"], [VALID, state])
+    assert (context.traceparent, context.tracestate) == (VALID, b"")
+
+
 def test_without_state() -> None:
     """No state, no line."""
     assert read_context([b"traceparent"], [VALID]).lines() == b"traceparent: %b\r\n" % VALID
