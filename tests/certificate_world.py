@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -19,6 +19,8 @@ from cryptography.x509.oid import NameOID
 __all__ = ["Authority", "Identity"]
 
 _DAY = timedelta(days=1)
+
+Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 
 @dataclass(frozen=True)
@@ -66,10 +68,15 @@ class Authority:
         return path
 
     def issue(
-        self, *names: str, days: float = 30, self_signed: bool = False, passphrase: bytes | None = None
+        self,
+        *names: str,
+        days: float = 30,
+        self_signed: bool = False,
+        passphrase: bytes | None = None,
+        key: Key | None = None,
     ) -> Identity:
         """Return a certificate for ``names`` (host names or addresses) that ends in so many ``days``."""
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = key or ec.generate_private_key(ec.SECP256R1())
         signer = key if self_signed else self._key
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
         end = (datetime.now(UTC) + days * _DAY).replace(microsecond=0)
