@@ -93,7 +93,7 @@ def check_end(road: Road) -> None:
 
 
 @given(script=turns())
-@settings(max_examples=300)
+@settings(max_examples=200)
 def test_any_bytes(script: list[Turn]) -> None:
     """Whatever both sides send, in whatever pieces, everything ends by itself and every request has one end."""
     with pytest.MonkeyPatch.context() as patch:
@@ -156,7 +156,7 @@ def answer_all(road: Road, readers: dict[FakeTransport, MessageReader]) -> None:
 
 
 @given(data=client_bytes, cuts=st.lists(st.integers(0, 3000), min_size=1, max_size=6))
-@settings(max_examples=250)
+@settings(max_examples=150)
 def test_any_chunking(data: bytes, cuts: list[int]) -> None:
     """How bytes are cut makes no difference to what is forwarded and what is answered."""
     whole, cut = converse(data, []), converse(data, cuts)
