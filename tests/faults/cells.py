@@ -84,6 +84,8 @@ class Cell:
     """Expected ``modelproxy_shadow_requests_total`` of the cell's route, by outcome; only those named are looked at."""
     settings: Mapping[str, str] = field(default_factory=dict)
     """Of the model."""
+    route: Mapping[str, str] = field(default_factory=dict)
+    """Settings of the route."""
     methods: int = 1
     """Requests that the client sends."""
     receive_bytes: int = 0

@@ -47,12 +47,9 @@ BETWEEN = "between two requests"
 LAST = "behind its last request"
 CLIENT_MOMENTS = (CONNECTED, HEAD, LENGTH, CHUNKS, TRAILER, WAITING, ANSWER, STREAM, BETWEEN, LAST)
 
-_SENDER_DRIPS = "a gap is shorter than timeouts.client_body; routes.timeout bounds the whole"
 CLIENT_NOT_CELLS = {
     (CONNECTED, "drips"): "the first byte begins the head",
     (CONNECTED, "drips for ever"): "the first byte begins the head",
-    (LENGTH, "drips for ever"): _SENDER_DRIPS,
-    (CHUNKS, "drips for ever"): _SENDER_DRIPS,
     (TRAILER, "drips for ever"): "ends at limits.head, as 'floods' does",
     (LENGTH, "junk"): "any byte is a byte of the body",
     (WAITING, "stalls"): "waiting is all it has to do",
@@ -233,6 +230,20 @@ def _in_a_body() -> Iterator[Cell]:
         Drip(b"x-y: z\r\n\r\n"),
     )
     yield from _endless_bodies(cut)
+    yield from _lasting_bodies(cut)
+
+
+def _lasting_bodies(cut: Mapping[str, Any]) -> Iterator[Cell]:
+    """Yield bodies each of whose gaps is short enough, that never end."""
+    late: dict[str, Any] = {
+        **cut,
+        "codes": {504: 1},
+        "faults": {"request_timeout": 1},
+        "route": {"timeout": "1200ms"},
+    }
+    for when, start, piece in ((LENGTH, HEAD_LENGTH, b"b"), (CHUNKS, HEAD_CHUNKED, b"1\r\nb\r\n")):
+        drips = Flood(piece, gap_s=0.15, patience_s=4)
+        yield _cell(when, "drips for ever", "504 whole, closed", "routes.timeout", Send(start), drips, **late)
 
 
 def _endless_bodies(cut: Mapping[str, Any]) -> Iterator[Cell]:

@@ -253,7 +253,7 @@ def _early_answers() -> Iterator[Cell]:
         why,
         streams,
         lines="left",
-        client=UPLOADS,
+        client=(*pieces["client"][:2], Answered(b"\r\n0\r\n\r\n"), *pieces["client"][3:]),
         codes={200: 1},
     )
     yield _cell(READING, "resets: in an early answer", "200 cut, closed", CUT,
@@ -486,6 +486,22 @@ def _until_close() -> Iterator[Cell]:
     )
 
 
+def _lasting_bodies() -> Iterator[Cell]:
+    """Yield answers each of whose gaps is short enough, that never end."""
+    for form, ask, cut in (("", ASK, "200 cut, closed"), (" for HTTP/1.0", ASK_HTTP10, "200 cut, reset")):
+        script = (ReadRequest(), Send(CHUNKED), Flood(b"1\r\nb\r\n", gap_s=0.15, patience_s=4))
+        yield _cell(
+            CHUNKS,
+            "drips: for ever" + form,
+            cut,
+            "routes.timeout bounds the whole request",
+            script,
+            client=(Send(ask),),
+            route={"timeout": "1200ms"},
+            **_fault("request_timeout", 200, lines="left"),
+        )
+
+
 def _behind_the_answer() -> Iterator[Cell]:
     twice: dict[str, Any] = {
         "client": (Send(ASK), Answered(b"ok"), Pause(0.1), Send(ASK)),
@@ -587,6 +603,7 @@ MODEL_CELLS: tuple[Cell, ...] = (
     *_in_a_body(),
     *_bad_bodies(),
     *_until_close(),
+    *_lasting_bodies(),
     *_behind_the_answer(),
     *_asked_again(),
 )
