@@ -9,7 +9,7 @@ import orjson
 
 from proxy.clock import monotonic_ns
 from tests.soak.books import End, Entry
-from tests.soak.messages import BrokenOffError, Head, chunk, chunks, has_ended, read_body, read_head
+from tests.soak.messages import GOODBYE, BrokenOffError, Head, chunk, chunks, has_ended, read_body, read_head
 from tests.soak.mix import FORCE_SECRET, Kind, Order, order, predicted_label
 from tests.soak.model import body_of
 
@@ -194,7 +194,7 @@ class Client:
             if echo != piece:
                 entry.wrong = "not the bytes that were sent"
         line.writer.write_eof()
-        if not await line.reader.read(1):
+        if await line.reader.read(-1) == GOODBYE:
             entry.end = End.WHOLE
 
     async def _read_events(self, line: Line, entry: Entry) -> None:

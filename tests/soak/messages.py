@@ -3,9 +3,12 @@
 import asyncio
 from dataclasses import dataclass, field
 
-__all__ = ["BrokenOffError", "Head", "chunk", "chunks", "has_ended", "read_body", "read_head"]
+__all__ = ["GOODBYE", "BrokenOffError", "Head", "chunk", "chunks", "has_ended", "read_body", "read_head"]
 
 LAST_CHUNK = b"0\r\n\r\n"
+
+GOODBYE = b"goodbye"
+"""What a model sends last through a tunnel whose client has ended its side: else any end would pass for a good one."""
 
 
 class BrokenOffError(Exception):

@@ -22,7 +22,16 @@ import orjson
 import uvloop
 
 from proxy.clock import monotonic, monotonic_ns
-from tests.soak.messages import LAST_CHUNK, BrokenOffError, Head, chunk, has_ended, read_body, read_head
+from tests.soak.messages import (
+    GOODBYE,
+    LAST_CHUNK,
+    BrokenOffError,
+    Head,
+    chunk,
+    has_ended,
+    read_body,
+    read_head,
+)
 from tests.soak.mix import predicted_label
 
 __all__ = ["body_of"]
@@ -159,6 +168,8 @@ class Model:
         while data := await reader.read(65536):
             writer.write(data)
             await writer.drain()
+        writer.write(GOODBYE)
+        await writer.drain()
 
     async def _fail(self, action: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if action == "garbage":

@@ -304,7 +304,7 @@ def test_lies_in_records_are_found(line: bytes, found_by: str) -> None:
 def test_growth_is_bounded() -> None:
     """Growth over the bound is a violation, and so is a process that should have lived and did not."""
     flat = Growth("worker 0", 60.0, 50 * 2.0**20, 2.0**20, 40.0, 0.0)
-    leak = Growth("worker 0", 60.0, 50 * 2.0**20, 20 * 2.0**20, 40.0, 30.0)
+    leak = Growth("worker 0", 60.0, 50 * 2.0**20, 60 * 2.0**20, 40.0, 30.0)
     assert all(check.holds for check in check_growth([flat], ["worker 0"]))
     assert [check.holds for check in check_growth([leak], ["worker 0"])] == [True, False, False]
     assert not check_growth([], ["worker 0"])[0].holds
