@@ -49,7 +49,7 @@ from proxy.handover import (
 from proxy.listening import url
 from proxy.logs import set_level, start_logging
 from proxy.open_files import raise_limit, shortage
-from proxy.rundir import RunDirectory
+from proxy.rundir import RunDirectory, remove_run_directory
 from proxy.service_manager import ServiceManager
 from proxy.settings import Settings
 from proxy.tally import follow, leave_layouts
@@ -175,8 +175,9 @@ class _Supervisor:
             finally:
                 if hasattr(self, "_fleet"):
                     await self._fleet.kill()
-                if self._earlier is not None:
+                if self._earlier is not None and self._handover is not None:
                     await self._earlier.kill()
+                    remove_run_directory(RunDirectory(self._handover.run.path, self._handover.run.fd))
 
     def _take_signals(self) -> None:
         loop = asyncio.get_running_loop()

@@ -512,6 +512,7 @@ class TestUpgrade:
         assert proxy.log("observer")[-1] == "drain"
         assert "drain" in proxy.log("worker-0")
         assert not Path(f"/proc/{worker}").exists()
+        assert not Path(proxy.log("observer")[0].split()[2]).exists()
 
     def test_it_drains_both_when_stopped_side_by_side(self, proxy: Proxy) -> None:
         """SIGTERM while the program before still finishes: both end, and the exit code is 0."""

@@ -163,10 +163,18 @@ class RollingFile:
     def _prune(self) -> None:
         """Delete the oldest files until the rest and a full new one keep within the budget."""
         files = sorted(self.limits.directory.glob(f"{_PREFIX}*{_SUFFIX}"))
-        sizes = [path.lstat().st_size for path in files]
+        sizes = [_size(path) for path in files]
         total = sum(sizes) + self.limits.roll_size
         for path, size in zip(files, sizes, strict=True):
             if total <= self.limits.keep_size:
                 return
             path.unlink(missing_ok=True)
             total -= size
+
+
+def _size(path: Path) -> int:
+    """Return the bytes of a file; 0 if it is gone: during an upgrade two observers prune."""
+    try:
+        return path.lstat().st_size
+    except FileNotFoundError:
+        return 0

@@ -203,3 +203,24 @@ def test_every_line_is_whole(
         written += [3 * number + i for i in range(count)]
     file.close()
     assert numbers_in(directory) == written
+
+
+def test_a_file_that_vanishes_while_it_is_pruned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process prunes the same directory: what it has removed costs no record."""
+    first = RollingFile(limits_of(tmp_path, roll_size=100, keep_size=350))
+    first.append([line_of(1, 90)], NOW_NS)
+    first.close()
+    glob = Path.glob
+
+    def glob_then_remove(self: Path, pattern: str) -> list[Path]:
+        found = list(glob(self, pattern))
+        for path in found:
+            path.unlink()
+        return found
+
+    second = RollingFile(limits_of(tmp_path, roll_size=100, keep_size=350))
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "glob", glob_then_remove)
+        assert second.append([line_of(2)], NOW_NS) == (1, None)
+    second.close()
+    assert numbers_in(tmp_path) == [2]
