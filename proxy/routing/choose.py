@@ -109,11 +109,14 @@ def forced_variant(
 ) -> Variant | None:
     """Return the variant that ``x-modelproxy-force`` asks for, if the caller may: a trusted address, or the secret.
 
-    An unknown name or a caller without that right is ignored: the request is assigned like any other.
+    The caller is who asked first (:func:`who_asks`), not the load balancer in between: that one is trusted to say who
+    asks, and passes on whatever headers it gets. An unknown name or a caller without that right is ignored: the request
+    is assigned like any other.
     """
     secret = first_value(names, values, b"x-modelproxy-force-secret")
     knows_secret = bool(route.force_secret) and compare_digest(secret, route.force_secret)
-    if not knows_secret and not is_trusted(peer.decode("latin-1"), table.trusted):
+    caller = who_asks(table, names, values, peer)
+    if not knows_secret and not is_trusted(caller.decode("latin-1"), table.trusted):
         return None
     return route.variant(first_value(names, values, b"x-modelproxy-force").decode("latin-1"))
 

@@ -213,7 +213,8 @@ class Settings(Section):
     )
     trusted: Networks = setting(
         [],
-        "Peers whose x-forwarded-* and x-modelproxy-force headers are believed.",
+        "Peers whose x-forwarded-* headers are believed. Who asks from one of these addresses (behind a trusted "
+        "peer: who x-forwarded-for says asks) may force a variant by x-modelproxy-force.",
         NEXT_REQUEST,
         max_length=1024,
     )

@@ -131,6 +131,18 @@ def test_who_asks_with_nobody_trusted() -> None:
 FORCES: list[tuple[str, bytes, dict[bytes, bytes], str | None]] = [
     ("trusted", b"10.0.0.1", {b"x-modelproxy-force": b"v2"}, "v2"),
     ("stranger", PEER, {b"x-modelproxy-force": b"v2"}, None),
+    (
+        "stranger behind a trusted proxy",
+        b"10.0.0.1",
+        {b"x-modelproxy-force": b"v2", b"x-forwarded-for": b"10.0.0.9, 198.51.100.7"},
+        None,
+    ),
+    (
+        "trusted behind a trusted proxy",
+        b"10.0.0.1",
+        {b"x-modelproxy-force": b"v2", b"x-forwarded-for": b"10.0.0.9"},
+        "v2",
+    ),
     ("secret", PEER, {b"x-modelproxy-force": b"v2", b"x-modelproxy-force-secret": b"open-sesame"}, "v2"),
     ("wrong secret", PEER, {b"x-modelproxy-force": b"v2", b"x-modelproxy-force-secret": b"open"}, None),
     ("not ASCII", PEER, {b"x-modelproxy-force": b"v2", b"x-modelproxy-force-secret": b"\xff"}, None),
