@@ -91,9 +91,7 @@ def test_hostile_requests_in_pieces(stage: Stage, judges: dict[str, Judge], cut:
 
 
 @given(raw=mutations(MESSAGES))
-@settings(
-    max_examples=800, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+@settings(max_examples=800, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_mutated_requests(stage: Stage, judges: dict[str, Judge], raw: bytes) -> None:
     """The same when bytes go astray, or are put in on purpose."""
     check(judges, stage.play([raw]))

@@ -57,9 +57,9 @@ STATUS_LINES = (
 )  # fmt: skip
 
 FIELDS = (
-    _case("fields in order, with their case", "contract §4", answered(200, b"X-A: 1", b"x-b: \xe4", b"Set-Cookie: a=b", b"SERVER: s", b"Content-Encoding: gzip"),
+    _case("fields in order, with their case", "README: pass unchanged", answered(200, b"X-A: 1", b"x-b: \xe4", b"Set-Cookie: a=b", b"SERVER: s", b"Content-Encoding: gzip"),
           _ok(b"X-A: 1", b"x-b: \xe4", b"Set-Cookie: a=b", b"SERVER: s", b"Content-Encoding: gzip", b"Content-Length: 3")),
-    _case("what we add", "contract §4", answered(200, b"x-modelproxy-variant: v1", lacks=[b"via", b"server", b"date"]), OK,
+    _case("what we add", "README: pass unchanged", answered(200, b"x-modelproxy-variant: v1", lacks=[b"via", b"server", b"date"]), OK,
           note="no Date is added to a model's answer that has none (RFC 9110 §6.6.1): its fields pass unchanged"),
     *(
         _case(f"{line.partition(b':')[0].decode()} ends here", "RFC 9110 §7.6.1 (MUST)", answered(200, lacks=[line.partition(b":")[0].lower()]), _ok(line, b"Content-Length: 3"))
@@ -69,8 +69,8 @@ FIELDS = (
           _ok(b"X-A: 1", b"Connection: x-a, X-B", b"X-B: 2", b"X-C: 3", b"Content-Length: 3")),
     _case("Connection names content-length", "RFC 9110 §7.6.1", answered(200, b"Content-Length: 3", body=b"abc"), _ok(b"Content-Length: 3", b"Connection: content-length")),
     _case("Connection names content-type", "RFC 9110 §7.6.1", answered(200, b"Content-Type: a/b"), _ok(b"Content-Type: a/b", b"Content-Length: 3", b"Connection: content-type")),
-    _case("Connection names x-request-id", "issue 3: hop-by-hop abuse", answered(200, b"x-modelproxy-variant: v1"), _ok(b"Content-Length: 3", b"Connection: x-request-id, x-modelproxy-variant")),
-    _case("internal fields from a model", "contract §4", answered(200, b"x-modelproxy-variant: v1", lacks=[b"x-modelproxy-x"]),
+    _case("Connection names x-request-id", "RFC 9110 §7.6.1; README: headers", answered(200, b"x-modelproxy-variant: v1"), _ok(b"Content-Length: 3", b"Connection: x-request-id, x-modelproxy-variant")),
+    _case("internal fields from a model", "README: pass unchanged", answered(200, b"x-modelproxy-variant: v1", lacks=[b"x-modelproxy-x"]),
           _ok(b"X-Modelproxy-X: 1", b"Content-Length: 3")),
     _case("space before the colon", "RFC 9112 §5.1 (MUST remove)", FAULT, _ok(b"X-A : 1", b"Content-Length: 3"),
           note="refused as a whole rather than mended"),
