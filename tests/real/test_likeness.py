@@ -122,6 +122,18 @@ def test_what_a_proxy_may_not_leave_out() -> None:
     assert len(forwarded_differences(stray, server_side(), waits_for_body=False)) == 1
 
 
+def test_a_server_that_answers_too_early() -> None:
+    """Of an upload that nobody read to its end, only what was read is compared."""
+    client, server = client_side(), server_side()
+    client.request.chunks, server.request.chunks = [3, 8], [3]
+    server.request.body, server.request.left = b"que", True
+    assert forwarded_differences(client, server, waits_for_body=False) == []
+    server.request.chunks = []
+    assert len(forwarded_differences(client, server, waits_for_body=False)) == 1
+    server.request.body = b"qua"
+    assert len(forwarded_differences(client, server, waits_for_body=False)) == 2
+
+
 def test_what_a_server_draws() -> None:
     """A drawn value is no difference, in whatever length; without the rule it is."""
     drawn, other = alone(), client_side()
