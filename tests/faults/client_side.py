@@ -378,7 +378,8 @@ def _in_the_answer() -> Iterator[Cell]:
             "timeouts.client_body: it takes nothing",
             HoldReading(),
             Send(ASK),
-            Flood(ASK * 1000, patience_s=BRIEF_S * 4),
+            Send(ASK * 200),
+            Pause(BRIEF_S * 4),
             Sip(),
             **takes,
         )
