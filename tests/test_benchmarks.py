@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from benchmarks import idle_connections
+from benchmarks import idle_connections, tls
 from benchmarks.cell import Plan, Sample
 from benchmarks.contenders import ANSWERS, BACKEND, CONTENDERS, Contender, start_command
 from benchmarks.measure import cpu_of, free_ports, hot_process, tree
@@ -70,6 +70,19 @@ def test_idle_connections_configuration_is_valid() -> None:
     settings = parse(text, environ={})
     assert settings.workers == 20
     assert settings.limits.connections >= 100_000
+
+
+def test_tls_configuration_is_valid() -> None:
+    """The configuration under which TLS is measured parses."""
+    text = tls.CONFIG.format(
+        listen=8080,
+        admin=9090,
+        directory="/tmp/x",
+        tls="{}",
+        url="https://127.0.0.1:1",
+        model_tls="{ca: a.pem}",
+    )
+    assert parse(text, environ={}).models["one"].tls.ca == Path("a.pem")
 
 
 def test_idle_connections_are_scaled_to_a_hundred_thousand(capsys: pytest.CaptureFixture[str]) -> None:

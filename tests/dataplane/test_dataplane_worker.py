@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from proxy.dataplane.worker import Worker
 from proxy.link import Link, open_link
 from proxy.settings import parse, to_json
 from proxy.tally import block_path, read_slots
+from tests.certificate_world import Authority
 from tests.dataplane.road import CONFIG
 
 
@@ -284,3 +286,23 @@ async def test_bugs_are_logged_once(
     messages = [record.getMessage() for record in caplog.records if record.name == "modelproxy.worker"]
     assert len(messages) == 2
     assert supervisor.worker.next_number() < supervisor.worker.next_number()
+
+
+async def test_certificates_come_first_and_may_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A table whose certificates did not come is refused; with them it is served, and a new one is used at once."""
+    authority = Authority()
+    old, new = authority.issue("localhost"), authority.issue("localhost")
+    text = "tls: {certificate: c, key: k}\n" + CONFIG
+    async with running(tmp_path, monkeypatch) as (supervisor, _):
+        answer = await supervisor.prepare(1, text)
+        assert (answer["op"], answer["version"]) == ("refused", 1)
+        for identity, version in ((old, 2), (new, 0)):
+            files = {"c": identity.certificate, "k": identity.key}
+            supervisor.link.send({"op": "certificates", "files": files})
+            if version:
+                assert await supervisor.prepare(version, text) == {"op": "prepared", "version": version}
+            await supervisor.tell("commit", version=2)
+            pem = await asyncio.to_thread(ssl.get_server_certificate, supervisor.address)
+            assert pem.split() == identity.certificate.split()

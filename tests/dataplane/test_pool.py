@@ -1,15 +1,18 @@
 """Pools of connections: how they are lent, taken back and waited for."""
 
 import asyncio
+import ssl
 from typing import Any
 
 import pytest
 
 from proxy.clock import monotonic_ns
+from proxy.dataplane.contexts import Contexts
 from proxy.dataplane.outbox import Outbox
 from proxy.dataplane.pool import Pool
 from proxy.dataplane.upstream import UpstreamConnection
 from proxy.model import Fault
+from proxy.settings import parse
 from tests.dataplane.road import response
 from tests.dataplane.stage import Listener, Stage
 
@@ -208,6 +211,32 @@ def test_closing_connections_are_not_lent(stage: Stage) -> None:
     transport.lose()
     assert connection not in stage.pool.idle
     assert stage.attempts == 1
+
+
+SECURED = """
+models: {one: {url: "https://127.0.0.1:1"}}
+routes: [{name: r, match: {path: "*"}, variants: [{name: v, model: one, role: champion}]}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "fault"),
+    [
+        (ssl.SSLError(1, "certificate required"), Fault.TLS),
+        (ConnectionResetError(), Fault.RESET),
+        (None, Fault.RESET),
+    ],
+)
+def test_refused_behind_the_handshake(stage: Stage, error: Exception | None, fault: Fault) -> None:
+    """A new secured connection that ends by an alert was never one; one that is just closed was reset."""
+    contexts = Contexts()
+    model = parse(SECURED, environ={}).models["one"]
+    stage.pool.secured = contexts.backend("one", model)
+    connection, transport = stage.connect()
+    sink = Listener()
+    connection.send(sink, b"GET / HTTP/1.1\r\n\r\n", False, True, 0)
+    transport.lose(error)
+    assert sink.events == [(fault, False)]
 
 
 def test_retired_pool(stage: Stage) -> None:

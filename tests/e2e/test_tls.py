@@ -9,8 +9,8 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -48,11 +48,13 @@ async def fixture_both(shop: Shop, tmp_path: Path) -> AsyncIterator[Running]:
 
 
 async def get(
-    proxy: Running, context: ssl.SSLContext, body: bytes = b"", fresh: bool = True
+    proxy: Running, context: ssl.SSLContext, body: bytes = b"", fresh: bool = True, path: str = "x"
 ) -> tuple[int, bytes]:
     """Send one request, over a fresh connection unless said otherwise; return status and body."""
     headers = {"connection": "close"} if fresh else {}
-    async with proxy.session.post(proxy.listen + "/x", data=body, ssl=context, headers=headers) as response:
+    async with proxy.session.post(
+        f"{proxy.listen}/{path}", data=body, ssl=context, headers=headers
+    ) as response:
         return response.status, await response.read()
 
 
@@ -268,59 +270,75 @@ def self_signed() -> Identity:
 
 
 MODELS: dict[str, tuple[Identity, str, str]] = {
-    "wrong authority": (STRANGER.issue("127.0.0.1"), "ca: @ca.pem", "unable to get local issuer certificate"),
+    "wrong-authority": (STRANGER.issue("127.0.0.1"), "ca: @ca.pem", "unable to get local issuer certificate"),
     "self-signed": (self_signed(), "ca: @ca.pem", "self-signed certificate"),
     "expired": (AUTHORITY.issue("127.0.0.1", days=-1), "ca: @ca.pem", "certificate has expired"),
-    "wrong address": (AUTHORITY.issue("192.0.2.1"), "ca: @ca.pem", "IP address mismatch"),
-    "wrong name": (AUTHORITY.issue("a.test"), "ca: @ca.pem, server_name: b.test", "Hostname mismatch"),
-    "the system's trust": (AUTHORITY.issue("127.0.0.1"), "", "unable to get local issuer certificate"),
+    "wrong-address": (AUTHORITY.issue("192.0.2.1"), "ca: @ca.pem", "IP address mismatch"),
+    "wrong-name": (AUTHORITY.issue("a.test"), "ca: @ca.pem, server_name: b.test", "Hostname mismatch"),
+    "system-trust": (AUTHORITY.issue("127.0.0.1"), "", "unable to get local issuer certificate"),
 }
 
 
-@pytest.mark.parametrize("case", MODELS)
-async def test_a_model_that_cannot_prove_itself(case: str, shop: Shop, tmp_path: Path) -> None:
-    """Nothing is sent to it: 502, a fault of its own kind, and the reason in the log, once."""
-    identity, tls, words = MODELS[case]
+def many(shop: Shop, models: Mapping[str, tuple[str, str]]) -> str:
+    """Return a configuration with a model and a route, ``/NAME``, for each name: URL and TLS section."""
+    text = shop.config("http://127.0.0.1:1", listener=shop.listener)
+    sections = "".join(f'  {name}: {{url: "{url}", tls: {tls}}}\n' for name, (url, tls) in models.items())
+    routes = "".join(
+        f"""
+  - name: {name}
+    match: {{path: /{name}}}
+    variants: [{{name: v, model: {name}, role: champion}}]"""
+        for name in models
+    )
+    return text.replace("models:\n", f"models:\n{sections}").replace("routes:\n", f"routes:{routes}\n")
+
+
+async def test_models_that_cannot_prove_themselves(shop: Shop, tmp_path: Path) -> None:
+    """Nothing is sent to them: 502, a fault of its own kind, and each reason in the log, once."""
     asked: list[web.Request] = []
 
     async def note(request: web.Request) -> web.StreamResponse:
         asked.append(request)
         return await answer(request)
 
-    tls = f"{{{tls.replace('@', f'{tmp_path}/')}}}"
-    with (tmp_path / "log").open("wb") as log:
-        async with (
-            secured_model(identity, handler=note) as url,
-            serve(tmp_path, shop.config(url, tls), log) as proxy,
-        ):
+    async with AsyncExitStack() as stack:
+        models = {}
+        for name, (identity, tls, _) in MODELS.items():
+            url = await stack.enter_async_context(secured_model(identity, handler=note))
+            models[name] = url, f"{{{tls.replace('@', f'{tmp_path}/')}}}"
+        log = stack.enter_context((tmp_path / "log").open("wb"))
+        proxy = await stack.enter_async_context(serve(tmp_path, many(shop, models), log))
+        for name in MODELS:
             for _ in range(3):
-                status, body = await get(proxy, shop.client())
+                status, body = await get(proxy, shop.client(), path=name)
                 assert status == 502
                 assert b"TLS handshake failed" in body
-            assert await proxy.total("modelproxy_upstream_faults_total", kind="tls") >= 3
+            assert await proxy.total("modelproxy_upstream_faults_total", kind="tls", model=name) >= 3
     assert asked == []
-    said = (tmp_path / "log").read_text()
-    assert said.count("no secure connection") == 1
-    assert words in said
+    said = (tmp_path / "log").read_text().splitlines()
+    for name, (_, _, words) in MODELS.items():
+        (line,) = [line for line in said if f"model {name}: no secure connection" in line]
+        assert words in line
 
 
-@pytest.mark.parametrize(
-    ("identity", "tls"),
-    [
-        (self_signed(), "{verify: false}"),
-        (AUTHORITY.issue("a.test"), "{ca: @ca.pem, server_name: a.test}"),
-        (AUTHORITY.issue("127.0.0.1"), "{ca: @ca.pem, certificate: @client.pem, key: @client.key}"),
-    ],
-    ids=["unverified", "another name", "with a certificate of our own"],
-)
-async def test_a_model_that_is_taken(identity: Identity, tls: str, shop: Shop, tmp_path: Path) -> None:
-    """What the settings allow works."""
-    client_ca = AUTHORITY.pem if "certificate:" in tls else None
-    async with (
-        secured_model(identity, client_ca=client_ca) as url,
-        serve(tmp_path, shop.config(url, tls.replace("@", f"{tmp_path}/"))) as proxy,
-    ):
-        assert await get(proxy, shop.client(), b"x") == (200, b"x")
+TAKEN: dict[str, tuple[Identity, str]] = {
+    "unverified": (self_signed(), "{verify: false}"),
+    "another-name": (AUTHORITY.issue("a.test"), "{ca: @ca.pem, server_name: a.test}"),
+    "mutual": (AUTHORITY.issue("127.0.0.1"), "{ca: @ca.pem, certificate: @client.pem, key: @client.key}"),
+}
+
+
+async def test_models_that_are_taken(shop: Shop, tmp_path: Path) -> None:
+    """What the settings allow works: not to verify, another name, and a certificate of our own for who asks."""
+    async with AsyncExitStack() as stack:
+        models = {}
+        for name, (identity, tls) in TAKEN.items():
+            client_ca = AUTHORITY.pem if name == "mutual" else None
+            url = await stack.enter_async_context(secured_model(identity, client_ca=client_ca))
+            models[name] = url, tls.replace("@", f"{tmp_path}/")
+        proxy = await stack.enter_async_context(serve(tmp_path, many(shop, models)))
+        for name in TAKEN:
+            assert await get(proxy, shop.client(), b"x", path=name) == (200, b"x")
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
