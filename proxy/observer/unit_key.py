@@ -1,5 +1,6 @@
 """The key of the hashes that stand for units in records."""
 
+import errno
 import logging
 import os
 from pathlib import Path
@@ -67,6 +68,9 @@ def _read_or_make(path: Path) -> bytes:
 
 
 def _read(path: Path) -> bytes:
-    # Not through a link: in a shared directory it could make us hash with a key that somebody else knows.
-    with os.fdopen(open_private(path, os.O_RDONLY), "rb") as file:
+    # Not through a link, nor another user's file: in a shared directory we would hash with a key that somebody knows,
+    # and whoever knows the key can try every unit.
+    with os.fdopen(open_private(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        if os.fstat(file.fileno()).st_uid not in (0, os.getuid()):
+            raise PermissionError(errno.EPERM, "owned by another user, who would know the key", str(path))
         return file.read(_MAX_KEY_BYTES)

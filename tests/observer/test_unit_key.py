@@ -1,5 +1,6 @@
 """The key of the unit hashes: made once, kept, private."""
 
+import os
 import stat
 from pathlib import Path
 
@@ -52,3 +53,16 @@ def test_a_link_is_no_key(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> N
     (tmp_path / KEY_FILE).symlink_to(known)
     assert load_key(tmp_path, None) != known.read_bytes()
     assert "no unit key" in caplog.text
+
+
+def test_a_file_of_another_user_is_no_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A key that another user made, and knows, is not used."""
+    path = tmp_path / KEY_FILE
+    path.write_bytes(b"k" * KEY_BYTES)
+    if path.stat().st_uid == 0:
+        os.chown(path, 4242, -1)
+    monkeypatch.setattr(os, "getuid", lambda: 4243)
+    assert load_key(tmp_path, None) != path.read_bytes()
+    assert "owned by another user" in caplog.text
