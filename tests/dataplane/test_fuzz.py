@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.conformance.hostile import hostile_requests, hostile_responses, mutations
 from tests.conformance.reading import MessageReader
-from tests.dataplane.road import CONFIG, Road, response
+from tests.dataplane.road import CONFIG, Road, request, response
 from tests.dataplane.test_laws import check_variants
 from tests.fakes import FakeTransport
 
@@ -164,3 +164,33 @@ def test_any_chunking(data: bytes, cuts: list[int]) -> None:
     assert cut.is_closed == whole.is_closed
     # Of a method that is cut the parser cannot tell whether it is none (400) or not known (501).
     assert [400 if s == 501 else s for s in cut.statuses] == [400 if s == 501 else s for s in whole.statuses]
+
+
+def answers_to(data: bytes, cuts: list[int], method: str) -> list[tuple[object, ...]]:
+    """Return what a client reads whose model answers with ``data`` in pieces and hangs up."""
+    with pytest.MonkeyPatch.context() as patch:
+        road = Road(patch, LIMITED)
+        road.feed(request(method=method))
+        model = road.connect()
+        for piece in pieces_of(data, cuts):
+            if not model.closed:
+                road.answer(model, piece)
+        if not model.lost:
+            road.hang_up(model)
+        reader = MessageReader((method.encode(),))
+        reader.feed(road.received())
+        reader.end()
+        assert reader.error == ""
+        check_end(road)
+        return [(m.status, m.fields, m.body, m.trailers, m.is_whole) for m in reader.messages]
+
+
+@given(
+    data=model_bytes,
+    cuts=st.lists(st.integers(0, 3000), min_size=1, max_size=6),
+    method=st.sampled_from(["POST", "HEAD"]),
+)
+@settings(max_examples=150)
+def test_any_chunking_of_an_answer(data: bytes, cuts: list[int], method: str) -> None:
+    """How the bytes of an answer are cut makes no difference to what the client reads."""
+    assert answers_to(data, cuts, method) == answers_to(data, [], method)
