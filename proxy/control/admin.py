@@ -128,6 +128,7 @@ def build_app(surface: Surface) -> web.Application:
 async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
+    response.headers[hdrs.SERVER] = "modelproxy"  # not the versions of Python and aiohttp
 
 
 async def _get_dashboard(_: web.Request) -> web.StreamResponse:

@@ -13,15 +13,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-import orjson
-
 from proxy.compare import DISTANCE_BOUNDS, Answer, Comparison, ComparisonRule, compare
 from proxy.exchange import Flag, Primary, ShadowPart
 from proxy.observer.blocks import Blocks
 from proxy.observer.heads import answer_fields
 from proxy.observer.pairing import Pair
 from proxy.observer.payload_log import Token
-from proxy.observer.record import RecordRule, build_record, compile_record_rule, is_cut_short, timestamp
+from proxy.observer.record import (
+    RecordRule,
+    build_line,
+    build_record,
+    compile_record_rule,
+    is_cut_short,
+    timestamp,
+)
 from proxy.observer.redact import keyed_hash
 from proxy.routing.table import DISTANCE_SLOTS, Route, Table
 
@@ -234,7 +239,7 @@ class Outcomes:
         try:
             known = {i: part for i, part in shadows.items() if i < len(rules.route.shadows)}
             record = build_record(rules.record, rules.route, primary, known, comparisons)
-            line = orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
+            line = build_line(record)
         except Exception as error:  # the loop must outlive any body
             self._note("record", error)
             self._blocks.count_sink(*place, "failed")

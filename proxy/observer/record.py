@@ -11,6 +11,7 @@ written anew; if that cannot be done (it was cut, is no JSON, has an unknown cod
 
 import base64
 import codecs
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,7 +29,7 @@ from proxy.observer.redact import Action, Redactor, keyed_hash
 from proxy.routing.hashing import SPACE
 from proxy.routing.table import MISSING, Route
 
-__all__ = ["RecordRule", "build_record", "compile_record_rule", "is_cut_short", "timestamp"]
+__all__ = ["RecordRule", "build_line", "build_record", "compile_record_rule", "is_cut_short", "timestamp"]
 
 _SECOND_NS: Final = 1_000_000_000
 _Document = dict[str, Any]
@@ -105,6 +106,23 @@ def build_record(
             _shadow(rule, route, shadows[index], comparisons.get(index)) for index in sorted(shadows)
         ],
     }
+
+
+_OBEYED: Final = re.compile(rb"\x7f|\xc2[\x80-\x9f]")
+"""What JSON lets stand in a text and a terminal obeys: DEL, and the 8-bit control characters (U+009B begins a
+sequence as ESC [ does). In JSON these bytes stand nowhere but in texts."""
+
+
+def build_line(record: _Document) -> bytes:
+    """Return ``record`` as a line of JSON that can be looked at on a terminal, whatever a body holds.
+
+    Raises:
+        TypeError: it cannot be written as JSON.
+    """
+    line = orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
+    if b"\x7f" not in line and b"\xc2" not in line:
+        return line  # two searches in C; the pattern takes half a millisecond for a body of 64 KiB
+    return _OBEYED.sub(lambda found: b"\\u00%02x" % found[0][-1], line)
 
 
 def _probability(route: Route, primary: Primary) -> float | None:

@@ -90,6 +90,7 @@ async def test_reading(client: Client, surface: FakeSurface) -> None:
             response = await client.request(method, path)
             assert (path, 200, content_type) == (path, response.status, response.content_type)
             assert response.headers["Cache-Control"] == "no-store"
+            assert response.headers["Server"] == "modelproxy"
             assert response.headers["X-Content-Type-Options"] == "nosniff"
             assert "frame-ancestors 'none'" in response.headers["Content-Security-Policy"]
 

@@ -2,17 +2,20 @@
 
 import base64
 import gzip
+import unicodedata
 import zlib
 from dataclasses import replace
 from typing import Any
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from proxy.compare import Comparison
 from proxy.exchange import MISSING_UNIT, Flag, Primary, ShadowPart
 from proxy.model import Fault
-from proxy.observer.record import build_record, compile_record_rule
+from proxy.observer.record import build_line, build_record, compile_record_rule
 from proxy.observer.redact import keyed_hash
 from tests.observer.exchanges import BASE_CONFIG, agreeing, primary_part, shadow_part, table_of
 
@@ -299,3 +302,12 @@ TARGETS = {
 def test_path(target: bytes) -> None:
     """The path has no query, whatever the form of the target."""
     assert record_of(primary_part(target=target))["request"]["path"] == TARGETS[target]
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_a_line_is_harmless_on_a_terminal(text: str) -> None:
+    """A line of the log is one line, says what was meant, and holds no control character but its end."""
+    line = build_line({"body": text})
+    assert orjson.loads(line) == {"body": text}
+    assert not any(unicodedata.category(c) == "Cc" for c in line.decode()[:-1])
+    assert line.endswith(b"\n")
