@@ -11,22 +11,24 @@ Retries have a budget (A. Cockcroft's "retry storms"; Envoy's ``retry_budget``):
 is tried twice doubles the load at the worst moment.
 """
 
+from math import exp
 from typing import TYPE_CHECKING
 
 from proxy.clock import monotonic_ns
 from proxy.exchange import Flag
 from proxy.identifiers import random_bits
 from proxy.model import Fault
-from proxy.routing.table import Route
+from proxy.routing.table import Route, Table
 
 if TYPE_CHECKING:
     from proxy.dataplane.inflight import InFlight
 
-__all__ = ["RetryBudget", "has_stand_in", "try_again"]
+__all__ = ["RetryBudget", "attach_budgets", "has_stand_in", "try_again"]
 
 WINDOW_NS = 10_000_000_000
+"""How long requests and retries weigh: after so long 37 % of what they did."""
 ALWAYS = 3
-"""Retries in a window that the budget always allows, so that quiet routes retry too (Envoy
+"""Retries in such a time that the budget always allows, so that quiet routes retry too (Envoy
 ``min_retry_concurrency``)."""
 
 BACK_OFF_NS = 25_000_000
@@ -34,14 +36,24 @@ BACK_OFF_NS = 25_000_000
 
 
 class RetryBudget:
-    """How many retries one worker may make on one route: a percent of the requests that began in the window."""
+    """How many retries one worker may make on one route: a percent of its recent requests.
 
-    __slots__ = ("_began_ns", "_retries", "_started")
+    Both are weighed by their age, with a time constant of ``WINDOW_NS``. Requests are not watched one by one: those
+    that have begun since the last look are taken for evenly spread over the time since, which is what lets a server
+    that dies after hours of peace have the retries of all who are just then with it.
 
-    def __init__(self) -> None:
-        self._began_ns = -WINDOW_NS
-        self._started = 0
-        self._retries = 0
+    Args:
+        started: requests of the route so far.
+        now_ns: monotonic time.
+    """
+
+    __slots__ = ("_requests", "_retries", "_seen_ns", "_started")
+
+    def __init__(self, started: int, now_ns: int) -> None:
+        self._requests = 0.0
+        self._retries = 0.0
+        self._started = started
+        self._seen_ns = now_ns
 
     def take(self, percent: float, started: int, now_ns: int) -> bool:
         """Take one retry; False when there is none left.
@@ -51,12 +63,42 @@ class RetryBudget:
             started: requests of the route so far.
             now_ns: monotonic time.
         """
-        if now_ns - self._began_ns >= WINDOW_NS:
-            self._began_ns, self._started, self._retries = now_ns, started, 0
-        if self._retries >= ALWAYS + (started - self._started) * percent / 100:
+        self._look(started, now_ns)
+        if self._retries >= ALWAYS + self._requests * percent / 100:
             return False
         self._retries += 1
         return True
+
+    def _look(self, started: int, now_ns: int) -> None:
+        fresh, age = started - self._started, (now_ns - self._seen_ns) / WINDOW_NS
+        left = exp(-age)
+        self._requests = self._requests * left + fresh * ((1 - left) / age if age > 0 else 1)
+        self._retries *= left
+        self._started, self._seen_ns = started, now_ns
+
+    def successor(self, before: int, started: int, now_ns: int) -> "RetryBudget":
+        """Return the budget of the same route under another table.
+
+        Args:
+            before: requests of the route so far, as this budget's table counts them.
+            started: the same, as the other table does.
+            now_ns: monotonic time.
+        """
+        self._look(before, now_ns)
+        fresh = RetryBudget(started, now_ns)
+        fresh._requests, fresh._retries = self._requests, self._retries
+        return fresh
+
+
+def attach_budgets(table: Table, before: Table | None, now_ns: int) -> None:
+    """Give every route of ``table`` its budget; one that was in ``before`` goes on with what it had."""
+    known = {route.name: route for route in before.routes} if before is not None else {}
+    for route in table.routes:
+        old, started = known.get(route.name), _started(table, route)
+        if before is not None and old is not None and old.retry_budget is not None:
+            route.retry_budget = old.retry_budget.successor(_started(before, old), started, now_ns)
+        else:
+            route.retry_budget = RetryBudget(started, now_ns)
 
 
 def try_again(flight: "InFlight", fault: Fault, status: int = 0) -> bool:
@@ -95,13 +137,14 @@ def _may_retry(flight: "InFlight") -> bool:
     route, settings = flight.route, flight.route.settings
     if flight.retries >= settings.retry_attempts:
         return False
-    budget: RetryBudget = route.retry_budget or RetryBudget()
+    started, now_ns = _started(flight.table, route), monotonic_ns()
+    budget: RetryBudget = route.retry_budget or RetryBudget(started, now_ns)
     route.retry_budget = budget
-    return budget.take(float(settings.retry_budget), _started(flight, route), monotonic_ns())
+    return budget.take(float(settings.retry_budget), started, now_ns)
 
 
-def _started(flight: "InFlight", route: Route) -> int:
-    return sum(flight.table.slots[variant.slot_started] for variant in route.variants)
+def _started(table: Table, route: Route) -> int:
+    return sum(table.slots[variant.slot_started] for variant in route.variants)
 
 
 def _resend_soon(flight: "InFlight") -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 
 from proxy.clock import monotonic_ns, wall_ns
+from proxy.dataplane.attempts import attach_budgets
 from proxy.dataplane.client import ClientConnection
 from proxy.dataplane.contexts import Contexts
 from proxy.dataplane.door import Door
@@ -221,6 +222,7 @@ class Worker:
             model.secured = self._contexts.backend(model.name, model.settings)
         self._pools.attach(table)
         self._limits.attach(table)
+        attach_budgets(table, getattr(self, "table", None), monotonic_ns())
         self._carry_connections(table)
         if getattr(self, "table", table) is not table:
             self.table.choices.clear()  # it is held for a minute and more, and nothing begins under it again

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.dataplane.attempts import ALWAYS, BACK_OFF_NS, WINDOW_NS, RetryBudget
+from proxy.dataplane.attempts import ALWAYS, BACK_OFF_NS, WINDOW_NS, RetryBudget, attach_budgets
 from proxy.exchange import Flag, Primary
 from proxy.model import Fault
-from tests.dataplane.road import Road, chunked, named, read_answers, request, response, statuses
+from tests.dataplane.road import Road, build_table, chunked, named, read_answers, request, response, statuses
 
 CONFIG = """
 limits: {copy: 1KiB}
@@ -99,7 +99,7 @@ def test_budget_bounds_retries(road: Road) -> None:
             road.wait(BACK_OFF_S)
     assert statuses(road.received()) == [502] * 100
     retries = named(road, "variant", "retries")["retries"]
-    assert 10 <= retries <= 10 + ALWAYS
+    assert 10 <= retries <= 10 + ALWAYS + 1  # the weight of the first ones fades meanwhile
 
 
 @given(
@@ -107,15 +107,50 @@ def test_budget_bounds_retries(road: Road) -> None:
     steps=st.lists(st.tuples(st.integers(0, 50), st.integers(0, 20)), max_size=40),
 )
 def test_law_of_the_budget(percent: float, steps: list[tuple[int, int]]) -> None:
-    """Within one window no more retries are granted than the percent of the requests begun in it, and three."""
-    budget, started, granted = RetryBudget(), 0, 0
-    budget.take(percent, started, 0)
-    granted = 1
+    """At one time no more retries are granted than the percent of the requests, and three; later all is forgotten."""
+    budget, started, granted = RetryBudget(0, 0), 0, 0
     for requests, wishes in steps:
         started += requests
-        granted += sum(budget.take(percent, started, WINDOW_NS - 1) for _ in range(wishes))
+        granted += sum(budget.take(percent, started, 0) for _ in range(wishes))
         assert granted <= ALWAYS + 1 + started * percent / 100
-    assert budget.take(0, started, WINDOW_NS), "a new window has its own"
+    assert budget.take(0, started, 20 * WINDOW_NS)
+
+
+@given(st.floats(0, 100), st.integers(1, 10_000), st.integers(1, 100), st.integers(1, 2_000))
+def test_law_of_lasting_failure(percent: float, requests_s: int, looks_s: int, wishes: int) -> None:
+    """However often it is asked, in the long run the share that is granted is the percent, over three in a window."""
+    budget, granted = RetryBudget(0, 0), 0
+    for step in range(1, 30 * looks_s + 1):
+        now_ns, started = step * 10**9 // looks_s, step * requests_s // looks_s
+        granted += sum(budget.take(percent, started, now_ns) for _ in range(-(-wishes // looks_s)))
+    most = ALWAYS * 4 + 30 * requests_s * percent / 100
+    assert granted <= most * 1.05 + 30 * looks_s / 10 + 1
+
+
+def test_the_past_gives_credit() -> None:
+    """A server that dies after hours of peace: all who are just then with it are tried again, not the first three."""
+    hour_ns = 3_600 * 10**9
+    budget = RetryBudget(0, 0)
+    granted = sum(budget.take(20, 360_000, hour_ns) for _ in range(1_000))
+    assert granted == ALWAYS + 200  # 100 requests a second: 1000 in the window
+
+
+def test_the_budget_goes_on_behind_a_reload(road: Road) -> None:
+    """A reload neither takes the credit of the requests so far nor forgets the retries."""
+    before = road.table
+    before.slots[before.routes[0].variants[0].slot_started] = 100
+    attach_budgets(before, None, 0)
+    budget: RetryBudget = before.routes[0].retry_budget
+    assert budget.take(20, 1_100, 10**9)
+    before.slots[before.routes[0].variants[0].slot_started] = 1_100
+    after = build_table(CONFIG, 2)
+    attach_budgets(after, before, 10**9)
+    budget = after.routes[0].retry_budget
+    granted = sum(budget.take(20, 0, 10**9) for _ in range(1_000))
+    assert granted == pytest.approx(ALWAYS + 200 * 0.95 - 1, abs=2)
+    renamed = build_table(CONFIG.replace("name: wine", "name: beer"), 3)
+    attach_budgets(renamed, after, 10**9)
+    assert sum(renamed.routes[0].retry_budget.take(20, 0, 10**9) for _ in range(10)) == ALWAYS
 
 
 @pytest.mark.parametrize(
