@@ -29,6 +29,9 @@ from proxy.routing.table import Model
 
 __all__ = ["Cluster", "ServerPool"]
 
+WARY_NS = 1_000_000_000
+"""How long a failure makes a server look busier than it is."""
+
 _log = logging.getLogger("modelproxy.endpoints")
 
 
@@ -44,6 +47,7 @@ class ServerPool(Pool):
         "is_healthy",
         "returned_ns",
         "salt",
+        "wary_until_ns",
     )
 
     def __init__(
@@ -67,11 +71,19 @@ class ServerPool(Pool):
         self.ejections = 0
         """Which ejection in a row the last one was."""
         self.returned_ns = 0
+        self.wary_until_ns = 0
+        """Until when its failures weigh like requests."""
 
     @property
     def load(self) -> int:
-        """Requests under way and waiting."""
-        return self.open - len(self.idle) + len(self.waiting)
+        """Requests under way and waiting; for a moment after a failure, also those that failed in a row.
+
+        A server that refuses at once has the fewest requests under way of all: it would draw all others to itself.
+        """
+        busy = self.open - len(self.idle) + len(self.waiting)
+        if self.failures and monotonic_ns() < self.wary_until_ns:
+            busy += self.failures
+        return busy
 
     def is_full(self) -> bool:
         return self.is_busy() and self.cluster.pending >= self.limits.max_pending
@@ -88,6 +100,7 @@ class ServerPool(Pool):
 
     def on_failure(self) -> None:
         self.failures += 1
+        self.wary_until_ns = monotonic_ns() + WARY_NS
         self.cluster.on_failure(self)
 
     def set_healthy(self, is_healthy: bool) -> None:
@@ -240,8 +253,10 @@ class Cluster:
 
     def on_health(self, pool: ServerPool) -> None:
         """Look again who is usable: a server's health has changed."""
-        if pool.is_healthy and pool.ejection is not None:
-            self._readmit(pool)
+        if pool.is_healthy:
+            if pool.ejection is not None:
+                self._readmit(pool)
+            pool.failures = 0
         self._judge()
 
     def on_failure(self, pool: ServerPool) -> None:

@@ -109,6 +109,16 @@ def test_many_servers_share(monkeypatch: pytest.MonkeyPatch) -> None:
     assert max(got.values()) - min(got.values()) <= 10
 
 
+def test_who_refuses_at_once_draws_nobody(servers: Servers) -> None:
+    """A server that fails at once looks busy for a moment: the others get the requests, and it gets a try later."""
+    servers.fail(0, 2)
+    others = [servers.acquire() for _ in range(4)]
+    assert 0 not in others
+    assert Counter(servers.acquire() for _ in range(3)) == {0: 1, 1: 1, 2: 1}
+    servers.road.wait(1)
+    assert [servers.acquire() for _ in range(2)] == [0, 0]
+
+
 def test_full_servers_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     """However the two are drawn, nobody waits for a server that hangs while another one has room."""
     urls = [f"http://127.0.0.1:{port}" for port in range(9001, 9011)]
@@ -283,6 +293,7 @@ def test_healthy_again_is_no_longer_suspected(servers: Servers) -> None:
     servers.cluster.pools[0].set_healthy(False)
     servers.cluster.pools[0].set_healthy(True)
     assert servers.usable == [0, 1, 2]
+    assert (servers.cluster.pools[0].failures, servers.cluster.pools[0].load) == (0, 0)
     assert servers.counts(0) == {"ejected": 1, "readmitted": 1}
     servers.road.wait(20)
     assert servers.usable == [0, 1, 2]
