@@ -41,7 +41,7 @@ RSS_GROWN_BYTES = 8 * 1024 * 1024
 RSS_WARMING_BYTE_SECONDS = 1800 * 1024 * 1024
 """Memory follows the fullest moment so far, as when copies pile up before a model that is away, and a short look sees
 more of that than of leaks: divided by the length of the look, this is allowed besides."""
-FILES_GROWN, FILES_GROWN_SHARE = 8.0, 0.25
+FILES_GROWN, FILES_GROWN_SHARE = 8.0, 0.5
 """Pools breathe with the load: so many files, or this share of the median if that is more."""
 
 
