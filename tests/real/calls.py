@@ -7,7 +7,7 @@ that the client encodes), ``size`` (a body of so many bytes), ``chunked`` (of un
 
 from typing import Any
 
-__all__ = ["KSERVE", "LITSERVE", "LLAMA", "MLSERVER", "PLAIN_CLIENTS", "TRITON"]
+__all__ = ["CURL", "CURL_1_0", "KSERVE", "LITSERVE", "LLAMA", "MLSERVER", "PLAIN_CLIENTS", "TRITON"]
 
 PLAIN_CLIENTS = ("requests", "httpx", "aiohttp", "curl")
 
@@ -56,6 +56,38 @@ LLAMA: dict[str, dict[str, Any]] = {
         "json": {"content": "abc"},
     },
 }
+
+CURL: dict[str, dict[str, Any]] = {
+    "asks for HTTP/2": {"method": "GET", "path": "/v1/models", "options": ["--http2"]},
+    "asks for HTTP/2 with a body": {
+        "method": "POST",
+        "path": "/v1/chat/completions",
+        "json": CHAT,
+        "options": ["--http2"],
+    },
+    "range": {"method": "GET", "path": "/v1/models", "options": ["--range", "5-20"]},
+    "trailers and unknown fields": {
+        "method": "GET",
+        "path": "/v1/models",
+        "headers": {"TE": "trailers", "X-Empty;": "", "Cookie": "a=1; b=2", "x_under": "1", "X-Hop": "1"},
+        "options": ["--header", "Connection: TE, X-Hop"],
+    },
+}
+"""Of llama.cpp, by curl alone: what only curl can say."""
+
+CURL_1_0: dict[str, dict[str, Any]] = {
+    "get": {"method": "GET", "path": "/v1/models"},
+    "chat": {"method": "POST", "path": "/v1/chat/completions", "json": CHAT},
+    "chat, streamed": {"method": "POST", "path": "/v1/chat/completions", "json": CHAT | {"stream": True}},
+    "over one connection": {
+        "method": "GET",
+        "path": "/v1/models",
+        "headers": {"Connection": "keep-alive"},
+        "times": 3,
+    },
+    "not there": {"method": "GET", "path": "/nope"},
+}
+"""Of llama.cpp, by curl in HTTP/1.0. What is on the wire differs: the model is asked in HTTP/1.1."""
 
 UPLOADS: dict[str, dict[str, Any]] = {
     "upload": {"method": "POST", "path": "/upload", "size": 100_000},

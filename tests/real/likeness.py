@@ -42,7 +42,19 @@ def redrawn(body: bytes, drawn: Drawn) -> bytes:
 
 
 def _kept(message: Message, without: set[bytes]) -> list[bytes]:
-    return [line for line in message.lines if line.partition(b":")[0].lower() not in without]
+    """Return the other header lines, with one blank before each value: those around it are not part of it.
+
+    RFC 9110 §5.5; the proxy writes lines anew.
+    """
+    split = (line.partition(b":") for line in message.lines)
+    return [
+        b"%b: %b" % (name, value.strip(b" \t")) for name, _, value in split if name.lower() not in without
+    ]
+
+
+def _nominated(message: Message) -> set[bytes]:
+    """Return the fields that ``Connection`` names: they end at the proxy like it (RFC 9110 §7.6.1)."""
+    return {name.strip().lower() for value in message.values(b"connection") for name in value.split(b",")}
 
 
 def _unequal(what: str, one: object, other: object) -> Iterator[str]:
@@ -69,7 +81,7 @@ def forwarded_differences(client: Exchange, server: Exchange, *, waits_for_body:
 
 def _request(came: Message, went: Message, continued: bool) -> Iterator[str]:
     yield from _unequal("request line", came.start, went.start)
-    without = HOP_BY_HOP | MOVED | ADDED_TO_REQUEST
+    without = HOP_BY_HOP | MOVED | ADDED_TO_REQUEST | _nominated(came)
     yield from _unequal("request header lines", _kept(came, without), _kept(went, without))
     for name in MOVED:
         expected = [] if continued else came.values(name)
@@ -86,7 +98,7 @@ def _answer(client: Exchange, server: Exchange, continued: bool) -> Iterator[str
     interim = [b"HTTP/1.1 100 Continue"] * continued + [each.start for each in server.interim]
     yield from _unequal("interim answers", interim, [each.start for each in client.interim])
     yield from _unequal("status line", came.start, went.start)
-    without = HOP_BY_HOP | ADDED_TO_ANSWER
+    without = HOP_BY_HOP | ADDED_TO_ANSWER | _nominated(came)
     yield from _unequal("header lines of the answer", _kept(came, without), _kept(went, without))
     yield from _unequal("variant", 1, len(went.values(b"x-modelproxy-variant")))
     yield from _unequal(

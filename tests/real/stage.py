@@ -86,6 +86,14 @@ class Stage:
                 found.append(f"{mode}: the program saw\n    {directly!r:.2000}\n    {proxied!r:.2000}")
         return found
 
+    def views(self, driver: Driver, call: str, **arguments: Any) -> list[Any]:
+        """Return what the program saw of one call: directly, and through each proxy."""
+        seen = []
+        for port in (self.server, *(port for port, _ in self.proxies.values())):
+            self.front.aim(port)
+            seen.append(self._redrawn(driver.call(call, self.front.url, **arguments)))
+        return seen
+
     def _differences(self, mode: str, direct: list[Exchange], clients: list[Exchange]) -> Iterator[str]:
         if len(direct) != len(clients):
             yield f"{len(direct)} answers directly, {len(clients)} through the proxy"

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.real.calls import LLAMA, PLAIN_CLIENTS
+from tests.real.calls import CURL, CURL_1_0, LLAMA, PLAIN_CLIENTS
 from tests.real.processes import Driver
 from tests.real.stage import Stage
 
@@ -32,6 +32,20 @@ OPENAI: dict[str, dict[str, Any]] = {
 def test_plain_clients(llama: Stage, drivers: Callable[[str], Driver], client: str, call: str) -> None:
     """No byte differs but those that the README names, and the client program sees the same."""
     assert llama.compare(drivers(client), "plain", **LLAMA[call]) == []
+
+
+@pytest.mark.parametrize("call", CURL)
+def test_curl(llama: Stage, drivers: Callable[[str], Driver], call: str) -> None:
+    """What curl says of the connection ends at the proxy, the rest is passed on."""
+    assert llama.compare(drivers("curl"), "plain", **CURL[call]) == []
+
+
+@pytest.mark.parametrize("call", CURL_1_0)
+def test_curl_in_http_1_0(llama: Stage, drivers: Callable[[str], Driver], call: str) -> None:
+    """An HTTP/1.0 client is told the same."""
+    directly, *proxied = llama.views(drivers("curl"), "plain", **CURL_1_0[call], options=["--http1.0"])
+    assert directly["gave"][0]["exit"] == 0
+    assert proxied == [directly] * len(proxied)
 
 
 @pytest.mark.parametrize("call", OPENAI)

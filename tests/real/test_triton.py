@@ -64,3 +64,10 @@ def test_head_with_a_body(triton: Stage, drivers: Callable[[str], Driver], clien
 def test_tritonclient(triton: Stage, drivers: Callable[[str], Driver], call: str) -> None:
     """``tritonclient`` gets the same tensors and exceptions."""
     assert triton.compare(drivers("tritonclient"), call.partition(",")[0], **TRITONCLIENT[call]) == []
+
+
+def test_many_at_once(triton: Stage, drivers: Callable[[str], Driver]) -> None:
+    """Answers of several connections are not mixed up."""
+    directly, *proxied = triton.views(drivers("tritonclient"), "infer_at_once", count=40)
+    assert len(directly["gave"]) == 40
+    assert proxied == [directly] * len(proxied)
