@@ -62,7 +62,7 @@ class Tls(Section):
         NEXT_CONNECTION,
     )
     min_version: Annotated[str, grammar.tls_version()] = setting(
-        "1.2", "Oldest version of TLS that is spoken.", NEXT_CONNECTION
+        1.2, "Oldest version of TLS that is spoken.", NEXT_CONNECTION
     )
 
 

@@ -326,3 +326,34 @@ def test_what_is_known_of_the_connection(scene: Scene) -> None:
     scene.layer.set_protocol(other)
     scene.layer.data_received(scene.peer.send(b"hello"))
     assert other.taken() == [b"hello"]
+
+
+@given(st.lists(st.binary(min_size=1, max_size=200), min_size=1, max_size=5), st.booleans())
+def test_no_bytes_break_a_handshake_otherwise_than_by_failing_it(pieces: list[bytes], begins: bool) -> None:
+    """Whatever comes, the handshake fails or waits for more: nothing is raised and nothing is handed over."""
+    scene = Scene()
+    if begins:
+        scene.peer.shake()
+        scene.layer.data_received(scene.peer.outgoing.read())
+    for piece in pieces:
+        scene.layer.data_received(piece)
+    scene.raw.lose()
+    assert scene.inner.taken() == []
+    assert len(scene.ended) == 1
+    assert isinstance(scene.ended[0], Exception)
+
+
+@given(st.integers(0, 3000), st.integers(1, 255))
+def test_a_changed_byte_is_never_handed_over(place: int, change: int) -> None:
+    """Of bytes that were changed on the way only whole records in front of the change arrive."""
+    scene = Scene().shake()
+    pieces = [bytes([i]) * 300 for i in range(8)]
+    wire = bytearray(b"".join(map(scene.peer.send, pieces)))
+    wire[place % len(wire)] ^= change
+    scene.layer.data_received(bytes(wire))
+    scene.raw.lose()
+    *got, (lost, _) = scene.inner.taken()
+    assert lost == "lost"
+    assert b"".join(pieces).startswith(b"".join(got))
+    assert len(b"".join(got)) % 300 == 0
+    assert b"".join(got) != b"".join(pieces)

@@ -10,7 +10,7 @@ import socket
 import ssl
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -151,18 +151,18 @@ async def test_pipelined_and_closed_in_order(both: Running, shop: Shop) -> None:
     writer.close()
 
 
-async def test_rotation_under_load(both: Running, shop: Shop) -> None:
-    """While certificates are replaced no request fails, and new connections are shown the new one."""
-    context = shop.client()
+@asynccontextmanager
+async def traffic(proxy: Running, context: ssl.SSLContext) -> AsyncIterator[list[object]]:
+    """Keep asking, over kept connections and over new ones; yield what failed."""
     failed: list[object] = []
-    done = False
     sent = 0
+    done = False
 
     async def keep_asking(fresh: bool) -> None:
         nonlocal sent
         while not done:
             try:
-                status, body = await get(both, context, b"x" * 100, fresh)
+                status, body = await get(proxy, context, b"x" * 100, fresh)
             except aiohttp.ClientError as error:
                 failed.append(error)
             else:
@@ -171,25 +171,47 @@ async def test_rotation_under_load(both: Running, shop: Shop) -> None:
             await asyncio.sleep(0.005)
 
     tasks = [asyncio.ensure_future(keep_asking(fresh)) for fresh in (True, True, False, False)]
-    for days in (11, 22):
-        shop.replace(AUTHORITY.issue("localhost", "127.0.0.1", days=days))
-        expected = shop.identity.expires_s
-
-        async def is_shown(expected: int = expected) -> bool:
-            return expected == await both.total(
-                "modelproxy_tls_certificate_expiry_timestamp_seconds", model=""
-            )
-
-        await eventually(is_shown, "the new certificate in the metrics")
-        parts = urlsplit(both.listen)
-        pem = await asyncio.to_thread(ssl.get_server_certificate, ("127.0.0.1", parts.port or 0))
-        assert pem.split() == shop.identity.certificate.split()
-    done = True
-    await asyncio.gather(*tasks)
-    assert failed == []
+    try:
+        yield failed
+    finally:
+        done = True
+        await asyncio.gather(*tasks)
     assert sent > 50
+
+
+async def test_rotation_under_load(both: Running, shop: Shop) -> None:
+    """While certificates are replaced no request fails, and new connections are shown the new one."""
+    async with traffic(both, shop.client()) as failed:
+        for days in (11, 22):
+            shop.replace(AUTHORITY.issue("localhost", "127.0.0.1", days=days))
+            expected = shop.identity.expires_s
+
+            async def is_shown(expected: int = expected) -> bool:
+                name = "modelproxy_tls_certificate_expiry_timestamp_seconds"
+                return expected == await both.total(name, model="")
+
+            await eventually(is_shown, "the new certificate in the metrics")
+            port = urlsplit(both.listen).port or 0
+            pem = await asyncio.to_thread(ssl.get_server_certificate, ("127.0.0.1", port))
+            assert pem.split() == shop.identity.certificate.split()
+    assert failed == []
     assert await both.total("modelproxy_tls_reloads_total") == 2
     assert await both.total("modelproxy_tls_last_reload_successful") == 1
+
+
+async def test_an_upgrade_under_load(both: Running, shop: Shop) -> None:
+    """SIGUSR2: the workers of the next program shake hands where those of this one finish; nobody is turned away."""
+    async with traffic(both, shop.client()) as failed:
+        both.process.send_signal(signal.SIGUSR2)
+
+        async def is_done() -> bool:
+            config = (await both.status()).get("config", {})
+            return bool(config.get("version") == 2 and not config["earlier_pids"])
+
+        await eventually(is_done, "the next program to be alone", 60)
+        await asyncio.sleep(0.2)
+    assert failed == []
+    assert await both.total("modelproxy_tls_handshake_failures_total") == 0
 
 
 async def test_a_worker_that_starts_beside_broken_files(both: Running, shop: Shop) -> None:
