@@ -289,8 +289,9 @@ class ClientConnection(Writer):
 
     def resume_reading(self) -> None:
         """Go on reading, unless what was read is still waiting for its turn."""
-        is_wanted = not (self.deaf or self.waiting or self.last_reply)
-        if is_wanted and self.read_paused and not self.transport.is_closing():
+        if not self.read_paused or self.deaf or self.waiting or self.last_reply:
+            return
+        if not self.transport.is_closing():
             self.read_paused = False
             self.transport.resume_reading()
             if self.incoming is not None:
