@@ -344,3 +344,55 @@ class TestFold:
         assert await world.fleet.fold_quiet() == ()
         world.fleet._fold_rule = FoldRule(keep=1, age_s=3600)
         assert await world.fleet.fold_quiet() == ()
+
+
+class TestUpgrade:
+    """What one program takes to the next."""
+
+    async def test_complete_is_every_worker(self, world: World) -> None:
+        """One that serves is not enough to let those before go."""
+        await world.publish(1)
+        await world.come_up(world.workers[0])
+        assert world.fleet.serving.done()
+        assert not world.fleet.is_complete
+        await world.come_up(world.workers[1])
+        assert world.fleet.is_complete
+
+    async def test_the_observer_answers_when_it_may(self, world: World) -> None:
+        """Each observer that comes up after that may at once."""
+        await world.come_up(world.observer)
+        assert world.observer.taken() == []
+        world.fleet.open_admin()
+        assert world.observer.taken() == ["open "]
+        world.die(world.observer)
+        await world.come_up(world.observer)
+        assert world.observer.taken() == ["open "]
+
+    async def test_the_layouts_of_every_version_are_known(self, world: World) -> None:
+        """Of those that are not folded, for both kinds of writers."""
+        await world.publish(1)
+        await world.publish(2)
+        layouts = world.fleet.layouts()
+        assert sorted(layouts) == [1, 2]
+        assert layouts[2] == {"w": release(2).table.layout, "o": release(2).table.observer_layout}
+
+    async def test_totals_go_on(self, world: World, tmp_path: Path) -> None:
+        """A fleet that follows another counts from where that one was."""
+        world.die(world.workers[1])
+        world.fleet.count_fold_failure("anything")
+        totals = world.fleet.totals()
+        assert totals.restarts == {"worker 0": 0, "worker 1": 1, "observer": 0}
+        after = Fleet(
+            tmp_path,
+            Commands(worker=lambda index, link: (), observer=lambda link: ()),
+            listen=-1,
+            admin=-1,
+            workers=3,
+            describe_config=dict,
+            on_request=print,
+            totals=totals,
+            started_wall_ns=7,
+        )
+        described = after.describe()
+        assert [worker["restarts"] for worker in described["workers"]] == [0, 1, 0]
+        assert (described["fold_failures_total"], described["started_wall_ns"]) == (1, 7)

@@ -138,3 +138,28 @@ async def test_messages_after_closing_are_not_delivered() -> None:
     link.connection_made(end.wire)
     link.data_received(b'{"op":1}\n{"op":2}\n')
     assert end.messages == [{"op": 1}]
+
+
+def test_at_rest_means_nothing_half_sent_or_half_received() -> None:
+    """Only then may another program go on with the same socket."""
+    end = End()
+    assert end.link.is_at_rest
+    end.link.data_received(b'{"op":')
+    assert not end.link.is_at_rest
+    end.link.data_received(b'"a"}\n')
+    assert end.link.is_at_rest
+    end.link.send({"op": "b"})
+    assert not end.link.is_at_rest
+
+
+async def test_the_descriptor_is_that_of_the_socket() -> None:
+    """And none once the link is closed."""
+    ours, theirs = socket.socketpair()
+    closed = asyncio.Event()
+    with theirs:
+        fd = ours.fileno()
+        link = await open_link(ours.detach(), lambda _: None, closed.set)
+        assert link.fd == fd
+        link.close()
+        await asyncio.wait_for(closed.wait(), 10)
+        assert link.fd == -1

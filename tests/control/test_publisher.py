@@ -309,3 +309,40 @@ async def test_the_outcome_as_json(world: World) -> None:
     document = (await world.publish(GOOD)).document()
     assert orjson.loads(orjson.dumps(document)) == document
     assert (document["result"], document["version"], document["problems"]) == ("published", 1, [])
+
+
+async def test_what_a_process_refuses_may_pass_later(world: World) -> None:
+    """What the document says is wrong for good; what a process cannot hold is worth another try."""
+    world.fleet.refusals = ("worker 1: no space left on device",)
+    refused = await world.publish(GOOD)
+    assert (refused.ok, refused.may_pass_later) == (False, True)
+    assert world.publisher.last_version == 1
+    assert not (await world.publish(BROKEN)).may_pass_later
+    world.fleet.refusals = ()
+    assert not (await world.publish(GOOD)).may_pass_later
+
+
+async def test_at_rest_nothing_is_published(world: World) -> None:
+    """It waits for the publish under way, and those that come meanwhile wait for it."""
+    world.fleet.gate.clear()
+    first = asyncio.ensure_future(world.publish(GOOD))
+    await asyncio.wait_for(world.fleet.asked.wait(), 10)
+    is_at_rest, may_end = asyncio.Event(), asyncio.Event()
+
+    async def rest() -> None:
+        async with world.publisher.at_rest():
+            is_at_rest.set()
+            await may_end.wait()
+
+    resting = asyncio.ensure_future(rest())
+    await asyncio.sleep(0)
+    assert not is_at_rest.is_set()
+    world.fleet.gate.set()
+    await first
+    await asyncio.wait_for(is_at_rest.wait(), 10)
+    second = asyncio.ensure_future(world.publish(RAISED))
+    await asyncio.sleep(0.05)
+    assert world.fleet.calls == [("prepare", 1), ("commit", 1)]
+    may_end.set()
+    await asyncio.gather(second, resting)
+    assert world.fleet.calls[2:] == [("prepare", 2), ("commit", 2)]

@@ -129,7 +129,12 @@ def test_values(tmp_path: Path) -> None:
     assert value(series, "config_version") == 1
     assert value(series, "config_loaded_timestamp_seconds") == 1_700_000_000.5
     assert value(series, "worker_restarts_total", worker="1") == 1
+    assert value(series, "worker_hangs_total", worker="1") == 2
     assert value(series, "observer_restarts_total") == 3
+    assert value(series, "observer_hangs_total") == 1
+    assert value(series, "upgrades_total") == 4
+    assert value(series, "upgrades_refused_total") == 5
+    assert value(series, "earlier_processes") == 2
     assert value(series, "observer_queue_bytes") == 512
     assert value(series, "build_info", version=__version__) == 1
 

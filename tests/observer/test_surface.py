@@ -8,6 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from proxy.control.admin import Access, NotReadyError, ReloadOutcome
 from proxy.observer.surface import ObserverSurface, build_admin
+from proxy.tally import OBSERVER_COUNTERS, OBSERVER_FIELDS, follow, leave_layouts, open_block
 from tests.observer.world import CONFIG, World
 
 TOKEN = "a-token-that-is-long-enough"
@@ -80,3 +81,18 @@ def test_build_admin(tmp_path: Path) -> None:
     app = build_admin(World(tmp_path))
     assert isinstance(app, web.Application)
     assert "/metrics" in {resource.canonical for resource in app.router.resources()}
+
+
+async def test_what_the_observer_before_counted_goes_on(tmp_path: Path) -> None:
+    """After an upgrade the observer's own totals are those of both programs."""
+    before, run_dir = tmp_path / "before", tmp_path / "run"
+    before.mkdir()
+    run_dir.mkdir()
+    block = open_block(before / OBSERVER_COUNTERS, len(OBSERVER_FIELDS))
+    block.slots[OBSERVER_FIELDS.index("broken_streams")] = 40
+    block.slots[OBSERVER_FIELDS.index("errors")] = 2
+    block.close()
+    leave_layouts(before, {})
+    follow(run_dir, before)
+    observer = (await ObserverSurface(World(run_dir)).status())["observer"]
+    assert (observer["broken_streams_total"], observer["errors_total"]) == (41, 2)

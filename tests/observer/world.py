@@ -75,6 +75,9 @@ class World:
             "reloads_total": table.version - 1,
             "reloads_refused_total": 0,
             "journal_failures_total": 0,
+            "upgrades_total": 4,
+            "upgrades_refused_total": 5,
+            "earlier_pids": [7, 8],
             "certificates": {
                 "expiries": {"": 1_800_000_000, "wine-v1": 1_900_000_000},
                 "problems": ["tls.key: found another key"],
@@ -83,9 +86,16 @@ class World:
             },
         }
         workers = [
-            {"index": i, "pid": 100 + i, "up": True, "version": table.version, "restarts": i} for i in (0, 1)
+            {"index": i, "pid": 100 + i, "up": True, "version": table.version, "restarts": i, "hangs": 2 * i}
+            for i in (0, 1)
         ]
-        self.fleet = {"config": config, "workers": workers, "observer_restarts": 3, "started_wall_ns": 1}
+        self.fleet = {
+            "config": config,
+            "workers": workers,
+            "observer_restarts": 3,
+            "observer_hangs": 1,
+            "started_wall_ns": 1,
+        }
         return table
 
     def retire(self, version: int) -> None:
