@@ -29,6 +29,8 @@ KINDS: dict[str, Grammar] = {
     "enum": grammar.choice(Fruit),
     "secret": grammar.secret(8),
     "one or more": grammar.one_or_more(grammar.whole(1, 9), 3),
+    "yes or no": grammar.yes_or_no(),
+    "tls version": grammar.tls_version(),
 }
 
 
@@ -58,6 +60,11 @@ KINDS: dict[str, Grammar] = {
         ("one or more", 1, (1,)),
         ("one or more", [1, 2], (1, 2)),
         ("one or more", [], ()),
+        ("yes or no", True, True),
+        ("yes or no", Expanded("false"), False),
+        ("tls version", Decimal("1.2"), "1.2"),
+        ("tls version", 1.3, "1.3"),
+        ("tls version", Expanded("1.3"), "1.3"),
     ],
 )
 def test_reads_and_writes(kind: str, written: Any, value: Any) -> None:
@@ -109,6 +116,11 @@ def test_reads_and_writes(kind: str, written: Any, value: Any) -> None:
         ),
         ("one or more", [1, 2, 3, 4], "at most 3 of them"),
         ("one or more", ["a"], "a whole number from 1 to 9"),
+        ("yes or no", "yes", "true or false"),
+        ("yes or no", 1, "true or false"),
+        ("tls version", Decimal("1.1"), "1.2 or 1.3: what is older is broken (RFC 8996)"),
+        ("tls version", 1, "1.2 or 1.3: what is older is broken (RFC 8996)"),
+        ("tls version", None, "1.2 or 1.3: what is older is broken (RFC 8996)"),
     ],
 )
 def test_refuses(kind: str, written: Any, expected: str) -> None:

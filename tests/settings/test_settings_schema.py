@@ -81,6 +81,19 @@ def test_models_and_routes_are_enough() -> None:
     assert s.trusted == ()
 
 
+def test_tls() -> None:
+    """Certificates are paths; none of them is there unless it is said."""
+    tls = full().tls
+    assert (Path("server.pem"), Path("server.key"), Path("clients.pem")) == (
+        tls.certificate,
+        tls.key,
+        tls.client_ca,
+    )
+    assert tls.min_version == "1.3"
+    plain = read(MINIMAL).tls
+    assert (plain.certificate, plain.key, plain.client_ca, plain.min_version) == (None, None, None, "1.2")
+
+
 def test_immutable() -> None:
     """A setting cannot be changed once it is read."""
     with pytest.raises(ValueError, match="frozen"):

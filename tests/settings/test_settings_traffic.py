@@ -1,4 +1,5 @@
 from decimal import Decimal
+from pathlib import Path
 
 from proxy.model import Role
 from proxy.settings import Route, UnitSource
@@ -18,6 +19,17 @@ def test_model() -> None:
     assert (one.timeout, one.idle_timeout, one.connect_timeout) == (1_000_000, 2_000_000, 3_000_000)
     assert (one.max_connections, one.max_pending) == (1, 0)
     assert (models["two"].url, models["two"].keep_alive) == ("http://[::1]:9002", 0)
+
+
+def test_model_tls() -> None:
+    """A model over TLS is verified unless it is said otherwise."""
+    models = read(FULL, TOKEN="12345678").models
+    tls = models["four"].tls
+    assert (tls.ca, tls.certificate, tls.key) == (Path("a.pem"), Path("c.pem"), Path("k.pem"))
+    assert (tls.verify, tls.server_name) == (True, "n.example")
+    assert not models["five"].tls.verify
+    assert read(MINIMAL).models["one"].tls.verify
+    assert models["five"].url == "https://h:8443"
 
 
 def test_several_servers() -> None:
