@@ -64,7 +64,7 @@ class RetryBudget:
             now_ns: monotonic time.
         """
         self._look(started, now_ns)
-        if self._retries >= ALWAYS + self._requests * percent / 100:
+        if self._retries + 1 > ALWAYS + self._requests * percent / 100:
             return False
         self._retries += 1
         return True

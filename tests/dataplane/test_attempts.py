@@ -99,7 +99,7 @@ def test_budget_bounds_retries(road: Road) -> None:
             road.wait(BACK_OFF_S)
     assert statuses(road.received()) == [502] * 100
     retries = named(road, "variant", "retries")["retries"]
-    assert 10 <= retries <= 10 + ALWAYS + 1  # the weight of the first ones fades meanwhile
+    assert 10 <= retries <= 10 + ALWAYS
 
 
 @given(
@@ -112,7 +112,7 @@ def test_law_of_the_budget(percent: float, steps: list[tuple[int, int]]) -> None
     for requests, wishes in steps:
         started += requests
         granted += sum(budget.take(percent, started, 0) for _ in range(wishes))
-        assert granted <= ALWAYS + 1 + started * percent / 100
+        assert granted <= ALWAYS + started * percent / 100
     assert budget.take(0, started, 20 * WINDOW_NS)
 
 
@@ -132,7 +132,7 @@ def test_the_past_gives_credit() -> None:
     hour_ns = 3_600 * 10**9
     budget = RetryBudget(0, 0)
     granted = sum(budget.take(20, 360_000, hour_ns) for _ in range(1_000))
-    assert granted == ALWAYS + 200  # 100 requests a second: 1000 in the window
+    assert granted == pytest.approx(ALWAYS + 200, abs=1)  # 100 requests a second: 1000 in the window
 
 
 def test_the_budget_goes_on_behind_a_reload(road: Road) -> None:

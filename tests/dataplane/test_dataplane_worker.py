@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from proxy.clock import monotonic_ns
 from proxy.dataplane import worker as worker_module
+from proxy.dataplane.attempts import ALWAYS
 from proxy.dataplane.worker import Worker
 from proxy.link import Link, open_link
 from proxy.settings import parse, to_json
@@ -106,6 +108,33 @@ async def test_a_replaced_table_remembers_no_choices(tmp_path: Path, monkeypatch
                 assert first.choices
         assert first is not supervisor.worker.table
         assert not first.choices
+
+
+async def test_retries_so_far_count_behind_a_reload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another table gives its routes the budgets of the one before, not fresh ones."""
+    async with running(tmp_path, monkeypatch) as (supervisor, _):
+        for version in (1, 2):
+            await supervisor.prepare(version)
+            await supervisor.tell("commit", version=version)
+            (route,) = supervisor.worker.table.routes
+            granted = sum(route.retry_budget.take(0, 0, monotonic_ns()) for _ in range(10))
+            assert granted == (ALWAYS if version == 1 else 0)
+
+
+async def test_servers_that_are_out_are_settled_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that ends leaves no server counted as left out: nobody would ever count it back in."""
+    several = CONFIG.replace('"http://127.0.0.1:9001"', '["http://127.0.0.1:9001", "http://127.0.0.1:9011"]')
+    async with running(tmp_path, monkeypatch) as (supervisor, _):
+        await supervisor.prepare(1, several)
+        await supervisor.tell("commit", version=1)
+        table = supervisor.worker.table
+        for _ in range(5):
+            table.models["one"].pool.pools[1].on_failure()
+    slots = read_slots(block_path(tmp_path, "w0", 1), table.layout.size)
+    counts = {key[1]: number for key, number in table.layout.counts(slots).items() if key[0] == "endpoint"}
+    assert counts == {"ejected": 1, "readmitted": 1}
 
 
 async def test_a_table_that_cannot_be_prepared_is_refused_in_words(
