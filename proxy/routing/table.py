@@ -165,6 +165,10 @@ class Shadow:
         """The worker's own pool for this shadow. Attached once, before the table is swapped in."""
 
 
+_DOT, _PERCENT = b".%"
+# HOT: a byte is looked for in 10 ns, a text of one or two in 90.
+
+
 class Route:
     """A compiled route. See :class:`proxy.settings.Route` for what each setting means."""
 
@@ -276,7 +280,7 @@ class Route:
             len(path) > len(self.matched_prefix) and path[len(self.matched_prefix)] != 0x2F and path != b"*"
         ):
             return False
-        elif (b".." in path or b"%" in path) and climbs_out(path[len(self.matched_prefix) :]):
+        elif (_DOT in path or _PERCENT in path) and climbs_out(path[len(self.matched_prefix) :]):
             return False  # the model server may resolve it to what the route does not publish
         return (self.any_host or host == self.host) and (self.any_method or method in self.methods)
 

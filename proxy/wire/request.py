@@ -179,6 +179,8 @@ def climbs_out(rest: bytes) -> bool:
     Args:
         rest: a path behind the prefix it must not leave.
     """
+    if b".." not in rest and b"%" not in rest:
+        return False
     depth = 0
     for segment in _same_to_some(rest).split(b"/"):
         name = segment.partition(b";")[0]
