@@ -9,6 +9,7 @@ from proxy.model import DROPS, Fault, Role
 from proxy.routing.hashing import SPACE, bucket, share
 from proxy.routing.table import MISSING, Route, Table, compile_table
 from proxy.settings import parse
+from proxy.tally import ENDPOINT_FIELDS, WORKER_FIELDS
 from proxy.wire.request import host_name
 
 CONFIG = """
@@ -234,10 +235,13 @@ def test_the_layout_does_not_depend_on_the_version() -> None:
 
 def all_slots(compiled: Table) -> list[int]:
     """List the first slot of everything that the hot path counts, expanded to every slot that it can reach."""
-    slots = [compiled.slot_worker + i for i in range(4)]
+    slots = [compiled.slot_worker + i for i in range(len(WORKER_FIELDS))]
     slots += [compiled.slot_unrouted + i for i in range(600)]
     for model in compiled.models.values():
         slots += [model.slot_faults + fault for fault in Fault if fault is not Fault.NONE]
+        slots += [model.slot_limit, model.slot_limit + 1]
+        for endpoint in model.endpoints if model.is_watched else ():
+            slots += [endpoint.slot + i for i in range(len(ENDPOINT_FIELDS))]
     for r in compiled.routes:
         slots += [r.slot_units + i for i in range(len(r.readers) + 1)]
         slots += [r.slot_payload + i for i in range(3)]
@@ -248,12 +252,17 @@ def all_slots(compiled: Table) -> list[int]:
                 v.slot_started,
                 v.slot_started + 1,
                 v.slot_retries,
+                v.slot_fallbacks,
                 v.slot_duration_sum,
                 v.slot_ttfb_sum,
+                v.slot_gap_sum,
+                v.slot_tunnel_received,
+                v.slot_tunnel_sent,
             ]
             slots += [v.slot_codes + i for i in range(600)]
             slots += [v.slot_duration + i for i in range(62)]
             slots += [v.slot_ttfb + i for i in range(62)]
+            slots += [v.slot_gap + i for i in range(62)]
     return slots
 
 
