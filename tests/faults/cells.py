@@ -69,7 +69,7 @@ class Cell:
     model: Sequence[Script] = (SERVES,)
     address: str = ""
     """Instead of a server that plays ``model``: ``refused`` or ``blackhole``."""
-    codes: Mapping[int, int] = field(default_factory=lambda: {200: 1})
+    codes: Mapping[int, int] | tuple[Mapping[int, int], ...] = field(default_factory=lambda: {200: 1})
     """Expected ``modelproxy_requests_total`` of the cell's route."""
     unrouted: Mapping[int, int] = field(default_factory=dict)
     """Expected further counts without a route."""

@@ -154,6 +154,20 @@ def _connecting() -> Iterator[Cell]:
         yield _cell(ACCEPTED, what, "502 whole, kept", EARLY, script, lines=("left", "left, left"), **asked)
 
 
+def _too_early() -> Iterator[Cell]:
+    yield _cell(
+        ACCEPTED,
+        "junk: an answer before it is asked",
+        ("502 whole, kept", "200 whole, kept"),
+        "seen before the request is out it is junk, else nothing tells it from the answer; only this client gets it",
+        (Send(OK), Ended()),
+        codes=({502: 1}, {200: 1}),
+        faults=({}, {"protocol": 1}, {"connect": 1, "protocol": 1}, {"connect": 1}, {"connect": 2}),
+        retries=(0, 1),
+        lines=("left", "kept", "left, left", "left, kept"),
+    )
+
+
 def _reading() -> Iterator[Cell]:
     for form, client in (("", UPLOADS), (": an upload in chunks", UPLOADS_CHUNKS)):
         sends: dict[str, Any] = {"client": client}
@@ -597,6 +611,7 @@ def _asked_again() -> Iterator[Cell]:
 
 MODEL_CELLS: tuple[Cell, ...] = (
     *_connecting(),
+    *_too_early(),
     *_reading(),
     *_before_the_answer(),
     *_in_the_head(),

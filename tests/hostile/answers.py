@@ -15,13 +15,17 @@ def judge(data: bytes, end: End, methods: Sequence[bytes] = (b"POST",)) -> str:
     Each final answer is ``whole`` or ``cut``; the last word says what became of the connection: ``kept``, ``closed`` or
     ``reset``. An answer is cut when the connection ended before its announced end, or in a reset, and ``unfinished``
     when neither has happened. ``none`` stands for no final answer. Interim answers are not named. What is not HTTP at
-    all is ``junk``; bytes behind the last answer are ``surplus``.
+    all is ``junk``; bytes behind the last answer are ``surplus``. Behind a 101 comes what was said in the tunnel.
 
     Args:
         data: everything that came from the proxy.
         end: how it ended.
         methods: of the requests sent, in their order.
     """
+    last = {End.OPEN: "kept", End.CLOSED: "closed", End.RESET: "reset"}[end]
+    if data.startswith(b"HTTP/1.1 101 "):
+        said = data.partition(b"\r\n\r\n")[2]
+        return f"101 then {'many bytes' if len(said) > 100 else repr(said.decode('latin-1'))}, {last}"
     words: list[str] = []
     connection = h11.Connection(h11.CLIENT)
     rest = data
@@ -35,7 +39,7 @@ def judge(data: bytes, end: End, methods: Sequence[bytes] = (b"POST",)) -> str:
         connection = h11.Connection(h11.CLIENT)
     if rest and words[-1].endswith("whole"):
         words.append("surplus")
-    return ", ".join([*words, {End.OPEN: "kept", End.CLOSED: "closed", End.RESET: "reset"}[end]])
+    return ", ".join([*words, last])
 
 
 def _judge_one(connection: h11.Connection, data: bytes, end: End, method: bytes) -> tuple[str, bytes, bool]:

@@ -23,6 +23,8 @@ CASES = {
     "chunks": (CHUNKED + b"0\r\n\r\n", End.OPEN, 1, "200 whole, kept"),
     "to the end": (TO_THE_END, End.CLOSED, 1, "200 whole, closed"),
     "to a reset": (TO_THE_END, End.RESET, 1, "200 cut, reset"),
+    "a tunnel": (b"HTTP/1.1 101 Ok\r\n\r\npong", End.CLOSED, 1, "101 then 'pong', closed"),
+    "a loud tunnel": (b"HTTP/1.1 101 Ok\r\n\r\n" + bytes(999), End.RESET, 1, "101 then many bytes, reset"),
     "nothing": (b"", End.CLOSED, 1, "none, closed"),
     "half a head": (OK[:20], End.CLOSED, 1, "junk, closed"),
     "no HTTP": (b"\x00\x01\r\n\r\n", End.OPEN, 1, "junk, kept"),
