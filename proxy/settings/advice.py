@@ -7,7 +7,7 @@ from proxy.errors import Problem
 from proxy.model import Role
 from proxy.settings.document import Path, Source
 from proxy.settings.schema import Settings
-from proxy.settings.traffic import Match, Route, Variant
+from proxy.settings.traffic import Match, Outlier, Route, Variant
 from proxy.settings.units import format_duration, format_size
 
 __all__ = ["warnings"]
@@ -21,7 +21,12 @@ def warnings(settings: Settings, source: Source | None = None) -> tuple[Problem,
         source: where its values stand, from ``parse_with_source``; without it the warnings have no line.
     """
     where = source or Source("settings")
-    found = [*_unused_models(settings, where), *_unreachable(settings, where), *_capped(settings, where)]
+    found = [
+        *_unused_models(settings, where),
+        *_lonely(settings, where),
+        *_unreachable(settings, where),
+        *_capped(settings, where),
+    ]
     for i, route in enumerate(settings.routes):
         found += _outgrown(route, ("routes", i, "variants"), where)
     return tuple(sorted(found, key=lambda p: (p.line, p.column, p.path)))
@@ -34,6 +39,17 @@ def _unused_models(settings: Settings, source: Source) -> Iterator[Problem]:
         if name not in used:
             path = ("models", name)
             yield source.problem(path, "a route that uses this model", "a model that none uses", at_key=True)
+
+
+def _lonely(settings: Settings, source: Source) -> Iterator[Problem]:
+    """Find what is said about several servers where there is one."""
+    for name, model in settings.models.items():
+        if len(model.urls) == 1:
+            said = {"balance": model.balance != "least-loaded", "outlier": model.outlier != Outlier()}
+            for key in (key for key, is_said in said.items() if is_said):
+                path = ("models", name, key)
+                found = f"{key} where there is nothing to choose from"
+                yield source.problem(path, "a list of several servers under url", found, at_key=True)
 
 
 def _unreachable(settings: Settings, source: Source) -> Iterator[Problem]:

@@ -37,6 +37,21 @@ def test_unused_model() -> None:
     assert advice(minimal(route={"shadows": [{"model": "two"}]})) == {}
 
 
+def test_one_server_alone() -> None:
+    """How several servers are chosen and left out is nothing to say of one; the defaults, and two servers, are fine."""
+    shadowed = {"shadows": [{"model": "two"}]}
+    several = {"balance": "hash", "outlier": {"consecutive": 2}}
+    assert advice(minimal(route=shadowed, model=several)) == {
+        "models.one.balance": "balance where there is nothing to choose from",
+        "models.one.outlier": "outlier where there is nothing to choose from",
+    }
+    assert (
+        advice(minimal(route=shadowed, model={"balance": "least-loaded", "outlier": {"consecutive": 5}}))
+        == {}
+    )
+    assert advice(minimal(route=shadowed, model={"url": ["http://h", "http://i"], **several})) == {}
+
+
 @pytest.mark.parametrize(
     ("earlier", "later", "covered"),
     [
