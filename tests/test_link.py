@@ -143,13 +143,14 @@ async def test_messages_after_closing_are_not_delivered() -> None:
 def test_at_rest_means_nothing_half_sent_or_half_received() -> None:
     """Only then may another program go on with the same socket."""
     end = End()
-    assert end.link.is_at_rest
+    seen = [end.link.is_at_rest]
     end.link.data_received(b'{"op":')
-    assert not end.link.is_at_rest
+    seen.append(end.link.is_at_rest)
     end.link.data_received(b'"a"}\n')
-    assert end.link.is_at_rest
+    seen.append(end.link.is_at_rest)
     end.link.send({"op": "b"})
-    assert not end.link.is_at_rest
+    seen.append(end.link.is_at_rest)
+    assert seen == [True, False, True, False]
 
 
 async def test_the_descriptor_is_that_of_the_socket() -> None:
