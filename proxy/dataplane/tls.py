@@ -95,7 +95,7 @@ class TlsConnection(asyncio.Protocol, asyncio.Transport):
         self._is_peer_done = False
         """The peer has said that nothing more comes."""
         self._is_shut = False
-        """The socket's own writing side is shut."""
+        """The socket's own writing side is shut: to answer a key update now would raise."""
         self._is_cut = False
         """We have cut the connection, or it is broken."""
         self.broken: ssl.SSLError | None = None

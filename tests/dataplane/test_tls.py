@@ -168,15 +168,16 @@ def test_data_behind_the_handshake_is_not_lost() -> None:
     assert scene.inner.taken() == ["made", b"GET"]
 
 
-def test_the_end_is_told_apart_from_a_cut(scene: Scene) -> None:
-    """Behind close_notify the connection ends without an error, and we answer it."""
+@pytest.mark.parametrize("error", [None, OSError("reset")])
+def test_the_end_is_told_apart_from_a_cut(scene: Scene, error: Exception | None) -> None:
+    """Behind close_notify the connection ends without an error, however its socket ends, and we answer it."""
     scene.layer.data_received(scene.peer.send(b"all") + scene.peer.say_end())
     assert scene.inner.taken() == [b"all", "eof"]
     assert scene.raw.closed
     assert not scene.raw.aborted
     with pytest.raises(ssl.SSLZeroReturnError):
         scene.peer.read(scene.raw.take())
-    scene.raw.lose()
+    scene.raw.lose(error)
     assert scene.inner.taken() == [("lost", type(None))]
 
 

@@ -199,6 +199,7 @@ class TestBackendUrl:
             ("http://h/v2/models/a/", "http://h/v2/models/a"),
             ("http://[::1]:9001/a%20b", "http://[::1]:9001/a%20b"),
             ("http://[0:0::1]", "http://[::1]"),
+            ("HTTPS://h:8443/p/", "https://h:8443/p"),
         ],
     )
     def test_reads(self, text: str, url: str) -> None:
@@ -224,7 +225,6 @@ class TestBackendUrl:
             ("http://::1", "a URL such as"),
             ("http://-a", "a URL such as"),
             ("http://h\u00e4", "a URL such as"),
-            ("ftp://h", "a URL such as"),
             ("http://user:pw@h", "without a user name or password"),
             ("http://h/?a=1", r"without a query \(\?\)"),
             ("http://h#a", r"without a query \(\?\) or fragment"),
