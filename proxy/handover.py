@@ -9,6 +9,7 @@ Rule
     cannot take a document says so *before* the exchange (:mod:`proxy.preflight`).
 """
 
+import contextlib
 import os
 import signal
 import socket
@@ -176,7 +177,8 @@ def exchange(handover: Handover) -> OSError:
     arguments = [sys.executable, *sys.orig_argv[1:]]
     environ = {**os.environ, VARIABLE: handover.model_dump_json()}
     for stream in (sys.stdout, sys.stderr):
-        stream.flush()
+        with contextlib.suppress(OSError, ValueError):  # whoever read it may have closed its end
+            stream.flush()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, HANDED_SIGNALS)
     try:
         for fd in handover.descriptors():

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -131,7 +132,12 @@ def test_a_failed_exchange_leaves_everything_as_it_was(world: World, monkeypatch
         seen["document"] = environ[VARIABLE]
         raise OSError(12, "Cannot allocate memory")
 
+    class Closed:
+        def flush(self) -> None:
+            raise BrokenPipeError
+
     monkeypatch.setattr(os, "execve", refuse)
+    monkeypatch.setattr(sys, "stdout", Closed())
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     assert exchange(world.document).errno == 12
     assert all(seen["inheritable"])
