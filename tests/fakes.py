@@ -71,9 +71,14 @@ class FakeSocket:
 
     def __init__(self) -> None:
         self.options: dict[tuple[int, int], bytes] = {}
+        self.state = 1
+        """Of ``TCP_INFO``: established."""
 
     def setsockopt(self, level: int, name: int, value: bytes) -> None:
         self.options[level, name] = value
+
+    def getsockopt(self, level: int, name: int, size: int) -> bytes:
+        return bytes([self.state])[:size]
 
 
 class FakeTransport(asyncio.Transport):

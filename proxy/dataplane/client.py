@@ -33,7 +33,7 @@ from proxy.dataplane.life import DONE, QUEUED
 from proxy.dataplane.outbox import Writer
 from proxy.errors import BadHead, HeadTooLarge, LastStop, WireError
 from proxy.exchange import Flag
-from proxy.wire.head import MAX_REQUEST_ID_BYTES, RequestHead, check_request, check_size, status_of_syntax
+from proxy.wire.head import MAX_REQUEST_ID_BYTES, check_request, check_size, status_of_syntax
 from proxy.wire.plain import MAX_PLAIN_HEAD_BYTES, cut_request_id, plain_request_head
 from proxy.wire.request import Framing, first_value, forwarded_lines, is_trailer, nominated
 from proxy.wire.response import build_reply
@@ -551,6 +551,8 @@ class ClientConnection(Writer):
         elif now_ns >= self._request_deadline_ns():
             assert self.current is not None
             time_out(self.current)
+        elif self.read_paused and not self.closing and self.has_peer_ended():
+            self.transport.abort()  # it has left, behind what is not read yet
         self.resting = (
             self.current is None
             and not self.reading

@@ -30,6 +30,11 @@ MOST_GATHERED = 64
 """Pieces of one connection that wait for the end of the turn. More are a flood: of interim answers, say."""
 
 
+_TCP_INFO = getattr(socket, "TCP_INFO", None)
+_ENDED = frozenset({7, 8, 9, 11})
+"""``TCP_CLOSE``, ``TCP_CLOSE_WAIT``, ``TCP_LAST_ACK``, ``TCP_CLOSING``: the peer sends nothing more (``tcp(7)``)."""
+
+
 class Outbox:
     """The connections of one worker that have something to write in this turn."""
 
@@ -99,6 +104,16 @@ class Writer(asyncio.Protocol):
         if sock is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
         self.transport.abort()
+
+    def has_peer_ended(self) -> bool:
+        """Tell whether the peer has closed, shut or reset its side, which a socket that is not read does not report.
+
+        Linux only; elsewhere always False.
+        """
+        sock = self.transport.get_extra_info("socket")
+        if _TCP_INFO is None or sock is None:
+            return False
+        return sock.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, 1)[0] in _ENDED
 
     def close(self) -> None:
         """Write out, then close."""

@@ -1,5 +1,7 @@
 """Connections from clients over time: deadlines, back-pressure, clients that leave, draining."""
 
+import socket
+
 import pytest
 
 from proxy.dataplane import client as client_module
@@ -256,6 +258,23 @@ def test_client_leaves_while_the_model_works(road: Road) -> None:
     assert codes(road) == {"code_499": 1}
     assert road.wanted == []
     assert road.count("model", "fault_reset", "one") == 0
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_INFO"), reason="other systems do not tell")
+@pytest.mark.parametrize("state", [7, 8], ids=["reset", "closed"])
+def test_client_leaves_unread(road: Road, state: int) -> None:
+    """A client that leaves while it is not read, as it has pipelined, is missed within two seconds."""
+    road.feed(request(body=b"one") + request(body=b"two"))
+    model = road.connect()
+    assert not road.transport.is_reading()
+    road.wait(5)
+    assert not road.transport.is_closing()
+    road.transport.socket.state = state
+    road.wait(2.1)
+    assert road.transport.aborted
+    road.leave()
+    assert model.was_reset
+    assert codes(road) == {"code_499": 1}
 
 
 def test_client_leaves_in_the_middle_of_its_answer(road: Road) -> None:
