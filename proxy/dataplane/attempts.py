@@ -148,6 +148,9 @@ def _started(table: Table, route: Route) -> int:
 
 
 def _resend_soon(flight: "InFlight") -> None:
+    if flight.retries == 1 and len(flight.serving.model.endpoints) > 1:
+        flight.acquire()  # from another server, which has nothing to recover from
+        return
     pause_ns = BACK_OFF_NS << (flight.retries - 1)
     pause_ns = pause_ns // 2 + random_bits(2) * (pause_ns // 2) // 65_536
     flight.worker.loop.call_later(pause_ns / 1e9, flight.on_backed_off)

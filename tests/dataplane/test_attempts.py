@@ -73,6 +73,20 @@ def test_connect_failure_is_tried_again(road: Road) -> None:
     assert primary(road).flags & Flag.RETRIED
 
 
+def test_another_server_is_asked_at_once(road: Road) -> None:
+    """Where a model has several servers, the first retry goes to another one without a pause."""
+    road.swap(
+        CHAMPION_ONLY.replace('"http://127.0.0.1:9001"', '["http://127.0.0.1:9001", "http://127.0.0.1:9011"]')
+    )
+    road.feed(request(body=b"abc", X_User_Id="u"))
+    (first,) = road.wanted
+    road.refuse_connect()
+    (second,) = road.wanted
+    assert {first.port, second.port} == {9001, 9011}
+    road.answer(road.connect(), response(b"1"))
+    assert statuses(road.received()) == [200]
+
+
 def test_attempts_are_bounded(road: Road) -> None:
     """After ``retry_attempts`` retries, each after a longer pause, the client is told."""
     road.swap(with_route("retry_attempts: 3", config=CHAMPION_ONLY))
