@@ -88,6 +88,8 @@ class Cell:
     """Settings of the route."""
     methods: int = 1
     """Requests that the client sends."""
+    notice_s: float = 0.5
+    """A client's leaving must reach the model within this."""
     receive_bytes: int = 0
     """Kernel buffers of the client; 0: as usual."""
     model_receive_bytes: int = 0

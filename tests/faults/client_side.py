@@ -295,7 +295,26 @@ def _waiting() -> Iterator[Cell]:
     yield from _departures(
         WAITING, Send(ASK), Pause(0.05), model=(THINKS,), settings=PATIENT, codes={499: 1}, lines="left"
     )
+    yield from _unread()
     yield from _pipelined(WAITING, SOON, Send(ASK))
+
+
+def _unread() -> Iterator[Cell]:
+    """Yield who leaves when it is not read: a request of its waits for its turn."""
+    for what, step in (("leaves", Fin()), ("resets", Reset())):
+        steps = (Send(ASK * 2), Pause(0.05), step)
+        yield _cell(
+            WAITING,
+            f"{what}: with another request behind",
+            "left",
+            GONE + "; within 2 s, as it is not read",
+            *steps,
+            model=(THINKS,),
+            settings=PATIENT,
+            codes={499: 1},
+            lines="left",
+            notice_s=2.5,
+        )
 
 
 def _pipelined(when: str, model: Script, *before: Any) -> Iterator[Cell]:

@@ -27,9 +27,7 @@ AT_TIME = 24
 MOST_REPEATED = 40
 """If more cells than these fail, it is not the machine."""
 PATIENCE_S = 6.0
-AT_ONCE_S = 0.5
-"""A client's leaving must reach the model within this; all timeouts that could do it instead are 20 s."""
-LINES_S = 1.5
+LINES_S = 1.0
 """Patience with the model's connections; less than the client's idle time, as the client's is looked at afterwards."""
 GRACE_S = 0.1
 """So long nothing may happen any more where a connection is to be kept."""
@@ -213,7 +211,7 @@ class Stage:
         """Wait until the model's connections are as expected, and stay so."""
         if self.model is None:
             return ""
-        deadline, expected = monotonic() + LINES_S, _any(self.cell.lines)
+        deadline, expected = monotonic() + LINES_S + self.cell.notice_s, _any(self.cell.lines)
         while self._lines_now() not in expected and monotonic() < deadline:  # noqa: ASYNC110 - many lines, no one event
             await asyncio.sleep(0.02)
         await asyncio.sleep(GRACE_S)
@@ -227,7 +225,7 @@ class Stage:
                 words.append("own")
             elif line.end is End.OPEN:
                 words.append("kept")
-            elif self.left_at and line.ended_at - self.left_at > AT_ONCE_S:
+            elif self.left_at and line.ended_at - self.left_at > self.cell.notice_s:
                 words.append(f"left after {line.ended_at - self.left_at:.1f} s")
             else:
                 words.append("left")
