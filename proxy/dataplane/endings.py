@@ -9,9 +9,10 @@ from proxy.model import FAULT_SENTENCES, FAULT_STATUS, Fault
 from proxy.wire.response import build_reply
 
 if TYPE_CHECKING:
+    from proxy.dataplane.client import ClientConnection
     from proxy.dataplane.inflight import InFlight
 
-__all__ = ["answer", "cut", "is_last", "leave_alone", "refuse", "refuse_large", "time_out"]
+__all__ = ["answer", "cut", "is_last", "leave_alone", "refuse", "refuse_large", "send_off", "time_out"]
 
 _RETRY_AFTER_S = 1
 
@@ -51,6 +52,16 @@ def time_out(flight: "InFlight") -> None:
         refuse(flight, FAULT_STATUS[fault], FAULT_SENTENCES[fault])
     elif flight.state == UNIT:
         refuse(flight, 408, "the request did not arrive within its route's timeout")
+
+
+def send_off(client: "ClientConnection") -> None:
+    """The worker ends: tell a client that waits for an answer, and cut one that has a part of it."""
+    flight = client.current
+    if flight is not None and flight.state in (UNIT, FORWARDING):
+        flight.keep_alive = False
+        refuse(flight, 503, "the proxy is shutting down")
+    elif not client.closing:
+        client.close()
 
 
 def leave_alone(flight: "InFlight") -> None:

@@ -20,6 +20,7 @@ from proxy.dataplane.attempts import attach_budgets
 from proxy.dataplane.client import ClientConnection
 from proxy.dataplane.contexts import Contexts
 from proxy.dataplane.door import Door
+from proxy.dataplane.endings import send_off
 from proxy.dataplane.outbox import Outbox
 from proxy.dataplane.overload import Limits
 from proxy.dataplane.pools import Pools
@@ -41,6 +42,9 @@ __all__ = ["Worker"]
 _OPENED = WORKER_FIELDS.index("connections_opened")
 _CARRIED = WORKER_FIELDS.index("connections_carried")
 _CLOSED = WORKER_FIELDS.index("connections_closed")
+
+SEND_OFF_S = 0.2
+"""For last words to leave, when the time to drain is over."""
 
 OBSERVER_WAIT_S = 2.0
 """How long the first commit waits for the pipe to the observer. Traffic flows without one, but uncompared."""
@@ -148,7 +152,13 @@ class Worker:
             self._stop_if_empty()
         if not self._stopped.is_set():
             patience_s = self.table.settings.timeouts.drain / 1e9 if seconds is None else seconds
-            self.loop.call_later(patience_s, self._stopped.set)
+            self.loop.call_later(patience_s, self._send_off)
+
+    def _send_off(self) -> None:
+        """The time to drain is over: end what has not finished, so that nobody takes a part for the whole."""
+        for connection in list(self._connections):
+            send_off(connection)
+        self.loop.call_later(SEND_OFF_S, self._stopped.set)
 
     def _take_last(self, server: asyncio.Server) -> None:
         """Stop listening, and serve who is connected already: the system would reset them with the socket."""

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from proxy.dataplane.endings import send_off
 from proxy.dataplane.upstream import MAX_RESPONSE_HEAD_BYTES
 from proxy.model import Fault
 from tests.dataplane.road import (
@@ -486,3 +487,42 @@ def test_bug_while_parsing_a_response_is_reported(road: Road, monkeypatch: pytes
     road.answer(road.connect(), chunked(b"a", status="200 OK"))
     assert statuses(road.received()) == [502]
     assert [type(error["exception"]) for error in road.loop.errors] == [ZeroDivisionError]
+
+
+# The end of the worker
+
+
+def test_who_waits_is_told_that_the_worker_ends(road: Road) -> None:
+    """A request without an answer gets 503 and its connection is closed; the model need not go on."""
+    road.feed(request(body=b"abc"))
+    model = road.connect()
+    send_off(road.client)
+    road.settle()
+    (answer,) = read_answers(road.received())
+    assert (answer.status, answer.fields[b"connection"]) == (503, b"close")
+    assert model.aborted
+    assert road.transport.closed
+    assert named(road, "variant", "code_") == {"code_503": 1}
+
+
+@pytest.mark.parametrize("http", ["1.1", "1.0"])
+def test_a_part_of_an_answer_is_cut_when_the_worker_ends(road: Road, http: str) -> None:
+    """The client can tell: no last chunk, and where there are no chunks a reset."""
+    road.feed(request(body=b"abc").replace(b"HTTP/1.1", b"HTTP/" + http.encode()))
+    model = road.connect()
+    road.answer(model, chunked(b"ab", status="200 OK").removesuffix(b"0\r\n\r\n"))
+    send_off(road.client)
+    road.settle()
+    (answer,) = read_answers(road.received())
+    assert (answer.status, answer.is_whole) == (200, False)
+    assert road.transport.aborted == (http == "1.0")
+    assert named(road, "variant", "code_") == {"code_200": 1}
+
+
+def test_who_asks_for_nothing_is_closed_when_the_worker_ends(road: Road) -> None:
+    """Also with half a head, or the rest of a body that is not wanted any more."""
+    road.feed(b"GET /v2/mod")
+    send_off(road.client)
+    road.settle()
+    assert road.transport.closed
+    assert road.received() == b""
