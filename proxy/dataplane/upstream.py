@@ -15,6 +15,8 @@ Timers
 """
 
 import asyncio
+import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpResponseParser
@@ -39,6 +41,8 @@ Envoy: 60 KiB, HAProxy: 16 KiB)."""
 
 GATEWAY_FAILURES = frozenset({502, 503, 504})
 """Statuses by which a model server says that it cannot answer, rather than what it answers."""
+
+LAST_READ_BYTES = 256 * 1024
 
 _NEVER = 1 << 62
 
@@ -217,6 +221,8 @@ class UpstreamConnection(Writer):
     def connection_lost(self, error: Exception | None) -> None:
         if self.timer is not None:
             self.timer.cancel()
+        if error is not None and self.sink is not None and not self.request_done:
+            self._read_last()
         sink, self.sink = self.sink, None
         self.pool.on_closed(self)
         if sink is None:
@@ -231,6 +237,19 @@ class UpstreamConnection(Writer):
             self.pool.on_failure()
         never_answered = not self.used and not self.seen_byte
         sink.on_fault(self.pool.fault_of_new(error) if never_answered else Fault.RESET, is_stale)
+
+    def _read_last(self) -> None:
+        """Read what the model had said before it closed.
+
+        A server that answers before it has read the upload, and closes, resets (RFC 9112 §9.6). Our next write fails
+        of that while its answer lies in the socket, and the event loop then reads no more.
+        """
+        sock = None if self.pool.secured is not None else self.transport.get_extra_info("socket")
+        if sock is None:
+            return
+        with suppress(OSError):
+            while self.sink is not None and (data := os.read(sock.fileno(), LAST_READ_BYTES)):
+                self.data_received(data)
 
     def data_received(self, data: bytes) -> None:
         sink = self.sink

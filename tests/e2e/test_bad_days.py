@@ -126,7 +126,9 @@ async def test_dead_and_slow_models_are_their_own_fault(tmp_path: Path) -> None:
         await proxy.publish(config(tmp_path, DEAD_PORT_URL))
         assert (await proxy.infer("ann"))[0] == 502
         assert await proxy.total("modelproxy_upstream_faults_total", model="one", kind="timeout") == 1
-        assert await proxy.total("modelproxy_upstream_faults_total", model="one", kind="connect") == 1
+        assert (
+            await proxy.total("modelproxy_upstream_faults_total", model="one", kind="connect") == 2
+        )  # and its retry
         assert await proxy.total("modelproxy_requests_total", variant="v1", code="502") == 1
 
 
@@ -223,3 +225,33 @@ async def test_sigterm_drains(tmp_path: Path) -> None:
 
 async def _waiting(model: CountingModel) -> bool:
     return model.waiting > 0
+
+
+EARLY = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nbig"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="what a socket holds when it is reset is Linux's")
+async def test_an_early_answer_survives_the_reset_behind_it(tmp_path: Path) -> None:
+    """A model that refuses an upload by its head and closes resets the connection; its answer arrives every time."""
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(EARLY)
+        writer.close()
+
+    async def upload(host: str, port: str) -> bytes:
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"POST /v2/models/wine/infer HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n")
+        writer.write(bytes(999_999))
+        line = await reader.readline()
+        writer.close()
+        return line
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0, limit=4096)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server, serve(tmp_path, config(tmp_path, url)) as proxy:
+        host, port = proxy.listen.removeprefix("http://").split(":")
+        lines = [
+            line for _ in range(15) for line in await asyncio.gather(*[upload(host, port) for _ in range(4)])
+        ]
+        assert set(lines) == {EARLY.split(b"\n")[0] + b"\n"}
