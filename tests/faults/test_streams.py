@@ -131,7 +131,7 @@ async def test_a_slow_model_slows_the_client(tmp_path: Path) -> None:
 async def test_memory_of_each_stalled_stream(tmp_path: Path) -> None:
     """A hundred streams that nobody takes cost the worker less than half a MiB each."""
     count = 100
-    pours: Script = (ReadRequest(), Send(SSE), Flood(PIECE, limit=16 * MIB, patience_s=60), Ended())
+    pours: Script = (ReadRequest(), Send(SSE), Flood(PIECE, limit=64 * MIB, patience_s=60), Ended())
     async with proxied(tmp_path, pours) as world:
         async with Growth(await worker_of(world.proxy)) as growth:
             clients = [await world.client(receive_bytes=4096) for _ in range(count)]
@@ -139,7 +139,7 @@ async def test_memory_of_each_stalled_stream(tmp_path: Path) -> None:
                 await play((HoldReading(), Send(ASK)), client)
             await world.asked(count)
             await asyncio.sleep(1)
-            assert sum(line.sent for line in world.model.lines) < count * 16 * MIB // 2
+            assert sum(line.sent for line in world.model.lines) < count * 64 * MIB // 2
         assert growth.most < count * MIB // 2
 
 
