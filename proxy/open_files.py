@@ -7,11 +7,12 @@ Rule
 """
 
 import contextlib
+import os
 import resource
 
 from proxy.settings import Settings
 
-__all__ = ["needed", "raise_limit", "shortage"]
+__all__ = ["hold_standard_streams", "needed", "raise_limit", "shortage"]
 
 OWN_FILES = 128
 """Tables, sockets, pipes and logs of one process."""
@@ -19,6 +20,19 @@ OWN_FILES = 128
 _MOST = 1 << 20
 """Asked for where the system names no highest number, as macOS does, which then refuses all above its own."""
 _MACOS_MOST = 10_240
+
+
+def hold_standard_streams() -> None:
+    """Open the null device in place of each standard stream that the program was started without.
+
+    Else a connection would get its number, and be written to by whoever prints; libuv ends a process that closes one.
+    The streams are handed on to children.
+    """
+    for fd in range(3):
+        try:
+            os.set_inheritable(fd, True)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest number that is free: this one
 
 
 def raise_limit() -> int:

@@ -48,7 +48,7 @@ from proxy.handover import (
 )
 from proxy.listening import url
 from proxy.logs import set_level, start_logging
-from proxy.open_files import raise_limit, shortage
+from proxy.open_files import hold_standard_streams, raise_limit, shortage
 from proxy.rundir import RunDirectory, remove_run_directory
 from proxy.service_manager import ServiceManager
 from proxy.settings import Settings
@@ -113,6 +113,7 @@ def serve(
     Returns:
         0 after a drain; 1 when the start was refused, failed, or a second signal cut the drain short.
     """
+    hold_standard_streams()
     start_logging("info", "supervisor")
     try:
         handover = receive(os.environ)

@@ -99,13 +99,18 @@ def test_what_a_later_version_adds_is_ignored(world: World) -> None:
     [
         ({"format": 2}, "expected format 1, got 2"),
         ({"listen": InheritedSocket(fd=987, address="a")}, "a descriptor was not inherited"),
-        ({"run": InheritedLock(path=Path("/nowhere/at/all"), fd=0)}, "is gone"),
     ],
 )
 def test_a_broken_one_is_refused(world: World, changes: dict[str, Any], sentence: str) -> None:
     """Each error is one sentence."""
     with pytest.raises(HandoverError, match=sentence):
         receive(world.environ(**changes))
+
+
+def test_a_run_directory_that_is_gone_is_refused(world: World) -> None:
+    """A lock alone is no place for counters."""
+    with pytest.raises(HandoverError, match="is gone"):
+        receive(world.environ(run=InheritedLock(path=Path("/nowhere/at/all"), fd=world.lock)))
 
 
 def test_a_socket_that_does_not_listen_is_refused(world: World) -> None:

@@ -57,3 +57,21 @@ def test_shortage_names_both_numbers() -> None:
     """What is said when files are too few names what there is, what is needed, and what to do."""
     sentence = shortage(parse(CONFIG, environ={}), 700)
     assert all(word in sentence for word in ("700", "788", "LimitNOFILE", "limits.connections"))
+
+
+STREAMS = """
+import os, subprocess, sys
+os.close(0)
+os.close(2)
+from proxy.open_files import hold_standard_streams
+hold_standard_streams()
+child = "import os; print(*[os.readlink(f'/proc/self/fd/{fd}') for fd in (0, 2)])"
+sys.exit(subprocess.call([sys.executable, "-c", child]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_standard_streams_are_held() -> None:
+    """A program that was started without them has the null device there, and so have its children."""
+    assert subprocess.check_output([sys.executable, "-c", STREAMS]).split() == [b"/dev/null"] * 2
