@@ -32,7 +32,9 @@ def hold_standard_streams() -> None:
         try:
             os.set_inheritable(fd, True)
         except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest number that is free: this one
+            os.set_inheritable(
+                os.open(os.devnull, os.O_RDWR), True
+            )  # the lowest number that is free: this one
 
 
 def raise_limit() -> int:

@@ -151,7 +151,9 @@ class AdaptiveConcurrency(Section):
         3, "Requests that are always let through, and no more while the time of an idle model is measured."
     )
     max: Annotated[int, whole(1, 1_000_000)] = setting(1000, "Most requests, however fast the model is.")
-    buffer: Percent = setting(25, "Percent by which times to the first byte may rise before fewer are let through.")
+    buffer: Percent = setting(
+        25, "Percent by which times to the first byte may rise before fewer are let through."
+    )
     calibrate_every: Annotated[int, duration("1s", "24h")] = setting(
         "60s", "How often the time of an idle model is measured anew."
     )
