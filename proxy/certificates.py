@@ -279,6 +279,14 @@ def _reason(error: Exception) -> str:
 # Building
 
 
+_SERVER_SUITES = "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20"
+"""For TLS 1.2: forward secrecy and authenticated encryption (Mozilla's server side TLS, *intermediate*). Said here because
+what Python takes by default is the distribution's choice: Debian's includes CBC and keys without forward secrecy."""
+
+_CLIENT_SUITES = "@SECLEVEL=2:ECDH+AESGCM:ECDH+CHACHA20:ECDH+AES:DHE+AES:!aNULL:!eNULL:!aDSS:!SHA1:!AESCCM"
+"""For TLS 1.2 to models, which may be older than their clients: what Python itself takes since 3.10."""
+
+
 def server_context(tls: Tls, files: Files) -> ssl.SSLContext:
     """Return the context for connections from clients.
 
@@ -289,6 +297,7 @@ def server_context(tls: Tls, files: Files) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = _VERSIONS[tls.min_version]
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
+    context.set_ciphers(_SERVER_SUITES)
     context.set_alpn_protocols(_PROTOCOLS)
     _show(context, tls, files)
     if tls.client_ca is not None:
@@ -308,6 +317,7 @@ def client_context(tls: ModelTls, files: Files) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+    context.set_ciphers(_CLIENT_SUITES)
     context.set_alpn_protocols(_PROTOCOLS)
     if not tls.verify:
         context.check_hostname = False
