@@ -108,7 +108,8 @@ class Proxy:
         return path.read_text().splitlines() if path.exists() else []
 
     def pid(self, kind: str) -> int:
-        """Return the process id of the newest stand-in of one slot."""
+        """Return the process id of the newest stand-in of one slot, when there is one."""
+        wait_for(lambda: any(line.startswith("start") for line in self.log(kind)))
         return int([line for line in self.log(kind) if line.startswith("start")][-1].split()[1])
 
     def fleet(self) -> dict[str, Any]:
