@@ -280,7 +280,7 @@ def _reason(error: Exception) -> str:
 
 
 _SERVER_SUITES = "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20"
-"""For TLS 1.2: forward secrecy and authenticated encryption (Mozilla's server side TLS, *intermediate*). Said here because
+"""For TLS 1.2: forward secrecy and authenticated encryption (Mozilla's server side TLS, *intermediate*). Said here, as
 what Python takes by default is the distribution's choice: Debian's includes CBC and keys without forward secrecy."""
 
 _CLIENT_SUITES = "@SECLEVEL=2:ECDH+AESGCM:ECDH+CHACHA20:ECDH+AES:DHE+AES:!aNULL:!eNULL:!aDSS:!SHA1:!AESCCM"
