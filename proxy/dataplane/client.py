@@ -414,11 +414,11 @@ class ClientConnection(Writer):
             self.linger()
             return
         self.resume_reading()
-        if self.early:
+        if self.early is not None:
             early, self.early = self.early, None
-            self.data_received(early)
-            return
-        self.early = None
+            if early:
+                self.data_received(early)
+                return
         if self.worker.draining and not self.reading:
             self._await_last()
             return
