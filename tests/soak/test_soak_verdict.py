@@ -346,6 +346,18 @@ def test_right_ends() -> None:
     assert not is_right(entry(1, wrong="not the body"))
 
 
+def test_a_kill_may_part_one_answer_from_its_note() -> None:
+    """A model is killed between answer and note once a kill at most; more answers without a note are lies."""
+    books, made = world()
+    name = "answers whose model was killed before its note"
+    for first, holds in ((1, True), (2, False)):
+        note = books.attempts[attempt(first).name]
+        note.outcome, note.status = "", 0
+        checks = {check.name: check.holds for check in check_models(books, Counts(made))}
+        assert checks["answers that no model wrote"]
+        assert checks[name] == holds
+
+
 def test_models_books_are_read() -> None:
     """A line that a kill cut short is left out; its attempt has no outcome."""
     lines = [

@@ -241,18 +241,20 @@ def check_models(books: Books, counts: Counts) -> list[Check]:
     tries = Counter(attempt.identity for attempt in primary)
     again = sum(number - 1 for number in tries.values())
     allowed = counts.total("modelproxy_upstream_retries_total") + counts.total("modelproxy_fallbacks_total")
-    unmatched, working_on = [], []
+    unmatched, unnoted, working_on = [], [], []
     for entry in books.entries:
         if entry.end is End.WHOLE and entry.variant:
             attempt = books.attempts.get(entry.attempt)
-            identity = entry.order.identity
             if (
                 attempt is None
-                or (attempt.identity, attempt.status) != (identity, entry.status)
+                or attempt.identity != entry.order.identity
+                or attempt.status != (entry.status if attempt.outcome else 0)
                 or attempt.model != ("flaky" if entry.variant == "only" else entry.variant)
                 or attempt.is_copy
             ):
                 unmatched.append(f"{_shown(entry)}: attempt {entry.attempt!r}")
+            elif not attempt.outcome:
+                unnoted.append(attempt)
     left = {e.order.identity: e for e in books.entries if e.order.leaves and e.end is End.LEFT}
     for attempt in primary:
         entry_left = left.get(attempt.identity)
@@ -266,6 +268,8 @@ def check_models(books: Books, counts: Counts) -> list[Check]:
     return [
         _none("requests at models that no client made", unknown),
         _none("answers that no model wrote", unmatched),
+        # A model writes its answer, then its note, without a pause between: a kill can part one such pair.
+        _within("answers whose model was killed before its note", 0, len(books.downs), len(unnoted)),
         Check("requests sent again", f"≤ {allowed}", str(again), again <= allowed),
         _none("models that worked on for nobody", working_on),
     ]
