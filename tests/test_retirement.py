@@ -125,8 +125,12 @@ def test_what_has_ended_is_left_alone() -> None:
             {("endpoint", "unhealthy", *ENDPOINT[1:]): 2, ("endpoint", "ejected_carried", *ENDPOINT[1:]): 1},
             {("endpoint", "healthy_again", *ENDPOINT[1:]): 2, ("endpoint", "readmitted", *ENDPOINT[1:]): 1},
         ),
+        (
+            {("model", "limit_raised", "m1"): 9, ("model", "limit_lowered", "m1"): 4},
+            {("model", "limit_lowered", "m1"): 5},
+        ),
     ],
-    ids=["requests", "unsent", "unanswered", "uncompared", "unwritten", "connections", "servers"],
+    ids=["requests", "unsent", "unanswered", "uncompared", "unwritten", "connections", "servers", "limits"],
 )
 def test_everything_begun_gets_one_end(open_counts: dict[Key, int], added: dict[Key, int]) -> None:
     """What no writer will ever end is ended, and settling twice changes nothing."""
