@@ -3,20 +3,23 @@
 One request reads one table, from head to record. A table is built whole and swapped by one assignment; the
 old one lives until its last request ends.
 
-``compile_table`` is a pure function of (settings, version): supervisor, workers and observer each call it and
-get the same indexes and the same tally layout.
+``compile_table`` is a pure function of (settings, version, positions): supervisor, workers and observer each
+call it and get the same indexes, shares and layouts.
 """
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from ipaddress import ip_network
 from typing import Any
 from urllib.parse import urlsplit
 
+from proxy.evidence.layout import FIELDS
 from proxy.model import FAILURE_FAULTS, Failure, Fault, Role
+from proxy.routing.experiment import Arm, Experiment, compile_experiment
 from proxy.routing.hashing import SPACE, bucket, salt_prefix, share
 from proxy.routing.intervals import Claim, Intervals, compile_intervals
+from proxy.routing.position import Position, has_rollout, weights_of
 from proxy.routing.units import Network, UnitReader, compile_reader
 from proxy.settings import Model as ModelSettings
 from proxy.settings import Route as RouteSettings
@@ -117,6 +120,7 @@ class Variant:
         "slot_codes",
         "slot_duration",
         "slot_duration_sum",
+        "slot_evidence",
         "slot_fallbacks",
         "slot_gap",
         "slot_gap_sum",
@@ -144,6 +148,8 @@ class Variant:
         self.slot_started = self.slot_codes = self.slot_retries = self.slot_fallbacks = 0
         self.slot_gap = self.slot_gap_sum = self.slot_tunnel_received = self.slot_tunnel_sent = 0
         self.slot_duration = self.slot_duration_sum = self.slot_ttfb = self.slot_ttfb_sum = 0
+        self.slot_evidence = index * FIELDS
+        """First slot in the block of evidence of its route's experiment."""
 
 
 class Shadow:
@@ -179,7 +185,9 @@ class Route:
         "body_units",
         "bounds",
         "champion",
+        "evidence",
         "exact",
+        "experiment",
         "failing_codes",
         "fallback_codes",
         "fallback_faults",
@@ -208,12 +216,18 @@ class Route:
         "variants",
     )
 
-    def __init__(self, index: int, settings: RouteSettings, models: dict[str, Model]) -> None:
+    def __init__(
+        self,
+        index: int,
+        settings: RouteSettings,
+        models: dict[str, Model],
+        positions: Mapping[str, Position],
+    ) -> None:
         self.index = index
         self.name = settings.name
         self.settings = settings
         self._compile_match(settings)
-        self._compile_variants(settings, models)
+        self._compile_variants(settings, models, positions)
         self.readers: tuple[UnitReader, ...] = tuple(compile_reader(u.kind, u.name) for u in settings.unit)
         self.body_units = any(reader.needs_body for reader in self.readers)
         self.missing_champion = settings.missing_unit == "champion"
@@ -254,22 +268,42 @@ class Route:
         self.retry_budget: Any = None
         """This worker's count of retries; see :class:`proxy.dataplane.attempts.RetryBudget`."""
 
-    def _compile_variants(self, settings: RouteSettings, models: dict[str, Model]) -> None:
+    def _compile_variants(
+        self, settings: RouteSettings, models: dict[str, Model], positions: Mapping[str, Position]
+    ) -> None:
         champion = next(i for i, v in enumerate(settings.variants) if v.role == Role.CHAMPION)
+        weights = weights_of(settings, positions)
         claims = [
-            Claim(i, "bottom" if v.role == Role.CANARY else "top", v.weight, v.max_weight)
+            Claim(i, "bottom" if v.role == Role.CANARY else "top", weights[i], v.max_weight)
             for i, v in enumerate(settings.variants)
-            if i != champion and v.weight is not None
+            if i != champion
         ]
         self.intervals: Intervals = compile_intervals(claims, champion)
-        rest = 100 - sum((c.weight for c in claims), Decimal(0))
+        weights[champion] = 100 - sum((c.weight for c in claims), Decimal(0))
         self.variants = tuple(
-            Variant(i, v, models[v.model], rest if v.weight is None else v.weight, self.intervals.width(i))
+            Variant(i, v, models[v.model], weights[i], self.intervals.width(i))
             for i, v in enumerate(settings.variants)
         )
         self.champion = self.variants[champion]
         self.bounds = self.intervals.bounds
         self.arms = tuple(self.variants[i] for i in self.intervals.arms)
+        self._compile_experiment(settings, positions)
+
+    def _compile_experiment(self, settings: RouteSettings, positions: Mapping[str, Position]) -> None:
+        arms = [
+            Arm(v.name, v.model.settings.urls, self.intervals.width(v.index), v is self.champion)
+            for v in self.variants
+        ]
+        tried = [v.name for v in settings.variants if has_rollout(v)]
+        self.experiment: Experiment | None = compile_experiment(
+            arms,
+            (settings.name, settings.salt or settings.name, *(f"{u.kind}:{u.name}" for u in settings.unit)),
+            next((positions[name].rollout for name in tried if name in positions), None),
+            is_tried=bool(tried),
+        )
+        """What there is evidence about; None where one variant gets everything."""
+        self.evidence: Any = None
+        """Where the worker counts for the experiment. Attached once, before the table is swapped in."""
 
     def matches(self, path: bytes, host: bytes, method: bytes) -> bool:
         """Tell whether a request with this path (no query), host (no port, lower-case) and method is ours."""
@@ -330,13 +364,20 @@ class Table:
         "version",
     )
 
-    def __init__(self, settings: Settings, version: int, digest: str) -> None:
+    def __init__(
+        self, settings: Settings, version: int, digest: str, positions: Iterable[Position] = ()
+    ) -> None:
         self.settings = settings
         self.version = version
         self.digest = digest
         """Hex digest of the configuration document this was compiled from."""
         self.models = {name: Model(name, model) for name, model in settings.models.items()}
-        self.routes = tuple(Route(i, route, self.models) for i, route in enumerate(settings.routes))
+        by_route: dict[str, dict[str, Position]] = {route.name: {} for route in settings.routes}
+        for position in positions:
+            by_route.get(position.route, {})[position.variant] = position
+        self.routes = tuple(
+            Route(i, route, self.models, by_route[route.name]) for i, route in enumerate(settings.routes)
+        )
         self.trusted: tuple[Network, ...] = tuple(
             ip_network(entry, strict=False) for entry in settings.trusted
         )
@@ -376,9 +417,19 @@ class Table:
         return None
 
 
-def compile_table(settings: Settings, version: int, digest: str = "") -> Table:
-    """Return the table of ``settings``, numbered ``version`` (1 and up; 0 is reserved for folded counts)."""
-    return Table(settings, version, digest)
+def compile_table(
+    settings: Settings, version: int, digest: str = "", positions: Iterable[Position] = ()
+) -> Table:
+    """Return the table of ``settings``.
+
+    Args:
+        settings: what the configuration says.
+        version: the table's number, 1 and up; 0 is reserved for folded counts.
+        digest: of the configuration document.
+        positions: where the rollouts stand. A variant with a rollout and no position has the weight of its first step;
+            a position of something that has no rollout, or is not there, means nothing.
+    """
+    return Table(settings, version, digest, positions)
 
 
 def _worker_layout(table: Table) -> Layout:

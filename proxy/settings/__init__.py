@@ -1,9 +1,10 @@
 """YAML text → typed settings, or every problem at once. Pure but for :func:`load`.
 
-The way of a file: :mod:`~proxy.settings.document` (YAML, places, variables) → :mod:`~proxy.settings.schema` and
-:mod:`~proxy.settings.traffic` (types and ranges) with :mod:`~proxy.settings.rules` (what no single field can say) →
-:class:`Settings`, frozen. Beside it :mod:`~proxy.settings.advice` (warnings), :mod:`~proxy.settings.changes`
-(what a reload cannot do) and :mod:`~proxy.settings.editor` (JSON Schema).
+The way of a file: :mod:`~proxy.settings.document` (YAML, places, variables) → :mod:`~proxy.settings.schema`,
+:mod:`~proxy.settings.traffic` and :mod:`~proxy.settings.rollout` (types and ranges) with
+:mod:`~proxy.settings.rules` (what no single field can say) → :class:`Settings`, frozen. Beside it
+:mod:`~proxy.settings.advice` (warnings), :mod:`~proxy.settings.changes` (what a reload cannot do) and
+:mod:`~proxy.settings.editor` (JSON Schema).
 """
 
 from proxy.errors import ConfigError, Problem
@@ -19,6 +20,16 @@ from proxy.settings.load import (
     parse_with_source,
     public_document,
     to_json,
+)
+from proxy.settings.rollout import (
+    EVENT_METRICS,
+    Announced,
+    Budget,
+    Guardrail,
+    Inconclusive,
+    Metric,
+    Rollout,
+    Webhook,
 )
 from proxy.settings.schema import Limits, ObserverSettings, PayloadLog, Settings, Timeouts, Tls, Tracing
 from proxy.settings.traffic import (
@@ -45,13 +56,19 @@ from proxy.settings.units import (
 )
 
 __all__ = [
+    "EVENT_METRICS",
     "Address",
+    "Announced",
+    "Budget",
     "Compare",
     "ConfigError",
+    "Guardrail",
     "Health",
+    "Inconclusive",
     "Limits",
     "Log",
     "Match",
+    "Metric",
     "Model",
     "ModelTls",
     "ObserverSettings",
@@ -59,6 +76,7 @@ __all__ = [
     "PayloadLog",
     "Problem",
     "Redaction",
+    "Rollout",
     "Route",
     "Settings",
     "Shadow",
@@ -68,6 +86,7 @@ __all__ = [
     "Tracing",
     "UnitSource",
     "Variant",
+    "Webhook",
     "format_duration",
     "format_size",
     "from_json",

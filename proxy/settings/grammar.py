@@ -19,13 +19,17 @@ from proxy.model import Failure
 from proxy.settings.document import Expanded, resolve_plain
 from proxy.settings.units import (
     DURATION_PATTERN,
+    RATE_PATTERN,
     SIZE_PATTERN,
     format_duration,
     format_percent,
     format_size,
     parse_duration,
     parse_percent,
+    parse_rate,
+    parse_signing_secret,
     parse_size,
+    parse_webhook_url,
 )
 
 __all__ = [
@@ -36,11 +40,14 @@ __all__ = [
     "did_you_mean",
     "duration",
     "failure",
+    "hidden_url",
     "one_or_many",
     "one_or_more",
     "percent",
+    "rate",
     "real",
     "secret",
+    "signing_secret",
     "size",
     "text",
     "tls_version",
@@ -214,6 +221,30 @@ def percent() -> Grammar:
     )
 
 
+def rate(low: int, high: int, *, above: bool = False) -> Grammar:
+    """Return the grammar of an exact percent that may have its sign, ``1%`` or ``1``; written as a number.
+
+    Args:
+        low: smallest; with ``above`` the first that is too small.
+        high: largest.
+        above: whether ``low`` itself is too small.
+    """
+
+    def read(value: Any) -> Decimal:
+        number = _number(value)
+        # A number in quotes is text, as everywhere in the file; one with its sign is a percent.
+        signed = isinstance(value, str) and value.endswith("%")
+        return parse_rate(
+            str(value) if signed else "" if number is None else str(number), low, high, above=above
+        )
+
+    lowest = "exclusiveMinimum" if above else "minimum"
+    number_schema = {"type": "number", lowest: low, "maximum": high}
+    schema = {"anyOf": [number_schema, {"type": "string", "pattern": f"^(?:{RATE_PATTERN})$"}]}
+    allowed = f"{'above ' if above else ''}{low} to {high} percent, at most six decimals, such as 2% or 0.5"
+    return Grammar(read, lambda value, _: format_percent(value), allowed, schema)
+
+
 def choice(kind: Any) -> Grammar:
     """Return the grammar of the words of a ``Literal``, or of the values of a string enumeration."""
     words: dict[str, Any] = {str(word): word for word in get_args(kind) or kind}
@@ -292,6 +323,39 @@ def secret(lowest: int, longest: int = 4096) -> Grammar:
         return value.get_secret_value() if reveal else HIDDEN
 
     schema = {"type": "string", "minLength": lowest, "maxLength": longest, "writeOnly": True}
+    return Grammar(read, write, allowed, schema)
+
+
+def hidden_url() -> Grammar:
+    """Return the grammar of a URL of which only scheme, host and port are ever shown again."""
+
+    def read(value: Any) -> SecretStr:
+        plain = _text(value, "http[s]://host[:port][/path][?query]")
+        if len(plain) > 2048:
+            raise ValueError("at most 2048 characters")
+        return SecretStr(parse_webhook_url(plain))
+
+    def write(value: SecretStr, reveal: bool) -> str:
+        url = value.get_secret_value()
+        return url if reveal else f"{'/'.join(url.split('/')[:3])}/{HIDDEN}"
+
+    schema = {"type": "string", "minLength": 1, "maxLength": 2048, "pattern": r"^https?://[^@#\s]+$"}
+    return Grammar(read, write, "http[s]://host[:port][/path][?query]", schema)
+
+
+def signing_secret() -> Grammar:
+    """Return the grammar of a secret that webhooks are signed with, which is never shown again."""
+    allowed = "whsec_ and a key of 24 to 64 bytes in base64, or 24 to 4096 visible ASCII characters"
+
+    def read(value: Any) -> SecretStr:
+        if not isinstance(value, str):
+            raise ValueError(f"text: {allowed}, in quotes or, better, as ${{VARIABLE}}")
+        return SecretStr(parse_signing_secret(str(value)))
+
+    def write(value: SecretStr, reveal: bool) -> str:
+        return value.get_secret_value() if reveal else HIDDEN
+
+    schema = {"type": "string", "minLength": 24, "maxLength": 4096, "writeOnly": True}
     return Grammar(read, write, allowed, schema)
 
 

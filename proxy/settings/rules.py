@@ -220,7 +220,7 @@ def _weights(route: _View) -> Iterator[Problem]:
         if role not in (Role.CHALLENGER, Role.CANARY):
             continue
         weight, most = variant.read("weight", read), variant.read("max_weight", read)
-        if not variant.has("weight"):
+        if not variant.has("weight") and not (role == Role.CANARY and variant.has("rollout")):
             yield variant.problem("weight", f"a percent: a {role} needs a weight (0 is allowed)")
         if weight is not None and most is not None and most < weight:
             yield variant.problem("max_weight", "at least the weight")

@@ -23,12 +23,14 @@ from proxy.settings.fields import (
     setting,
 )
 from proxy.settings.grammar import duration, size, text, whole
+from proxy.settings.rollout import Webhook
 from proxy.settings.traffic import File, Model, Name, Route
 
 __all__ = ["Limits", "ObserverSettings", "PayloadLog", "Settings", "Timeouts", "Tls", "Tracing"]
 
 _MAX_MODELS = 1000
 _MAX_ROUTES = 1000
+_MAX_WEBHOOKS = 16
 
 Directory = Annotated[Path, text(units.parse_path, "a path")]
 InnerDirectory = Annotated[
@@ -224,6 +226,9 @@ class Settings(Section):
     observer: ObserverSettings = section("The process that compares, counts and logs.")
     tracing: Tracing = section("OpenTelemetry spans.")
     payload_log: PayloadLog = section("Where sampled inputs and outputs are written.")
+    webhooks: tuple[Webhook, ...] = setting(
+        [], "Who is told when a rollout moves or stops.", NOW, max_length=_MAX_WEBHOOKS
+    )
     models: Mapping[Name, Model] = setting(
         REQUIRED,
         "Where answers come from: a name for each model server.",

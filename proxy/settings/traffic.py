@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, SecretStr
+from pydantic.config import JsonDict
 
 from proxy.model import Failure, Role
 from proxy.settings import grammar, units
 from proxy.settings.fields import NOW, REQUIRED, Section, section, setting
 from proxy.settings.grammar import duration, size, text, whole
+from proxy.settings.rollout import Rollout
 
 __all__ = [
     "Compare",
@@ -225,14 +227,28 @@ class Match(Section):
     method: Methods = setting([], "Only requests with this method, or one of these; an empty list: any.")
 
 
+def _given(key: str) -> JsonDict:
+    return {"required": [key], "properties": {key: {"not": {"type": "null"}}}}
+
+
+def _role_rule(role: Role, then: JsonDict) -> JsonDict:
+    return {"if": {"required": ["role"], "properties": {"role": {"const": str(role)}}}, "then": then}
+
+
+def _absent(*keys: str) -> JsonDict:
+    return {"properties": {key: {"type": "null"} for key in keys}}
+
+
 class Variant(Section):
     """One arm of a route: the model behind it, what it is for, and its part of the traffic."""
 
     model_config = ConfigDict(
         json_schema_extra={
-            "if": {"properties": {"role": {"const": "champion"}}, "required": ["role"]},
-            "then": {"properties": {"weight": {"type": "null"}, "max_weight": {"type": "null"}}},
-            "else": {"properties": {"weight": {"not": {"type": "null"}}}, "required": ["weight"]},
+            "allOf": [
+                _role_rule(Role.CHAMPION, _absent("weight", "max_weight", "rollout")),
+                _role_rule(Role.CHALLENGER, {"allOf": [_given("weight"), _absent("rollout")]}),
+                _role_rule(Role.CANARY, {"oneOf": [_given("weight"), _given("rollout")]}),
+            ]
         }
     )
 
@@ -246,7 +262,14 @@ class Variant(Section):
         "canary: the next champion on trial. Each route has exactly one champion.",
     )
     weight: Percent | None = setting(
-        None, "Percent of the route's units. Required for all but the champion, which must not have one."
+        None,
+        "Percent of the route's units. Required for all but the champion, which must not have one, and a canary with a "
+        "rollout.",
+    )
+    rollout: Rollout | None = setting(
+        None,
+        "For a canary, instead of a weight: its weight rises step by step as the evidence allows, and falls to 0 when "
+        "it does harm. {}: with all defaults. null: no rollout. At most one variant of a route has one.",
     )
     max_weight: Percent | None = setting(
         None,
@@ -407,3 +430,28 @@ class Route(Section):
     shadows: tuple[Shadow, ...] = setting([], "Who gets copies.", max_length=_MAX_SHADOWS)
     compare: Compare = section("How a shadow's answer is compared with the one that the client got.")
     log: Log = section("Which requests and answers are written to the payload log.")
+
+    @property
+    def rollout_variant(self) -> Variant | None:
+        """The canary with a rollout, of which a route has one at most."""
+        return next((v for v in self.variants if v.rollout is not None), None)
+
+    @property
+    def promoted_weight(self) -> Decimal:
+        """Percent that the canary with a rollout has once it is promoted: 100 less the holdback and other weights."""
+        others = sum((v.weight for v in self.variants if v.weight is not None), Decimal(0))
+        canary = self.rollout_variant
+        holdback = (
+            canary.rollout.holdback if canary is not None and canary.rollout is not None else Decimal(0)
+        )
+        return max(Decimal(0), 100 - holdback - others)
+
+    def initial_weight(self, variant: Variant) -> Decimal | None:
+        """Return the percent of a variant that no rollout has moved yet: its weight, or its rollout's first step.
+
+        Returns:
+            None for the champion, which gets what the others leave.
+        """
+        if variant.rollout is None:
+            return variant.weight
+        return min(variant.rollout.steps[0], self.promoted_weight)

@@ -6,6 +6,7 @@ its inverse.
 """
 
 import re
+from base64 import b64decode
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from ipaddress import IPv6Address, ip_address, ip_network
@@ -36,8 +37,12 @@ __all__ = [
     "parse_path_pattern",
     "parse_percent",
     "parse_pointer",
+    "parse_rate",
+    "parse_signing_secret",
     "parse_size",
     "parse_unit_source",
+    "parse_webhook_url",
+    "signing_key",
 ]
 
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
@@ -56,7 +61,10 @@ POINTER_PATTERN = r"(/([^~/]|~[01])*)+"
 PATH_PATTERN = r"/(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*"
 """RFC 3986 §3.3, absolute."""
 
-CHECK_PATH_PATTERN = rf"{PATH_PATTERN}(?:\?(?:[A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{{2}})*)?"
+QUERY_PATTERN = r"(?:[A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})*"
+"""RFC 3986 §3.4."""
+
+CHECK_PATH_PATTERN = rf"{PATH_PATTERN}(?:\?{QUERY_PATTERN})?"
 """RFC 3986 §3.3 and §3.4."""
 
 SOURCE_KINDS = ("header", "cookie", "query", "json", "client_ip")
@@ -64,6 +72,7 @@ SOURCE_PATTERN = rf"(header|cookie):{TOKEN_PATTERN}|query:.+|json:{POINTER_PATTE
 
 _DURATION_UNITS = {"h": 3_600_000_000_000, "m": 60_000_000_000, "s": 1_000_000_000, "ms": 1_000_000}
 _DURATION_PART = re.compile(r"(\d{1,18}(?:\.\d{1,9})?)(ms|h|m|s)", re.ASCII)
+RATE_PATTERN = r"\d+(\.\d+)?%"
 DURATION_PATTERN = r"(\d+(\.\d+)?(ms|h|m|s))+"
 
 _SIZE_UNITS = {"GiB": 1 << 30, "MiB": 1 << 20, "KiB": 1 << 10, "B": 1}
@@ -72,6 +81,11 @@ SIZE_PATTERN = r"\d+(GiB|MiB|KiB|B)"
 
 _PERCENT_PLACES = 6
 """A millionth of a percent is one unit in a hundred million: finer than any traffic can show."""
+
+_KEY_PREFIX = "whsec_"
+"""Standard Webhooks 1.0, *Signature scheme*: what follows is the key, in base64."""
+_KEY_BYTES = (24, 64)
+"""Shortest and longest key; the same section."""
 
 _HOST_LABELS = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*\.?")
 
@@ -185,6 +199,27 @@ def parse_percent(text: str) -> Decimal:
     return value.normalize() + 0
 
 
+def parse_rate(text: str, low: int, high: int, *, above: bool = False) -> Decimal:
+    """Return the exact decimal of ``1%`` or ``1``: a percent from ``low`` to ``high``, at most six decimals.
+
+    Args:
+        text: the number, with or without a percent sign right behind it.
+        low: smallest; with ``above`` the first that is too small.
+        high: largest.
+        above: whether ``low`` itself is too small.
+    """
+    reach = f"above {low} and at most {high}" if above else f"from {low} to {high}"
+    expected = f"a percent {reach}, such as 2% or 0.5"
+    if not re.fullmatch(r"[+-]?\d{1,9}(\.\d{0,24})?([eE][+-]?\d{1,2})?%?", text, re.ASCII):
+        raise ValueError(expected)
+    value = Decimal(text.removesuffix("%"))
+    if not low <= value <= high or (above and value == low):
+        raise ValueError(expected)
+    if round(value, _PERCENT_PLACES) != value:
+        raise ValueError(f"a percent with at most {_PERCENT_PLACES} decimals")
+    return value.normalize() + 0
+
+
 def format_percent(value: Decimal) -> int | float:
     """Return the JSON number that ``parse_percent`` reads back exactly (nine digits fit into a double)."""
     return int(value) if value == int(value) else float(value)
@@ -244,6 +279,47 @@ def parse_collector_url(text: str) -> str:
     if scheme not in ("http", "https"):
         raise ValueError(expected)
     return f"{scheme}://{host}{port}{path}"
+
+
+def parse_webhook_url(text: str) -> str:
+    """Return the URL of a webhook's receiver, which may have a query."""
+    expected = "a URL such as https://hooks.example/modelproxy"
+    address, mark, query = text.partition("?")
+    scheme, host, port, path = _split_url(address, expected)
+    if scheme not in ("http", "https"):
+        raise ValueError(expected)
+    if not re.fullmatch(QUERY_PATTERN, query):
+        raise ValueError("a URL whose query has only the characters of RFC 3986 (others as %XX)")
+    return f"{scheme}://{host}{port}{path or '/'}{mark}{query}"
+
+
+def parse_signing_secret(text: str) -> str:
+    """Return a secret that webhooks are signed with: ``whsec_`` and the key in base64, or any long text."""
+    shortest, longest = _KEY_BYTES
+    if not text.startswith(_KEY_PREFIX):
+        if not shortest <= len(text) <= 4096 or not all("!" <= c <= "~" for c in text):
+            raise ValueError(
+                f"{_KEY_PREFIX} and a key in base64, or {shortest} to 4096 visible ASCII characters"
+            )
+        return text
+    try:
+        size = len(signing_key(text))
+    except ValueError:
+        size = 0
+    if not shortest <= size <= longest:
+        raise ValueError(f"{_KEY_PREFIX} and then the base64 of a key of {shortest} to {longest} bytes")
+    return text
+
+
+def signing_key(secret: str) -> bytes:
+    """Return the key that ``secret`` stands for.
+
+    Raises:
+        ValueError: what follows ``whsec_`` is not base64.
+    """
+    if not secret.startswith(_KEY_PREFIX):
+        return secret.encode()
+    return b64decode(secret.removeprefix(_KEY_PREFIX), validate=True)
 
 
 def _split_url(text: str, expected: str) -> tuple[str, str, str, str]:
