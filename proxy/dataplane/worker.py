@@ -82,7 +82,7 @@ class Worker:
         self._server: asyncio.Server | None = None
         self._starting = asyncio.Lock()
         self._arriving = 0
-        """While draining: connections that the system has accepted and we have not taken in yet."""
+        """While draining: connections that were accepted and may not be among ours yet."""
         self._connections: set[ClientConnection] = set()
         self._prepared: dict[int, tuple[Table, Block]] = {}
         self.outbox = Outbox(self.loop)
@@ -149,7 +149,9 @@ class Worker:
                 connection.drain()
             if self._server is not None:
                 self._take_last(self._server)
-            self._stop_if_empty()
+            # What the loop has just accepted is told so in its next round: only after that is nobody unknown to us.
+            self._arriving += 1
+            self.loop.call_soon(self._on_arrived)
         if not self._stopped.is_set():
             patience_s = self.table.settings.timeouts.drain / 1e9 if seconds is None else seconds
             self.loop.call_later(patience_s, self._send_off)
@@ -161,14 +163,18 @@ class Worker:
         self.loop.call_later(SEND_OFF_S, self._stopped.set)
 
     def _take_last(self, server: asyncio.Server) -> None:
-        """Stop listening, and serve who is connected already: the system would reset them with the socket."""
+        """Stop listening, and serve who is connected already: the system would reset them with the socket.
+
+        That nobody comes between our last look and the end of the socket is the supervisor's care
+        (:func:`proxy.listening.turn_away`).
+        """
         waiting = []
         with self._listener.dup() as listener:
             server.close()
             with suppress(OSError):
                 while True:
                     waiting.append(listener.accept()[0])
-        self._arriving = len(waiting)
+        self._arriving += len(waiting)
         for client in waiting:
             spawn(self._take_in(client), name="last connection")
 
@@ -179,8 +185,11 @@ class Worker:
         except OSError:
             client.close()  # it has left meanwhile
         finally:
-            self._arriving -= 1
-            self._stop_if_empty()
+            self._on_arrived()
+
+    def _on_arrived(self) -> None:
+        self._arriving -= 1
+        self._stop_if_empty()
 
     def _stop_if_empty(self) -> None:
         if self.draining and not self._connections and not self._arriving and not self._door.shaking:

@@ -13,6 +13,7 @@ import pytest
 from proxy.clock import monotonic_ns
 from proxy.dataplane import worker as worker_module
 from proxy.dataplane.attempts import ALWAYS
+from proxy.dataplane.door import Door
 from proxy.dataplane.worker import Worker
 from proxy.link import Link, open_link
 from proxy.settings import parse, to_json
@@ -252,6 +253,32 @@ async def test_who_is_connected_already_is_answered(tmp_path: Path, monkeypatch:
                 writer.close()
                 await writer.wait_closed()
             await task
+
+
+async def test_who_was_accepted_in_the_same_moment_is_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loop has accepted a connection and not said so yet when it has to drain: that one is served first."""
+    door_open = Door.open
+
+    def open_and_drain(door: Door) -> asyncio.Protocol:
+        supervisor.worker.loop.call_soon(supervisor.worker.drain)  # before the connection is said to be made
+        return door_open(door)
+
+    async with running(tmp_path, monkeypatch) as (supervisor, task):
+        await supervisor.prepare(1)
+        monkeypatch.setattr(Door, "open", open_and_drain)
+        await supervisor.tell("commit", version=1)
+        reader, writer = await asyncio.open_connection(*supervisor.address)
+        writer.write(b"POST /nowhere HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\na")
+        async with asyncio.timeout(10):
+            await reader.readuntil(b"}\n")
+            assert not task.done()
+            writer.write(b"bc")
+            await reader.read()
+            await task
+            writer.close()
+            await writer.wait_closed()
 
 
 async def test_draining_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
