@@ -14,6 +14,7 @@ from typing import Any
 
 from proxy.handover import Handover, InheritedProcess
 from proxy.link import Link, open_link
+from proxy.listening import turn_away
 from proxy.tasks import spawn
 
 __all__ = ["Earlier"]
@@ -96,7 +97,8 @@ class Earlier:
         processes = [_Process(inherited) for inherited in handover.processes]
         self._observers = [process for process in processes if process.name == "observer"]
         self._workers = [process for process in processes if process.name != "observer"]
-        self._sockets = [handover.listen.fd, handover.admin.fd]
+        self._listen = handover.listen.fd
+        self._sockets = [self._listen, handover.admin.fd]
         if handover.state is not None:
             self._sockets.append(handover.state.fd)
 
@@ -105,11 +107,22 @@ class Earlier:
         """Process ids of those that run."""
         return [process.pid for process in (*self._workers, *self._observers) if not process.ended.is_set()]
 
-    def close_sockets(self) -> None:
-        """Give up what was inherited and is not theirs: whoever needs it by now has a copy."""
+    async def leave(self, successor: int | None = None) -> None:
+        """Give up what was inherited and is not theirs: whoever needs it by now has a copy.
+
+        Where nobody listens after them, new clients are turned away first, so that none is reset.
+
+        Args:
+            successor: descriptor of the socket where clients find us from now on; None: nowhere.
+        """
+        if self._sockets and not self._is_shared(successor):
+            await turn_away(self._listen)
         sockets, self._sockets = self._sockets, []
         for fd in sockets:
             os.close(fd)
+
+    def _is_shared(self, successor: int | None) -> bool:
+        return successor is not None and os.path.sameopenfile(self._listen, successor)
 
     async def open(self) -> None:
         """Take up their links."""

@@ -10,8 +10,8 @@ The life of a proxy, in order:
 3. until told to stop: publish what the file says whenever it changes (notice, SIGHUP, or a request at the
    admin address), fold table versions that are over;
 4. SIGUSR2: give way to the program on disk, which goes on at 1 with what it inherits (:mod:`proxy.upgrade`);
-5. SIGTERM or SIGINT: stop listening, let the workers finish, then the observer, which by then has all they
-   left behind. A second signal ends everything at once.
+5. SIGTERM or SIGINT: let no client in any more, stop listening, let the workers finish, then the observer, which by
+   then has all they left behind. A second signal ends everything at once.
 """
 
 import asyncio
@@ -46,7 +46,7 @@ from proxy.handover import (
     exchange,
     receive,
 )
-from proxy.listening import url
+from proxy.listening import turn_away, url
 from proxy.logs import set_level, start_logging
 from proxy.open_files import hold_standard_streams, raise_limit, shortage
 from proxy.rundir import RunDirectory, remove_run_directory
@@ -332,19 +332,7 @@ class _Supervisor:
 
     async def _drain(self, fleet: Fleet | None) -> int:
         self._manager.stopping()
-        drains = []
-        if fleet is not None:
-            # From here on a new client is refused at once instead of waiting for a worker that does not come.
-            self._ground.listen.close()
-            running = self._publisher.running
-            assert running is not None
-            seconds = running.settings.timeouts.drain / _NS + DRAIN_MARGIN_S
-            drains.append(fleet.drain(seconds))
-        if self._earlier is not None:
-            self._earlier.close_sockets()
-            assert self._handover is not None
-            drains.append(self._earlier.drain(self._handover.drain_s, DRAIN_MARGIN_S))
-        drained = asyncio.gather(*drains)
+        drained = spawn(self._finish(fleet), name="drain")
         hurried = spawn(self._stop_now.wait(), name="stop now")
         await asyncio.wait((drained, hurried), return_when=asyncio.FIRST_COMPLETED)
         if drained.done():
@@ -353,6 +341,25 @@ class _Supervisor:
             return 0
         drained.cancel()
         return 1
+
+    async def _finish(self, fleet: Fleet | None) -> None:
+        """Stop listening, so that no client is reset; then let every process finish."""
+        earlier, handover = self._earlier, self._handover
+        lasts, drains = [], []
+        if fleet is not None:
+            lasts.append(turn_away(self._ground.listen.fileno()))
+        if earlier is not None:
+            lasts.append(earlier.leave())
+        await asyncio.gather(*lasts)
+        if fleet is not None:
+            # From here on a new client is refused at once instead of waiting for a worker that does not come.
+            self._ground.listen.close()
+            running = self._publisher.running
+            assert running is not None
+            drains.append(fleet.drain(running.settings.timeouts.drain / _NS + DRAIN_MARGIN_S))
+        if earlier is not None and handover is not None:
+            drains.append(earlier.drain(handover.drain_s, DRAIN_MARGIN_S))
+        await asyncio.gather(*drains)
 
     async def _keep_beating(self) -> None:
         while self._manager.beat_s:
@@ -392,6 +399,9 @@ class _Supervisor:
                 await asyncio.wait_for(self._until_at_rest(), REST_S)
             except TimeoutError:
                 return (f"a process did not come to rest within {REST_S:g} s",)
+            if self._stop.is_set():
+                # The wait may have outlived its cancelling, and the listening socket may turn clients away by now.
+                return ("the proxy is shutting down",)
             try:
                 leave_layouts(self._ground.run.path, self._fleet.layouts())
             except OSError as error:
@@ -438,7 +448,7 @@ class _Supervisor:
         run = self._handover.run
         both = (RunDirectory(run.path, run.fd), self._ground.run)
         patience_s = (self._handover.upgrade_s, DRAIN_MARGIN_S)
-        await succeed(earlier, self._fleet, both, patience_s, self._fleet.push)
+        await succeed(earlier, self._fleet, both, patience_s, self._ground.listen.fileno(), self._fleet.push)
         self._earlier = None
         self._count_upgrade(refused=False)
         _log.info("upgraded: the processes of the program before have ended")

@@ -84,6 +84,7 @@ async def succeed(
     fleet: Fleet,
     run: tuple[RunDirectory, RunDirectory],
     patience_s: tuple[float, float],
+    listen: int,
     on_change: Callable[[], None],
 ) -> None:
     """Take over from ``earlier`` once ``fleet`` serves.
@@ -93,6 +94,7 @@ async def succeed(
         fleet: ours.
         run: its run directory and ours; its counts are added to ours, then it is removed.
         patience_s: how long the earlier ones may take to finish, and how much longer until they are killed.
+        listen: descriptor of our listening socket, which may be theirs too.
         on_change: called when the earlier processes have ended.
     """
     theirs, ours = run
@@ -106,7 +108,7 @@ async def succeed(
             "the new observer is not there within %g s; the workers are exchanged without it", OBSERVER_S
         )
     fleet.open_admin()
-    earlier.close_sockets()
+    await earlier.leave(listen)
     await earlier.drain(*patience_s)
     on_change()
     while True:

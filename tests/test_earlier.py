@@ -13,6 +13,8 @@ import pytest
 
 from proxy.earlier import Earlier
 from proxy.handover import Handover, InheritedLock, InheritedProcess, InheritedSocket, Totals
+from proxy.listening import bind
+from proxy.settings import parse_address
 from proxy.tasks import spawn
 
 pytestmark = pytest.mark.slow
@@ -42,6 +44,7 @@ class World:
         self.directory = directory
         self.processes: list[InheritedProcess] = []
         self.children: list[subprocess.Popen[bytes]] = []
+        self.listener = bind(parse_address("127.0.0.1:0"), "listen")
 
     def start(self, name: str, script: str = OBEDIENT) -> int:
         ours, theirs = socket.socketpair()
@@ -53,11 +56,11 @@ class World:
         return child.pid
 
     async def take_over(self) -> Earlier:
-        spare = [os.open(self.directory, os.O_RDONLY) for _ in range(2)]
+        inherited = [os.dup(self.listener.fileno()), os.open(self.directory, os.O_RDONLY)]
         handover = Handover(
             pid=os.getpid(),
-            listen=InheritedSocket(fd=spare[0], address="a"),
-            admin=InheritedSocket(fd=spare[1], address="b"),
+            listen=InheritedSocket(fd=inherited[0], address="a"),
+            admin=InheritedSocket(fd=inherited[1], address="b"),
             run=InheritedLock(path=self.directory, fd=0),
             state=None,
             version=1,
@@ -90,6 +93,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     """None yet; none is left."""
     world = World(tmp_path)
     yield world
+    world.listener.close()
     for child in world.children:
         child.kill()
         child.wait()
@@ -100,8 +104,8 @@ async def test_they_finish_in_order(world: World) -> None:
     pids = [world.start(name) for name in ("worker 0", "worker 1", "observer")]
     earlier = await world.take_over()
     assert earlier.pids == pids
-    earlier.close_sockets()
-    earlier.close_sockets()
+    await earlier.leave()
+    await earlier.leave()
     await earlier.hush()
     assert "hush" in world.notes("observer")
     await earlier.drain(WAIT_S, 1)
@@ -111,6 +115,34 @@ async def test_they_finish_in_order(world: World) -> None:
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+async def is_let_in(listener: socket.socket) -> bool:
+    """Tell whether a new client gets a connection at once."""
+    try:
+        await asyncio.to_thread(lambda: socket.create_connection(listener.getsockname(), timeout=0.1).close())
+    except TimeoutError:
+        return False
+    return True
+
+
+async def test_where_their_successor_listens_too_nobody_is_turned_away(world: World) -> None:
+    """The socket is shared: what the earlier ones give up is a copy."""
+    earlier = await world.take_over()
+    with world.listener.dup() as successor:
+        await earlier.leave(successor.fileno())
+    assert await is_let_in(world.listener)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such filter")
+@pytest.mark.parametrize("moves", [True, False], ids=["moves", "ends"])
+async def test_where_nobody_listens_after_them_new_clients_are_turned_away(world: World, moves: bool) -> None:
+    """Nobody is let in only to be reset, whether the successor listens elsewhere or there is none."""
+    earlier = await world.take_over()
+    with bind(parse_address("127.0.0.1:0"), "listen") as elsewhere:
+        await earlier.leave(elsewhere.fileno() if moves else None)
+        assert not await is_let_in(world.listener)
+        assert await is_let_in(elsewhere)
 
 
 async def test_what_they_ask_for_is_refused_in_words(world: World) -> None:

@@ -49,7 +49,7 @@ ALLOWED: dict[str, set[str]] = {
     "retirement": {"tally"},
     "rundir": {"clock"},
     "handover": set(),
-    "earlier": {"handover", "link", "tasks"},
+    "earlier": {"handover", "link", "listening", "tasks"},
     "ground": {"control", "handover", "listening", "rundir", "settings", "state_lock"},
     "upgrade": {"clock", "earlier", "fleet", "handover", "retirement", "rundir", "tally"},
     "preflight": {"errors", "handover", "settings"},

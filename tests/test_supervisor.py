@@ -167,6 +167,19 @@ def _proxy(proxy: Proxy) -> Iterator[Proxy]:
         proxy.end()
 
 
+only_linux = pytest.mark.skipif(sys.platform != "linux", reason="other systems cannot turn clients away")
+
+
+def is_turned_away(url: str) -> bool:
+    """Tell whether a new client is neither let in nor refused, for now."""
+    host, port = url.removeprefix("http://").split(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=0.1).close()
+    except TimeoutError:
+        return True
+    return False
+
+
 def held(proxy: Proxy) -> list[int]:
     """Return the versions that are not folded."""
     return list(proxy.fleet().get("versions_held", []))
@@ -528,6 +541,33 @@ class TestUpgrade:
         assert proxy.stop() == 0
         assert not Path(f"/proc/{before}").exists()
 
+    @only_linux
+    def test_the_address_that_is_left_turns_clients_away(self, proxy: Proxy) -> None:
+        """With another address in the file, nobody is let in any more where the earlier workers finish."""
+        proxy.start()
+        wait_for(proxy.fleet)
+        before = proxy.url["listening"]
+        proxy.tell("worker-0", "stubborn")
+        proxy.text = proxy.text.replace("listen: 127.0.0.1:0", "listen: 127.0.0.2:0")
+        proxy.write(proxy.text)
+        proxy.process.send_signal(signal.SIGUSR2)
+        proxy.wait_for_note("worker-0", "drain")
+        assert is_turned_away(before)
+        proxy.tell("worker-0", "stubborn", on=False)
+        assert proxy.stop() == 0
+
+    def test_the_address_that_is_kept_lets_clients_in(self, proxy: Proxy) -> None:
+        """While the earlier workers finish, others accept on the same socket."""
+        proxy.start()
+        wait_for(proxy.fleet)
+        proxy.tell("worker-0", "stubborn")
+        proxy.process.send_signal(signal.SIGUSR2)
+        proxy.wait_for_note("worker-0", "drain")
+        for _ in range(10):
+            assert proxy.ask()[1] > 0
+        proxy.tell("worker-0", "stubborn", on=False)
+        assert proxy.stop() == 0
+
     def test_totals_go_on(self, proxy: Proxy) -> None:
         """What the supervisor counts itself does not fall."""
         proxy.start()
@@ -587,6 +627,30 @@ class TestEnd:
         assert proxy.end() == 0
         with pytest.raises(OSError, match="refused"):
             proxy.ask()
+
+    @only_linux
+    def test_nobody_is_let_in_before_the_workers_drain(self, proxy: Proxy) -> None:
+        """A worker is told when no new connection can begin, although it still has the socket."""
+        proxy.tell("worker-0", "stubborn")
+        proxy.start()
+        proxy.process.send_signal(signal.SIGTERM)
+        proxy.wait_for_note("worker-0", "drain")
+        assert is_turned_away(proxy.url["listening"])
+        assert proxy.end() == 0
+
+    @only_linux
+    def test_nobody_is_let_in_before_the_earlier_workers_drain(self, proxy: Proxy) -> None:
+        """The same when only those before an upgrade serve."""
+        proxy.start()
+        wait_for(proxy.fleet)
+        proxy.tell("worker-0", "dead")
+        proxy.process.send_signal(signal.SIGUSR2)
+        wait_for(lambda: "cannot serve yet" in proxy.stderr())
+        proxy.tell("worker-0", "stubborn")
+        proxy.process.send_signal(signal.SIGTERM)
+        proxy.wait_for_note("worker-0", "drain")
+        assert is_turned_away(proxy.url["listening"])
+        assert proxy.end() == 0
 
     def test_a_worker_that_does_not_drain_is_killed(self, proxy: Proxy) -> None:
         """After the drain time the worker is killed, then the observer drains; the exit code is 0."""

@@ -54,8 +54,8 @@ class FakeEarlier:
     async def hush(self) -> None:
         self.course.append("hush")
 
-    def close_sockets(self) -> None:
-        self.course.append("sockets")
+    async def leave(self, successor: int) -> None:
+        self.course.append(f"leave to {successor}")
 
     async def drain(self, seconds: float, margin_s: float) -> None:
         self.course.append(f"drain {seconds:g} {margin_s:g}")
@@ -83,7 +83,7 @@ class World:
         both = (RunDirectory(self.before, self.lock), RunDirectory(self.after, -1))
         earlier, fleet = cast("Earlier", self.earlier), cast("Fleet", self.fleet)
         async with asyncio.timeout(30):
-            await upgrade.succeed(earlier, fleet, both, (9.0, 2.0), lambda: self.course.append("changed"))
+            await upgrade.succeed(earlier, fleet, both, (9.0, 2.0), 7, lambda: self.course.append("changed"))
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ async def test_nothing_happens_before_ours_serve(world: World) -> None:
     assert world.course == []
     world.fleet.is_complete = True
     await task
-    assert world.course == ["hush", "open", "sockets", "drain 9 2", "changed"]
+    assert world.course == ["hush", "open", "leave to 7", "drain 9 2", "changed"]
 
 
 async def test_the_end_of_it(world: World) -> None:
@@ -119,7 +119,7 @@ async def test_without_our_observer_the_workers_are_exchanged(
     """It is not needed for traffic; the earlier one answers as long as it can."""
     world.fleet.is_complete, world.fleet.observer.is_up = True, False
     await world.succeed()
-    assert world.course == ["open", "sockets", "drain 9 2", "changed"]
+    assert world.course == ["open", "leave to 7", "drain 9 2", "changed"]
     assert "exchanged without it" in caplog.text
 
 
