@@ -26,15 +26,16 @@ ALLOWED: dict[str, set[str]] = {
     "settings": {"errors", "model"},
     "wire": {"errors", "model"},
     "compare": {"errors"},
-    "routing": {"errors", "model", "settings", "tally", "wire"},
+    "routing": {"errors", "evidence", "model", "settings", "tally", "wire"},
     # What processes share.
     "tally": {"model"},
+    "evidence": {"errors", "model", "private", "tally"},
     "exchange": {"errors"},
     "link": {"clock", "errors", "tasks"},
     "certificates": {"errors", "settings"},
     # The hot path knows bytes, tables and sockets; nothing of comparing, metrics or the admin address.
     "dataplane": {
-        "certificates", "clock", "errors", "exchange", "identifiers", "link", "logs", "model", "routing",
+        "certificates", "clock", "errors", "evidence", "exchange", "identifiers", "link", "logs", "model", "routing",
         "settings", "tally", "tasks", "wire",
     },
     # What is derived, and what is shown of it.
@@ -75,8 +76,8 @@ ALLOWED: dict[str, set[str]] = {
 """Room → rooms that it may import. A room is a package or a single module of ``proxy/``. Arrows go one way."""
 
 PURE = (
-    "compare/", "errors.py", "exchange.py", "model.py", "printable.py", "retirement.py", "routing/", "settings/",
-    "wire/", "control/changes.py", "control/openapi.py", "observer/accounting.py", "observer/heads.py",
+    "compare/", "errors.py", "evidence/layout.py", "exchange.py", "model.py", "printable.py", "retirement.py",
+    "routing/", "settings/", "wire/", "control/changes.py", "control/openapi.py", "observer/accounting.py", "observer/heads.py",
     "observer/pairing.py", "observer/record.py", "observer/redact.py",
 )  # fmt: skip
 """No clock, no socket, no files, no environment, no globals that change: values in, values out."""

@@ -19,7 +19,7 @@ from proxy.model import FAILURE_FAULTS, Failure, Fault, Role
 from proxy.routing.experiment import Arm, Experiment, compile_experiment
 from proxy.routing.hashing import SPACE, bucket, salt_prefix, share
 from proxy.routing.intervals import Claim, Intervals, compile_intervals
-from proxy.routing.position import Position, has_rollout, weights_of
+from proxy.routing.position import Position, weights_of
 from proxy.routing.units import Network, UnitReader, compile_reader
 from proxy.settings import Model as ModelSettings
 from proxy.settings import Route as RouteSettings
@@ -294,7 +294,7 @@ class Route:
             Arm(v.name, v.model.settings.urls, self.intervals.width(v.index), v is self.champion)
             for v in self.variants
         ]
-        tried = [v.name for v in settings.variants if has_rollout(v)]
+        tried = [v.name for v in settings.variants if v.rollout is not None]
         self.experiment: Experiment | None = compile_experiment(
             arms,
             (settings.name, settings.salt or settings.name, *(f"{u.kind}:{u.name}" for u in settings.unit)),
