@@ -6,6 +6,7 @@ from decimal import Decimal
 from proxy.errors import Problem
 from proxy.model import Role
 from proxy.settings.document import Path, Source
+from proxy.settings.rollout_advice import rollout_warnings
 from proxy.settings.schema import Settings
 from proxy.settings.traffic import Match, Outlier, Route, Variant
 from proxy.settings.units import format_duration, format_size
@@ -29,6 +30,7 @@ def warnings(settings: Settings, source: Source | None = None) -> tuple[Problem,
     ]
     for i, route in enumerate(settings.routes):
         found += _outgrown(route, ("routes", i, "variants"), where)
+        found += rollout_warnings(route, ("routes", i), where)
     return tuple(sorted(found, key=lambda p: (p.line, p.column, p.path)))
 
 
@@ -100,12 +102,17 @@ def _outgrown(route: Route, path: Path, source: Source) -> Iterator[Problem]:
         peers = [(i, variant) for i, variant in enumerate(route.variants) if variant.role is role]
         reserved = _reserved([variant for _, variant in peers])
         for (i, variant), width in zip(peers, reserved, strict=True):
-            if variant.weight is not None and variant.weight > width:
+            key, weight = "weight", variant.weight
+            own = f"its share among {len(peers)} {role} variants, or a max_weight of its own"
+            if variant.rollout is not None:
+                key, weight = "rollout", route.promoted_weight
+                own = own if variant.max_weight is None else "its max_weight"
+            if weight is not None and weight > width:
                 expected = (
-                    f"at most {_short(width)}, its share among {len(peers)} {role} variants, or a max_weight of its "
-                    "own: beyond it a change of weight also moves units of other variants"
+                    f"at most {_short(width)}, {own}: beyond it a change of weight also moves units of other variants"
                 )
-                yield source.problem((*path, i, "weight"), expected, _short(variant.weight))
+                found = _short(weight) if key == "weight" else f"a rollout to {_short(weight)}"
+                yield source.problem((*path, i, key), expected, found)
 
 
 def _reserved(peers: list[Variant]) -> list[Decimal]:

@@ -10,7 +10,7 @@ import orjson
 from pydantic import ValidationError
 
 from proxy.errors import ConfigError, Problem
-from proxy.settings.document import Document, Path, Source, read_document
+from proxy.settings.document import Document, Path, Place, Source, read_document
 from proxy.settings.fields import Section
 from proxy.settings.grammar import EXPECTED, REVEAL, did_you_mean
 from proxy.settings.rules import check_rules
@@ -26,7 +26,8 @@ __all__ = [
     "to_json",
 ]
 
-_SECRETS = frozenset({"admin_token", "force_secret", "unit_key"})
+_SECRETS = frozenset({"admin_token", "force_secret", "unit_key", "secret"})
+_SHAPES = frozenset({"a mapping", "a list", "nothing"})
 
 
 def load(path: str | os.PathLike[str]) -> Settings:
@@ -167,9 +168,16 @@ def _section_of(section: type[Section], key: str) -> type[Section] | None:
 def _without_secrets(source: Source) -> Mapping[Path, Any]:
     """Return the places with nothing left of what a secret says, wherever its key stands."""
     return {
-        path: replace(place, written="a value that is not shown") if _SECRETS & set(path) else place
+        path: replace(place, written="a value that is not shown") if _is_secret(path, place) else place
         for path, place in source.places.items()
     }
+
+
+def _is_secret(path: Path, place: Place) -> bool:
+    if path[:1] == ("webhooks",):
+        # Many receivers know who calls by the URL alone, and it may stand where it does not belong.
+        return place.written not in _SHAPES and path[-1] not in ("on", "timeout")
+    return bool(_SECRETS & set(path))
 
 
 def _merged(*layers: Sequence[Problem]) -> tuple[Problem, ...]:

@@ -9,7 +9,8 @@ from enum import StrEnum
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import SecretStr, ValidationInfo, field_validator
+from pydantic import ConfigDict, SecretStr, ValidationInfo, field_validator
+from pydantic.config import JsonDict
 
 from proxy.settings import grammar, units
 from proxy.settings.fields import NOW, REQUIRED, Section, setting
@@ -79,8 +80,37 @@ Risk = Annotated[Decimal, rate(0, 50, above=True)]
 Holdback = Annotated[Decimal, rate(0, 50)]
 
 
+def _given(key: str) -> JsonDict:
+    return {"required": [key], "properties": {key: {"not": {"type": "null"}}}}
+
+
+def _metric_rule(metrics: list[Metric], then: JsonDict) -> JsonDict:
+    among: JsonDict = {"required": ["metric"], "properties": {"metric": {"enum": [str(m) for m in metrics]}}}
+    return {"if": among, "then": then}
+
+
 class Guardrail(Section):
     """A metric that the canary must not worsen."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "allOf": [
+                _metric_rule([Metric.SLOW], _given("threshold")),
+                _metric_rule(
+                    [metric for metric in Metric if metric is not Metric.SLOW],
+                    {"properties": {"threshold": {"type": "null"}}},
+                ),
+                _metric_rule([Metric.LATENCY], {"properties": {"tolerance": {"type": "null"}}}),
+                _metric_rule(
+                    [Metric.DISAGREEMENT],
+                    {
+                        **_given("tolerance"),
+                        "not": {"anyOf": [{"required": ["margin"]}, {"required": ["promotion_margin"]}]},
+                    },
+                ),
+            ]
+        }
+    )
 
     metric: Annotated[Metric, grammar.choice(Metric)] = setting(
         REQUIRED,

@@ -5,26 +5,25 @@ tells both that a timeout has no unit and that a route has two champions.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from decimal import Decimal
 from functools import partial
-from typing import Any
 from urllib.parse import urlsplit
 
 from proxy.errors import Problem
 from proxy.model import Role
-from proxy.settings.document import Document, Path
+from proxy.settings.document import Document
 from proxy.settings.grammar import did_you_mean, percent
+from proxy.settings.rollout_rules import check_rollouts
 from proxy.settings.schema import PayloadLog, Settings
 from proxy.settings.units import (
     Address,
     parse_address,
     parse_backend_url,
-    parse_name,
     parse_size,
     parse_unit_source,
 )
+from proxy.settings.view import View, as_text
 
 __all__ = ["check_rules"]
 
@@ -33,7 +32,7 @@ _HUNDRED = Decimal(100)
 
 def check_rules(document: Document) -> list[Problem]:
     """Return what is wrong between the fields of ``document``. A field that is wrong in itself counts as absent."""
-    top = _View(document, (), document.value)
+    top = View(document, (), document.value)
     if not isinstance(document.value, dict):
         return []
     problems = [
@@ -49,54 +48,8 @@ def check_rules(document: Document) -> list[Problem]:
     return problems
 
 
-@dataclass(frozen=True, slots=True)
-class _View:
-    """A value of the document that may be anything, asked for what it should be."""
-
-    document: Document
-    path: Path
-    value: Any
-
-    def has(self, key: str) -> bool:
-        return isinstance(self.value, dict) and self.value.get(key) is not None
-
-    def at(self, key: str) -> "_View":
-        value = self.value.get(key) if isinstance(self.value, dict) else None
-        return _View(self.document, (*self.path, key), value)
-
-    def items(self, key: str) -> "list[_View]":
-        """Return the mappings of the list under ``key``."""
-        inner = self.at(key)
-        items = inner.value if isinstance(inner.value, list) else []
-        return [_View(self.document, (*inner.path, i), v) for i, v in enumerate(items) if isinstance(v, dict)]
-
-    def keys(self, key: str) -> list[str]:
-        inner = self.at(key).value
-        return list(inner) if isinstance(inner, dict) else []
-
-    def read(self, key: str, parse: Callable[[Any], Any]) -> Any:
-        """Return the value under ``key`` as ``parse`` reads it, or None when absent or not readable."""
-        value = self.at(key).value
-        try:
-            return None if value is None else parse(value)
-        except (ValueError, TypeError):
-            return None
-
-    def name(self, key: str) -> str | None:
-        value = self.read(key, _text(parse_name))
-        return value if isinstance(value, str) else None
-
-    def problem(self, key: str | None, expected: str, found: str | None = None) -> Problem:
-        path = self.path if key is None else (*self.path, key)
-        return self.document.source.problem(path, expected, found)
-
-
-def _text(parse: Callable[[str], Any]) -> Callable[[Any], Any]:
-    return lambda value: parse(str(value)) if isinstance(value, str) else None
-
-
-def _addresses(top: _View) -> Iterator[Problem]:
-    read = _text(parse_address)
+def _addresses(top: View) -> Iterator[Problem]:
+    read = as_text(parse_address)
     listen, admin = (
         top.read(key, read) if top.has(key) else parse_address(Settings.model_fields[key].default)
         for key in ("listen", "admin")
@@ -108,10 +61,10 @@ def _addresses(top: _View) -> Iterator[Problem]:
         yield top.problem("admin", "a loopback address such as 127.0.0.1:9090, or an admin_token beside it")
 
 
-def _payload_log(top: _View) -> Iterator[Problem]:
+def _payload_log(top: View) -> Iterator[Problem]:
     log, fields = top.at("payload_log"), PayloadLog.model_fields
     roll, keep = (
-        log.read(key, _text(parse_size)) if log.has(key) else parse_size(fields[key].default)
+        log.read(key, as_text(parse_size)) if log.has(key) else parse_size(fields[key].default)
         for key in ("roll_size", "keep_size")
     )
     if roll is not None and keep is not None and roll > keep:
@@ -120,14 +73,14 @@ def _payload_log(top: _View) -> Iterator[Problem]:
         )
 
 
-def _listener(top: _View) -> Iterator[Problem]:
+def _listener(top: View) -> Iterator[Problem]:
     tls = top.at("tls")
     for key in ("key", "client_ca"):
         if tls.has(key) and not tls.has("certificate"):
             yield tls.problem(key, "a certificate beside it: without one clients are served over plain HTTP")
 
 
-def _secured(model: _View) -> Iterator[Problem]:
+def _secured(model: View) -> Iterator[Problem]:
     tls, url = model.at("tls"), model.at("url").value
     first = url[0] if isinstance(url, list) and url else url
     if tls.has("key") and not tls.has("certificate"):
@@ -140,7 +93,7 @@ def _secured(model: _View) -> Iterator[Problem]:
         yield tls.problem("ca", "verify: true beside it: with verify: false no authority is asked")
 
 
-def _servers(model: _View) -> Iterator[Problem]:
+def _servers(model: View) -> Iterator[Problem]:
     """Compare the URLs of a model: a request may go to any of them, so they differ in the server alone."""
     urls = model.at("url")
     seen: dict[str, int] = {}
@@ -160,19 +113,20 @@ def _servers(model: _View) -> Iterator[Problem]:
             seen.setdefault(url, i)
 
 
-def _route(top: _View, route: _View) -> list[Problem]:
+def _route(top: View, route: View) -> list[Problem]:
     return [
         *_unique(route, "variants", "name", "name"),
         *_unique(route, "shadows", "model", "model"),
         *_models(top, route),
         *_champion(route),
         *_weights(route),
+        *check_rollouts(route),
         *_units(route),
         *_redactions(route),
     ]
 
 
-def _unique(parent: _View, items: str, key: str, word: str) -> Iterator[Problem]:
+def _unique(parent: View, items: str, key: str, word: str) -> Iterator[Problem]:
     seen: dict[str, int] = {}
     for item in parent.items(items):
         if (name := item.name(key)) is None:
@@ -185,7 +139,7 @@ def _unique(parent: _View, items: str, key: str, word: str) -> Iterator[Problem]
             seen[name] = int(item.path[-1])
 
 
-def _models(top: _View, route: _View) -> Iterator[Problem]:
+def _models(top: View, route: View) -> Iterator[Problem]:
     known = top.keys("models")
     for user in (*route.items("variants"), *route.items("shadows")):
         name = user.name("model")
@@ -196,7 +150,7 @@ def _models(top: _View, route: _View) -> Iterator[Problem]:
             )
 
 
-def _champion(route: _View) -> Iterator[Problem]:
+def _champion(route: View) -> Iterator[Problem]:
     variants = route.items("variants")
     champions = [v for v in variants if v.at("role").value == Role.CHAMPION]
     unclear = any(v.at("role").value not in list(Role) for v in variants)
@@ -206,12 +160,12 @@ def _champion(route: _View) -> Iterator[Problem]:
         first = champions[0].path[-1]
         yield extra.problem("role", f"challenger or canary: a route has one champion (variants[{first}])")
     for champion in champions:
-        for key in ("weight", "max_weight"):
+        for key in ("weight", "max_weight", "rollout"):
             if champion.has(key):
                 yield champion.problem(key, f"no {key}: the champion gets what the others leave")
 
 
-def _weights(route: _View) -> Iterator[Problem]:
+def _weights(route: View) -> Iterator[Problem]:
     read = percent().read
     weight_sum = Decimal(0)
     reserved: Counter[str] = Counter()
@@ -220,8 +174,7 @@ def _weights(route: _View) -> Iterator[Problem]:
         if role not in (Role.CHALLENGER, Role.CANARY):
             continue
         weight, most = variant.read("weight", read), variant.read("max_weight", read)
-        if not variant.has("weight") and not (role == Role.CANARY and variant.has("rollout")):
-            yield variant.problem("weight", f"a percent: a {role} needs a weight (0 is allowed)")
+        yield from _weight_or_rollout(variant, role)
         if weight is not None and most is not None and most < weight:
             yield variant.problem("max_weight", "at least the weight")
         weight_sum += weight or 0
@@ -236,7 +189,25 @@ def _weights(route: _View) -> Iterator[Problem]:
             yield route.problem("variants", "a sum of at most 100", found)
 
 
-def _units(route: _View) -> Iterator[Problem]:
+def _weight_or_rollout(variant: View, role: str) -> Iterator[Problem]:
+    """Find a variant whose weight nobody says, or two do."""
+    if role == Role.CHALLENGER:
+        if not variant.has("weight"):
+            yield variant.problem("weight", "a percent: a challenger needs a weight (0 is allowed)")
+        if variant.has("rollout"):
+            yield variant.problem("rollout", "no rollout: only a canary has one (role: canary)")
+    elif variant.has("weight") and variant.has("rollout"):
+        found = "a weight and a rollout"
+        yield variant.problem("rollout", "one of them: a rollout moves the weight by itself", found)
+    elif not variant.has("weight") and not variant.has("rollout"):
+        yield variant.problem(
+            "weight",
+            "a percent: a canary needs a weight (0 is allowed), or a rollout ({} for its defaults)",
+            "neither a weight nor a rollout",
+        )
+
+
+def _units(route: View) -> Iterator[Problem]:
     sources = route.at("unit")
     seen: dict[object, int] = {}
     for i, value in enumerate(sources.value if isinstance(sources.value, list) else []):
@@ -250,7 +221,7 @@ def _units(route: _View) -> Iterator[Problem]:
         seen.setdefault(source, i)
 
 
-def _redactions(route: _View) -> Iterator[Problem]:
+def _redactions(route: View) -> Iterator[Problem]:
     for redaction in route.at("log").items("redact"):
         if redaction.has("json") == redaction.has("header"):
             found = "both" if redaction.has("json") else "neither"

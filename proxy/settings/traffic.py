@@ -445,13 +445,3 @@ class Route(Section):
             canary.rollout.holdback if canary is not None and canary.rollout is not None else Decimal(0)
         )
         return max(Decimal(0), 100 - holdback - others)
-
-    def initial_weight(self, variant: Variant) -> Decimal | None:
-        """Return the percent of a variant that no rollout has moved yet: its weight, or its rollout's first step.
-
-        Returns:
-            None for the champion, which gets what the others leave.
-        """
-        if variant.rollout is None:
-            return variant.weight
-        return min(variant.rollout.steps[0], self.promoted_weight)

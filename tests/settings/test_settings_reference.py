@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from pydantic.fields import FieldInfo
 
 from proxy.settings import parse, parse_with_source, warnings
@@ -15,6 +16,9 @@ from proxy.settings.schema import Settings
 
 REFERENCE = Path(__file__).parents[2] / "config" / "modelproxy.yaml"
 TEXT = REFERENCE.read_text()
+WITH_WEBHOOK = re.sub(r"^# (?=- url|  (secret|on|timeout):)", "  ", TEXT.replace("webhooks: []", "webhooks:"), flags=re.M)
+"""The reference with the webhook that it shows in a comment: a file as it stands should call nobody."""
+SECRET = {"MODELPROXY_WEBHOOK_SECRET": "d" * 24}
 
 MARKS = {NEXT_REQUEST: "[request]", NEXT_CONNECTION: "[connection]", NOW: "[now]", RESTART: "[restart]"}
 
@@ -37,6 +41,12 @@ def test_its_variables_are_secrets() -> None:
     assert list(names.values()) == [secret.get_secret_value() for secret in secrets if secret is not None]
 
 
+def test_its_webhook_is_valid() -> None:
+    """The webhook that stands in a comment is one that can be used."""
+    (webhook,) = parse(WITH_WEBHOOK, environ=SECRET).webhooks
+    assert webhook.secret.get_secret_value() == "d" * 24
+
+
 def fields(kind: type[Section] = Settings, path: str = "") -> Iterator[tuple[str, FieldInfo]]:
     """Yield every field of every section, with a path that tells keys of one name apart."""
     for name, field in kind.model_fields.items():
@@ -50,8 +60,8 @@ def fields(kind: type[Section] = Settings, path: str = "") -> Iterator[tuple[str
 
 def lines() -> dict[str, str]:
     """Return path → comment of the first line with that key; list positions and model names left out."""
-    _, source = parse_with_source(TEXT, environ={})
-    text = TEXT.splitlines()
+    _, source = parse_with_source(WITH_WEBHOOK, environ=SECRET)
+    text = WITH_WEBHOOK.splitlines()
     found: dict[str, str] = {}
     for path, place in source.places.items():
         steps = [step for i, step in enumerate(path) if isinstance(step, str) and path[:i] != ("models",)]
@@ -72,7 +82,7 @@ def test_every_key_is_there_and_true(path: str) -> None:
     if field.is_required() and path not in ("models", "routes"):
         assert "required" in comment
     if not field.is_required() and reload is not None:
-        written = re.search(r"default (\[.*?\]|\S+)", comment)
+        written = re.search(r"default (\[.*?\]|\{.*?\}|\S+)", comment)
         assert written is not None, comment
         assert _same(field.default, written[1]), f"{written[1]} is not the default {field.default!r}"
     scalar = not re.search(r"(match|variants|models|routes)$", path)
@@ -88,8 +98,8 @@ def test_its_values_are_the_defaults() -> None:
 
 
 def _same(default: Any, written: str) -> bool:
-    if isinstance(default, list):
-        return f"[{', '.join(map(str, default))}]" == written
+    if isinstance(default, (list, dict)):
+        return bool(yaml.safe_load(written) == default)
     meaning = resolve_plain(written)
     return (
         bool(float(default) == float(meaning))

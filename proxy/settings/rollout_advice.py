@@ -1,0 +1,105 @@
+"""What of a rollout is allowed and probably not meant: warnings, each with its place."""
+
+from collections.abc import Iterator
+from decimal import Decimal
+
+from proxy.errors import Problem
+from proxy.model import Role
+from proxy.settings.document import Path, Source
+from proxy.settings.rollout import Guardrail, Metric, Rollout
+from proxy.settings.traffic import Route, Variant
+from proxy.settings.units import format_duration, format_percent
+
+__all__ = ["rollout_warnings"]
+
+_TIMED = frozenset({Metric.LATENCY, Metric.SLOW})
+
+
+def rollout_warnings(route: Route, path: Path, source: Source) -> Iterator[Problem]:
+    """Yield what an operator should look at in the rollout of one route.
+
+    Args:
+        route: what to look at.
+        path: where it stands.
+        source: where the values of the file stand.
+    """
+    for i, variant in enumerate(route.variants):
+        if variant.rollout is not None:
+            here = (*path, "variants", i)
+            yield from _evidence(route, path, source)
+            yield from _bake(route, variant, variant.rollout, (*here, "rollout"), source)
+            yield from _time(variant.rollout, (*here, "rollout"), source)
+            yield from _afterwards(route, variant.rollout, (*here, "rollout"), source)
+            yield from _watched(variant.rollout, (*here, "rollout", "guardrails"), source)
+            for j, guardrail in enumerate(variant.rollout.guardrails):
+                yield from _margins(guardrail, (*here, "rollout", "guardrails", j), source)
+
+
+def _evidence(route: Route, path: Path, source: Source) -> Iterator[Problem]:
+    if route.missing_unit == "champion":
+        expected = (
+            "random, beside a rollout: a request without a unit that always takes the champion is no evidence, "
+            "because no coin chose for it"
+        )
+        yield source.problem((*path, "missing_unit"), expected, "champion")
+
+
+def _bake(route: Route, variant: Variant, rollout: Rollout, path: Path, source: Source) -> Iterator[Problem]:
+    if rollout.bake and not any(s.model == variant.model and s.percent for s in route.shadows):
+        expected = (
+            f"a shadow of {variant.model} in this route: at weight 0 nothing else shows what the canary does"
+        )
+        yield source.problem((*path, "bake"), expected, format_duration(rollout.bake))
+
+
+def _time(rollout: Rollout, path: Path, source: Source) -> Iterator[Problem]:
+    least = rollout.bake + len(rollout.steps) * rollout.hold
+    if rollout.max_duration < least:
+        expected = (
+            f"at least {format_duration(least)}, which bake and hold on each step take: it ends inconclusive"
+        )
+        yield source.problem((*path, "max_duration"), expected, format_duration(rollout.max_duration))
+
+
+def _afterwards(route: Route, rollout: Rollout, path: Path, source: Source) -> Iterator[Problem]:
+    """Find what needs a champion with traffic when the promotion has left it none."""
+    if rollout.holdback:
+        return
+    if rollout.switch_back:
+        expected = (
+            "a holdback above 0 beside it: without units on the old champion nothing can be compared, and only a "
+            "person can switch back"
+        )
+        yield source.problem((*path, "switch_back"), expected, format_duration(rollout.switch_back))
+    if any(v.role is Role.CHALLENGER and v.weight for v in route.variants):
+        expected = "a holdback: the promotion leaves the champion nothing, and the challengers nobody to compare with"
+        yield source.problem((*path, "holdback"), expected, "0, beside challengers")
+
+
+def _watched(rollout: Rollout, path: Path, source: Source) -> Iterator[Problem]:
+    critical = {guardrail.metric for guardrail in rollout.guardrails if not guardrail.advisory}
+    if critical == {Metric.DISAGREEMENT}:
+        expected = "a guardrail that rolls back, such as {metric: errors}: disagreement only holds"
+        yield source.problem(path, expected, "disagreement alone")
+    elif Metric.ERRORS not in critical:
+        expected = "{metric: errors} among them: a canary that fails at once is fast, and would be promoted"
+        yield source.problem(path, expected, "no critical guardrail for errors")
+
+
+def _margins(guardrail: Guardrail, path: Path, source: Source) -> Iterator[Problem]:
+    if guardrail.metric is Metric.DISAGREEMENT:
+        return
+    if guardrail.promotion_margin < guardrail.margin:
+        expected = (
+            f"at least the margin ({_percent(guardrail.margin)}): less is to be shown than is rolled back for"
+        )
+        yield source.problem((*path, "promotion_margin"), expected, _percent(guardrail.promotion_margin))
+    if guardrail.metric in _TIMED and not guardrail.margin:
+        expected = (
+            "a margin such as 10%: no two hosts are equally fast, and at 0 the slower one is rolled back"
+        )
+        yield source.problem((*path, "margin"), expected, "0")
+
+
+def _percent(value: Decimal) -> str:
+    return str(format_percent(value))
