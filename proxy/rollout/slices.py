@@ -1,0 +1,203 @@
+"""What a decision is made from: counts of one rollout, cut where the weights changed and where time passed.
+
+A *slice* is one epoch (a stretch of constant shares) in one bin of time. Counts of different slices are never pooled by
+a bet: pooled over a ramp they would blame the canary for the hour in which it was given its traffic.
+
+Whoever builds slices keeps these rules, on which the guarantees rest:
+
+* Slices are in the order of time; a later slice never changes an earlier one, and nothing is counted twice.
+* Old slices may be merged with their neighbours of the same epoch and reference, but never across one of
+  :func:`starts_ns`: evidence is also counted from each of them on, and a merged slice has no such beginning.
+* A reference is frozen before the first slice that uses it begins.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "BIN_NS",
+    "BUCKETS",
+    "ERRORS",
+    "FIELDS",
+    "FIRST_EVENTS",
+    "FIRST_LATENCY",
+    "LATENCY",
+    "PLANNED_STARTS",
+    "REQUESTS",
+    "REQUEST_ERRORS",
+    "UNITS",
+    "Allocation",
+    "Counts",
+    "Health",
+    "Reals",
+    "ShadowEvidence",
+    "Slices",
+    "no_slices",
+    "starts_ns",
+]
+
+Counts = NDArray[np.int64]
+Reals = NDArray[np.float64]
+
+BUCKETS = 400
+"""Buckets of a latency histogram."""
+
+REQUESTS, UNITS, REQUEST_ERRORS, FIRST_EVENTS, ERRORS, LATENCY = 0, 1, 2, 5, 8, 11
+"""Columns of a slice's counts: completions; first completions of a coin; the first of three columns (errors, client
+errors, abandoned) of all completions, of first completions, and of the first such event of each coin; the first of 400
+buckets of all completions."""
+
+FIRST_LATENCY = LATENCY + BUCKETS
+"""The first of 400 buckets of first completions."""
+
+FIELDS = FIRST_LATENCY + BUCKETS
+"""Columns altogether, as the workers count them."""
+
+BIN_NS = 10_000_000_000
+"""Length of the shortest slice; slices begin at its multiples on the engine's clock."""
+
+PLANNED_STARTS = 64
+"""From how many moments on a late regression is looked for."""
+
+_FIRST_START_NS = 60_000_000_000
+
+
+def starts_ns(beginning_ns: int) -> tuple[int, ...]:
+    """Return from which moments on evidence is counted, besides from all of it, so that late regressions show.
+
+    The distance grows with the time gone by, a quarter octave each, so that a few moments do for a minute and for a
+    month. They depend on nothing that can be edited on the way: weights of a mixture that were chosen after a look
+    would guarantee nothing.
+
+    Args:
+        beginning_ns: when the evidence begins, on the engine's clock.
+
+    Returns:
+        ``PLANNED_STARTS`` times, ascending; the first is the beginning, the others are ends of bins.
+    """
+    later = (
+        -(-(beginning_ns + int(_FIRST_START_NS * 2 ** (j / 4))) // BIN_NS) * BIN_NS
+        for j in range(PLANNED_STARTS - 1)
+    )
+    return (beginning_ns, *later)
+
+
+@dataclass(frozen=True, slots=True)
+class Allocation:
+    """Who got how much in one epoch, all variants of the route: what the coin is tested with."""
+
+    epoch: str
+    variants: tuple[str, ...]
+    shares: tuple[float, ...]
+    """Of each variant, as cut into the table, 0 to 1; they add up to 1."""
+    units: tuple[int, ...]
+    requests: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowEvidence:
+    """What copies of requests have shown about the canary's model, since the rollout began."""
+
+    answered: int = 0
+    failed: int = 0
+    compared: int = 0
+    disagreed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What is known about the counting itself."""
+
+    read_ns: int = 0
+    """When the counts were last read, on the engine's clock."""
+    away_ns: int = 0
+    """Time since the state's ``since_ns`` in which nobody read, or by which the clock leapt: it is no time held."""
+    backwards: int = 0
+    """Counters that went backwards since the rollout began."""
+    clock_jumped: bool = False
+    """The wall clock and the monotonic clock have parted in the bin that is open."""
+    own_coins: bool = False
+    """Every request was its own coin: requests are as independent as units."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slices:
+    """Everything that a decision about one rollout is made from."""
+
+    epochs: tuple[str, ...]
+    """Of each slice, its epoch."""
+    start_ns: Counts
+    """(S,) When it began, on the engine's clock: its bin, or its epoch within the bin."""
+    span_ns: Counts
+    """(S,) How long it is; ``BIN_NS`` unless it was merged."""
+    share: Reals
+    """(S,) P(canary | canary or champion), 0 to 1. A slice of share 0 or 1 has no coin, and carries no bet."""
+    canary: Counts
+    """(S, FIELDS)"""
+    champion: Counts
+    """(S, FIELDS)"""
+    reference: Counts
+    """(S,) Index into ``references``, ascending; -1: none was frozen yet, so nothing is said about latency."""
+    references: tuple[Counts, ...] = ()
+    """Histograms (BUCKETS,) of the champion's first completions, each frozen before the slices that use it."""
+    allocations: tuple[Allocation, ...] = ()
+    shadow: ShadowEvidence = field(default_factory=ShadowEvidence)
+    health: Health = field(default_factory=Health)
+
+    def __post_init__(self) -> None:
+        count = len(self.epochs)
+        shapes = {
+            (count,): (self.start_ns, self.span_ns, self.share, self.reference),
+            (count, FIELDS): (self.canary, self.champion),
+            (BUCKETS,): self.references,
+        }
+        for shape, arrays in shapes.items():
+            for array in arrays:
+                if array.shape != shape:
+                    raise ValueError(f"expected an array of shape {shape}, got {array.shape}")
+
+    def since(self, beginning_ns: int) -> "Slices":
+        """Return the slices that begin at or after a moment."""
+        keep = np.flatnonzero(self.start_ns >= beginning_ns)
+        if len(keep) == len(self.epochs):
+            return self
+        return self._only(keep)
+
+    def before(self, end_ns: int) -> "Slices":
+        """Return the slices that end at or before a moment."""
+        return self._only(np.flatnonzero(self.start_ns + self.span_ns <= end_ns))
+
+    def _only(self, keep: NDArray[np.intp]) -> "Slices":
+        epochs = tuple(self.epochs[i] for i in keep)
+        return Slices(
+            epochs,
+            self.start_ns[keep],
+            self.span_ns[keep],
+            self.share[keep],
+            self.canary[keep],
+            self.champion[keep],
+            self.reference[keep],
+            self.references,
+            tuple(each for each in self.allocations if each.epoch in epochs),
+            self.shadow,
+            self.health,
+        )
+
+
+def no_slices(health: Health | None = None, shadow: ShadowEvidence | None = None) -> Slices:
+    """Return what is there before the first bin is over."""
+    none = np.zeros(0, np.int64)
+    wide = np.zeros((0, FIELDS), np.int64)
+    return Slices(
+        (),
+        none,
+        none,
+        np.zeros(0),
+        wide,
+        wide,
+        none,
+        shadow=shadow or ShadowEvidence(),
+        health=health or Health(),
+    )
