@@ -41,7 +41,11 @@ def begin(flight: "InFlight") -> None:
     head, client, worker = flight.head, flight.client, flight.worker
     flight.table = table = worker.table
     flight.started_ns = client.now_ns
-    flight.request_id = flight.request_id or head.request_id or worker.ids.fresh()
+    request_id = flight.request_id or head.request_id
+    if not request_id:
+        request_id = worker.ids.fresh()
+        flight.is_id_ours = True
+    flight.request_id = request_id
     if worker.in_flight >= table.in_flight_limit:
         return refuse(flight, 503, "too many requests under way; see limits.in_flight")
     choice = table.choices.get(head)
@@ -162,11 +166,14 @@ def _assign(flight: "InFlight", unit: bytes, source: int) -> tuple[Sequence[Shad
         variant = route.assign(drawn)
     else:
         slots[route.slot_units + len(route.readers)] += 1
+        flight.has_own_coin = flight.is_id_ours
+        flight.is_evidence = not route.missing_champion
         variant = route.champion if route.missing_champion else route.assign(drawn)
     if head.forced:
         forced = forced_variant(table, route, head.names, head.values, flight.client.peer)
         if forced is not None:
             flight.flags |= Flag.FORCED
+            flight.is_evidence = False
             variant = forced
     flight.variant = flight.serving = variant
     slots[variant.slot_started] += 1

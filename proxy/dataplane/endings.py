@@ -21,6 +21,10 @@ def refuse(flight: "InFlight", status: int, sentence: str) -> None:
     """Answer ourselves, whatever the state; what has begun is cut."""
     if flight.state == FORWARDING:
         _drop_connection(flight)
+        if not flight.fault:
+            flight.is_evidence = (
+                False  # it says nothing about the model: the client broke off, or the worker ends
+            )
         if flight.head_sent:
             cut(flight)
         else:

@@ -14,6 +14,7 @@ from proxy.clock import monotonic_ns
 from proxy.dataplane.assignment import assign_from_body, begin
 from proxy.dataplane.attempts import has_stand_in, try_again
 from proxy.dataplane.endings import answer, cut, is_last, refuse_large
+from proxy.dataplane.evidence import count
 from proxy.dataplane.life import DONE, FORWARDING, QUEUED, UNIT
 from proxy.dataplane.mirror import launch_shadows
 from proxy.dataplane.overload import AdaptiveLimit, enter, leave
@@ -74,6 +75,8 @@ class InFlight:
     trailers: list[bytes] | None = None
     request_id = b""
     """The client's or a fresh one; set before ``begin`` when it was cut from the head."""
+    is_id_ours = False
+    """The client gave none."""
     framing_line = b""
     may_upgrade = False
     """It asks for another protocol, in a way that can be followed."""
@@ -90,6 +93,10 @@ class InFlight:
     unit = b""
     unit_source = NO_UNIT
     bucket = 0
+    has_own_coin = False
+    """It was drawn by a request id that never comes again."""
+    is_evidence = True
+    """It counts for or against its variant; see :mod:`~proxy.dataplane.evidence`."""
     connection: UpstreamConnection | None = None
     endpoint: "Pool | None" = None
     """The server chosen last, of a model with several."""
@@ -324,6 +331,9 @@ class InFlight:
         self.ttfb_ns = connection.now_ns - self.started_ns
         self.head_sent = True
         self.connection = None
+        if self.route.evidence is not None:
+            count(self, self.route.evidence, self.ttfb_ns)
+        self.is_evidence = False  # how the tunnel ends says nothing about the model
         open_tunnel(self, connection, rest)
 
     def on_tunnel_end(self) -> None:
@@ -504,6 +514,9 @@ class InFlight:
                 place = bisect_left(DURATION_BOUNDS_NS, ttfb_ns)
             slots[variant.slot_ttfb + place] += 1
             slots[variant.slot_ttfb_sum] += ttfb_ns
+        evidence = self.route.evidence
+        if evidence is not None:
+            count(self, evidence, duration_ns)
         if self.response_copy is not None:
             ship_primary(self, duration_ns)
         client = self.client

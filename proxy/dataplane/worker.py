@@ -21,6 +21,7 @@ from proxy.dataplane.client import ClientConnection
 from proxy.dataplane.contexts import Contexts
 from proxy.dataplane.door import Door
 from proxy.dataplane.endings import send_off
+from proxy.dataplane.evidence import Experiments
 from proxy.dataplane.outbox import Outbox
 from proxy.dataplane.overload import Limits
 from proxy.dataplane.pools import Pools
@@ -31,6 +32,7 @@ from proxy.exchange import build_hello
 from proxy.identifiers import RequestIds, random_bits
 from proxy.link import Link, open_link
 from proxy.logs import set_level
+from proxy.routing.position import parse_positions
 from proxy.routing.table import Table, compile_table
 from proxy.settings import from_json
 from proxy.tally import WORKER_FIELDS, Block, block_path, open_block
@@ -88,6 +90,7 @@ class Worker:
         self.outbox = Outbox(self.loop)
         self._pools = Pools(self.loop, self.outbox)
         self._limits = Limits()
+        self._experiments = Experiments(run_dir, index)
         self._contexts = Contexts()
         self._door = Door(self, self._stop_if_empty)
         self._stopped = asyncio.Event()
@@ -223,17 +226,29 @@ class Worker:
         version = message["version"]
         if version not in self._prepared:
             try:
-                table = compile_table(from_json(message["settings"].encode()), version, message["digest"])
-                self._contexts.prepare(table.settings)
-                block = open_block(block_path(self.run_dir, f"w{self.index}", version), table.layout.size)
-            except (ConfigError, OSError, KeyError) as error:
+                table, block = self._compile(message)
+            except (ConfigError, OSError, KeyError, ValueError) as error:
                 self._send({"op": "refused", "version": version, "reason": str(error)})
                 return
-            table.slots = block.slots
             if not hasattr(self, "table"):
                 reconcile(table)  # what a predecessor had in flight when it died
             self._prepared[version] = table, block
         self._send({"op": "prepared", "version": version})
+
+    def _compile(self, message: dict[str, Any]) -> tuple[Table, Block]:
+        """Return a table with its counters."""
+        settings = from_json(message["settings"].encode())
+        positions = parse_positions(message.get("positions", ()))
+        table = compile_table(settings, message["version"], message["digest"], positions)
+        self._contexts.prepare(settings)
+        block = open_block(block_path(self.run_dir, f"w{self.index}", table.version), table.layout.size)
+        try:
+            self._experiments.attach(table)
+        except OSError:
+            block.close()
+            raise
+        table.slots = block.slots
+        return table, block
 
     async def _commit(self, version: int) -> None:
         table, _ = self._prepared[version]
@@ -274,6 +289,7 @@ class Worker:
                 if held[0].undecided:
                     continue  # a request that waits for its unit will be counted on it
                 held[1].close()
+                self._experiments.release(held[0])
                 del self._prepared[version]
             released.append(version)
         self._send({"op": "retired", "versions": released})

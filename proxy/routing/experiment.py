@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from proxy.evidence.layout import FIELDS
+from proxy.evidence.layout import CELLS, CELLS_STANDING, FIELDS, LAYOUT
 from proxy.routing.hashing import SPACE
 
 __all__ = ["Arm", "Experiment", "compile_experiment"]
@@ -40,6 +40,13 @@ class Experiment:
     """Id of the stretch of constant shares: 16 hex digits."""
     arms: tuple[Arm, ...]
     """Every variant, in the order of the route."""
+    is_tried: bool
+    """One of them is on its way by a rollout; else these are fixed weights."""
+
+    @property
+    def cells(self) -> int:
+        """How many cells the map of units has; a power of two."""
+        return CELLS if self.is_tried else CELLS_STANDING
 
     @property
     def size(self) -> int:
@@ -84,8 +91,8 @@ def compile_experiment(
         return None
     if rollout is None:
         rollout = _digest([*circumstances], [[arm.name, *arm.urls] for arm in arms])
-    epoch = _digest(rollout, [[arm.name, str(arm.width), *arm.urls] for arm in arms])
-    return Experiment(rollout, epoch, tuple(arms))
+    epoch = _digest(LAYOUT, rollout, [[arm.name, str(arm.width), *arm.urls] for arm in arms])
+    return Experiment(rollout, epoch, tuple(arms), is_tried)
 
 
 def _digest(*parts: Any) -> str:

@@ -1,5 +1,6 @@
 """Where a rollout stands: the weight that its variant has now, in place of one that the file would say."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -8,6 +9,9 @@ from typing import Any
 from proxy.settings import Route
 
 __all__ = ["Position", "parse_positions", "weights_of"]
+
+_ID = re.compile("[0-9a-f]{16}")
+"""Of a rollout. Files are named after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +47,10 @@ class Position:
         except (KeyError, TypeError, InvalidOperation) as error:
             raise ValueError(f"expected route, variant, rollout and weight, got {dict(document)}") from error
         is_named = all(isinstance(name, str) and name for name in (route, variant, rollout))
-        if not is_named or weight.is_nan() or not 0 <= weight <= 100:
-            raise ValueError(f"expected three names and a weight from 0 to 100, got {dict(document)}")
+        if not is_named or not _ID.fullmatch(rollout) or weight.is_nan() or not 0 <= weight <= 100:
+            raise ValueError(
+                f"expected names, 16 hex digits and a weight from 0 to 100, got {dict(document)}"
+            )
         return cls(route, variant, rollout, weight)
 
 

@@ -23,7 +23,6 @@ def test_names_and_places_agree() -> None:
         assert EVIDENCE_FIELDS[layout.LATENCY + bucket] == f"latency_{bucket}"
         assert EVIDENCE_FIELDS[layout.FIRST_LATENCY + bucket] == f"first_latency_{bucket}"
     assert len(set(EVIDENCE_FIELDS)) == FIELDS == 811
-    assert layout.total(3) == 3 * FIELDS
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,8 @@ def test_a_position_survives_its_document() -> None:
         {"weight": None},
         {"route": 5},
         {"rollout": ""},
+        {"rollout": "../../etc/passwd"},
+        {"rollout": "00112233aabbccd"},
         {"variant": None},
     ],
     ids=str,

@@ -1,0 +1,192 @@
+"""What a request leaves behind as evidence, when its route tries something.
+
+A request is counted when its outcome is known and the coin decided its variant. It is none (``InFlight.is_evidence``):
+
+* when its variant was forced, or is the champion for want of a unit (``missing_unit: champion``);
+* when it ended through no doing of its variant: refused by us for what the client sent, or cut because we drain;
+* when the worker was killed meanwhile.
+
+Counted it is by its assigned variant, whoever answered. What a retry made good was good; what the champion made good
+was an error. A tunnel is counted when the model consents to it, with the time that took: nobody knows what it carries.
+"""
+
+from math import log
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from proxy.evidence.blocks import open_evidence
+from proxy.evidence.layout import (
+    ABANDONED,
+    CLIENT_ERRORS,
+    ERRORS,
+    EVENTS,
+    FIRST_EVENTS,
+    FIRST_LATENCY,
+    LAST_BUCKET,
+    LATENCY,
+    LOG_GAMMA,
+    REQUEST_EVENTS,
+    SEEN,
+    UNITS,
+)
+from proxy.evidence.units import open_units
+from proxy.routing.experiment import Experiment
+from proxy.routing.table import Table
+from proxy.tally import Block
+
+if TYPE_CHECKING:
+    from proxy.dataplane.inflight import InFlight
+
+__all__ = ["Evidence", "Experiments", "count"]
+
+
+class Evidence:
+    """Where one worker counts for one epoch.
+
+    Args:
+        slots: the block, laid out by :mod:`proxy.evidence.layout`.
+        cells: the map of units, one byte each; their number is a power of two.
+    """
+
+    __slots__ = ("cells", "mask", "slots")
+
+    def __init__(self, slots: memoryview, cells: memoryview) -> None:
+        self.slots = slots
+        self.cells = cells
+        self.mask = len(cells) - 1
+
+
+def count(flight: "InFlight", evidence: Evidence, duration_ns: int) -> None:
+    """Count a request whose outcome is known."""
+    if not flight.is_evidence:
+        return
+    slots, base = evidence.slots, flight.variant.slot_evidence
+    # HOT: ``bucket_of`` in line; most requests take the lookup, two counts and nothing more (benchmarks/evidence.py).
+    if duration_ns > 1000:
+        bucket = 1 + int(log(duration_ns / 1000) / LOG_GAMMA)
+        if bucket > LAST_BUCKET:
+            bucket = LAST_BUCKET
+    else:
+        bucket = 0
+    if flight.has_own_coin:
+        known = 0
+    else:
+        cell = flight.bucket & evidence.mask
+        known = evidence.cells[cell]
+    if flight.status > 399 or flight.fault:
+        _count_event(flight, evidence, known)
+    elif not known and not flight.has_own_coin:
+        evidence.cells[cell] = SEEN
+    # The cell is marked before anything is counted: a worker that is killed in between drops a coin, never doubles it.
+    if not known:
+        slots[base + UNITS] += 1
+        slots[base + FIRST_LATENCY + bucket] += 1
+    slots[base] += 1
+    slots[base + LATENCY + bucket] += 1
+
+
+def _count_event(flight: "InFlight", evidence: Evidence, known: int) -> None:
+    status, slots = flight.status, evidence.slots
+    if flight.fault or status > 499:
+        event = ERRORS
+    elif status == 499 and not flight.ttfb_ns:
+        event = ABANDONED
+    else:
+        event = CLIENT_ERRORS
+    bit = SEEN << 1 + event
+    if not flight.has_own_coin:
+        evidence.cells[flight.bucket & evidence.mask] = known | bit | SEEN
+    place = flight.variant.slot_evidence + event
+    slots[place + REQUEST_EVENTS] += 1
+    if not known:
+        slots[place + FIRST_EVENTS] += 1
+    if not known & bit:
+        slots[place + EVENTS] += 1
+
+
+class _Units:
+    """The map of one rollout, and how many epochs count with it."""
+
+    def __init__(self, block: Block) -> None:
+        self.block = block
+        self.cells = block.slots.cast("B")
+        self.users = 0
+
+    def close(self) -> None:
+        self.cells.release()
+        self.block.close()
+
+
+class _Epoch:
+    """The block of one epoch, and how many tables count in it."""
+
+    def __init__(self, block: Block, units: _Units) -> None:
+        self.block = block
+        self.evidence = Evidence(block.slots, units.cells)
+        self.users = 0
+
+
+class Experiments:
+    """What one worker has open: blocks are shared by the tables that have the same odds, maps by those of a rollout.
+
+    Args:
+        run_dir: the run directory.
+        worker: the worker's slot.
+    """
+
+    def __init__(self, run_dir: Path, worker: int) -> None:
+        self._run_dir = run_dir
+        self._worker = worker
+        self._epochs: dict[str, _Epoch] = {}
+        self._units: dict[str, _Units] = {}
+
+    def attach(self, table: Table) -> None:
+        """Open what the routes of ``table`` count in. Must be called before the table is in force.
+
+        Raises:
+            OSError: no space; then nothing was attached.
+        """
+        try:
+            for route in table.routes:
+                if route.experiment is not None:
+                    route.evidence = self._open(route.experiment)
+        except OSError:
+            self.release(table)
+            raise
+
+    def release(self, table: Table) -> None:
+        """Close what no other table counts in. No request may end on ``table`` any more."""
+        for route in table.routes:
+            if route.experiment is not None and route.evidence is not None:
+                route.evidence = None
+                self._close(route.experiment)
+
+    def _open(self, experiment: Experiment) -> Evidence:
+        epoch = self._epochs.get(experiment.epoch)
+        if epoch is None:
+            units = self._units.get(experiment.rollout)
+            if units is None:
+                units = _Units(open_units(self._run_dir, experiment.rollout, experiment.cells))
+            try:
+                block = open_evidence(self._run_dir, experiment.epoch, self._worker, experiment.size)
+            except OSError:
+                if not units.users:
+                    units.close()
+                raise
+            self._units[experiment.rollout] = units
+            units.users += 1
+            self._epochs[experiment.epoch] = epoch = _Epoch(block, units)
+        epoch.users += 1
+        return epoch.evidence
+
+    def _close(self, experiment: Experiment) -> None:
+        epoch, units = self._epochs[experiment.epoch], self._units[experiment.rollout]
+        epoch.users -= 1
+        if epoch.users:
+            return
+        epoch.block.close()
+        del self._epochs[experiment.epoch]
+        units.users -= 1
+        if not units.users:
+            units.close()
+            del self._units[experiment.rollout]
