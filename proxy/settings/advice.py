@@ -108,9 +108,8 @@ def _outgrown(route: Route, path: Path, source: Source) -> Iterator[Problem]:
                 key, weight = "rollout", route.promoted_weight
                 own = own if variant.max_weight is None else "its max_weight"
             if weight is not None and weight > width:
-                expected = (
-                    f"at most {_short(width)}, {own}: beyond it a change of weight also moves units of other variants"
-                )
+                beyond = "beyond it a change of weight also moves units of other variants"
+                expected = f"at most {_short(width)}, {own}: {beyond}"
                 found = _short(weight) if key == "weight" else f"a rollout to {_short(weight)}"
                 yield source.problem((*path, i, key), expected, found)
 

@@ -101,13 +101,7 @@ class Guardrail(Section):
                     {"properties": {"threshold": {"type": "null"}}},
                 ),
                 _metric_rule([Metric.LATENCY], {"properties": {"tolerance": {"type": "null"}}}),
-                _metric_rule(
-                    [Metric.DISAGREEMENT],
-                    {
-                        **_given("tolerance"),
-                        "not": {"anyOf": [{"required": ["margin"]}, {"required": ["promotion_margin"]}]},
-                    },
-                ),
+                _metric_rule([Metric.DISAGREEMENT], _given("tolerance")),
             ]
         }
     )

@@ -88,6 +88,11 @@ def _watched(rollout: Rollout, path: Path, source: Source) -> Iterator[Problem]:
 
 def _margins(guardrail: Guardrail, path: Path, source: Source) -> Iterator[Problem]:
     if guardrail.metric is Metric.DISAGREEMENT:
+        usual = Guardrail(metric=Metric.ERRORS)
+        for key in ("margin", "promotion_margin"):
+            if (said := getattr(guardrail, key)) != getattr(usual, key):
+                expected = f"no {key}: the champion does not disagree with itself; the limit is tolerance"
+                yield source.problem((*path, key), expected, _percent(said))
         return
     if guardrail.promotion_margin < guardrail.margin:
         expected = (

@@ -152,14 +152,9 @@ def _fields_of(guardrail: View) -> Iterator[Problem]:
     if metric == Metric.LATENCY and guardrail.has("tolerance"):
         expected = "no tolerance: latency is compared as a whole, by margin; slow, with a threshold, has one"
         yield guardrail.problem("tolerance", expected)
-    if metric == Metric.DISAGREEMENT:
-        if not guardrail.has("tolerance"):
-            expected = "a percent such as 2%: how many answers may differ from the champion's"
-            yield guardrail.problem("tolerance", expected)
-        for key in ("margin", "promotion_margin"):
-            if guardrail.has(key):
-                expected = f"no {key}: the champion does not disagree with itself; tolerance is the limit"
-                yield guardrail.problem(key, expected)
+    if metric == Metric.DISAGREEMENT and not guardrail.has("tolerance"):
+        expected = "a percent such as 2%: how many answers may differ from the champion's"
+        yield guardrail.problem("tolerance", expected)
 
 
 def _compared(route: View, canary: View, guardrail: View) -> Iterator[Problem]:

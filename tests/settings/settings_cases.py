@@ -1,5 +1,6 @@
 """A file with every key, and files that are wrong in one way each."""
 
+from tests.settings.rollout_cases import ROLLED_ROUTE, ROLLOUT_PROBLEMS
 from tests.settings.settings_world import MINIMAL, minimal
 
 __all__ = ["FULL", "PROBLEMS"]
@@ -18,9 +19,12 @@ limits: {head: 32KiB, headers: 64, body: 1GiB, copy: 2MiB, connections: 5}
 observer: {queue: 8MiB, pair_timeout: 5s}
 tracing: {otlp: "https://collector:4318/v1/traces", percent: 0.1, service_name: wine}
 payload_log: {dir: logs, roll_size: 1MiB, roll_every: 1m, keep_size: 2MiB, queue: 1MiB, unit_key: 0123456789abcdef}
+webhooks:
+  - {url: "https://hooks.example/T0/b?c=d", secret: whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz, on: hold, timeout: 1s}
 models:
   one: {url: "http://h/p", timeout: 1ms, idle_timeout: 2ms, connect_timeout: 3ms, max_connections: 1, max_pending: 0}
   two: {url: "http://[::1]:9002", keep_alive: 0s}
+  seven: {url: "http://h:7"}
   four: {url: "https://h", tls: {verify: true, ca: a.pem, certificate: c.pem, key: k.pem, server_name: N.example}}
   five: {url: "https://h:8443", tls: {verify: false}}
   six:
@@ -52,6 +56,7 @@ routes:
     match: {path: "*", method: GET}
     variants: [{name: v1, model: one, role: champion}]
 """
+FULL += ROLLED_ROUTE
 
 PROBLEMS: dict[str, tuple[str, str, str]] = {
     "text for a whole": ("[1, 2]", "", "a list, expected a mapping"),
@@ -265,5 +270,6 @@ PROBLEMS: dict[str, tuple[str, str, str]] = {
     ),
     "missing variable": ("workers: ${W}\n" + MINIMAL, "workers", "the environment variable W to be set"),
     "syntax": ("a: [", "", "'<stream end>'"),
+    **ROLLOUT_PROBLEMS,
 }
 """Name → file, path of its problem, part of the sentence about it."""

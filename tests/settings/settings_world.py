@@ -7,7 +7,7 @@ import orjson
 from proxy.errors import ConfigError, Problem
 from proxy.settings import Settings, parse
 
-__all__ = ["MINIMAL", "minimal", "problems_of", "read", "told"]
+__all__ = ["MINIMAL", "canary", "minimal", "problems_of", "read", "told"]
 
 MINIMAL = """\
 models:
@@ -37,6 +37,26 @@ def minimal(**changes: Any) -> str:
         **changes,
     }
     return orjson.dumps(document).decode()
+
+
+def canary(
+    rollout: Any,
+    *,
+    others: list[dict[str, Any]] | None = None,
+    shadows: list[Any] | None = None,
+    **changes: Any,
+) -> str:
+    """Return the small file with a second variant, a canary of model two with this rollout; None: without one.
+
+    Args:
+        rollout: what stands under ``rollout``.
+        others: further variants.
+        shadows: those of the route.
+        changes: further keys of the canary.
+    """
+    champion = {"name": "v1", "model": "one", "role": "champion"}
+    second = {"name": "v2", "model": "two", "role": "canary", "rollout": rollout, **changes}
+    return minimal(route={"variants": [champion, second, *(others or [])], "shadows": shadows or []})
 
 
 def read(text: str, **environ: str) -> Settings:

@@ -11,6 +11,7 @@ from jsonschema import Draft202012Validator
 
 from proxy.settings import json_schema
 from proxy.settings.document import read_document
+from tests.settings.rollout_cases import ROLLED
 from tests.settings.settings_cases import FULL, PROBLEMS
 from tests.settings.settings_world import MINIMAL, minimal, problems_of
 
@@ -56,7 +57,9 @@ def test_accepts_the_files_that_are_shipped(name: str) -> None:
     assert accepts((CONFIG / name).read_text())
 
 
-@pytest.mark.parametrize("text", [MINIMAL, FULL, MINIMAL + "workers: ${N:-2}\nlimits: {head: '${H}'}\n"])
+@pytest.mark.parametrize(
+    "text", [MINIMAL, FULL, ROLLED, MINIMAL + "workers: ${N:-2}\nlimits: {head: '${H}'}\n"]
+)
 def test_accepts_what_is_valid(text: str) -> None:
     """An editor finds nothing wrong with a valid file, variables included."""
     assert accepts(text)
@@ -81,6 +84,32 @@ NOT_THE_SCHEMAS_BUSINESS = {
     "model tls over http, of several",
     "model tls key alone",
     "model tls authority for nothing",
+    "no hold",  # durations again
+    "long bake",
+    "no duration",
+    "long switch-back",
+    "slow webhook",
+    "threshold over",
+    "half held back",  # a percent with its sign is text too
+    "margin over",
+    "margin too fine",
+    "no risk of a false rollback",
+    "step with a sign over",
+    "advisory alone",  # nor does it compare what stands in different places
+    "default step into both",
+    "disagreement with another's shadow",
+    "disagreement without a shadow",
+    "disagreement without copies",
+    "hold over all",
+    "less than one hold",
+    "nothing left to take",
+    "one metric twice",
+    "one threshold twice",
+    "step into another's weight",
+    "step into the holdback",
+    "steps that shrink",
+    "steps that stand still",
+    "two rollouts",
 }
 
 
@@ -95,6 +124,11 @@ def test_refuses_what_is_wrong(name: str) -> None:
     [
         {"variants": [{"name": "v1", "model": "one", "role": "champion", "weight": 5}]},
         {"variants": [{"name": "v1", "model": "one", "role": "canary"}]},
+        {"variants": [{"name": "v1", "model": "one", "role": "challenger"}]},
+        {"variants": [{"name": "v1", "model": "one", "role": "champion", "rollout": {}}]},
+        {"variants": [{"name": "v1", "model": "one", "role": "challenger", "weight": 5, "rollout": {}}]},
+        {"variants": [{"name": "v1", "model": "one", "role": "canary", "weight": 5, "rollout": {}}]},
+        {"variants": [{"name": "v1", "model": "one", "role": "canary", "weight": None, "rollout": None}]},
         {"log": {"redact": [{"action": "drop"}]}},
         {"log": {"redact": [{"json": "/a", "header": "b"}]}},
     ],

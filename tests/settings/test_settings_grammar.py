@@ -31,6 +31,10 @@ KINDS: dict[str, Grammar] = {
     "one or more": grammar.one_or_more(grammar.whole(1, 9), 3),
     "yes or no": grammar.yes_or_no(),
     "tls version": grammar.tls_version(),
+    "rate": grammar.rate(0, 1000),
+    "rate above": grammar.rate(0, 50, above=True),
+    "hidden url": grammar.hidden_url(),
+    "signing secret": grammar.signing_secret(),
 }
 
 
@@ -65,6 +69,16 @@ KINDS: dict[str, Grammar] = {
         ("tls version", Decimal("1.2"), "1.2"),
         ("tls version", 1.3, "1.3"),
         ("tls version", Expanded("1.3"), "1.3"),
+        ("rate", "10%", Decimal(10)),
+        ("rate", "0.5%", Decimal("0.5")),
+        ("rate", "0%", Decimal(0)),
+        ("rate", 1000, Decimal(1000)),
+        ("rate", 0.1, Decimal("0.1")),
+        ("rate", Decimal("100e-1"), Decimal(10)),
+        ("rate", Expanded("5"), Decimal(5)),
+        ("rate", Expanded("5%"), Decimal(5)),
+        ("rate above", "0.000001%", Decimal("0.000001")),
+        ("rate above", 50, Decimal(50)),
     ],
 )
 def test_reads_and_writes(kind: str, written: Any, value: Any) -> None:
@@ -121,6 +135,37 @@ def test_reads_and_writes(kind: str, written: Any, value: Any) -> None:
         ("tls version", Decimal("1.1"), "1.2 or 1.3: what is older is broken (RFC 8996)"),
         ("tls version", 1, "1.2 or 1.3: what is older is broken (RFC 8996)"),
         ("tls version", None, "1.2 or 1.3: what is older is broken (RFC 8996)"),
+        ("rate", "1001%", "a percent from 0 to 1000, such as 2% or 0.5"),
+        ("rate", -1, "a percent from 0 to 1000, such as 2% or 0.5"),
+        ("rate", "-0.5%", "a percent from 0 to 1000, such as 2% or 0.5"),
+        ("rate", "0.5 %", "a percent from 0 to 1000, such as 2% or 0.5"),
+        ("rate", "%", "a percent from 0 to 1000, such as 2% or 0.5"),
+        ("rate", "1%%", "a percent from 0 to 1000, such as 2% or 0.5"),
+        ("rate", "١%", "a percent from 0 to 1000, such as 2% or 0.5"),
+        ("rate", "5", "a percent from 0 to 1000, such as 2% or 0.5"),
+        ("rate", True, "a percent from 0 to 1000, such as 2% or 0.5"),
+        ("rate", float("nan"), "a percent from 0 to 1000, such as 2% or 0.5"),
+        ("rate", None, "a percent from 0 to 1000, such as 2% or 0.5"),
+        ("rate", "0.0000001%", "a percent with at most 6 decimals"),
+        ("rate above", 0, "a percent above 0 and at most 50, such as 2% or 0.5"),
+        ("rate above", "0%", "a percent above 0 and at most 50, such as 2% or 0.5"),
+        ("rate above", "50.000001%", "a percent above 0 and at most 50, such as 2% or 0.5"),
+        ("hidden url", "ftp://h", "a URL such as https://hooks.example/modelproxy"),
+        ("hidden url", "https://u:p@h/", "a URL without a user name or password"),
+        ("hidden url", "https://h/#part", "a URL without a query (?) or fragment (#)"),
+        ("hidden url", f"https://h/{'x' * 2048}", "at most 2048 characters"),
+        ("hidden url", 5, "text: http[s]://host[:port][/path][?query] (a number in quotes)"),
+        (
+            "signing secret",
+            "x" * 23,
+            "whsec_ and a key in base64, or 24 to 4096 visible ASCII characters",
+        ),
+        ("signing secret", "whsec_AAAA", "whsec_ and then the base64 of a key of 24 to 64 bytes"),
+        (
+            "signing secret",
+            5,
+            f"text: {KINDS['signing secret'].allowed}, in quotes or, better, as ${{VARIABLE}}",
+        ),
     ],
 )
 def test_refuses(kind: str, written: Any, expected: str) -> None:
@@ -178,6 +223,21 @@ def test_secrets_are_written_only_when_asked_for() -> None:
     assert adapter.dump_python(secret) == "***"
     assert adapter.dump_python(secret, context={REVEAL: False}) == "***"
     assert adapter.dump_python(secret, context={REVEAL: True}) == "hunter2-hunter2"
+
+
+def test_a_url_shows_its_server_alone() -> None:
+    """Of a URL that may hold a token nothing is written but whom it calls, unless it is asked to reveal it."""
+    url = KINDS["hidden url"].read("https://H.example:8443/T0/hunter2?t=hunter2")
+    assert "hunter2" not in repr(url)
+    assert KINDS["hidden url"].write(url, False) == "https://h.example:8443/***"
+    assert KINDS["hidden url"].write(url, True) == "https://h.example:8443/T0/hunter2?t=hunter2"
+
+
+def test_a_signing_secret_is_not_shown() -> None:
+    """What webhooks are signed with is stars, unless it is asked to reveal it."""
+    secret = KINDS["signing secret"].read("hunter2" * 4)
+    assert KINDS["signing secret"].write(secret, False) == "***"
+    assert KINDS["signing secret"].write(secret, True) == "hunter2" * 4
 
 
 def test_did_you_mean() -> None:

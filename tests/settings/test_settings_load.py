@@ -18,6 +18,7 @@ from proxy.settings import (
     public_document,
     to_json,
 )
+from tests.settings.rollout_cases import ROLLED
 from tests.settings.settings_cases import FULL, PROBLEMS
 from tests.settings.settings_world import MINIMAL, minimal, problems_of, read, told
 
@@ -69,8 +70,12 @@ class TestSecrets:
         for shown in (repr(s), str(s), orjson.dumps(public_document(s)).decode()):
             assert self.SECRET not in shown
             assert "0123456789abcdef" not in shown
+            assert "c=d" not in shown
+            assert "MDEyMzQ1" not in shown
         assert public_document(s)["admin_token"] == "***"
         assert public_document(s)["routes"][1]["force_secret"] is None
+        assert public_document(s)["webhooks"][0]["secret"] == "***"
+        assert public_document(s)["webhooks"][0]["url"] == "https://hooks.example/***"
 
     @pytest.mark.parametrize(
         "text",
@@ -92,6 +97,15 @@ class TestSecrets:
             "tracing: {otlp: '${SECRET}'}",
             "admin_token: ${SHORT}",
             "admin_token: ${MISSING}hunter2",
+            "webhooks: [{url: 'https://h/hunter2', secret: short}]",
+            "webhooks: [{url: 'https://h/hunter2#x', secret: hunter2}]",
+            "webhooks: [{url: 'https://h/', secret: 'whsec_hunter2'}]",
+            "webhooks: [{url: 'https://h/', secret: 123456789}]",
+            "webhooks: ['https://h/hunter2']",
+            "webhooks: 'https://h/hunter2'",
+            "webhooks: {url: 'https://h/hunter2', secret: hunter2}",
+            "webhooks: [{url: [hunter2], secret: {hunter2: hunter2}}]",
+            "webhooks: [{adress: 'https://h/hunter2'}]",
         ],
     )
     def test_not_in_problems(self, text: str) -> None:
@@ -120,9 +134,10 @@ class TestRoundTrip:
         assert s == again
         assert to_json(s) == to_json(again)
 
-    def test_public_document_is_a_file(self) -> None:
+    @pytest.mark.parametrize("text", [MINIMAL, ROLLED])
+    def test_public_document_is_a_file(self, text: str) -> None:
         """The public document of settings without secrets is itself a valid file with the same meaning."""
-        s = read(MINIMAL)
+        s = read(text)
         assert s == read(orjson.dumps(public_document(s)).decode())
 
     @pytest.mark.parametrize("data", [b"", b"[]", b"{}", b'{"models": 1}', b"\xff"])
@@ -195,13 +210,21 @@ KEYS = [
     "as",
     "x",
     "unit",
+    "rollout",
+    "steps",
+    "guardrails",
+    "metric",
+    "threshold",
+    "webhooks",
 ]
 LEAVES = (
     st.none()
     | st.booleans()
     | st.integers(-(2**63), 2**63 - 1)
     | st.floats(allow_nan=False, allow_infinity=False)
-    | st.sampled_from(["champion", "http://h", "/a/*", "5s", "1KiB", "one", "${X}", "client_ip", ""])
+    | st.sampled_from(
+        ["champion", "http://h", "/a/*", "5s", "1KiB", "one", "${X}", "client_ip", "", "slow", "5%"]
+    )
     | st.text(max_size=5)
 )
 TREES = st.recursive(

@@ -16,7 +16,9 @@ from proxy.settings.schema import Settings
 
 REFERENCE = Path(__file__).parents[2] / "config" / "modelproxy.yaml"
 TEXT = REFERENCE.read_text()
-WITH_WEBHOOK = re.sub(r"^# (?=- url|  (secret|on|timeout):)", "  ", TEXT.replace("webhooks: []", "webhooks:"), flags=re.M)
+WITH_WEBHOOK = re.sub(
+    r"^# (?=- url|  (secret|on|timeout):)", "  ", TEXT.replace("webhooks: []", "webhooks:"), flags=re.M
+)
 """The reference with the webhook that it shows in a comment: a file as it stands should call nobody."""
 SECRET = {"MODELPROXY_WEBHOOK_SECRET": "d" * 24}
 

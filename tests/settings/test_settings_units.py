@@ -1,3 +1,4 @@
+from base64 import b64encode
 from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
@@ -104,6 +105,65 @@ class TestPercent:
         """A seventh decimal is refused, not rounded."""
         with pytest.raises(ValueError, match="at most 6 decimals"):
             units.parse_percent("0.0000001")
+
+
+class TestRate:
+    @pytest.mark.parametrize("sign", ["", "%"])
+    @given(millionths=st.integers(0, 1000 * 10**6))
+    def test_round_trip_is_exact(self, sign: str, millionths: int) -> None:
+        """A percent is the same with its sign and without, and survives being a JSON number."""
+        value = Decimal(millionths).scaleb(-6)
+        assert value == units.parse_rate(f"{value:f}{sign}", 0, 1000)
+        assert value == units.parse_rate(repr(units.format_percent(value)), 0, 1000)
+
+    def test_limits(self) -> None:
+        """The limits are allowed, but for a lower one that must be passed."""
+        assert units.parse_rate("0%", 0, 50) == 0
+        assert units.parse_rate("50%", 0, 50, above=True) == 50
+        with pytest.raises(ValueError, match="above 0 and at most 50"):
+            units.parse_rate("0%", 0, 50, above=True)
+
+
+class TestWebhook:
+    @pytest.mark.parametrize(
+        ("text", "url"),
+        [
+            ("https://hooks.example", "https://hooks.example/"),
+            ("https://H.example:8443/a/b", "https://h.example:8443/a/b"),
+            ("http://[::1]:80/a?token=x%20y&z=1", "http://[::1]:80/a?token=x%20y&z=1"),
+        ],
+    )
+    def test_url(self, text: str, url: str) -> None:
+        """A receiver may have a path and a query."""
+        assert url == units.parse_webhook_url(text)
+
+    @pytest.mark.parametrize(
+        "text", ["https://h/?a b", "https://h/?ä", "https://h/?a#b", "https://h/?%zz", "h"]
+    )
+    def test_no_url(self, text: str) -> None:
+        """What would have to be escaped, and what is no URL, is refused."""
+        with pytest.raises(ValueError, match="a URL"):
+            units.parse_webhook_url(text)
+
+    def test_key(self) -> None:
+        """A key is what the base64 behind whsec_ says, or the text itself."""
+        key = bytes(range(24))
+        secret = f"whsec_{b64encode(key).decode()}"
+        assert units.parse_signing_secret(secret) == secret
+        assert units.signing_key(secret) == key
+        assert units.signing_key("x" * 24) == b"x" * 24
+
+    @pytest.mark.parametrize("size", [0, 23, 65])
+    def test_size_of_the_key(self, size: int) -> None:
+        """A key that is too short to be secret, or longer than the specification has it, is refused."""
+        with pytest.raises(ValueError, match="24 to 64 bytes"):
+            units.parse_signing_secret(f"whsec_{b64encode(bytes(size)).decode()}")
+
+    @pytest.mark.parametrize("text", ["whsec_" + "ä" * 40, "whsec_" + "*" * 40, "whsec_" + "A" * 33])
+    def test_no_base64(self, text: str) -> None:
+        """What is not base64 behind whsec_ is refused, not taken as text."""
+        with pytest.raises(ValueError, match="the base64 of a key"):
+            units.parse_signing_secret(text)
 
 
 class TestAddress:
@@ -404,7 +464,9 @@ PARSERS = [
     units.parse_path_pattern,
     units.parse_percent,
     units.parse_pointer,
+    units.parse_signing_secret,
     units.parse_size,
+    units.parse_webhook_url,
 ]
 
 
