@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from proxy.stats.special import Floats
 
-__all__ = ["Counts", "counts_of", "grouped_suffix_sums", "grouped_sums", "shares_of", "suffix_sums"]
+__all__ = ["Counts", "counts_of", "grouped_suffix_sums", "grouped_sums", "shares_of", "suffix_sums", "sums"]
 
 Counts: TypeAlias = NDArray[np.int64]
 """An array of int64 of any shape, never negative."""
@@ -84,6 +84,11 @@ def suffix_sums(counts: Counts, coefficients: Floats) -> Floats:
     return grouped_suffix_sums(counts, coefficients, np.arange(len(counts)))
 
 
+def sums(counts: Counts, coefficients: Floats) -> Floats:
+    """Return the first row of `suffix_sums`, bit for bit: the sum over all slices; zeros for no slices."""
+    return grouped_sums(counts, coefficients, np.arange(len(counts)))
+
+
 def grouped_suffix_sums(counts: Counts, coefficients: Floats, group: NDArray[np.integer]) -> Floats:
     """Return `suffix_sums` of slices that have coefficients in common, which need splitting only once.
 
@@ -98,9 +103,13 @@ def grouped_suffix_sums(counts: Counts, coefficients: Floats, group: NDArray[np.
         for row in range(rows):
             terms += counts[:, row, None] * limbs[:, group, row]
     else:
+        # Whole floats whose sums stay below 2^53 are exact in any order, and matrices of floats are fast.
+        largest = float(np.abs(limbs).max(initial=0)) * float(counts.sum(axis=1).max(initial=0))
+        kind = np.float64 if largest < _EXACT_FLOAT else np.int64
+        left, right = counts.astype(kind), limbs.astype(kind)
         for number in range(len(coefficients)):
             members = np.flatnonzero(group == number)
-            terms[:, members] = counts[members] @ limbs[:, number]
+            terms[:, members] = left[members] @ right[:, number]
     return _rounded(np.cumsum(terms[:, ::-1], axis=1)[:, ::-1])
 
 
