@@ -19,7 +19,7 @@ MAX_CHANGES = 100
 
 _MAX_VALUE = 120
 
-_NAMES = ("name", "model")
+_NAMES = ("name", "model", "metric")
 """What tells the entries of a list apart, in this order; without one they are told apart by place."""
 
 

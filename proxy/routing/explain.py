@@ -142,7 +142,7 @@ def _explain_route(table: Table, route: Route, request: Request, version: int | 
         probability=probability,
         forced=forced is not None,
         table_version=version,
-        reason=_reason(route, variant, unit, source, why),
+        reason=_reason(route, variant, unit, source, why) + (_unsure(route) if version is None else ""),
     )
 
 
@@ -179,6 +179,12 @@ def _reason(route: Route, variant: Variant | None, unit: bytes | None, source: s
         tried = ", ".join(reader.text for reader in route.readers)
         return f"route {route.name}: none of its unit sources ({tried}) is present; {why}; goes to {target}"
     return f"route {route.name}: the unit comes from {source}; {why}; goes to {target}"
+
+
+def _unsure(route: Route) -> str:
+    """Return what a file alone cannot tell."""
+    tried = route.settings.rollout_variant
+    return f"; the rollout of {tried.name} is taken to be at its first step" if tried is not None else ""
 
 
 def _upstream_url(route: Route, model: Model, target: bytes) -> str:

@@ -165,6 +165,12 @@ def _notes(old: Route, new: Route) -> Iterable[str]:
             yield f"{later.name}: answered by model {later.model.name} instead of {earlier.model.name}"
         if earlier.role != later.role:
             yield f"{later.name}: {later.role.value} instead of {earlier.role.value}"
+    for when, route in (("in the old file", old), ("in the new file", new)):
+        if (tried := route.settings.rollout_variant) is not None:
+            yield (
+                f"{when}, a rollout moves the weight of {tried.name}; counted here is its first step, wherever it is on "
+                "a running proxy"
+            )
 
 
 def _warnings(old: Route, new: Route) -> Iterable[str]:

@@ -40,6 +40,11 @@ CASES: dict[str, tuple[Any, Any, tuple[str, ...]]] = {
         {"r": [{"name": "a"}]},
         ('r: [{"name":"a"},{"name":"a"}] → [{"name":"a"}]',),
     ),
+    "a guardrail by its metric": (
+        {"guardrails": [{"metric": "errors", "margin": 10}, {"metric": "latency"}]},
+        {"guardrails": [{"metric": "errors", "margin": 5}]},
+        ("guardrails[errors].margin: 10 → 5", "guardrails[latency]: removed"),
+    ),
 }
 
 

@@ -222,3 +222,16 @@ def test_a_body_past_the_side_copy_is_not_read(table: Table) -> None:
     """A body that the running proxy would not copy gives no unit here either."""
     body = b'{"user": "b"' + b" " * table.settings.limits.copy_ + b"}"
     assert ask(table, body=body).unit_source == "missing"
+
+
+def test_a_rollout_in_a_file_is_at_its_first_step() -> None:
+    """Where a rollout is only a running proxy knows, and the explanation of a file says so."""
+    text = CONFIG.replace("weight: 30}", "rollout: {steps: [30, 100]}}")
+    table = compile_table(parse(text, environ={}), 3)
+    request = Request(b"/drawn", names=[b"x-user-id"], values=[user_on(table, "v2", 1)])
+    of_file, running = explain(table, request), explain(table, request, version=3)
+    assert isinstance(of_file, Explanation)
+    assert isinstance(running, Explanation)
+    assert of_file.probability == pytest.approx(0.3)
+    assert of_file.reason.endswith("; the rollout of v2 is taken to be at its first step")
+    assert "rollout" not in running.reason

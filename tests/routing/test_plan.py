@@ -152,6 +152,18 @@ def test_notes(old: Table, new: Table, expected: str) -> None:
     assert route_plan(old, old).notes == ()
 
 
+def test_a_rollout_is_noted() -> None:
+    """Files do not tell where a running rollout is, so a plan says what it counted."""
+    rolled = table("name: v3, model: m2, role: canary, rollout: {steps: [7, 100]}")
+    plan = route_plan(table(canary(5)), rolled)
+    assert plan.moved == part(7) - part(5)
+    (note,) = plan.notes
+    assert note.startswith(
+        "in the new file, a rollout moves the weight of v3; counted here is its first step"
+    )
+    assert len(route_plan(rolled, rolled).notes) == 2
+
+
 def test_a_match_that_changed_is_noted() -> None:
     """Other requests may come to a route whose match is another."""
     text = _renamed_champion().replace("v9", "v1")
