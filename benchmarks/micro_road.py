@@ -12,6 +12,7 @@ from time import process_time_ns
 from typing import Any, cast
 
 from proxy.dataplane.client import ClientConnection
+from proxy.dataplane.evidence import Evidence
 from proxy.dataplane.outbox import Outbox
 from proxy.dataplane.pools import Pools
 from proxy.dataplane.upstream import UpstreamConnection
@@ -56,8 +57,11 @@ SERVERS = SPLIT.replace('"http://127.0.0.1:1"', FOUR)
 HASHED = SPLIT.replace('"http://127.0.0.1:1"', f"{FOUR}, balance: hash")
 
 
+UNCOUNTED = "split, without evidence"
+
 STAGES = (
     ("split", SPLIT, False),
+    (UNCOUNTED, SPLIT, False),
     ("split, fresh request ids", SPLIT, True),
     ("mirror", MIRROR, False),
     ("mirror, fresh request ids", MIRROR, True),
@@ -97,13 +101,19 @@ class SilentShipper:
 class Stage:
     """A worker with one client connection and one connection to each model."""
 
-    def __init__(self, text: str, fresh_ids: bool, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, text: str, fresh_ids: bool, loop: asyncio.AbstractEventLoop, *, is_evidence: bool = True
+    ) -> None:
         self.fresh_ids = fresh_ids
         self.count = 0
         self.loop = loop
         self.index = 0
         self.table: Table = compile_table(parse(text, environ={}), 1)
         self.table.slots = memoryview(bytearray(8 * self.table.layout.size)).cast("Q")
+        experiment = self.table.routes[0].experiment
+        if experiment is not None and is_evidence:
+            slots = memoryview(bytearray(8 * experiment.size)).cast("Q")
+            self.table.routes[0].evidence = Evidence(slots, memoryview(bytearray(experiment.cells)))
         self.draining = False
         self.in_flight = 0
         self.ids = RequestIds()
@@ -145,7 +155,7 @@ class Stage:
 async def main() -> None:
     loop = asyncio.get_running_loop()
     for name, text, fresh_ids in STAGES:
-        stage = Stage(text, fresh_ids, loop)
+        stage = Stage(text, fresh_ids, loop, is_evidence=name != UNCOUNTED)
         stage.run(2000)
         best = min(_round(stage) for _ in range(ROUNDS))
         print(f"{name}: {best:.2f} µs a request")

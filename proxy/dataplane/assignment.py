@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from proxy.dataplane.endings import refuse, refuse_large
+from proxy.dataplane.evidence import NO_COIN, OWN_COIN, UNIT_COIN
 from proxy.exchange import Flag
 from proxy.identifiers import random_bits
 from proxy.routing.choose import (
@@ -166,14 +167,13 @@ def _assign(flight: "InFlight", unit: bytes, source: int) -> tuple[Sequence[Shad
         variant = route.assign(drawn)
     else:
         slots[route.slot_units + len(route.readers)] += 1
-        flight.has_own_coin = flight.is_id_ours
-        flight.is_evidence = not route.missing_champion
+        flight.coin = NO_COIN if route.missing_champion else OWN_COIN if flight.is_id_ours else UNIT_COIN
         variant = route.champion if route.missing_champion else route.assign(drawn)
     if head.forced:
         forced = forced_variant(table, route, head.names, head.values, flight.client.peer)
         if forced is not None:
             flight.flags |= Flag.FORCED
-            flight.is_evidence = False
+            flight.coin = NO_COIN
             variant = forced
     flight.variant = flight.serving = variant
     slots[variant.slot_started] += 1

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from proxy.clock import monotonic_ns
+from proxy.dataplane.evidence import NO_COIN
 from proxy.dataplane.life import CLIENT_LEFT, DONE, FORWARDING, UNIT
 from proxy.exchange import Flag
 from proxy.model import FAULT_SENTENCES, FAULT_STATUS, Fault
@@ -22,9 +23,7 @@ def refuse(flight: "InFlight", status: int, sentence: str) -> None:
     if flight.state == FORWARDING:
         _drop_connection(flight)
         if not flight.fault:
-            flight.is_evidence = (
-                False  # it says nothing about the model: the client broke off, or the worker ends
-            )
+            flight.coin = NO_COIN  # the client broke off, or the worker ends: no word about the model
         if flight.head_sent:
             cut(flight)
         else:

@@ -1,6 +1,6 @@
 """What a request leaves behind as evidence, when its route tries something.
 
-A request is counted when its outcome is known and the coin decided its variant. It is none (``InFlight.is_evidence``):
+A request is counted when its outcome is known and the coin decided its variant. It is no evidence (``NO_COIN``):
 
 * when its variant was forced, or is the champion for want of a unit (``missing_unit: champion``);
 * when it ended through no doing of its variant: refused by us for what the client sent, or cut because we drain;
@@ -24,10 +24,10 @@ from proxy.evidence.layout import (
     FIRST_LATENCY,
     LAST_BUCKET,
     LATENCY,
-    LOG_GAMMA,
+    OFFSET,
     REQUEST_EVENTS,
+    SCALE,
     SEEN,
-    UNITS,
 )
 from proxy.evidence.units import open_units
 from proxy.routing.experiment import Experiment
@@ -37,7 +37,11 @@ from proxy.tally import Block
 if TYPE_CHECKING:
     from proxy.dataplane.inflight import InFlight
 
-__all__ = ["Evidence", "Experiments", "count"]
+__all__ = ["NO_COIN", "OWN_COIN", "UNIT_COIN", "Evidence", "Experiments", "count"]
+
+UNIT_COIN, OWN_COIN, NO_COIN = 0, 1, 2
+"""What decided for the variant: the unit, or the client's request id, which may come again; a request id of ours, which
+never does; nothing that says something about the variant."""
 
 
 class Evidence:
@@ -58,31 +62,32 @@ class Evidence:
 
 def count(flight: "InFlight", evidence: Evidence, duration_ns: int) -> None:
     """Count a request whose outcome is known."""
-    if not flight.is_evidence:
-        return
-    slots, base = evidence.slots, flight.variant.slot_evidence
-    # HOT: ``bucket_of`` in line; most requests take the lookup, two counts and nothing more (benchmarks/evidence.py).
+    # HOT: most requests take one look at who was seen before, and one count: requests are the sum of their durations.
+    # ``bucket_of`` is written out (benchmarks/evidence.py).
+    if flight.coin:
+        if flight.coin == NO_COIN:
+            return
+        known = 0
+    else:
+        known = evidence.cells[flight.bucket & evidence.mask]
     if duration_ns > 1000:
-        bucket = 1 + int(log(duration_ns / 1000) / LOG_GAMMA)
+        bucket = int(log(duration_ns) * SCALE + OFFSET)
         if bucket > LAST_BUCKET:
             bucket = LAST_BUCKET
     else:
         bucket = 0
-    if flight.has_own_coin:
-        known = 0
-    else:
-        cell = flight.bucket & evidence.mask
-        known = evidence.cells[cell]
+    if not known:
+        _count_first(flight, evidence, bucket)
     if flight.status > 399 or flight.fault:
         _count_event(flight, evidence, known)
-    elif not known and not flight.has_own_coin:
-        evidence.cells[cell] = SEEN
+    evidence.slots[flight.variant.slot_evidence + LATENCY + bucket] += 1
+
+
+def _count_first(flight: "InFlight", evidence: Evidence, bucket: int) -> None:
     # The cell is marked before anything is counted: a worker that is killed in between drops a coin, never doubles it.
-    if not known:
-        slots[base + UNITS] += 1
-        slots[base + FIRST_LATENCY + bucket] += 1
-    slots[base] += 1
-    slots[base + LATENCY + bucket] += 1
+    if flight.coin == UNIT_COIN:
+        evidence.cells[flight.bucket & evidence.mask] = SEEN
+    evidence.slots[flight.variant.slot_evidence + FIRST_LATENCY + bucket] += 1
 
 
 def _count_event(flight: "InFlight", evidence: Evidence, known: int) -> None:
@@ -94,7 +99,7 @@ def _count_event(flight: "InFlight", evidence: Evidence, known: int) -> None:
     else:
         event = CLIENT_ERRORS
     bit = SEEN << 1 + event
-    if not flight.has_own_coin:
+    if flight.coin == UNIT_COIN:
         evidence.cells[flight.bucket & evidence.mask] = known | bit | SEEN
     place = flight.variant.slot_evidence + event
     slots[place + REQUEST_EVENTS] += 1

@@ -14,7 +14,7 @@ from proxy.clock import monotonic_ns
 from proxy.dataplane.assignment import assign_from_body, begin
 from proxy.dataplane.attempts import has_stand_in, try_again
 from proxy.dataplane.endings import answer, cut, is_last, refuse_large
-from proxy.dataplane.evidence import count
+from proxy.dataplane.evidence import NO_COIN, UNIT_COIN, count
 from proxy.dataplane.life import DONE, FORWARDING, QUEUED, UNIT
 from proxy.dataplane.mirror import launch_shadows
 from proxy.dataplane.overload import AdaptiveLimit, enter, leave
@@ -93,10 +93,8 @@ class InFlight:
     unit = b""
     unit_source = NO_UNIT
     bucket = 0
-    has_own_coin = False
-    """It was drawn by a request id that never comes again."""
-    is_evidence = True
-    """It counts for or against its variant; see :mod:`~proxy.dataplane.evidence`."""
+    coin = UNIT_COIN
+    """What it counts as; see :mod:`~proxy.dataplane.evidence`."""
     connection: UpstreamConnection | None = None
     endpoint: "Pool | None" = None
     """The server chosen last, of a model with several."""
@@ -333,7 +331,7 @@ class InFlight:
         self.connection = None
         if self.route.evidence is not None:
             count(self, self.route.evidence, self.ttfb_ns)
-        self.is_evidence = False  # how the tunnel ends says nothing about the model
+        self.coin = NO_COIN  # how the tunnel ends says nothing about the model
         open_tunnel(self, connection, rest)
 
     def on_tunnel_end(self) -> None:

@@ -9,8 +9,8 @@ Words
     are counted apart from the rest.
 
 Rules
-    * Every integer is monotone; requests = the sum over ``latency_*``, units = the sum over ``first_latency_*``, but
-      for one completion for each writer that was killed between two of its counts.
+    * Every integer is monotone. Requests and units are not counted: they are the sums over ``latency_*`` and
+      ``first_latency_*``, which the reader puts where they belong.
     * A completion is at most one kind of event: an error, if there was one, else abandoned or a client error.
 """
 
@@ -33,9 +33,10 @@ __all__ = [
     "LAST_BUCKET",
     "LATENCY",
     "LAYOUT",
-    "LOG_GAMMA",
+    "OFFSET",
     "REQUESTS",
     "REQUEST_EVENTS",
+    "SCALE",
     "SEEN",
     "UNITS",
     "bucket_of",
@@ -47,8 +48,11 @@ GAMMA = 1.05
 BUCKETS = 400
 """Of durations: 0 is everything up to 1 µs, 399 everything above 271 s."""
 
-LOG_GAMMA = log(GAMMA)
 LAST_BUCKET = BUCKETS - 1
+
+SCALE = 1 / log(GAMMA)
+OFFSET = 1 - log(1000) * SCALE
+"""The bucket of a duration of more than 1 µs is ``int(log(ns) * SCALE + OFFSET)``, at most ``LAST_BUCKET``."""
 
 EVIDENCE_FIELDS = (
     "requests",
@@ -109,4 +113,4 @@ def bucket_of(duration_ns: int) -> int:
     """
     if duration_ns <= 1000:
         return 0
-    return min(1 + int(log(duration_ns / 1000) / LOG_GAMMA), LAST_BUCKET)
+    return min(int(log(duration_ns) * SCALE + OFFSET), LAST_BUCKET)
