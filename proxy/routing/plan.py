@@ -168,7 +168,7 @@ def _notes(old: Route, new: Route) -> Iterable[str]:
     for when, route in (("in the old file", old), ("in the new file", new)):
         if (tried := route.settings.rollout_variant) is not None:
             yield (
-                f"{when}, a rollout moves the weight of {tried.name}; counted here is its first step, wherever it is on "
+                f"{when}, a rollout moves the weight of {tried.name}; counted is its first step, wherever it is on "
                 "a running proxy"
             )
 
