@@ -27,13 +27,14 @@ STRENGTH: Final = 300.0
 """How many requests the beta prior is worth: the bounds are narrowest, relative to the error, near 2400 requests."""
 
 
-def proportion_mixture(below: Counts, total: int, q: float, strength: float = STRENGTH) -> Floats:
+def proportion_mixture(below: Counts, total: int | Counts, q: float, strength: float = STRENGTH) -> Floats:
     """Return the log e-value of each count against "each request is below with probability exactly ``q``".
 
     ``log B(a+k, b+n-k) - log B(a, b) - k log q - (n-k) log(1-q)`` with ``a = strength q``, ``b = strength (1-q)``: the
     two-sided beta-binomial mixture, convex in k with its minimum at ``q (n-1)`` rounded up.
 
-    Shapes: ``below: (...)`` int64 in 0..total; the result is ``(...)``. 0 where total is 0.
+    Shapes: ``below: (...)`` int64 in 0..total, ``total`` one number or ``(...)``; the result is ``(...)``. 0 where
+    total is 0.
 
     Source: Howard, Ramdas, McAuliffe & Sekhon, AoS 2021, section 3 (two-sided beta-binomial).
     Checked against: confseq 0.0.11 ``beta_binomial_log_mixture(10, 100, 100, .2, .8, .05, false)`` = -0.6941012 and
