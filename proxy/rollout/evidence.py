@@ -56,6 +56,8 @@ class Evidence:
     guardrails: tuple[GuardrailEvidence, ...] = ()
     harm: float = 0.0
     """log e of all critical guardrails together: their weighted average."""
+    suspicion: float = 0.0
+    """The same average of what guardrails suspect."""
     blamed: tuple[str, ...] = ()
     """Guardrails that fail on their own at the accepted risk, all of them together (e-Holm)."""
     is_randomised: bool = True
@@ -74,7 +76,7 @@ class Evidence:
     expected_units: float = 0.0
     """Units that the canary should have had, from what the champion had and the shares."""
     request_rate: float = 0.0
-    """Requests per second of canary and champion together, lately."""
+    """Requests per second of canary and champion together: lately, or of the whole stretch, whichever is more."""
     excess_errors: float = 0.0
     """Requests that the canary failed beyond what the champion would have, estimated; 0 at least."""
     excess_share: float = 1.0

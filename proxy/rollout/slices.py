@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from proxy.stats.latency import Reference
+
 __all__ = [
     "BIN_NS",
     "BUCKETS",
@@ -140,8 +142,9 @@ class Slices:
     """(S, FIELDS)"""
     reference: Counts
     """(S,) Index into ``references``, ascending; -1: none was frozen yet, so nothing is said about latency."""
-    references: tuple[Counts, ...] = ()
-    """Histograms (BUCKETS,) of the champion's first completions, each frozen before the slices that use it."""
+    references: tuple[Reference, ...] = ()
+    """Of the champion's first completions, each frozen before the slices that use it. Kept from one decision to the
+    next: what a reference has worked out it keeps."""
     allocations: tuple[Allocation, ...] = ()
     shadow: ShadowEvidence = field(default_factory=ShadowEvidence)
     health: Health = field(default_factory=Health)
@@ -151,7 +154,7 @@ class Slices:
         shapes = {
             (count,): (self.start_ns, self.span_ns, self.share, self.reference),
             (count, FIELDS): (self.canary, self.champion),
-            (BUCKETS,): self.references,
+            (BUCKETS,): tuple(each.counts for each in self.references),
         }
         for shape, arrays in shapes.items():
             for array in arrays:
@@ -159,17 +162,24 @@ class Slices:
                     raise ValueError(f"expected an array of shape {shape}, got {array.shape}")
 
     def since(self, beginning_ns: int) -> "Slices":
-        """Return the slices that begin at or after a moment."""
-        keep = np.flatnonzero(self.start_ns >= beginning_ns)
-        if len(keep) == len(self.epochs):
+        """Return the slices of epochs that began at a moment or after it.
+
+        An epoch began before it if one of its slices was over by then. So the first bin of a new epoch counts from its
+        first second, though the bin may have begun earlier.
+        """
+        over = self.start_ns + self.span_ns <= beginning_ns
+        if not over.any():
             return self
-        return self._only(keep)
+        earlier = {epoch for epoch, is_over in zip(self.epochs, over, strict=True) if is_over}
+        ended = np.array([epoch in earlier for epoch in self.epochs], bool)
+        return self.only(np.flatnonzero((self.start_ns >= beginning_ns) | ~ended))
 
     def before(self, end_ns: int) -> "Slices":
         """Return the slices that end at or before a moment."""
-        return self._only(np.flatnonzero(self.start_ns + self.span_ns <= end_ns))
+        return self.only(np.flatnonzero(self.start_ns + self.span_ns <= end_ns))
 
-    def _only(self, keep: NDArray[np.intp]) -> "Slices":
+    def only(self, keep: NDArray[np.intp]) -> "Slices":
+        """Return some of the slices, by index."""
         epochs = tuple(self.epochs[i] for i in keep)
         return Slices(
             epochs,

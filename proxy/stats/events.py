@@ -30,6 +30,7 @@ __all__ = [
     "NONINFERIORITY_GRID",
     "RATIO_GRID",
     "harm",
+    "harm_at",
     "harm_by_start",
     "noninferiority",
     "risk_ratio_sequence",
@@ -101,6 +102,20 @@ def harm_by_start(
     """
     grid, weights = _bets(margin, expected_ratio)
     return _mixed(grouped_suffix_sums(*_evidence(canary, champion, share, margin, grid)), weights)
+
+
+def harm_at(canary: ArrayLike, champion: ArrayLike, share: ArrayLike, margin: float, ratio: float) -> float:
+    """Return `harm` of a bettor who puts all the money on one ratio of rates.
+
+    Model, shapes, range and errors as in `harm`. ``ratio`` is above 1 + margin and fixed beforehand; what is more than
+    `_WIDEST` beyond the margin is bet as that. A ratio of thousands is a bet on a canary that answers nothing but
+    errors: worth most after few events, and nothing for any lesser harm.
+    Checked against: full enumeration of E[e] at the boundary.
+    """
+    if not 1.0 + margin < ratio < math.inf:
+        raise ValueError(f"expected a ratio above 1 + margin = {1.0 + margin}, got {ratio}")
+    grid = np.array([min(math.log(ratio / (1.0 + margin)), _WIDEST)])
+    return float(grouped_sums(*_evidence(canary, champion, share, margin, grid))[0])
 
 
 def noninferiority(canary: ArrayLike, champion: ArrayLike, share: ArrayLike, margin: float) -> float:

@@ -1,0 +1,304 @@
+"""From slices to evidence: what the counts of a rollout say, in one value.
+
+Stretches
+    A rollout has two stretches of evidence, each with its own accepted risk: from its beginning to the promotion, and
+    from the promotion on. After it the canary is the one with most of the traffic and the holdback is what it is
+    compared with; harm still means that the new one is worse.
+
+All guardrails together
+    The overall evidence of harm is a weighted average of the critical guardrails' e-values, which is an e-value
+    whatever their dependence (Vovk & Wang 2021): errors and latency 0.3 each, the others share 0.4 but have no more
+    than 0.3; of these, those that the plan has, scaled to 1. Weights depend on the plan alone.
+
+Problems, as they are called in :attr:`~proxy.rollout.evidence.Evidence.problems`
+    ``counts_backwards``: a counter fell. ``no_canary_traffic``: in the present epoch the champion has so many units
+    that the canary should have had 20, and it has none. ``stray_units``: units of a variant without a share.
+    ``stale``: the counts were not read for 30 s. ``clock``: it jumped.
+"""
+
+from dataclasses import replace
+from math import inf, log
+
+import numpy as np
+
+from proxy.rollout.evidence import Evidence, GuardrailEvidence
+from proxy.rollout.guardrails import Stretch, difference_limit, event_counts, event_harm, judge
+from proxy.rollout.plan import HARM_METRICS, Guardrail, Plan
+from proxy.rollout.slices import REQUEST_ERRORS, REQUESTS, UNITS, Allocation, Slices
+from proxy.rollout.state import Phase, RolloutState
+from proxy.rollout.switched import judge_switched
+from proxy.settings import Metric
+from proxy.stats import mixtures, multiple, proportion
+from proxy.stats.allocation import allocation
+
+__all__ = ["assemble", "weights_of"]
+
+_STALE_NS = 30_000_000_000
+_LATELY_NS = 300_000_000_000
+_EXPECTED_UNITS = 20
+"""Units of the canary that chance leaves out in one of e^20 rollouts."""
+
+_MOST_EVENTS = 4096
+"""Events in a row up to which it is said how many roll back."""
+
+_WEIGHTS = {Metric.ERRORS: 0.3, Metric.LATENCY: 0.3}
+_REST = 0.4
+_MOST_WEIGHT = 0.3
+
+
+def assemble(plan: Plan, state: RolloutState, slices: Slices, now_ns: int) -> Evidence:
+    """Return what the counts say about a rollout.
+
+    Args:
+        plan: what the file asks for.
+        state: where the rollout stands: which stretch of evidence counts, and since when it is on its step.
+        slices: all slices of this rollout id.
+        now_ns: the engine's clock.
+    """
+    held_ns = max(0, now_ns - state.since_ns - max(0, slices.health.away_ns))
+    if _is_broken(slices):
+        return Evidence(problems=("counts_backwards",), held_ns=held_ns)
+    stretch = Stretch(_stretch(state, slices), state.evidence_since_ns)
+    own = stretch.slices
+    coin = (own.share > 0) & (own.share < 1)
+    is_switched = state.phase is Phase.PROMOTED and not coin.any()
+    if is_switched:
+        guardrails = _switched(plan, state, slices, own)
+    else:
+        guardrails = tuple(judge(each, stretch, log(1 / plan.false_promotion)) for each in plan.guardrails)
+    if not is_switched and state.phase is not Phase.ROLLED_BACK:
+        guardrails = _with_events_to_harm(plan, stretch, guardrails)
+    failed, sound = _shadow(plan, state, slices)
+    everyone = slice(None) if is_switched else coin
+    return Evidence(
+        guardrails=guardrails,
+        harm=_overall(plan, [each.harm for each in guardrails]),
+        suspicion=_overall(plan, [each.suspicion for each in guardrails]),
+        blamed=_blamed(plan, guardrails),
+        is_randomised=not is_switched,
+        allocation=_allocation(own),
+        problems=_problems(stretch, now_ns),
+        held_ns=held_ns,
+        canary_units=int(own.canary[everyone, UNITS].sum()),
+        champion_units=int(own.champion[everyone, UNITS].sum()),
+        canary_requests=int(own.canary[everyone, REQUESTS].sum()),
+        champion_requests=int(own.champion[everyone, REQUESTS].sum()),
+        expected_units=_expected_units(own),
+        request_rate=_rate(own, now_ns),
+        excess_errors=_excess_errors(own),
+        excess_share=_excess_share(plan, stretch, guardrails),
+        shadow_failed=failed,
+        shadow_sound=sound,
+        shadow_answered=slices.shadow.answered,
+        shadow_failures=slices.shadow.failed,
+    )
+
+
+def _is_broken(slices: Slices) -> bool:
+    shadow = slices.shadow
+    least = min(
+        int(slices.canary.min(initial=0)),
+        int(slices.champion.min(initial=0)),
+        shadow.answered,
+        shadow.failed,
+        shadow.compared,
+        shadow.disagreed,
+        *(min((*each.units, *each.requests), default=0) for each in slices.allocations),
+    )
+    return slices.health.backwards > 0 or least < 0
+
+
+def _stretch(state: RolloutState, slices: Slices) -> Slices:
+    return slices.since(state.promoted_ns) if state.phase is Phase.PROMOTED else slices
+
+
+# All guardrails together
+
+
+def weights_of(guardrails: tuple[Guardrail, ...]) -> tuple[float, ...]:
+    """Return the weight of each guardrail in the overall evidence of harm; 0 for those that roll nothing back.
+
+    Returns:
+        Weights that add up to 1, or are all 0.
+    """
+    bad = [each for each in guardrails if not each.advisory and each.metric in HARM_METRICS]
+    rest = sum(each.metric not in _WEIGHTS for each in bad)
+    weights = []
+    for each in guardrails:
+        same = sum(other.metric is each.metric for other in bad)
+        own = min(_REST / max(1, rest), _MOST_WEIGHT)
+        if each.metric in _WEIGHTS:
+            own = _WEIGHTS[each.metric] / max(1, same)
+        weights.append(own if each in bad else 0.0)
+    total = sum(weights)
+    return tuple(each / total if total else 0.0 for each in weights)
+
+
+def _overall(plan: Plan, log_es: list[float]) -> float:
+    weights = weights_of(plan.guardrails)
+    return mixtures.average(log_es, weights) if any(weights) else 0.0
+
+
+def _blamed(plan: Plan, guardrails: tuple[GuardrailEvidence, ...]) -> tuple[str, ...]:
+    """Return whose harm is shown on its own, all names together wrong with probability ``false_rollback`` at most."""
+    weighed = [(g, w) for g, w in zip(guardrails, weights_of(plan.guardrails), strict=True) if w]
+    if not weighed:
+        return ()
+    adjusted = multiple.e_holm([g.harm for g, _ in weighed], [w for _, w in weighed])
+    enough = log(1 / plan.false_rollback)
+    return tuple(g.name for (g, _), log_e in zip(weighed, adjusted.tolist(), strict=True) if log_e > enough)
+
+
+def _with_events_to_harm(
+    plan: Plan, stretch: Stretch, guardrails: tuple[GuardrailEvidence, ...]
+) -> tuple[GuardrailEvidence, ...]:
+    """Say of the errors how many more in a row would roll back."""
+    weights = weights_of(plan.guardrails)
+    number = next(
+        (i for i, each in enumerate(plan.guardrails) if each.metric is Metric.ERRORS and weights[i]), None
+    )
+    if number is None or not len(stretch.last_epoch.epochs):
+        return guardrails
+    log_es = [each.harm for each in guardrails]
+    found = _events_to_harm(plan, stretch, number, log_es)
+    named = replace(guardrails[number], events_to_harm=found)
+    return (*guardrails[:number], named, *guardrails[number + 1 :])
+
+
+def _events_to_harm(plan: Plan, stretch: Stretch, number: int, log_es: list[float]) -> int | None:
+    guardrail, slices = plan.guardrails[number], stretch.slices
+    row = int(np.flatnonzero((slices.share > 0) & (slices.share < 1))[-1])
+    enough = log(1 / plan.false_rollback)
+    canary, champion = event_counts(guardrail, slices.canary), event_counts(guardrail, slices.champion)
+
+    def rolls_back(more: int) -> bool:
+        worse = canary.copy()
+        worse[row] += more
+        harm = event_harm(worse, champion, stretch, guardrail.margin)
+        return _overall(plan, [*log_es[:number], harm, *log_es[number + 1 :]]) > enough
+
+    low, high = 0, 1
+    while not rolls_back(high):
+        low, high = high, 2 * high
+        if high > _MOST_EVENTS:
+            return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if rolls_back(middle) else (middle, high)
+    return high
+
+
+# The state of the counting
+
+
+def _allocation(slices: Slices) -> float:
+    """Return log e against "units fall as the shares say"; requests too, where each is a coin of its own."""
+    units = sum(_epoch_allocation(each, each.units) for each in slices.allocations)
+    if not slices.health.own_coins:
+        return float(units)
+    requests = sum(_epoch_allocation(each, each.requests) for each in slices.allocations)
+    return mixtures.average([units, requests], [0.5, 0.5])
+
+
+def _epoch_allocation(each: Allocation, counts: tuple[int, ...]) -> float:
+    kept = [i for i, share in enumerate(each.shares) if share > 0]
+    if len(kept) < 2:
+        return 0.0
+    shares = np.array([each.shares[i] for i in kept])
+    return allocation(np.array([counts[i] for i in kept], np.int64), shares / shares.sum())
+
+
+def _problems(stretch: Stretch, now_ns: int) -> tuple[str, ...]:
+    slices, epoch = stretch.slices, stretch.last_epoch
+    problems = []
+    expected = _expected_units(epoch)
+    if expected >= _EXPECTED_UNITS and not epoch.canary[:, UNITS].any():
+        problems.append("no_canary_traffic")
+    if any(
+        units and not share
+        for each in slices.allocations
+        for units, share in zip(each.units, each.shares, strict=True)
+    ):
+        problems.append("stray_units")
+    if now_ns - slices.health.read_ns > _STALE_NS:
+        problems.append("stale")
+    if slices.health.clock_jumped:
+        problems.append("clock")
+    return tuple(problems)
+
+
+def _expected_units(slices: Slices) -> float:
+    coin = (slices.share > 0) & (slices.share < 1)
+    odds = slices.share[coin] / (1 - slices.share[coin])
+    return float(odds @ slices.champion[coin, UNITS])
+
+
+def _rate(slices: Slices, now_ns: int) -> float:
+    """Return requests per second of both, lately or over the whole stretch, whichever is more.
+
+    A step that begins in a quiet hour is paid for in a busy one.
+    """
+    if not len(slices.epochs):
+        return 0.0
+    second = 1_000_000_000
+    ends = np.minimum(slices.start_ns + slices.span_ns, max(now_ns, int(slices.start_ns[-1]) + second))
+    counts = slices.canary[:, REQUESTS] + slices.champion[:, REQUESTS]
+    rates = []
+    for beginning in (int(slices.start_ns[0]), int(ends[-1]) - _LATELY_NS):
+        rows = slices.start_ns >= beginning
+        time = int(ends[-1]) - int(slices.start_ns[rows].min(initial=ends[-1]))
+        rates.append(float(counts[rows].sum()) * second / max(time, second))
+    return max(rates)
+
+
+# What it costs
+
+
+def _excess_errors(slices: Slices) -> float:
+    """Return an estimate of the requests that the canary failed beyond what the champion would have."""
+    coin = (slices.share > 0) & (slices.share < 1)
+    odds = slices.share[coin] / (1 - slices.share[coin])
+    failed = float(slices.canary[coin, REQUEST_ERRORS].sum())
+    return max(0.0, failed - float(odds @ slices.champion[coin, REQUEST_ERRORS]))
+
+
+def _excess_share(plan: Plan, stretch: Stretch, guardrails: tuple[GuardrailEvidence, ...]) -> float:
+    """Return by how much more of its requests the canary fails at most, with 95 % confidence at all times.
+
+    Two routes, each with half of the 5 %, and the lesser counts: the risk ratio times the champion's share, and the
+    difference itself, which does for rare errors.
+    """
+    if plan.excess_errors is None:
+        return 0.0
+    errors = next((each for each in plan.guardrails if each.metric is Metric.ERRORS), None)
+    if errors is None:
+        errors = Guardrail("errors", Metric.ERRORS, 0.1, 0.25, 0.01, None, advisory=True)
+    least = difference_limit(errors, stretch.slices, 0.025)
+    judged = next((each for each in guardrails if each.metric is Metric.ERRORS), None)
+    if judged is None or judged.high == inf or not judged.champion_total:
+        return least
+    # The two-sided sequence of 95 % errs on this side in 2.5 % at most.
+    share = judged.champion_events / judged.champion_total
+    return min(least, max(0.0, judged.high - 1) * share)
+
+
+# Without a coin
+
+
+def _shadow(plan: Plan, state: RolloutState, slices: Slices) -> tuple[float, float]:
+    """Return log e of "copies fail beyond the tolerance of errors" and of "within it"; 0 where nothing asks for it."""
+    errors = next((each for each in plan.critical if each.metric is Metric.ERRORS), None)
+    if state.phase is not Phase.BAKING or errors is None:
+        return 0.0, 0.0
+    shadow = slices.shadow
+    total = shadow.answered + shadow.failed
+    tolerance = errors.tolerance or errors.promotion_margin / 100
+    return (
+        proportion.exceeds(shadow.failed, total, min(tolerance, 1.0)),
+        proportion.within(shadow.failed, total, min(tolerance, 1.0)),
+    )
+
+
+def _switched(plan: Plan, state: RolloutState, slices: Slices, own: Slices) -> tuple[GuardrailEvidence, ...]:
+    before = slices.before(state.promoted_ns)
+    return tuple(judge_switched(each, before, own, plan.false_rollback) for each in plan.guardrails)

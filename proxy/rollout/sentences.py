@@ -1,0 +1,238 @@
+"""A decision in one sentence that someone understands who knows no statistics."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from math import exp, isfinite
+
+from proxy.rollout.evidence import Evidence, GuardrailEvidence
+from proxy.rollout.plan import Plan
+from proxy.rollout.state import RolloutState
+from proxy.rollout.verdict import Reason, Verdict
+from proxy.settings import Metric, format_duration
+
+__all__ = ["Said", "chance", "describe", "say"]
+
+_NOUNS = {
+    Metric.ERRORS: "failed",
+    Metric.CLIENT_ERRORS: "rejected as the client's mistake",
+    Metric.ABANDONED: "abandoned by the client",
+    Metric.SLOW: "slow",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What was decided, as far as a sentence needs it."""
+
+    verdict: Verdict
+    reason: Reason
+    about: tuple[str, ...]
+    """Guardrails that it is about."""
+    weight_now: Decimal
+    weight_then: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class _Scene:
+    plan: Plan
+    state: RolloutState
+    evidence: Evidence
+    said: Said
+
+    @property
+    def name(self) -> str:
+        return self.plan.canary.name
+
+    @property
+    def champion(self) -> str:
+        return self.plan.champion.name
+
+    @property
+    def stays(self) -> str:
+        return f"{self.name} stays at {percent(self.said.weight_now)}"
+
+
+def say(plan: Plan, state: RolloutState, evidence: Evidence, said: Said) -> str:
+    """Return the decision as one sentence."""
+    sentence = _SENTENCES[said.reason](_Scene(plan, state, evidence, said))
+    if plan.dry_run and said.weight_now != said.weight_then:
+        sentence += f"; dry run: it stays at {percent(said.weight_now)}"
+    return sentence
+
+
+def percent(weight: Decimal) -> str:
+    """Return a weight as text."""
+    return f"{weight.normalize() + 0:f} %"
+
+
+def chance(log_e: float) -> str:
+    """Return how rare evidence like this is in rollouts of a canary that is not worse."""
+    if log_e > 20:
+        return "fewer than 1 of 100,000,000"
+    return f"fewer than 1 of {max(1, int(exp(log_e))):,}"
+
+
+def describe(guardrail: GuardrailEvidence, plan: Plan) -> str:
+    """Return how canary and champion do on one guardrail."""
+    canary, champion = plan.canary.name, plan.champion.name
+    if guardrail.metric is Metric.DISAGREEMENT:
+        share = _share(guardrail.canary_events, guardrail.canary_total)
+        return f"{canary} answered {share} of {guardrail.canary_total:,} compared copies otherwise than {champion}"
+    if guardrail.metric is Metric.LATENCY:
+        return _latency(guardrail, canary, champion)
+    mine = _share(guardrail.canary_events, guardrail.canary_total)
+    other = _share(guardrail.champion_events, guardrail.champion_total)
+    return (
+        f"{mine} of {guardrail.canary_total:,} units of {canary} were {_NOUNS[guardrail.metric]}, {other} of "
+        f"{guardrail.champion_total:,} of {champion}"
+    )
+
+
+def _latency(guardrail: GuardrailEvidence, canary: str, champion: str) -> str:
+    if not guardrail.canary_ns or not guardrail.champion_ns:
+        return f"nothing is known of the latency of {canary} yet"
+    mine, other = guardrail.canary_ns, guardrail.champion_ns
+    return (
+        f"answers of {canary} take {_ms(mine[0])} (p95 {_ms(mine[1])}, p99 {_ms(mine[2])}), of {champion} "
+        f"{_ms(other[0])} (p95 {_ms(other[1])}, p99 {_ms(other[2])})"
+    )
+
+
+def _ms(duration_ns: int) -> str:
+    return f"{duration_ns / 1e6:.3g} ms" if duration_ns < 10_000_000_000 else f"{duration_ns / 1e9:.3g} s"
+
+
+def _share(count: int, total: int) -> str:
+    if not total:
+        return "none"
+    return f"{100 * count / total:.2g} %" if count < total else "100 %"
+
+
+def _facts(it: _Scene) -> str:
+    found = [describe(each, it.plan) for each in it.evidence.guardrails if each.name in it.said.about]
+    return "; ".join(found) or "the guardrails together say so"
+
+
+def _harm(it: _Scene) -> str:
+    certain = f"a canary that is not worse shows this in {chance(it.evidence.harm)} rollouts"
+    if not it.evidence.is_randomised:
+        certain = "compared with the time before the switch, at which other things may have changed too"
+    doubt = ""
+    if it.evidence.problems or it.evidence.allocation > 6.9:
+        doubt = "; the counts have other problems too, see the evidence"
+    facts = _facts(it)
+    return f"{it.name} is rolled back: {facts}; {certain}{doubt}"
+
+
+def _ended(it: _Scene) -> str:
+    within = f"nothing was decided within {format_duration(it.plan.max_duration_ns)}"
+    if it.said.verdict is Verdict.ROLLBACK:
+        return f"{it.name} is rolled back, as the plan wants it when {within}"
+    if it.said.verdict is Verdict.PROMOTE:
+        return f"{it.name} is promoted, as the plan wants it when {within}; it is not shown to be as good"
+    return f"{it.name} stays at {percent(it.said.weight_now)} until a person decides: {within}"
+
+
+def _shown(it: _Scene) -> str:
+    if it.said.verdict is Verdict.PROMOTE and not it.plan.ladder:
+        return (
+            f"{it.name} gets {percent(it.said.weight_then)}: its answers to {it.evidence.shadow_answered:,} copies of "
+            f"requests are as good as those of {it.champion}"
+        )
+    if it.said.verdict is Verdict.PROMOTE:
+        return (
+            f"{it.name} gets {percent(it.said.weight_then)}: after {it.evidence.canary_units:,} units it is shown to "
+            f"be as good as {it.champion} within the margins of every guardrail"
+        )
+    so_far = f"{it.evidence.canary_units:,} units so far, and nothing speaks against it"
+    if it.said.weight_now == 0:
+        so_far = "it has waited long enough, and nothing speaks against it"
+    return f"{it.name} goes from {percent(it.said.weight_now)} to {percent(it.said.weight_then)}: {so_far}"
+
+
+def _suspicion(it: _Scene) -> str:
+    return f"{it.stays}: it looks worse, if perhaps by less than the margin: {_facts(it)}"
+
+
+def _disagreement(it: _Scene) -> str:
+    return f"{it.stays}: its answers differ more than tolerated: {_facts(it)}; whether they are worse, only labels can tell"
+
+
+def _not_shown(it: _Scene) -> str:
+    names = ", ".join(it.said.about) or "anything"
+    return f"{it.stays}: nothing speaks against it, but it is not yet shown to be as good as {it.champion} in {names}"
+
+
+def _no_canary_traffic(it: _Scene) -> str:
+    return (
+        f"no verdict: {it.name} should have had about {it.evidence.expected_units:,.0f} units by now and has "
+        f"{it.evidence.canary_units:,} while {it.champion} has {it.evidence.champion_units:,}"
+    )
+
+
+def _srm(it: _Scene) -> str:
+    return (
+        "no verdict: units are not divided as the weights say; a division like this comes up by chance in "
+        f"{chance(it.evidence.allocation)} rollouts, so the comparison cannot be trusted"
+    )
+
+
+def _budget(it: _Scene) -> str:
+    known = f"{100 * it.evidence.excess_share:.2g} %" if isfinite(it.evidence.excess_share) else "all"
+    return (
+        f"{it.stays}: it might still fail up to {known} of its requests more than {it.champion}, which on the next step "
+        f"could cost more than the budget of {it.plan.excess_errors} errors"
+    )
+
+
+def _stays(why: str) -> Callable[[_Scene], str]:
+    """Return what says that the canary stays where it is, and why."""
+
+    def sentence(it: _Scene) -> str:
+        return f"{it.stays}: " + why.format(
+            by=it.state.paused_by or it.state.by,
+            reason=it.state.reason,
+            units=it.evidence.canary_units,
+            hold=format_duration(it.plan.hold_ns),
+            bake=format_duration(it.plan.bake_ns),
+            failures=it.evidence.shadow_failures,
+            copies=it.evidence.shadow_failures + it.evidence.shadow_answered,
+        )
+
+    return sentence
+
+
+def _no_verdict(why: str) -> Callable[[_Scene], str]:
+    """Return what says that nothing can be said, and why."""
+
+    def sentence(it: _Scene) -> str:
+        return f"no verdict on {it.name}: {why}"
+
+    return sentence
+
+
+_SENTENCES: dict[Reason, Callable[[_Scene], str]] = {
+    Reason.HARM: _harm,
+    Reason.INCONCLUSIVE: _ended,
+    Reason.SRM: _srm,
+    Reason.NO_CANARY_TRAFFIC: _no_canary_traffic,
+    Reason.COUNTS_BACKWARDS: _no_verdict("counters went backwards, so what they say cannot be trusted"),
+    Reason.STRAY_UNITS: _no_verdict("units were counted for a variant that has no share of the traffic"),
+    Reason.STALE: _no_verdict("the counts have not been read lately"),
+    Reason.CLOCK: _no_verdict("the clock jumped"),
+    Reason.SUSPICION: _suspicion,
+    Reason.DISAGREEMENT: _disagreement,
+    Reason.SHADOW_ERRORS: _stays("it failed {failures:,} of {copies:,} copies of requests"),
+    Reason.HOLD_TIME: _stays("each step takes {hold} at least"),
+    Reason.BAKE_TIME: _stays("it bakes for {bake} first"),
+    Reason.NO_TRAFFIC: _stays("{units:,} units are too few to say anything"),
+    Reason.BUDGET: _budget,
+    Reason.NOT_SHOWN: _not_shown,
+    Reason.SHOWN: _shown,
+    Reason.PAUSED: _stays("paused by {by}"),
+    Reason.BY_PERSON: _stays("{by} decided so"),
+    Reason.GUARDED: _stays("promoted, and still compared"),
+    Reason.DONE: _stays("promoted, and nothing is left to decide"),
+    Reason.ROLLED_BACK: _stays("it was rolled back ({reason})"),
+}
