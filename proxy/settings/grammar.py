@@ -221,22 +221,22 @@ def percent() -> Grammar:
     )
 
 
-def rate(low: int, high: int, *, above: bool = False) -> Grammar:
+def rate(low: int, high: int, *, above: bool = False, because: str = "") -> Grammar:
     """Return the grammar of an exact percent that may have its sign, ``1%`` or ``1``; written as a number.
 
     Args:
         low: smallest; with ``above`` the first that is too small.
         high: largest.
         above: whether ``low`` itself is too small.
+        because: what is told who is that low.
     """
 
     def read(value: Any) -> Decimal:
         number = _number(value)
         # A number in quotes is text, as everywhere in the file; one with its sign is a percent.
         signed = isinstance(value, str) and value.endswith("%")
-        return parse_rate(
-            str(value) if signed else "" if number is None else str(number), low, high, above=above
-        )
+        plain = str(value) if signed else "" if number is None else str(number)
+        return parse_rate(plain, low, high, above=above, because=because)
 
     lowest = "exclusiveMinimum" if above else "minimum"
     number_schema = {"type": "number", lowest: low, "maximum": high}

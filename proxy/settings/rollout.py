@@ -74,9 +74,11 @@ EVENT_METRICS = frozenset({Metric.ERRORS, Metric.CLIENT_ERRORS, Metric.ABANDONED
 
 Rate = Annotated[Decimal, rate(0, 100)]
 Margin = Annotated[Decimal, rate(0, 1000)]
-PromotionMargin = Annotated[Decimal, rate(0, 1000, above=True)]
-Step = Annotated[Decimal, rate(0, 100, above=True)]
-Risk = Annotated[Decimal, rate(0, 50, above=True)]
+PromotionMargin = Annotated[
+    Decimal, rate(0, 1000, above=True, because="that a canary is no worse at all can never be shown")
+]
+Step = Annotated[Decimal, rate(0, 100, above=True, because="what comes before the first step is bake")]
+Risk = Annotated[Decimal, rate(0, 50, above=True, because="to be certain takes for ever")]
 Holdback = Annotated[Decimal, rate(0, 50)]
 
 

@@ -199,7 +199,7 @@ def parse_percent(text: str) -> Decimal:
     return value.normalize() + 0
 
 
-def parse_rate(text: str, low: int, high: int, *, above: bool = False) -> Decimal:
+def parse_rate(text: str, low: int, high: int, *, above: bool = False, because: str = "") -> Decimal:
     """Return the exact decimal of ``1%`` or ``1``: a percent from ``low`` to ``high``, at most six decimals.
 
     Args:
@@ -207,13 +207,16 @@ def parse_rate(text: str, low: int, high: int, *, above: bool = False) -> Decima
         low: smallest; with ``above`` the first that is too small.
         high: largest.
         above: whether ``low`` itself is too small.
+        because: what is told who is that low.
     """
     reach = f"above {low} and at most {high}" if above else f"from {low} to {high}"
     expected = f"a percent {reach}, such as 2% or 0.5"
     if not re.fullmatch(r"[+-]?\d{1,9}(\.\d{0,24})?([eE][+-]?\d{1,2})?%?", text, re.ASCII):
         raise ValueError(expected)
     value = Decimal(text.removesuffix("%"))
-    if not low <= value <= high or (above and value == low):
+    if above and value <= low:
+        raise ValueError(f"{expected}{because and ': '}{because}")
+    if not low <= value <= high:
         raise ValueError(expected)
     if round(value, _PERCENT_PLACES) != value:
         raise ValueError(f"a percent with at most {_PERCENT_PLACES} decimals")

@@ -158,9 +158,7 @@ def test_a_rollout_is_noted() -> None:
     plan = route_plan(table(canary(5)), rolled)
     assert plan.moved == part(7) - part(5)
     (note,) = plan.notes
-    assert note.startswith(
-        "in the new file, a rollout moves the weight of v3; counted is its first step"
-    )
+    assert note.startswith("in the new file, a rollout moves the weight of v3; counted is its first step")
     assert len(route_plan(rolled, rolled).notes) == 2
 
 

@@ -72,7 +72,7 @@ ROLLOUT_PROBLEMS: dict[str, tuple[str, str, str]] = {
     "step of nothing": (
         canary({"steps": [0, 5]}),
         f"{CANARY}.rollout.steps[0]",
-        "0, expected a percent above 0",
+        "0.5: what comes before the first step is bake",
     ),
     "step below nothing": (
         canary({"steps": [-5]}),
@@ -118,7 +118,7 @@ ROLLOUT_PROBLEMS: dict[str, tuple[str, str, str]] = {
     "no risk of a false rollback": (
         canary({"false_rollback": "0%"}),
         f"{CANARY}.rollout.false_rollback",
-        "'0%', expected a percent above 0 and at most 50",
+        "'0%', expected a percent above 0 and at most 50, such as 2% or 0.5: to be certain takes for ever",
     ),
     "a coin for a promotion": (
         canary({"false_promotion": 50.1}),
@@ -206,7 +206,7 @@ ROLLOUT_PROBLEMS: dict[str, tuple[str, str, str]] = {
     "promotion for no margin": (
         guardrail(metric="errors", promotion_margin=0),
         f"{GUARDRAIL}.promotion_margin",
-        "0, expected a percent above 0 and at most 1000",
+        "such as 2% or 0.5: that a canary is no worse at all can never be shown",
     ),
     "tolerance over": (guardrail(metric="errors", tolerance=101), f"{GUARDRAIL}.tolerance", "from 0 to 100"),
     "tolerance of latency": (
