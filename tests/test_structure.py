@@ -41,10 +41,13 @@ ALLOWED: dict[str, set[str]] = {
         "settings", "tally", "tasks", "wire",
     },
     # What is derived, and what is shown of it.
-    "control": {"certificates", "clock", "errors", "model", "private", "routing", "settings", "tally", "tasks"},
+    "control": {
+        "certificates", "clock", "errors", "model", "printable", "private", "rollout", "routing", "settings", "tally",
+        "tasks",
+    },
     "observer": {
-        "clock", "compare", "control", "errors", "exchange", "identifiers", "link", "logs", "model", "private",
-        "routing", "settings", "tally", "tasks",
+        "clock", "compare", "control", "errors", "exchange", "identifiers", "link", "logs", "model",
+        "printable", "private", "rollout", "routing", "settings", "tally", "tasks",
     },
     # The supervisor starts the others as processes: it imports neither of them.
     "children": {"clock", "link", "tasks"},
@@ -59,12 +62,12 @@ ALLOWED: dict[str, set[str]] = {
     "service_manager": {"clock"},
     "state_lock": {"private"},
     "fleet": {
-        "children", "clock", "control", "handover", "link", "retirement", "routing", "settings", "tally", "tasks",
+        "children", "clock", "control", "evidence", "handover", "link", "retirement", "routing", "settings", "tally", "tasks",
     },
     "open_files": {"settings"},
     "supervisor": {
-        "children", "clock", "control", "earlier", "errors", "fleet", "ground", "handover", "link", "listening", "logs",
-        "open_files",
+        "children", "clock", "control", "earlier", "errors", "evidence", "fleet", "ground", "handover", "link",
+        "listening", "logs", "open_files",
         "retirement", "routing", "rundir", "service_manager", "settings", "tally", "tasks", "upgrade",
     },
     # The outside.
@@ -79,7 +82,7 @@ ALLOWED: dict[str, set[str]] = {
 
 PURE = (
     "rollout/", "compare/", "errors.py", "evidence/layout.py", "exchange.py", "model.py", "printable.py", "retirement.py",
-    "routing/", "settings/", "stats/", "wire/", "control/changes.py", "control/openapi.py", "observer/accounting.py",
+    "routing/", "settings/", "stats/", "wire/", "control/changes.py", "control/matching.py", "control/openapi.py", "control/steering.py", "observer/accounting.py",
     "observer/heads.py", "observer/pairing.py", "observer/record.py", "observer/redact.py",
 )  # fmt: skip
 """No clock, no socket, no files, no environment, no globals that change: values in, values out."""

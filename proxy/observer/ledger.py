@@ -6,8 +6,9 @@ Rules
     * A *slice* is what was counted in one epoch (constant shares) between two bins that are kept: differences within
       each source, added over the sources. Integers throughout, so the slices are the same bits however they came.
     * A *reference* is frozen before the slices that are judged by it: it holds from a bin on that had not begun.
-    * Old slices are joined dyadically (the older, the longer), but never over the begin of a reference and never with
-      those of another epoch. What comes late for a joined slice is added to it.
+    * Old slices are joined dyadically (the older, the longer), but never over the begin of a reference or another
+      border (see :func:`proxy.rollout.slices.starts_ns`), and never with those of another epoch. What comes late for a
+      joined slice is added to it.
 
 Theory of operation
     For every source and epoch the *closure* is kept: the counts at bin ``b`` are at least those at every bin before.
@@ -62,8 +63,8 @@ class Epoch(NamedTuple):
     """Names, in the order of the rows of its counts."""
     widths: tuple[int, ...]
     """How many of the 2^64 buckets each variant has."""
-    first_bin: int
-    """When it was first seen."""
+    first_ns: int
+    """When it began, on the engine's clock."""
 
 
 class RowKey(NamedTuple):
@@ -82,6 +83,8 @@ class Slice(NamedTuple):
     """First bin: the one after the epoch's slice before."""
     last: int
     """Last bin."""
+    start_ns: int
+    """When it began: its first bin, or its epoch within the bin."""
     counts: Counts
     """Shape (variants, fields)."""
 
@@ -182,11 +185,13 @@ class _EpochRows:
                 total[at] = total[at] + difference if at in total else difference
         return [(at, total[at]) for at in sorted(total) if total[at].any()]
 
-    def firsts(self) -> Iterator[tuple[int, int]]:
-        """Yield the first and last bin of each slice."""
-        first = self.info.first_bin
+    def spans(self) -> Iterator[tuple[int, int, int]]:
+        """Yield first bin, last bin and beginning of each slice."""
+        first, first_ns = self.info.first_ns // BIN_NS, self.info.first_ns
         for last, _ in self.slices():
-            yield min(first, last), last
+            if first > last:  # another process has an earlier clock
+                first, first_ns = last, last * BIN_NS
+            yield first, last, max(first * BIN_NS, first_ns)
             first = last + 1
 
 
@@ -219,9 +224,9 @@ class Ledger:
             known = self._epochs[info.epoch] = _EpochRows(info, settled)
         elif known.info[:3] != info[:3]:
             raise ValueError(f"epoch {info.epoch}: expected {known.info[1:3]}, got {info[1:3]}")
-        elif info.first_bin >= known.info.first_bin and settled <= known.settled:
+        elif info.first_ns >= known.info.first_ns and settled <= known.settled:
             return
-        known.info = known.info._replace(first_bin=min(info.first_bin, known.info.first_bin))
+        known.info = known.info._replace(first_ns=min(info.first_ns, known.info.first_ns))
         known.settled = max(settled, known.settled)
         self._note_epoch(known)
 
@@ -281,14 +286,14 @@ class Ledger:
         return bisect_right(self._references, first_bin, key=lambda each: each.from_bin) - 1
 
     def slices(self) -> list[Slice]:
-        """Return every slice with counts, by its last bin, then by the begin of its epoch."""
+        """Return every slice with counts, in the order of their beginning."""
         order = {name: i for i, name in enumerate(self.epochs)}
         slices = [
-            Slice(name, first, last, counts)
+            Slice(name, first, last, start_ns, counts)
             for name, rows in self._epochs.items()
-            for (first, last), (_, counts) in zip(rows.firsts(), rows.slices(), strict=True)
+            for (first, last, start_ns), (_, counts) in zip(rows.spans(), rows.slices(), strict=True)
         ]
-        slices.sort(key=lambda each: (each.last, order[each.epoch]))
+        slices.sort(key=lambda each: (each.start_ns, each.last, order[each.epoch]))
         return slices
 
     def totals(self) -> dict[str, Counts]:
@@ -303,31 +308,29 @@ class Ledger:
 
     # Joining
 
-    def coarsen(self, limit: int = MAX_SLICES, join_to: int = _JOIN_TO) -> int:
+    def coarsen(
+        self, borders: Sequence[int] = (), *, limit: int = MAX_SLICES, join_to: int = _JOIN_TO
+    ) -> int:
         """Join old slices when there are more than ``limit``; return how many are left.
 
-        Borders of epochs and of references stay, so more than ``limit`` may be left.
+        Epochs, references and ``borders`` stay apart, so more than ``limit`` may be left.
+
+        Args:
+            borders: bins that no slice may reach into from before.
+            limit: above this slices are joined. join_to: until so many are left.
         """
         count = sum(len(rows.slices()) for rows in self._epochs.values())
         if count <= limit:
             return count
         newest = max(last for rows in self._epochs.values() for last, _ in rows.slices())
+        apart = sorted({*borders, *(each.from_bin for each in self._references)})
         for fine in _FINE_BINS:
-            plans = {name: self._groups(rows, newest, fine) for name, rows in self._epochs.items()}
+            plans = {name: _groups(rows, newest, fine, apart) for name, rows in self._epochs.items()}
             if sum(map(len, plans.values())) <= join_to:
                 break
         for name, targets in plans.items():
             self._join(self._epochs[name], targets, newest - fine)
         return sum(map(len, plans.values()))
-
-    def _groups(self, rows: _EpochRows, newest: int, fine: int) -> list[int]:
-        """Return the last bin of each slice that would be left."""
-        groups: dict[tuple[int, int, int], int] = {}
-        for first, last in rows.firsts():
-            # Ages of [fine, 2 fine) go in pairs, those of [2 fine, 4 fine) in fours, and so on.
-            level = ((newest - last) // fine).bit_length()
-            groups[self.reference_of(first), level, last >> level] = last
-        return list(groups.values())
 
     def _join(self, rows: _EpochRows, targets: list[int], joined_to: int) -> None:
         epoch = rows.info.epoch
@@ -382,9 +385,19 @@ class Ledger:
         self._changes.epochs[rows.info.epoch] = (rows.info, rows.settled)
 
 
+def _groups(rows: _EpochRows, newest: int, fine: int, apart: Sequence[int]) -> list[int]:
+    """Return the last bin of each slice that would be left."""
+    groups: dict[tuple[int, int, int], int] = {}
+    for first, last, _ in rows.spans():
+        # Ages of [fine, 2 fine) go in pairs, those of [2 fine, 4 fine) in fours, and so on.
+        level = ((newest - last) // fine).bit_length()
+        groups[bisect_right(apart, first), level, last >> level] = last
+    return list(groups.values())
+
+
 def _last_bin(row: tuple[int, Counts]) -> int:
     return row[0]
 
 
 def _by_begin(info: Epoch) -> tuple[int, str]:
-    return info.first_bin, info.epoch
+    return info.first_ns, info.epoch

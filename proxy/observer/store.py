@@ -39,9 +39,11 @@ __all__ = [
     "Delivery",
     "Loaded",
     "Recorded",
+    "ShadowCounts",
     "Store",
     "StoreError",
     "Verdict",
+    "Watch",
     "is_damage",
     "open_store",
 ]
@@ -73,11 +75,12 @@ _DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _TABLES: Final = """
 CREATE TABLE rollouts (
     rollout TEXT PRIMARY KEY, route TEXT NOT NULL, variant TEXT NOT NULL,
-    first_ns INTEGER NOT NULL, last_ns INTEGER NOT NULL
+    first_ns INTEGER NOT NULL, last_ns INTEGER NOT NULL,
+    since_ns INTEGER NOT NULL, away_ns INTEGER NOT NULL, backwards INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE epochs (
     rollout TEXT NOT NULL, epoch TEXT NOT NULL, arms TEXT NOT NULL,
-    first_bin INTEGER NOT NULL, settled INTEGER NOT NULL,
+    first_ns INTEGER NOT NULL, settled INTEGER NOT NULL,
     PRIMARY KEY (rollout, epoch)
 ) WITHOUT ROWID;
 CREATE TABLE counts (
@@ -88,9 +91,9 @@ CREATE TABLE frozen (
     rollout TEXT NOT NULL, from_bin INTEGER NOT NULL, counts BLOB NOT NULL,
     PRIMARY KEY (rollout, from_bin)
 );
-CREATE TABLE comparisons (
+CREATE TABLE shadows (
     rollout TEXT NOT NULL, source TEXT NOT NULL, version INTEGER NOT NULL,
-    compared INTEGER NOT NULL, disagreed INTEGER NOT NULL,
+    answered INTEGER NOT NULL, failed INTEGER NOT NULL, compared INTEGER NOT NULL, disagreed INTEGER NOT NULL,
     PRIMARY KEY (rollout, source, version)
 ) WITHOUT ROWID;
 CREATE TABLE points (
@@ -112,13 +115,34 @@ CREATE TABLE deliveries (
 CREATE TABLE clock (only INTEGER PRIMARY KEY CHECK (only = 0), engine_ns INTEGER NOT NULL);
 """
 
-_OF_A_ROLLOUT: Final = ("epochs", "counts", "frozen", "comparisons", "points", "decisions", "rollouts")
+_OF_A_ROLLOUT: Final = ("epochs", "counts", "frozen", "shadows", "points", "decisions", "rollouts")
 
 _log = logging.getLogger("modelproxy")
 
 
 class StoreError(ProxyError):
     """The file cannot be used; the sentence says what to do."""
+
+
+class ShadowCounts(NamedTuple):
+    """What copies to the canary's model have shown under one table version; each number only grows."""
+
+    answered: int = 0
+    failed: int = 0
+    compared: int = 0
+    """With the champion's answers."""
+    disagreed: int = 0
+
+
+class Watch(NamedTuple):
+    """How well a rollout was watched."""
+
+    since_ns: int = 0
+    """The step that ``away_ns`` is about: when it began."""
+    away_ns: int = 0
+    """Time of this step in which nobody read the counts."""
+    backwards: int = 0
+    """Readings that were lower than an earlier one."""
 
 
 @dataclass(slots=True)
@@ -131,8 +155,9 @@ class Batch:
     """Empty where several are compared without a rollout."""
     engine_ns: int
     changes: Changes = field(default_factory=Changes)
-    comparisons: Mapping[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
-    """(source, table version) → copies compared, and of these disagreed."""
+    shadows: Mapping[tuple[str, int], ShadowCounts] = field(default_factory=dict)
+    """By source and table version."""
+    watch: Watch = field(default_factory=Watch)
     points: Mapping[int, bytes] = field(default_factory=dict)
     """Bin → the document of its point in the plots."""
 
@@ -141,8 +166,11 @@ class Batch:
 class Loaded:
     """What was stored of one rollout."""
 
-    comparisons: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
+    shadows: dict[tuple[str, int], ShadowCounts] = field(default_factory=dict)
     points: dict[int, bytes] = field(default_factory=dict)
+    watch: Watch = field(default_factory=Watch)
+    last_ns: int = 0
+    """When it was written last; 0: never."""
 
 
 class Verdict(NamedTuple):
@@ -312,15 +340,17 @@ class Store:
     def _write_batch(self, batch: Batch) -> None:
         db, rollout = self._db, batch.rollout
         db.execute(
-            "INSERT INTO rollouts VALUES (?, ?, ?, ?, ?) ON CONFLICT (rollout) DO UPDATE SET "
-            "last_ns = max(last_ns, excluded.last_ns)",
-            (rollout, batch.route, batch.variant, batch.engine_ns, batch.engine_ns),
+            "INSERT INTO rollouts VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (rollout) DO UPDATE SET "
+            "last_ns = max(last_ns, excluded.last_ns), since_ns = excluded.since_ns, away_ns = excluded.away_ns, "
+            "backwards = excluded.backwards",
+            (rollout, batch.route, batch.variant, batch.engine_ns, batch.engine_ns, *batch.watch),
         )
         self._write_changes(rollout, batch.changes)
         db.executemany(
-            "INSERT INTO comparisons VALUES (?, ?, ?, ?, ?) ON CONFLICT (rollout, source, version) DO UPDATE SET "
+            "INSERT INTO shadows VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (rollout, source, version) DO UPDATE SET "
+            "answered = max(answered, excluded.answered), failed = max(failed, excluded.failed), "
             "compared = max(compared, excluded.compared), disagreed = max(disagreed, excluded.disagreed)",
-            [(rollout, *key, *counts) for key, counts in batch.comparisons.items()],
+            [(rollout, *key, *counts) for key, counts in batch.shadows.items()],
         )
         if batch.points:
             db.executemany(
@@ -333,9 +363,9 @@ class Store:
         db = self._db
         db.executemany(
             "INSERT INTO epochs VALUES (?, ?, ?, ?, ?) ON CONFLICT (rollout, epoch) DO UPDATE SET "
-            "first_bin = min(first_bin, excluded.first_bin), settled = max(settled, excluded.settled)",
+            "first_ns = min(first_ns, excluded.first_ns), settled = max(settled, excluded.settled)",
             [
-                (rollout, info.epoch, _pack_arms(info), info.first_bin, settled)
+                (rollout, info.epoch, _pack_arms(info), info.first_ns, settled)
                 for info, settled in changes.epochs.values()
             ],
         )
@@ -379,11 +409,11 @@ class Store:
         Rows that do not have the ledger's shape are left out, with a warning: another version counted them.
         """
         unreadable = 0
-        for epoch, arms, first_bin, settled in self._db.execute(
-            "SELECT epoch, arms, first_bin, settled FROM epochs WHERE rollout = ?", (rollout,)
+        for epoch, arms, first_ns, settled in self._db.execute(
+            "SELECT epoch, arms, first_ns, settled FROM epochs WHERE rollout = ?", (rollout,)
         ):
             names, widths = orjson.loads(arms)
-            ledger.admit(Epoch(epoch, tuple(names), tuple(map(int, widths)), first_bin), settled)
+            ledger.admit(Epoch(epoch, tuple(names), tuple(map(int, widths)), first_ns), settled)
         epochs = ledger.epochs
         for source, epoch, at, blob in self._db.execute(
             "SELECT source, epoch, bin, counts FROM counts WHERE rollout = ? ORDER BY bin", (rollout,)
@@ -402,13 +432,19 @@ class Store:
                 ledger.freeze(Reference(from_bin, counts))
         if unreadable:
             _log.warning("%s: %d readings of rollout %s cannot be used", self.path, unreadable, rollout)
-        return Loaded(self._load_comparisons(rollout), self._load_points(rollout))
+        found = self._db.execute(
+            "SELECT since_ns, away_ns, backwards, last_ns FROM rollouts WHERE rollout = ?", (rollout,)
+        ).fetchone()
+        watch, last_ns = (Watch(*found[:3]), found[3]) if found else (Watch(), 0)
+        return Loaded(self.shadows(rollout), self._load_points(rollout), watch, last_ns)
 
-    def _load_comparisons(self, rollout: str) -> dict[tuple[str, int], tuple[int, int]]:
+    def shadows(self, rollout: str) -> dict[tuple[str, int], ShadowCounts]:
+        """Return what copies have shown, by source and table version."""
         rows = self._db.execute(
-            "SELECT source, version, compared, disagreed FROM comparisons WHERE rollout = ?", (rollout,)
+            "SELECT source, version, answered, failed, compared, disagreed FROM shadows WHERE rollout = ?",
+            (rollout,),
         )
-        return {(source, version): (compared, disagreed) for source, version, compared, disagreed in rows}
+        return {(source, version): ShadowCounts(*counts) for source, version, *counts in rows}
 
     def _load_points(self, rollout: str) -> dict[int, bytes]:
         return dict(

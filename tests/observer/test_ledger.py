@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.observer.ledger import MAX_SLICES, Counts, Epoch, Ledger, Reference, RowKey
+from proxy.observer.ledger import BIN_NS, MAX_SLICES, Counts, Epoch, Ledger, Reference, RowKey
 
 FIELDS = 3
 ARMS = ("v1", "v3")
@@ -16,7 +16,7 @@ HALF = 1 << 63
 
 
 def epoch(name: str = "a", first_bin: int = 0) -> Epoch:
-    return Epoch(name, ARMS, (HALF, HALF), first_bin)
+    return Epoch(name, ARMS, (HALF, HALF), first_bin * BIN_NS)
 
 
 def reading(*numbers: int) -> Counts:
@@ -84,12 +84,23 @@ def test_counters_that_went_back() -> None:
 
 
 def test_epochs_take_turns() -> None:
-    """Slices are in the order of their bins, then of their epochs' begin; an epoch that comes again goes on."""
+    """Slices are in the order of their beginning; an epoch that comes again goes on."""
     epochs = (epoch("a", 0), epoch("b", 4))
     rows = (("run", "a", 1, 5), ("run", "b", 5, 2), ("run", "a", 5, 6), ("run", "a", 8, 9))
     ledger = ledger_of(*rows, epochs=epochs)
     assert [(each.epoch, each.last) for each in ledger.slices()] == [("a", 1), ("a", 5), ("b", 5), ("a", 8)]
     assert list(ledger.epochs) == ["a", "b"]
+
+
+def test_an_epoch_begins_within_a_bin() -> None:
+    """The first slice of an epoch begins when the epoch did, later ones with their bins."""
+    ledger = Ledger(FIELDS)
+    ledger.admit(Epoch("a", ARMS, (HALF, HALF), 3 * BIN_NS + 7))
+    ledger.merge("run", "a", 3, flat(1))
+    ledger.merge("run", "a", 5, flat(2))
+    assert [each.start_ns for each in ledger.slices()] == [3 * BIN_NS + 7, 4 * BIN_NS]
+    ledger.merge("run", "a", 1, flat(1))
+    assert [(each.first, each.start_ns) for each in ledger.slices()] == [(1, BIN_NS), (2, 2 * BIN_NS)]
 
 
 def test_what_is_refused() -> None:
@@ -165,7 +176,9 @@ def test_borders_stay() -> None:
     borders = [37, 500, 777, 1_203]
     for at in borders:
         ledger.freeze(Reference(at, np.zeros(4, np.int64)))
-    ledger.coarsen()
+    starts = [3, 90, 1_999]
+    ledger.coarsen(starts)
+    borders += starts
     for each in ledger.slices():
         assert each.first // 500 == each.last // 500
         assert not [at for at in borders if each.first < at <= each.last]

@@ -21,15 +21,18 @@ from proxy.observer.store import (
     Batch,
     Delivery,
     Loaded,
+    ShadowCounts,
     Store,
     StoreError,
     Verdict,
+    Watch,
     is_damage,
     open_store,
 )
 
 FIELDS = 4
 EPOCH = Epoch("e1", ("v1", "v3"), ((1 << 64) - 7, 7), 1)
+SHADOWS = ShadowCounts(12, 1, 10, 2)
 NOW_NS = 1_800_000_000_000_000_000
 
 WRITER = """
@@ -81,34 +84,36 @@ def verdict(sequence: int = 1, *, moves: bool = True, rollout: str = "r1", route
 
 
 def test_what_was_written_comes_back(store: Store, tmp_path: Path) -> None:
-    """Epochs, counts, references, comparisons and points are the same after a restart."""
+    """Epochs, counts, references, counts of copies, points and how it was watched are the same after a restart."""
     ledger = Ledger(FIELDS)
     ledger.admit(EPOCH)
     for at in range(1, 9):
         ledger.merge("run", "e1", at, counts_at(at * at))
     ledger.freeze(Reference(4, np.array([1, 2, 1 << 60], np.int64)))
-    batch = Batch("r1", "wine", "v3", NOW_NS, ledger.take_changes(), {("run", 3): (10, 2)}, {4: b"{}"})
+    batch = Batch(
+        "r1", "wine", "v3", NOW_NS, ledger.take_changes(), {("run", 3): SHADOWS}, Watch(5, 6, 7), {4: b"{}"}
+    )
     store.write([batch])
     store.close()
     again, rest = loaded(open_store(tmp_path / "state", NOW_NS))
     assert shown(again) == shown(ledger)
     assert again.epochs == {"e1": EPOCH}
     assert [(each.from_bin, each.counts.tolist()) for each in again.references] == [(4, [1, 2, 1 << 60])]
-    assert rest == Loaded({("run", 3): (10, 2)}, {4: b"{}"})
+    assert rest == Loaded({("run", 3): SHADOWS}, {4: b"{}"}, Watch(5, 6, 7), NOW_NS)
     assert not again.coarsen() - 8
 
 
 def test_a_second_writer_takes_nothing_away(store: Store) -> None:
-    """Lower counts and comparisons than those stored leave them as they are."""
+    """Lower counts than those stored leave them as they are."""
     store.write([batch_at(5)])
     lower = batch_at(5)
     lower.changes.rows = {key: counts - 3 for key, counts in lower.changes.rows.items()}
     store.write([lower])
-    store.write([Batch("r1", "wine", "v3", NOW_NS, comparisons={("run", 1): (9, 1)})])
-    store.write([Batch("r1", "wine", "v3", NOW_NS, comparisons={("run", 1): (8, 2)})])
+    store.write([Batch("r1", "wine", "v3", NOW_NS, shadows={("run", 1): ShadowCounts(20, 3, 9, 1)})])
+    store.write([Batch("r1", "wine", "v3", NOW_NS, shadows={("run", 1): ShadowCounts(19, 4, 8, 2)})])
     ledger, rest = loaded(store)
     assert ledger.totals()["e1"].tolist() == counts_at(5).tolist()
-    assert rest.comparisons == {("run", 1): (9, 2)}
+    assert rest.shadows == {("run", 1): ShadowCounts(20, 4, 9, 2)}
 
 
 def test_joined_slices_are_joined_on_the_disk(store: Store) -> None:
@@ -128,7 +133,7 @@ def test_joined_slices_are_joined_on_the_disk(store: Store) -> None:
 
 def test_a_batch_is_written_whole_or_not_at_all(store: Store) -> None:
     """A batch that fails in its middle leaves no trace."""
-    bad = Batch("r2", "wine", "v3", NOW_NS, comparisons={("run", 1): (1 << 70, 0)})
+    bad = Batch("r2", "wine", "v3", NOW_NS, shadows={("run", 1): ShadowCounts(1 << 70)})
     with pytest.raises(OverflowError):
         store.write([batch_at(5), bad])
     assert shown(loaded(store)[0]) == []
