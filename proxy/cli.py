@@ -18,6 +18,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "explain": ("proxy.commands.explain", "Say where one request goes, and why."),
     "plan": ("proxy.commands.plan", "Say who moves when one configuration replaces another."),
     "status": ("proxy.commands.status", "Show what a running proxy does."),
+    "promote": ("proxy.commands.steer", "Give a rollout's canary everything now."),
+    "abort": ("proxy.commands.steer", "Take a rollout's canary back to 0 % now."),
+    "pause": ("proxy.commands.steer", "Keep a rollout's canary at its weight."),
+    "resume": ("proxy.commands.steer", "Let the engine decide about a rollout again."),
     "demo": ("proxy.demo.command", "Real models, real data, the whole story in about a minute."),
 }
 """Name → (module, line in the help). The command stands in its module under its own name."""

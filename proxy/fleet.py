@@ -18,14 +18,15 @@ Rule
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from proxy.children import Child, Timing
 from proxy.clock import monotonic, wall_ns
-from proxy.control.publisher import Release
+from proxy.control.release import Release
+from proxy.evidence.units import restore_units
 from proxy.handover import InheritedProcess, Totals
 from proxy.retirement import is_quiet
 from proxy.tally import Layout, fold, read_all
@@ -75,7 +76,7 @@ class _Held:
 
 
 class Fleet:
-    """The workers and the observer. Implements :class:`proxy.control.publisher.Fleet`.
+    """The workers and the observer. Implements :class:`proxy.control.release.Fleet`.
 
     Args:
         run_dir: where the counters are.
@@ -84,6 +85,7 @@ class Fleet:
         admin: file descriptor of the socket that the observer accepts from.
         workers: how many.
         describe_config: returns the part ``config`` of the fleet's description.
+        describe_rollouts: returns the part ``rollouts``.
         on_request: called with the message when the observer asks for something.
         timing: how patient to be.
         fold_rule: what may be folded.
@@ -100,6 +102,7 @@ class Fleet:
         admin: int,
         workers: int,
         describe_config: Callable[[], dict[str, Any]],
+        describe_rollouts: Callable[[], dict[str, Any]] = dict,
         on_request: Callable[[dict[str, Any]], None],
         timing: Timing | None = None,
         fold_rule: FoldRule | None = None,
@@ -109,6 +112,7 @@ class Fleet:
         timing, totals = timing or Timing(), totals or Totals()
         self._run_dir = run_dir
         self._describe_config = describe_config
+        self._describe_rollouts = describe_rollouts
         self._on_request = on_request
         self._fold_rule = fold_rule or FoldRule()
         self.started_wall_ns = started_wall_ns or wall_ns()
@@ -117,6 +121,8 @@ class Fleet:
         self._pending: Release | None = None
         self._files: dict[str, str] = {}
         """Text of the certificate files of the current and the pending release."""
+        self._restored: set[str] = set()
+        """Rollouts whose units were looked for."""
         self._fold_failures = totals.fold_failures
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
@@ -153,6 +159,9 @@ class Fleet:
 
         A process that does not answer in time is killed, and like any other that is down does not count.
         """
+        tried = {route.experiment.rollout for route in release.table.routes if route.experiment}
+        if fresh := tried - self._restored:
+            await asyncio.to_thread(self._restore_units, release.settings.state_dir, fresh)
         self._pending = release
         self.renew(release.certificates.files)
         linked = [child for child in self._children if child.is_linked]
@@ -163,6 +172,17 @@ class Fleet:
             for child, answer in zip(linked, answers, strict=True)
             if answer and answer["op"] == "refused"
         )
+
+    def _restore_units(self, state_dir: Path, rollouts: Iterable[str]) -> None:
+        """Have the units of rollouts where the workers map them, as an earlier start left them."""
+        for rollout in rollouts:
+            try:
+                restore_units(self._run_dir, state_dir, rollout)
+            except OSError as error:
+                _log.warning(
+                    "cannot bring back the units of rollout %s, they count anew: %s", rollout, error.strerror
+                )
+            self._restored.add(rollout)
 
     def renew(self, files: Mapping[str, str]) -> None:
         """Give every worker the text of certificate files that are new, or have changed."""
@@ -247,6 +267,7 @@ class Fleet:
         return {
             "op": "fleet",
             "config": self._describe_config(),
+            "rollouts": self._describe_rollouts(),
             "workers": [
                 {
                     "index": index,
@@ -422,6 +443,8 @@ def _prepare(release: Release) -> dict[str, Any]:
         "version": release.version,
         "digest": release.digest,
         "settings": release.text,
+        "positions": release.positions,
+        "rollouts": release.rollouts,
     }
 
 

@@ -10,7 +10,7 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
-from proxy.control.publisher import Accepted, Refused, judge
+from proxy.control.judge import Accepted, Refused, judge
 from proxy.control.watch import read_file
 from proxy.handover import Handover, InheritedSocket
 from proxy.listening import BindError, bind

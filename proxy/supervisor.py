@@ -29,11 +29,16 @@ import uvloop
 
 from proxy.children import Timing
 from proxy.clock import wall_ns
+from proxy.control.book import Book
 from proxy.control.certificate_watch import CertificateWatch
 from proxy.control.journal import Journal
-from proxy.control.publisher import Outcome, Publisher
+from proxy.control.publisher import Publisher
+from proxy.control.release import Outcome
+from proxy.control.rollouts import Rollouts
+from proxy.control.steering import STEERING, Order, read_order
 from proxy.control.watch import FileWatch, read_file
 from proxy.earlier import Earlier
+from proxy.evidence.units import link_units
 from proxy.fleet import Commands, Fleet, FoldRule, StartError
 from proxy.ground import Ground, GroundError, lay_ground
 from proxy.handover import (
@@ -160,6 +165,7 @@ class _Supervisor:
         self._ground: Ground
         self._fleet: Fleet
         self._journal: Journal
+        self._rollouts: Rollouts
         self._publisher: Publisher
 
     async def run(self) -> int:
@@ -174,6 +180,8 @@ class _Supervisor:
                 await self._serve_until_stopped()
                 return await self._drain(self._fleet)
             finally:
+                if hasattr(self, "_rollouts"):
+                    self._rollouts.close()
                 if hasattr(self, "_fleet"):
                     await self._fleet.kill()
                 if self._earlier is not None and self._handover is not None:
@@ -218,10 +226,14 @@ class _Supervisor:
             _log.warning("%s", sentence)
         self._journal = Journal(ground.settings.state_dir)
         self._journal.failures = self._totals.journal_failures
+        if hasattr(self, "_rollouts"):
+            self._rollouts.close()
+        self._rollouts = Rollouts(Book(ground.settings.state_dir), counts_go_on=self._handover is not None)
         self._fleet = self._make_fleet(ground)
         self._publisher = self._make_publisher()
         if self._handover is not None:
             follow(ground.run.path, self._handover.run.path)
+            self._share_units(self._handover.run.path)
         else:
             self._fleet.open_admin()
         outcome = await self._publisher.publish(ground.content, by=by, why=why)
@@ -271,6 +283,7 @@ class _Supervisor:
             admin=admin,
             workers=_worker_count(ground.settings),
             describe_config=self._describe,
+            describe_rollouts=self._rollouts.describe,
             on_request=self._on_request,
             timing=self._timing,
             fold_rule=self._fold_rule,
@@ -295,12 +308,19 @@ class _Supervisor:
             source=str(self._config_path),
             fleet=self._fleet,
             journal=self._journal,
+            rollouts=self._rollouts,
             last_version=max(last.version, self._handover.version if self._handover else 0),
             environ=os.environ,
             on_change=self._on_change,
             reloads=self._totals.reloads,
             refused=self._totals.reloads_refused,
         )
+
+    def _share_units(self, earlier: Path) -> None:
+        try:
+            link_units(earlier, self._ground.run.path)
+        except OSError as error:
+            _log.warning("cannot share the units of the rollouts, some count twice: %s", error.strerror)
 
     def _announce(self, ground: Ground) -> None:
         inherited = self._handover
@@ -402,6 +422,8 @@ class _Supervisor:
             if self._stop.is_set():
                 # The wait may have outlived its cancelling, and the listening socket may turn clients away by now.
                 return ("the proxy is shutting down",)
+            if not await self._rollouts.flush():
+                return ("the book of rollouts cannot be written, and the program after would not know it",)
             try:
                 leave_layouts(self._ground.run.path, self._fleet.layouts())
             except OSError as error:
@@ -508,8 +530,27 @@ class _Supervisor:
         elif verb == "reload":
             outcome = await self._reload(by=by, why="reload was asked for")
             self._fleet.reply(number, ok=outcome.ok, document=outcome.document())
+        elif verb in STEERING:
+            await self._steer(number, read_order(message))
         else:
             self._fleet.reply(number, ok=False, document={"problems": [f"expected reload, got {verb}"]})
+
+    async def _steer(self, number: int, order: Order | str) -> None:
+        if isinstance(order, str):
+            self._fleet.reply(number, ok=False, document={"problems": [order]})
+            return
+        try:
+            outcome = await self._publisher.steer(order)
+        except Exception as error:
+            # Who asked must hear of it, and a bug in one decision must not end the supervisor.
+            _log.exception("%s of %s failed", order.verb, order.route)
+            self._fleet.reply(
+                number, ok=False, document={"problems": [f"this failed: {type(error).__name__}"]}
+            )
+            return
+        self._fleet.reply(number, ok=outcome.ok, document=outcome.document())
+        if outcome.may_pass_later:
+            self._plan_retry(outcome)
 
     def _on_change(self) -> None:
         if running := self._publisher.running:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from proxy.certificates import Inspection
-from proxy.control.publisher import Accepted, Release, judge
+from proxy.control.judge import Accepted, judge
+from proxy.control.release import Release
 from proxy.fleet import Commands, Fleet, FoldRule, StartError
 from proxy.tally import Block, block_path, open_block, read_all
 

@@ -62,7 +62,8 @@ ALLOWED: dict[str, set[str]] = {
     "service_manager": {"clock"},
     "state_lock": {"private"},
     "fleet": {
-        "children", "clock", "control", "evidence", "handover", "link", "retirement", "routing", "settings", "tally", "tasks",
+        "children", "clock", "control", "evidence", "handover", "link", "retirement", "routing", "settings", "tally",
+        "tasks",
     },
     "open_files": {"settings"},
     "supervisor": {
@@ -82,8 +83,8 @@ ALLOWED: dict[str, set[str]] = {
 
 PURE = (
     "rollout/", "compare/", "errors.py", "evidence/layout.py", "exchange.py", "model.py", "printable.py", "retirement.py",
-    "routing/", "settings/", "stats/", "wire/", "control/changes.py", "control/matching.py", "control/openapi.py", "control/steering.py", "observer/accounting.py",
-    "observer/heads.py", "observer/pairing.py", "observer/record.py", "observer/redact.py",
+    "routing/", "settings/", "stats/", "wire/", "control/changes.py", "control/matching.py", "control/openapi.py",
+    "control/steering.py", "observer/accounting.py", "observer/heads.py", "observer/pairing.py", "observer/record.py", "observer/redact.py",
 )  # fmt: skip
 """No clock, no socket, no files, no environment, no globals that change: values in, values out."""
 

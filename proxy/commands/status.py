@@ -2,12 +2,11 @@
 
 import sys
 from collections.abc import Mapping
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import click
 
+from proxy.commands.asking import admin_option, ask
 from proxy.commands.output import as_json_option, build_console, build_grid, fail, print_json
 from proxy.printable import printable
 
@@ -16,23 +15,13 @@ if TYPE_CHECKING:
 
 __all__ = ["fetch_status", "render_status", "status"]
 
-DEFAULT_ADMIN = "http://127.0.0.1:9090"
 TIMEOUT_S = 5
-MAX_ANSWER_BYTES = 64 << 20
-"""Whatever answers may not be a proxy, and may never end. A thousand routes have some 10 MiB."""
 WATCH_EVERY_S = 2
 
 
 @click.command()
 @click.argument("route", required=False)
-@click.option(
-    "--admin",
-    envvar="MODELPROXY_ADMIN",
-    default=DEFAULT_ADMIN,
-    show_default=True,
-    show_envvar=True,
-    help="Admin address of the proxy.",
-)
+@admin_option
 @click.option("--watch", is_flag=True, help=f"Again every {WATCH_EVERY_S} seconds, until Ctrl-C.")
 @as_json_option
 def status(route: str | None, admin: str, watch: bool, as_json: bool) -> None:
@@ -60,13 +49,7 @@ def fetch_status(admin: str, route: str | None) -> dict[str, Any]:
     Raises:
         click.exceptions.Exit: with code 1, after one sentence that says why.
     """
-    import orjson
-
-    code, body = _get(admin, "/api/v1/status")
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        document = None
+    code, document = ask(admin, "/api/v1/status", timeout_s=TIMEOUT_S)
     if code == 503 and isinstance(document, dict) and "error" in document:
         raise fail(f"{admin}: {document['error']}")
     if code != 200 or not isinstance(document, dict) or "routes" not in document:
@@ -79,34 +62,6 @@ def fetch_status(admin: str, route: str | None) -> dict[str, Any]:
             raise fail(f"no route is called {route}; there are: {', '.join(names)}")
         document["routes"] = [each for each in document["routes"] if each["name"] == route]
     return document
-
-
-def _get(admin: str, path: str) -> tuple[int, bytes]:
-    parts = urlsplit(admin if "://" in admin else f"http://{admin}")
-    try:
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host, port = None, None
-    if parts.scheme not in ("http", "https") or not host:
-        raise click.BadParameter(
-            f"expected an address such as {DEFAULT_ADMIN}, got {admin!r}", param_hint="--admin"
-        )
-    kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
-    connection = kind(host, port, timeout=TIMEOUT_S)
-    try:
-        connection.request("GET", parts.path.rstrip("/") + path)
-        response = connection.getresponse()
-        return response.status, response.read(MAX_ANSWER_BYTES)
-    except ConnectionRefusedError:
-        raise fail(
-            f"nothing listens on {admin}: is the proxy running, and is that its admin address?"
-        ) from None
-    except TimeoutError:
-        raise fail(f"{admin} did not answer within {TIMEOUT_S} seconds") from None
-    except (OSError, HTTPException) as error:
-        raise fail(f"{admin} cannot be asked: {error or type(error).__name__}") from None
-    finally:
-        connection.close()
 
 
 def _show(document: Mapping[str, Any], as_json: bool) -> None:

@@ -29,12 +29,26 @@ from proxy.control.dashboard import CONTENT_SECURITY_POLICY, PAGE
 from proxy.control.gate import GATE, Gate
 from proxy.control.openapi import build_openapi
 
-__all__ = ["BODY_LIMIT_BYTES", "Access", "NotReadyError", "ReloadOutcome", "Surface", "build_app"]
+__all__ = [
+    "BODY_LIMIT_BYTES",
+    "VERBS",
+    "Access",
+    "NotReadyError",
+    "ReloadOutcome",
+    "Surface",
+    "UnknownError",
+    "build_app",
+]
 
 BODY_LIMIT_BYTES = 64 * 1024
-"""Longest request body; the peer sees 413. No verb needs more than an empty object."""
+"""Longest request body; the peer sees 413. No verb needs more than a sentence."""
+
+VERBS = ("promote", "abort", "pause", "resume")
+"""What a person may say about a rollout."""
 
 _log = logging.getLogger("modelproxy")
+
+_REASON: web.RequestKey[str] = web.RequestKey("reason", str)
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -53,6 +67,10 @@ class NotReadyError(Exception):
     """What was asked for is not known yet; asking again in a moment helps."""
 
 
+class UnknownError(Exception):
+    """What was asked for is not there. ``str()`` is the sentence that says what is."""
+
+
 @dataclass(frozen=True, slots=True)
 class Access:
     """Who may do what."""
@@ -67,7 +85,7 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class ReloadOutcome:
-    """What came of a reload."""
+    """What came of a reload, or of a verb."""
 
     accepted: bool
     document: Mapping[str, Any]
@@ -99,6 +117,21 @@ class Surface(Protocol):
             OSError: whoever does it cannot be reached.
         """
 
+    async def rollout(self, route: str) -> Mapping[str, Any]:
+        """Return where the rollout of ``route`` stands.
+
+        Raises:
+            UnknownError: there is no such route, or it has no rollout.
+        """
+
+    async def steer(self, verb: str, route: str, by: str, reason: str) -> ReloadOutcome:
+        """Do ``verb`` to the rollout of ``route``, for ``by`` and because of ``reason``.
+
+        Raises:
+            OSError: whoever does it cannot be reached.
+            UnknownError: there is no such route.
+        """
+
 
 _SURFACE: web.AppKey[Surface] = web.AppKey("surface")
 
@@ -119,6 +152,8 @@ def build_app(surface: Surface) -> web.Application:
             web.get("/api/v1/table", _get_table),
             web.get("/api/v1/openapi.json", _get_openapi),
             web.post("/api/v1/reload", _post_reload),
+            web.get("/api/v1/routes/{route}/rollout", _get_rollout),
+            *(web.post(f"/api/v1/routes/{{route}}/{verb}", _make_post(verb)) for verb in VERBS),
         ]
     )
     app.on_response_prepare.append(_add_headers)
@@ -174,6 +209,26 @@ async def _post_reload(request: web.Request) -> web.StreamResponse:
     return _json({"error": sentence, **outcome.document}, 409)
 
 
+async def _get_rollout(request: web.Request) -> web.StreamResponse:
+    return _json(await request.app[_SURFACE].rollout(request.match_info["route"]))
+
+
+def _make_post(verb: str) -> _Handler:
+    async def post(request: web.Request) -> web.StreamResponse:
+        by, reason = f"admin {request.remote or 'unknown'}", request.get(_REASON, "")
+        try:
+            outcome = await request.app[_SURFACE].steer(verb, request.match_info["route"], by, reason)
+        except OSError as error:
+            _log.warning("%s was not answered: %r", verb, error)
+            return _error(503, "the supervisor did not answer; GET rollout says what came of it")
+        if outcome.accepted:
+            return _json(outcome.document)
+        problems = "; ".join(outcome.document.get("problems", ())) or f"{verb} was refused"
+        return _json({"error": problems, **outcome.document}, 409)
+
+    return post
+
+
 @web.middleware
 async def _with_gate(request: web.Request, handler: _Handler) -> web.StreamResponse:
     request.app[GATE].on_head(request.transport)
@@ -196,6 +251,8 @@ async def _with_errors(request: web.Request, handler: _Handler) -> web.StreamRes
         return _error(413, f"expected a body of at most {BODY_LIMIT_BYTES} bytes")
     except web.HTTPException as error:
         return _error(error.status, error.reason.lower())
+    except UnknownError as error:
+        return _error(404, str(error))
     except NotReadyError as error:
         refusal = _error(503, str(error))
         refusal.headers[hdrs.RETRY_AFTER] = "1"
@@ -239,16 +296,28 @@ def _refuse_stranger(request: web.Request, access: Access, host: str) -> web.Res
 
 
 async def _refuse_body(request: web.Request) -> web.Response | None:
+    """Refuse a body that says what nobody asks for; keep the reason that a verb may be given."""
     body = await request.read()
     if not body:
         return None
+    takes_reason = request.path.rpartition("/")[2] in VERBS
+    expected = (
+        'no body, or a JSON object with "reason" at most'
+        if takes_reason
+        else "no body, or an empty JSON object"
+    )
     if request.content_type != "application/json":
         return _error(415, "expected no body, or Content-Type: application/json")
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError:
-        return _error(400, "expected no body, or an empty JSON object; this is not JSON")
-    return None if document == {} else _error(400, "expected no body, or an empty JSON object")
+        return _error(400, f"expected {expected}; this is not JSON")
+    if not isinstance(document, dict) or not set(document) <= ({"reason"} if takes_reason else set()):
+        return _error(400, f"expected {expected}")
+    if not isinstance(reason := document.get("reason", ""), str):
+        return _error(400, "reason: expected text")
+    request[_REASON] = reason
+    return None
 
 
 def _is_loopback_name(host: str) -> bool:

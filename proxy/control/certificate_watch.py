@@ -14,7 +14,7 @@ from typing import Any
 
 from proxy.certificates import Inspection, inspect, named_files, read_files
 from proxy.clock import wall_ns
-from proxy.control.publisher import Release
+from proxy.control.release import Release
 
 __all__ = ["CertificateWatch"]
 

@@ -14,6 +14,7 @@ Rules
 
 import logging
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -112,6 +113,23 @@ class Journal:
                 "problems": list(problems[:_MAX_PROBLEMS]),
             }
         )
+
+    def steered(
+        self, *, wall_ns: int, event: str, version: int, by: str, digest: str, facts: Mapping[str, Any]
+    ) -> bool:
+        """Write what a rollout does, is about to do, or was asked for and does not; False when it could not be written.
+
+        Args:
+            wall_ns: when.
+            event: ``decision`` (the engine's), ``verb`` (a person's), ``note`` (nothing moves).
+            version: the table that is effective from then on.
+            by: who.
+            digest: of the configuration file in force.
+            facts: what else is to be known of it; see :mod:`proxy.control.steering`.
+        """
+        self._highest = max(self._highest, version)
+        line = {"ts": _timestamp(wall_ns), "event": event, "version": version, "by": by, "digest": digest}
+        return self._append({**line, **facts, **line})
 
     def _append(self, entry: dict[str, Any]) -> bool:
         try:

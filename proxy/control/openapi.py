@@ -13,6 +13,13 @@ _COUNT: Schema = {"type": "integer", "minimum": 0}
 _TEXT: Schema = {"type": "string"}
 _PERCENT: Schema = {"type": "number", "minimum": 0, "maximum": 100}
 _SHARE: Schema = {"type": ["number", "null"], "minimum": 0, "maximum": 1}
+_ROUTE: Schema = {"name": "route", "in": "path", "required": True, "schema": _TEXT}
+_VERBS = {
+    "promote": "Give the canary everything now, whatever the evidence.",
+    "abort": "Take the canary back to 0 % now.",
+    "pause": "Keep the canary at its weight until it is resumed.",
+    "resume": "Let the engine decide again.",
+}
 
 
 def build_openapi() -> dict[str, Any]:
@@ -38,6 +45,8 @@ def build_openapi() -> dict[str, Any]:
                 "Error": _object(error=_TEXT),
                 "Refused": _object({"problems": _list(_TEXT)}, error=_TEXT),
                 "Reloaded": _object({}, version=_COUNT),
+                "Rollout": _rollout(),
+                "Steered": _object({}, version=_COUNT, changes=_list(_TEXT)),
                 "Ready": _object(ready={"const": True}),
                 "Status": _status(),
                 "Table": _table(),
@@ -81,18 +90,60 @@ def _paths() -> dict[str, Any]:
             "get": _operation("openapi", "This document.", {"200": _page("OpenAPI 3.1.", "application/json")})
         },
         "/api/v1/reload": {"post": _reload()},
+        "/api/v1/routes/{route}/rollout": {
+            "get": _on_route(
+                "rollout",
+                "Where the route's rollout stands, and the engine's last judgement.",
+                {
+                    "200": _answer("The rollout.", "Rollout"),
+                    "404": _answer("There is no such route, or it has no rollout.", "Error"),
+                    **not_ready,
+                },
+            ),
+        },
+        **{
+            f"/api/v1/routes/{{route}}/{verb}": {"post": _steer(verb, summary)}
+            for verb, summary in _VERBS.items()
+        },
     }
 
 
-def _reload() -> dict[str, Any]:
+def _refusals(expected_body: str) -> dict[str, Any]:
     refusals = {
-        "400": "The body is neither empty nor an empty JSON object.",
+        "400": f"The body is not {expected_body}.",
         "401": "The token is missing or wrong.",
         "403": "The Origin is another site.",
         "413": "The body is too long.",
         "415": "The body is not application/json.",
         "503": "Nobody is there to do it.",
     }
+    return {status: _answer(text, "Error") for status, text in refusals.items()}
+
+
+def _steer(verb: str, summary: str) -> dict[str, Any]:
+    reason = _object({"reason": {**_TEXT, "description": "Why; 500 printable characters of it are kept."}})
+    return {
+        **_on_route(
+            verb,
+            summary,
+            {
+                "200": _answer(
+                    "In force in every worker; the same version when nothing had to change.", "Steered"
+                ),
+                "404": _answer("There is no such route.", "Error"),
+                "409": _answer("The route has no rollout, or the rollout does not allow it now.", "Refused"),
+                **_refusals('empty or a JSON object with "reason" at most'),
+            },
+        ),
+        "security": [{}, {"token": []}],
+        "requestBody": {
+            "required": False,
+            "content": {"application/json": {"schema": {**reason, "additionalProperties": False}}},
+        },
+    }
+
+
+def _reload() -> dict[str, Any]:
     return {
         **_operation(
             "reload",
@@ -100,7 +151,7 @@ def _reload() -> dict[str, Any]:
             {
                 "200": _answer("In force; the same version when nothing had changed.", "Reloaded"),
                 "409": _answer("Refused; the table in force stays.", "Refused"),
-                **{status: _answer(text, "Error") for status, text in refusals.items()},
+                **_refusals("empty or an empty JSON object"),
             },
         ),
         "security": [{}, {"token": []}],
@@ -119,6 +170,10 @@ def _operation(name: str, summary: str, responses: dict[str, Any]) -> dict[str, 
         "summary": summary,
         "responses": responses if exempt else {**responses, "421": misdirected},
     }
+
+
+def _on_route(name: str, summary: str, responses: dict[str, Any]) -> dict[str, Any]:
+    return {**_operation(name, summary, responses), "parameters": [_ROUTE]}
 
 
 def _answer(description: str, schema: str) -> dict[str, Any]:
@@ -203,6 +258,32 @@ def _route() -> Schema:
         unit_sources=_map(_COUNT),
         shadows=_list(_shadow()),
         log=log,
+        rollout={"anyOf": [_rollout(), {"type": "null"}], "description": "null: the route has none."},
+    )
+
+
+def _rollout() -> Schema:
+    judgement: Schema = {
+        "type": ["object", "null"],
+        "description": "What the engine thought last; null before it did, and while it cannot.",
+    }
+    return _object(
+        judgement=judgement,
+        route=_TEXT,
+        variant=_TEXT,
+        rollout={**_TEXT, "description": "Its id, new for each start."},
+        phase={"enum": ["baking", "ramping", "promoted", "rolled_back", "inconclusive"]},
+        step={**_COUNT, "description": "Index into steps."},
+        steps={**_list(_PERCENT), "description": "Those below the promotion."},
+        weight=_PERCENT,
+        promoted_weight={**_PERCENT, "description": "What it gets once promoted."},
+        seconds_in_step={"type": "number", "minimum": 0},
+        seconds_since_start={"type": "number", "minimum": 0},
+        paused_by={**_TEXT, "description": "Who paused it; empty: the engine decides."},
+        by={**_TEXT, "description": "Who brought it where it stands."},
+        reason=_TEXT,
+        dry_run={"type": "boolean"},
+        sequence=_COUNT,
     )
 
 

@@ -1,4 +1,4 @@
-"""The only writer: every change of what the proxy does goes through :meth:`Publisher.publish`.
+"""The only writer: every change of what the proxy does goes through :class:`Publisher`.
 
 Theory of operation
     A publish reads a whole document and brings the processes to it (level-triggered: it does not matter which
@@ -10,175 +10,44 @@ Theory of operation
     process cannot hold (no space for its counters) is never half effective. A process that is down does not
     count: it gets every table when it comes back.
 
+    What a table is made of are the settings, as the file declares them, and where the rollouts stand. Both have one way
+    in each: :meth:`Publisher.publish` brings other settings, and what becomes of the rollouts under them;
+    :meth:`Publisher.steer` moves one rollout under the same settings. A file that says what is declared already changes
+    nothing, wherever the rollouts stand by now.
+
+    The book of rollouts is written before the commit. What takes a canary off is *wanted* from then on, also where a
+    process could not hold the table: the next publish, of whatever, tries it again.
+
 Rule
     Judging is pure (:func:`judge`); one lock makes publishes one after the other; nothing else changes a
     table.
 """
 
 import asyncio
-import hashlib
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
-from enum import StrEnum
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Any
 
-from proxy.certificates import Inspection, inspect, named_files, read_files
-from proxy.clock import wall_ns
-from proxy.control.changes import describe_changes
+from proxy.clock import monotonic, wall_ns
+from proxy.control.book import Entry
 from proxy.control.journal import Journal
-from proxy.errors import ConfigError
-from proxy.routing.table import Table, compile_table
-from proxy.settings import Settings, parse_with_source, public_document, restart_needed, to_json, warnings
+from proxy.control.judge import Accepted, Refused, Unchanged, judge
+from proxy.control.release import Fleet, Outcome, Release, Result
+from proxy.control.rollouts import FALL_PATIENCE_S, Rollouts, fresh_id
+from proxy.control.steering import Order, Stale, Step, note_facts, take
+from proxy.rollout.plan import Plan, plan_of
 
-__all__ = [
-    "Accepted",
-    "Fleet",
-    "Outcome",
-    "Publisher",
-    "Refused",
-    "Release",
-    "Result",
-    "Unchanged",
-    "judge",
-]
+__all__ = ["Publisher"]
 
 JOURNAL_PATIENCE_S = 5.0
 """A disk that takes longer for one line counts as a failed write; the change goes on."""
 
+REST_S = 10.0
+"""After a process could not hold a table, the engine's next step waits so long: each attempt uses a version."""
+
 _log = logging.getLogger("modelproxy")
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """The document may become the next table."""
-
-    settings: Settings
-    digest: str
-    changes: tuple[str, ...]
-    """What differs from the running one, as sentences; empty for the first."""
-    warnings: tuple[str, ...]
-    """What an operator should look at, one line each; no reason to refuse."""
-    certificates: Inspection
-    """The certificate files that the document names."""
-
-
-@dataclass(frozen=True, slots=True)
-class Unchanged:
-    """The document says what is running already."""
-
-    digest: str
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """The document cannot become the next table."""
-
-    problems: tuple[str, ...]
-    """All of them, one line each."""
-    digest: str
-
-
-def judge(
-    content: bytes, running: Settings | None, *, source: str, environ: Mapping[str, str]
-) -> Accepted | Unchanged | Refused:
-    """Return what is to be done with the document ``content``. Of the world it sees the certificate files it names.
-
-    Args:
-        content: the file's bytes.
-        running: what is effective now; None at the start.
-        source: the file's name in the problems.
-        environ: for ``${NAME}``.
-    """
-    digest = hashlib.sha256(content).hexdigest()
-    try:
-        settings, where = parse_with_source(content.decode("utf-8-sig"), source=source, environ=environ)
-    except UnicodeDecodeError as error:
-        return Refused((f"{source}: expected UTF-8 text, got {error.reason} at byte {error.start}",), digest)
-    except ConfigError as error:
-        return Refused(tuple(str(problem) for problem in error.problems), digest)
-    if settings == running:
-        return Unchanged(digest)
-    if running is not None and (sentences := restart_needed(running, settings)):
-        return Refused(tuple(f"{source}: {sentence}" for sentence in sentences), digest)
-    certificates = inspect(settings, read_files(named_files(settings)), where, now_s=wall_ns() / 1e9)
-    if certificates.problems:
-        return Refused(tuple(map(str, certificates.problems)), digest)
-    advice = tuple(map(str, (*warnings(settings, where), *certificates.warnings)))
-    if running is None:
-        return Accepted(settings, digest, (), advice, certificates)
-    changes = describe_changes(public_document(running), public_document(settings))
-    return Accepted(settings, digest, changes, advice, certificates)
-
-
-class Release:
-    """One numbered table and the document it came from."""
-
-    __slots__ = ("certificates", "digest", "settings", "table", "text", "version")
-
-    def __init__(
-        self, settings: Settings, version: int, digest: str, certificates: Inspection | None = None
-    ) -> None:
-        self.settings = settings
-        self.certificates = certificates or Inspection({}, (), (), {})
-        """The certificate files as they were when the release was made."""
-        self.version = version
-        self.digest = digest
-        """SHA-256 of the file's bytes, in hex: what ``sha256sum`` prints."""
-        self.table: Table = compile_table(settings, version, digest)
-        self.text = to_json(settings).decode()
-        """The complete settings, secrets included: only for the private links to the children."""
-
-
-class Fleet(Protocol):
-    """The processes that hold tables."""
-
-    async def prepare(self, release: Release) -> tuple[str, ...]:
-        """Have every running process compile and keep ``release``; return the refusals, one line each."""
-
-    def commit(self, release: Release) -> None:
-        """Make the prepared ``release`` effective everywhere; cannot fail."""
-
-    def abandon(self, release: Release) -> None:
-        """Forget the prepared ``release`` again; it was never effective."""
-
-
-class Result(StrEnum):
-    """What became of a publish."""
-
-    PUBLISHED = "published"
-    UNCHANGED = "unchanged"
-    REFUSED = "refused"
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a publish, and which version runs now."""
-
-    result: Result
-    version: int
-    """The version that is effective afterwards; 0 when there is none yet."""
-    problems: tuple[str, ...] = ()
-    changes: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-    may_pass_later: bool = False
-    """It was refused by a process that could not hold the table just now, not for what the document says."""
-
-    @property
-    def ok(self) -> bool:
-        """Tell whether the proxy now does what the document says."""
-        return self.result is not Result.REFUSED
-
-    def document(self) -> dict[str, Any]:
-        """Return the outcome as JSON values."""
-        return {
-            "result": str(self.result),
-            "version": self.version,
-            "problems": list(self.problems),
-            "changes": list(self.changes),
-            "warnings": list(self.warnings),
-        }
 
 
 class Publisher:
@@ -188,6 +57,7 @@ class Publisher:
         source: the configuration file as it was named; in problems and in the status.
         fleet: who gets the tables.
         journal: where each change is written first.
+        rollouts: where the rollouts stand.
         last_version: the highest version that was ever used; the next one is higher.
         environ: for ``${NAME}`` in documents.
         on_change: called after whatever :meth:`status` shows has changed.
@@ -201,6 +71,7 @@ class Publisher:
         source: str,
         fleet: Fleet,
         journal: Journal,
+        rollouts: Rollouts,
         last_version: int,
         environ: Mapping[str, str],
         on_change: Callable[[], None],
@@ -220,6 +91,11 @@ class Publisher:
         self._loaded_wall_ns = 0
         self._last_error: tuple[str, ...] = ()
         self._reloads, self._refused = reloads, refused
+        self._rollouts = rollouts
+        self._under_way: set[tuple[object, ...]] = set()
+        self._applied: dict[str, tuple[object, ...]] = {}
+        self._told: dict[str, str] = {}
+        self._rest_until_s = 0.0
 
     @property
     def running(self) -> Release | None:
@@ -262,9 +138,11 @@ class Publisher:
             if isinstance(verdict, Accepted):
                 outcome = await self._release(verdict, by, why)
             elif isinstance(verdict, Unchanged):
-                outcome = self._unchanged(verdict)
+                self._digest = verdict.digest
+                self._last_error = ()
+                outcome = await self._catch_up(by, why) or self._unchanged()
             else:
-                outcome = await self._refuse(verdict, by, why)
+                outcome = await self._refuse_and_catch_up(verdict, by, why)
             self._count(outcome, first=running is None)
         self._on_change()
         return outcome
@@ -273,7 +151,7 @@ class Publisher:
         """Record that there is no document to judge, for example because the file is gone; the table
         stays."""
         async with self._lock:
-            outcome = await self._refuse(Refused((problem,), ""), by, why)
+            outcome = await self._refuse_and_catch_up(Refused((problem,), ""), by, why)
             self._count(outcome, first=self._running is None)
         self._on_change()
         return outcome
@@ -292,10 +170,139 @@ class Publisher:
             "journal_failures_total": self._journal.failures,
         }
 
+    async def steer(self, order: Order) -> Outcome:
+        """Move one rollout as ``order`` says, in every process, or refuse it.
+
+        What takes a canary off is written down and tried again where a process could not hold the table
+        (``may_pass_later``), and takes effect also where the disk takes nothing; the next step of the engine does not.
+        """
+        if order.is_engine and (order.key in self._under_way or self._applied.get(order.route) == order.key):
+            return Outcome(Result.ALREADY, self._running.version if self._running else 0)
+        self._under_way.add(order.key)
+        try:
+            async with self._lock:
+                outcome = await self._steer(order)
+        finally:
+            self._under_way.discard(order.key)
+        self._on_change()
+        return outcome
+
+    async def _steer(self, order: Order) -> Outcome:
+        running = self._running
+        known = self._rollout_of(running, order.route) if running else f"there is no route {order.route} yet"
+        if running is None or isinstance(known, str):
+            return self._decline(order, str(known))
+        entry, plan = known
+        if order.verb == "note":
+            return await self._note(running, order, note_facts(order, entry.state, plan))
+        step = take(order, entry, plan, self._rollouts.clock.now_ns(), fresh_id())
+        if isinstance(step, Step):
+            if order.is_engine and not step.is_urgent and monotonic() < self._rest_until_s:
+                return self._decline(
+                    order, "a process could not hold the last table; tried again in a moment"
+                )
+            return await self._step(running, order, step)
+        if isinstance(step, Stale):
+            self._rollouts.stale += 1
+            step = step.sentence
+        return self._decline(order, step)
+
+    def _rollout_of(self, running: Release, name: str) -> tuple[Entry, Plan] | str:
+        route = next((route for route in running.settings.routes if route.name == name), None)
+        if route is None:
+            names = ", ".join(route.name for route in running.settings.routes)
+            return f"no route is called {name}; there are: {names}"
+        plan, entry = plan_of(running.settings, route), self._rollouts.entries.get(name)
+        if plan is None or entry is None:
+            return f"route {name} has no rollout: none of its variants has one in {self._source}"
+        return entry, plan
+
+    def _decline(self, order: Order, sentence: str) -> Outcome:
+        """Refuse an order; the engine's, which comes again each second, is logged once."""
+        if not order.is_engine or self._told.get(order.route) != sentence:
+            _log.warning("%s of %s refused: %s", order.verb, order.route, sentence)
+        if order.is_engine:
+            self._told[order.route] = sentence
+        return Outcome(Result.REFUSED, self._running.version if self._running else 0, problems=(sentence,))
+
+    async def _note(self, running: Release, order: Order, facts: dict[str, Any] | Stale) -> Outcome:
+        if isinstance(facts, Stale):
+            self._rollouts.stale += 1
+            return self._decline(order, facts.sentence)
+        self._count_decision(order)
+        await self._write_step("note", running.version, order, facts)
+        return Outcome(Result.UNCHANGED, running.version)
+
+    async def _step(self, running: Release, order: Order, step: Step) -> Outcome:
+        entries = {**self._rollouts.entries, order.route: step.entry}
+        version = self._last_version = self._last_version + 1
+        release = running.with_rollouts(version, self._digest, entries)
+        event = "decision" if order.is_engine else "verb"
+        refusals = await self._fleet.prepare(release)
+        if refusals and not step.is_urgent:
+            self._rest_until_s = monotonic() + REST_S
+            self._fleet.abandon(release)
+            return self._decline(order, "; ".join(refusals))
+        is_written = await self._rollouts.write(entries, falls=step.falls)
+        if step.rises and not is_written:
+            self._fleet.abandon(release)
+            return self._decline(
+                order, "the book of rollouts cannot be written: a restart would forget the step"
+            )
+        self._rollouts.adopt(entries, running.settings)
+        facts = {"from": self._before, **step.facts}
+        if refusals:
+            self._fleet.abandon(release)
+            await self._write_step(event, running.version, order, {**facts, "problems": list(refusals)})
+            sentence = f"{step.sentence}: written down, not in force yet, and tried again"
+            return replace(self._decline(order, "; ".join((sentence, *refusals))), may_pass_later=True)
+        self._count_decision(order)
+        await self._write_step(
+            event, version, order, facts, FALL_PATIENCE_S if step.falls else JOURNAL_PATIENCE_S
+        )
+        self._commit(release)
+        self._applied[order.route] = order.key
+        self._told.pop(order.route, None)
+        _log.info(
+            "table version %d is effective (%s: %s): routes[%s]: %s",
+            version,
+            order.by,
+            order.verb,
+            order.route,
+            step.sentence,
+        )
+        warnings = (
+            () if is_written else ("the book of rollouts cannot be written: a restart now would forget this",)
+        )
+        return Outcome(Result.PUBLISHED, version, changes=(step.sentence,), warnings=warnings)
+
+    def _count_decision(self, order: Order) -> None:
+        if order.is_engine and not order.decision.get("dry_run"):
+            self._rollouts.count(order.route, order.verdict)
+
+    async def _write_step(
+        self,
+        event: str,
+        version: int,
+        order: Order,
+        facts: Mapping[str, Any],
+        patience_s: float = JOURNAL_PATIENCE_S,
+    ) -> None:
+        await self._write(
+            lambda: self._journal.steered(
+                wall_ns=wall_ns(), event=event, version=version, by=order.by, digest=self._digest, facts=facts
+            ),
+            patience_s,
+        )
+
     async def _release(self, verdict: Accepted, by: str, why: str) -> Outcome:
+        matched = self._rollouts.match(verdict.settings)
+        changes = (*verdict.changes, *matched.sentences, *matched.alarms)
         version = self._last_version + 1
         try:
-            release = Release(verdict.settings, version, verdict.digest, verdict.certificates)
+            release = Release(
+                verdict.settings, version, verdict.digest, verdict.certificates, matched.entries
+            )
         except Exception as error:
             # A document that passed every rule and does not compile is a bug of ours; the old table serves
             # on.
@@ -310,32 +317,68 @@ class Publisher:
             self._fleet.abandon(release)
             outcome = await self._refuse(Refused(refusals, verdict.digest), by, why)
             return replace(outcome, may_pass_later=True)
+        advice = (*verdict.warnings, *matched.alarms)
+        outcome = await self._bring_in(release, matched.entries, changes, advice, by=by, why=why)
+        self._loaded_wall_ns = wall_ns()
+        self._last_error = ()
+        return outcome
+
+    async def _catch_up(self, by: str, why: str) -> Outcome | None:
+        """Bring the rollouts where they are wanted, under the settings in force; None when they are there."""
+        running, entries = self._running, self._rollouts.entries
+        if running is None or entries == running.entries:
+            return None
+        version = self._last_version = self._last_version + 1
+        release = running.with_rollouts(version, self._digest, entries)
+        if refusals := await self._fleet.prepare(release):
+            self._fleet.abandon(release)
+            outcome = await self._refuse(Refused(refusals, running.digest), by, why)
+            return replace(outcome, may_pass_later=True)
+        changes = tuple(
+            f"routes[{route}]: the rollout of {entry.state.variant} is where it was wanted: {entry.state.reason}"
+            for route, entry in entries.items()
+            if entry != running.entries.get(route)
+        )
+        return await self._bring_in(release, entries, changes, (), by=by, why=why)
+
+    async def _bring_in(
+        self,
+        release: Release,
+        entries: Mapping[str, Entry],
+        changes: tuple[str, ...],
+        advice: tuple[str, ...],
+        *,
+        by: str,
+        why: str,
+    ) -> Outcome:
+        """Write down the prepared ``release`` and commit it."""
+        await self._rollouts.write(entries)
+        self._rollouts.adopt(entries, release.settings)
         await self._write(
             lambda: self._journal.published(
                 wall_ns=wall_ns(),
-                version=version,
+                version=release.version,
                 before=self._before,
                 by=by,
                 why=why,
-                digest=verdict.digest,
-                changes=verdict.changes,
+                digest=release.digest,
+                changes=changes,
             )
         )
-        self._fleet.commit(release)
-        self._running, self._before, self._digest = release, version, verdict.digest
-        self._loaded_wall_ns = wall_ns()
-        self._last_error = ()
-        _log.info("table version %d is effective (%s: %s)", version, by, why)
-        for sentence in verdict.changes:
-            _log.info("version %d: %s", version, sentence)
-        for warning in verdict.warnings:
+        self._commit(release)
+        _log.info("table version %d is effective (%s: %s)", release.version, by, why)
+        for sentence in changes:
+            _log.info("version %d: %s", release.version, sentence)
+        for warning in advice:
             _log.warning("%s", warning)
-        return Outcome(Result.PUBLISHED, version, changes=verdict.changes, warnings=verdict.warnings)
+        return Outcome(Result.PUBLISHED, release.version, changes=changes, warnings=advice)
 
-    def _unchanged(self, verdict: Unchanged) -> Outcome:
+    def _commit(self, release: Release) -> None:
+        self._fleet.commit(release)
+        self._running, self._before, self._digest = release, release.version, release.digest
+
+    def _unchanged(self) -> Outcome:
         assert self._running is not None
-        self._digest = verdict.digest
-        self._last_error = ()
         _log.info("the configuration says what is running already (version %d)", self._running.version)
         return Outcome(Result.UNCHANGED, self._running.version)
 
@@ -357,15 +400,22 @@ class Publisher:
             )
         return Outcome(Result.REFUSED, version, problems=verdict.problems)
 
+    async def _refuse_and_catch_up(self, verdict: Refused, by: str, why: str) -> Outcome:
+        """Refuse a document; what is wanted of the rollouts does not wait until somebody has mended it."""
+        outcome = await self._refuse(verdict, by, why)
+        caught_up = await self._catch_up(by, why)
+        self._last_error = verdict.problems
+        return replace(outcome, may_pass_later=bool(caught_up and caught_up.may_pass_later))
+
     def _count(self, outcome: Outcome, *, first: bool) -> None:
         if first:
             return
         self._reloads += 1
         self._refused += not outcome.ok
 
-    async def _write(self, append: Callable[[], bool]) -> None:
+    async def _write(self, append: Callable[[], bool], patience_s: float = JOURNAL_PATIENCE_S) -> None:
         try:
-            await asyncio.wait_for(asyncio.to_thread(append), JOURNAL_PATIENCE_S)
+            await asyncio.wait_for(asyncio.to_thread(append), patience_s)
         except TimeoutError:
             self._journal.failures += 1
-            _log.error("journal: the disk took longer than %g s; the change goes on", JOURNAL_PATIENCE_S)
+            _log.error("journal: the disk took longer than %g s; the change goes on", patience_s)

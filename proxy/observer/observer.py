@@ -33,6 +33,7 @@ from proxy.observer.pairing import Pair
 from proxy.observer.payload_log import PayloadLog, Token
 from proxy.observer.rolling import FileLimits
 from proxy.observer.unit_key import load_key
+from proxy.routing.position import parse_positions
 from proxy.routing.table import Table, compile_table
 from proxy.settings import Settings, from_json
 from proxy.tally import OBSERVER_COUNTERS, OBSERVER_FIELDS, Block, open_block
@@ -128,6 +129,8 @@ class Observer:
         self._ending = asyncio.Event()
         self._admin: AdminSite | None = None
         self._loop = asyncio.get_running_loop()
+        self.judgements: dict[str, Mapping[str, Any]] = {}
+        """What the engine thought last, by route."""
 
     # What the admin address reads
 
@@ -187,8 +190,17 @@ class Observer:
         """Return the last disagreements of ``route``, newest last."""
         return [] if self._running is None else self._running.outcomes.recent(route)
 
-    async def request(self, verb: str, by: str) -> Mapping[str, Any]:
+    def judgement(self, route: str) -> Mapping[str, Any] | None:
+        """Return what the engine thought last of the rollout of ``route``; None when it has not, or cannot."""
+        return self.judgements.get(route)
+
+    async def request(self, verb: str, by: str, facts: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
         """Ask the supervisor to do ``verb``, for ``by``, and return its reply: ``ok`` and ``document``.
+
+        Args:
+            verb: see :mod:`proxy.control.steering` for those about a rollout.
+            by: who wants it.
+            facts: what else the request says: ``route``, ``reason``, ``decision``.
 
         Raises:
             OSError: the supervisor cannot be reached, or did not answer in time (``TimeoutError``).
@@ -199,7 +211,7 @@ class Observer:
         number = self._requests
         reply = self._replies[number] = asyncio.get_running_loop().create_future()
         try:
-            self._link.send({"op": "request", "id": number, "verb": verb, "by": by})
+            self._link.send({**(facts or {}), "op": "request", "id": number, "verb": verb, "by": by})
             return await asyncio.wait_for(reply, _REPLY_TIMEOUT_S)
         finally:
             del self._replies[number]
@@ -295,7 +307,8 @@ class Observer:
     def _prepare(self, message: dict[str, Any]) -> None:
         version = message["version"]
         try:
-            table = compile_table(from_json(message["settings"]), version, message["digest"])
+            positions = parse_positions(message.get("positions", ()))
+            table = compile_table(from_json(message["settings"]), version, message["digest"], positions)
             if self._running is None:
                 self._running = _Running(self._run_dir, self._blocks, table.settings, self._report)
             self._running.outcomes.admit(table)

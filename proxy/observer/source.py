@@ -3,7 +3,7 @@
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -38,8 +38,16 @@ class Source(Protocol):
     def recent(self, route: str) -> Sequence[Mapping[str, Any]]:
         """Return the last disagreements of a route, newest last."""
 
-    async def request(self, verb: str, by: str) -> Mapping[str, Any]:
+    def judgement(self, route: str) -> Mapping[str, Any] | None:
+        """Return what the engine thought last of the rollout of ``route``; None when it has not, or cannot."""
+
+    async def request(self, verb: str, by: str, facts: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
         """Ask the supervisor to do ``verb``, for ``by``, and return its reply: ``ok`` and ``document``.
+
+        Args:
+            verb: see :mod:`proxy.control.steering` for those about a rollout.
+            by: who wants it.
+            facts: what else the request says: ``route``, ``reason``, ``decision``.
 
         Raises:
             OSError: the supervisor cannot be reached, or did not answer in time (``TimeoutError``).
@@ -56,6 +64,8 @@ class Reading:
     """Counts by table version; 0: what was folded."""
     fleet: Mapping[str, Any]
     gauges: Mapping[str, float]
+    judgements: Mapping[str, Mapping[str, Any] | None] = field(default_factory=dict)
+    """What the engine thought last, by route."""
 
 
 class CountReader:

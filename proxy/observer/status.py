@@ -19,6 +19,7 @@ from proxy.observer.accounting import (
     build_accounts,
     merge,
 )
+from proxy.observer.rollout_view import rollout_document
 from proxy.observer.source import Reading
 from proxy.routing.hashing import SPACE
 from proxy.routing.table import Route, Shadow, Table, Variant
@@ -42,7 +43,10 @@ def build_status(reading: Reading) -> dict[str, Any]:
         "observer": {"restarts": fleet.get("observer_restarts", 0), **reading.gauges},
         "connections": _connections(total),
         "unrouted": _codes(total.unrouted.items()),
-        "routes": [_route(route, table, total, current) for route in table.routes],
+        "routes": [
+            {**_route(route, table, total, current), "rollout": _rollout(route, reading)}
+            for route in table.routes
+        ],
         "models": [_model(name, table, total) for name in table.models],
     }
 
@@ -81,6 +85,11 @@ def _route(route: Route, table: Table, total: Accounts, current: Accounts) -> di
             **total.payloads[route.name].outcomes,
         },
     }
+
+
+def _rollout(route: Route, reading: Reading) -> dict[str, Any] | None:
+    judgement = reading.judgements.get(route.name)
+    return rollout_document(reading.table.settings, route.settings, reading.fleet, judgement)
 
 
 def _variant(route: Route, variant: Variant, total: Accounts, current: Accounts) -> dict[str, Any]:

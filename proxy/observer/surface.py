@@ -6,11 +6,13 @@ from typing import Any, TypeVar
 
 from aiohttp import web
 
-from proxy.control.admin import Access, NotReadyError, ReloadOutcome, build_app
+from proxy.control.admin import Access, NotReadyError, ReloadOutcome, UnknownError, build_app
 from proxy.observer.metrics import encode_metrics
+from proxy.observer.rollout_view import rollout_document
 from proxy.observer.source import CountReader, Reading, Source
 from proxy.observer.status import build_status, build_table_document
-from proxy.routing.table import Table
+from proxy.printable import printable
+from proxy.routing.table import Route, Table
 
 __all__ = ["ObserverSurface", "build_admin"]
 
@@ -82,6 +84,42 @@ class ObserverSurface:
         reply = await self._source.request("reload", by)
         return ReloadOutcome(bool(reply["ok"]), reply["document"])
 
+    async def rollout(self, route: str) -> Mapping[str, Any]:
+        """Return where the rollout of ``route`` stands.
+
+        Raises:
+            NotReadyError: no configuration is in force yet.
+            UnknownError: there is no such route, or it has no rollout.
+        """
+        found, source = self._route(route), self._source
+        document = rollout_document(
+            self._table().settings, found.settings, source.fleet, source.judgement(route)
+        )
+        if document is None:
+            raise UnknownError(f"route {route} has no rollout")
+        return document
+
+    async def steer(self, verb: str, route: str, by: str, reason: str) -> ReloadOutcome:
+        """Have the supervisor do ``verb`` to the rollout of ``route``.
+
+        Raises:
+            NotReadyError: no configuration is in force yet.
+            OSError: the supervisor did not answer.
+            UnknownError: there is no such route.
+        """
+        self._route(route)
+        reply = await self._source.request(verb, by, {"route": route, "reason": reason})
+        return ReloadOutcome(bool(reply["ok"]), reply["document"])
+
+    def _route(self, name: str) -> Route:
+        routes = self._table().routes
+        for route in routes:
+            if route.name == name:
+                return route
+        raise UnknownError(
+            f"no route is called {printable(name[:100])}; there are: {', '.join(route.name for route in routes)}"
+        )
+
     def _table(self) -> Table:
         if (table := self._source.current) is None:
             raise NotReadyError("no configuration is in force yet; try again in a moment")
@@ -91,13 +129,14 @@ class ObserverSurface:
         async with self._turn:
             table, tables = self._table(), dict(self._source.tables)
             fleet, gauges = self._source.fleet, dict(self._source.gauges())
+            judgements = {route.name: self._source.judgement(route.name) for route in table.routes}
 
             def run() -> T:
                 counts = self._reader.read(tables)
                 for (kind, name, *_), number in counts[0].items():
                     if kind == "observer":  # of the program before an upgrade
                         gauges[f"{name}_total"] = gauges.get(f"{name}_total", 0) + number
-                return show(Reading(table, counts, fleet, gauges))
+                return show(Reading(table, counts, fleet, gauges, judgements))
 
             return await asyncio.to_thread(run)
 

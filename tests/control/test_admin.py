@@ -25,6 +25,7 @@ class FakeSurface:
         self.failure: Exception | None = None
         self.outcome = ReloadOutcome(True, {"result": "published", "version": 2, "problems": []})
         self.reloads: list[str] = []
+        self.orders: list[tuple[str, str, str, str]] = []
         self.accepts: list[str] = []
 
     def access(self) -> Access:
@@ -45,6 +46,15 @@ class FakeSurface:
     async def table(self) -> Mapping[str, Any]:
         self._maybe_fail()
         return {"version": 7}
+
+    async def rollout(self, route: str) -> Mapping[str, Any]:
+        self._maybe_fail()
+        return {"route": route, "phase": "ramping"}
+
+    async def steer(self, verb: str, route: str, by: str, reason: str) -> ReloadOutcome:
+        self.orders.append((verb, route, by, reason))
+        self._maybe_fail()
+        return self.outcome
 
     async def reload(self, by: str) -> ReloadOutcome:
         self.reloads.append(by)
@@ -117,9 +127,11 @@ async def test_not_ready(client: Client, surface: FakeSurface) -> None:
 
 async def test_unknown_paths_and_methods(client: Client) -> None:
     """What is not there is refused in JSON, and a wrong method is told the right ones."""
-    response = await client.get("/api/v1/routes/wine/promote")
+    response = await client.get("/api/v1/routes/wine/demote")
     assert response.status == 404
     assert "openapi.json" in await error_of(response)
+    response = await client.get("/api/v1/routes/wine/promote")
+    assert (response.status, response.headers["Allow"]) == (405, "POST")
     response = await client.get("/api/v1/reload")
     assert (response.status, response.headers["Allow"]) == (405, "POST")
     assert "POST" in await error_of(response)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from proxy.control.certificate_watch import CertificateWatch
-from proxy.control.publisher import Accepted, Refused, Release, judge
+from proxy.control.judge import Accepted, Refused, judge
+from proxy.control.release import Release
 from tests.certificate_world import Authority, Identity
 
 AUTHORITY = Authority()

@@ -43,6 +43,8 @@ class World:
         self.fleet: dict[str, Any] = {}
         self.reply: Mapping[str, Any] | OSError = {"ok": True, "document": {"version": 1}}
         self.requests: list[tuple[str, str]] = []
+        self.facts: list[Mapping[str, Any]] = []
+        self.judgements: dict[str, Mapping[str, Any]] = {}
         self._last = 0
         self.publish(text)
 
@@ -52,8 +54,12 @@ class World:
     def recent(self, route: str) -> Sequence[Mapping[str, Any]]:
         return ()
 
-    async def request(self, verb: str, by: str) -> Mapping[str, Any]:
+    def judgement(self, route: str) -> Mapping[str, Any] | None:
+        return self.judgements.get(route)
+
+    async def request(self, verb: str, by: str, facts: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
         self.requests.append((verb, by))
+        self.facts.append(facts or {})
         if isinstance(self.reply, OSError):
             raise self.reply
         return self.reply
