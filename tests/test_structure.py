@@ -82,9 +82,10 @@ ALLOWED: dict[str, set[str]] = {
 """Room → rooms that it may import. A room is a package or a single module of ``proxy/``. Arrows go one way."""
 
 PURE = (
-    "rollout/", "compare/", "errors.py", "evidence/layout.py", "exchange.py", "model.py", "printable.py", "retirement.py",
-    "routing/", "settings/", "stats/", "wire/", "control/changes.py", "control/matching.py", "control/openapi.py",
-    "control/steering.py", "observer/accounting.py", "observer/heads.py", "observer/pairing.py", "observer/record.py", "observer/redact.py",
+    "rollout/", "compare/", "errors.py", "evidence/layout.py", "exchange.py", "model.py", "printable.py",
+    "retirement.py", "routing/", "settings/", "stats/", "wire/", "control/changes.py", "control/matching.py",
+    "control/openapi.py", "control/steering.py", "observer/accounting.py", "observer/heads.py",
+    "observer/pairing.py", "observer/record.py", "observer/redact.py",
 )  # fmt: skip
 """No clock, no socket, no files, no environment, no globals that change: values in, values out."""
 
