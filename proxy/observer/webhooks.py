@@ -171,8 +171,10 @@ class Webhooks:
                 if self._needs_loading and (self._loading is None or self._loading.done()):
                     self._loading = spawn(self._load(), name="webhooks of earlier processes")
                 self._start_due()
+                # Not wait_for: before Python 3.12 it may swallow a cancellation that meets the wake-up.
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), self._rest_s())
+                    async with asyncio.timeout(self._rest_s()):
+                        await self._wake.wait()
         finally:
             tasks = {*self._in_flight, *([self._loading] if self._loading else ())}
             for task in tasks:
