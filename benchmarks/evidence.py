@@ -27,7 +27,7 @@ Flight = SimpleNamespace
 def flight(**rest: Any) -> Flight:
     """Return what the counting looks at of a request."""
     usual = {
-        "bucket": 0, "coin": UNIT_COIN, "fault": Fault.NONE, "status": 200, "ttfb_ns": 1,
+        "bucket": 0, "coin": UNIT_COIN, "fault": Fault.NONE, "flags": 0, "status": 200,
         "variant": SimpleNamespace(slot_evidence=FIELDS),
     }  # fmt: skip
     return SimpleNamespace(**(usual | rest))

@@ -172,6 +172,7 @@ WORKER_FIELDS = (
     "connections_carried",
     "connections_closed",
     "exchanges_dropped",
+    "evidence_failures",
     *(f"handshake_{failure.label}" for failure in HandshakeFailure),
 )
 """Counts of the worker itself. A reload closes the open connections under the old version and carries them over to the

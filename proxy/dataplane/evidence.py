@@ -10,10 +10,12 @@ Counted it is by its assigned variant, whoever answered. What a retry made good 
 was an error. A tunnel is counted when the model consents to it, with the time that took: nobody knows what it carries.
 """
 
+import logging
 from math import log
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from proxy.dataplane.life import CLIENT_LEFT
 from proxy.evidence.blocks import open_evidence
 from proxy.evidence.layout import (
     ABANDONED,
@@ -30,6 +32,7 @@ from proxy.evidence.layout import (
     SEEN,
 )
 from proxy.evidence.units import open_units
+from proxy.exchange import Flag
 from proxy.routing.experiment import Experiment
 from proxy.routing.table import Table
 from proxy.tally import Block
@@ -38,6 +41,8 @@ if TYPE_CHECKING:
     from proxy.dataplane.inflight import InFlight
 
 __all__ = ["NO_COIN", "OWN_COIN", "UNIT_COIN", "Evidence", "Experiments", "count"]
+
+_log = logging.getLogger("modelproxy.worker")
 
 UNIT_COIN, OWN_COIN, NO_COIN = 0, 1, 2
 """What decided for the variant: the unit, or the client's request id, which may come again; a request id of ours, which
@@ -94,7 +99,7 @@ def _count_event(flight: "InFlight", evidence: Evidence, known: int) -> None:
     status, slots = flight.status, evidence.slots
     if flight.fault or status > 499:
         event = ERRORS
-    elif status == 499 and not flight.ttfb_ns:
+    elif status == CLIENT_LEFT and flight.flags & Flag.CLIENT_LEFT:
         event = ABANDONED
     else:
         event = CLIENT_ERRORS
@@ -145,19 +150,31 @@ class Experiments:
         self._epochs: dict[str, _Epoch] = {}
         self._units: dict[str, _Units] = {}
 
-    def attach(self, table: Table) -> None:
+    def attach(self, table: Table) -> int:
         """Open what the routes of ``table`` count in. Must be called before the table is in force.
+
+        Without space a rollout is refused, for nobody could judge it. A split by fixed weights does its work without
+        evidence too.
+
+        Returns:
+            how many splits go without.
 
         Raises:
             OSError: no space; then nothing was attached.
         """
-        try:
-            for route in table.routes:
-                if route.experiment is not None:
-                    route.evidence = self._open(route.experiment)
-        except OSError:
-            self.release(table)
-            raise
+        without = 0
+        for route in table.routes:
+            if route.experiment is None:
+                continue
+            try:
+                route.evidence = self._open(route.experiment)
+            except OSError as error:
+                if route.experiment.is_tried:
+                    self.release(table)
+                    raise
+                without += 1
+                _log.warning("route %s: split without evidence: %s", route.name, error.strerror)
+        return without
 
     def release(self, table: Table) -> None:
         """Close what no other table counts in. No request may end on ``table`` any more."""

@@ -44,6 +44,7 @@ __all__ = ["Worker"]
 _OPENED = WORKER_FIELDS.index("connections_opened")
 _CARRIED = WORKER_FIELDS.index("connections_carried")
 _CLOSED = WORKER_FIELDS.index("connections_closed")
+_WITHOUT = WORKER_FIELDS.index("evidence_failures")
 
 SEND_OFF_S = 0.2
 """For last words to leave, when the time to drain is over."""
@@ -243,11 +244,12 @@ class Worker:
         self._contexts.prepare(settings)
         block = open_block(block_path(self.run_dir, f"w{self.index}", table.version), table.layout.size)
         try:
-            self._experiments.attach(table)
+            without = self._experiments.attach(table)
         except OSError:
             block.close()
             raise
         table.slots = block.slots
+        table.slots[table.slot_worker + _WITHOUT] += without
         return table, block
 
     async def _commit(self, version: int) -> None:

@@ -159,6 +159,9 @@ FAMILIES: dict[str, Family] = {
         (),
         "Exchanges that a worker could not hand to the observer; their records are counted dropped.",
     ),
+    "modelproxy_evidence_failures_total": Family(
+        "counter", (), "Times that a worker found no space to count evidence for a split by fixed weights."
+    ),
     "modelproxy_config_version": Family("gauge", (), "Version of the table in force."),
     "modelproxy_config_last_reload_successful": Family(
         "gauge", (), "1 when the last reload was accepted, else 0."
@@ -342,6 +345,7 @@ def _add_process_counts(families: Mapping[str, Any], accounts: Accounts) -> None
         number = accounts.worker.get(f"handshake_{failure.label}", 0)
         families["tls_handshake_failures_total"].add_metric((failure.label,), number)
     families["exchanges_dropped_total"].add_metric((), accounts.worker.get("exchanges_dropped", 0))
+    families["evidence_failures_total"].add_metric((), accounts.worker.get("evidence_failures", 0))
     families["observer_up"].add_metric((), 1)
 
 
