@@ -1,0 +1,130 @@
+"""Blocks of evidence: one file of integers for each epoch and worker, in the run directory.
+
+Like the blocks of :mod:`proxy.tally` they have one writer each, are read while they are written, and survive a writer
+that is killed: its successor goes on in the same file. What a killed worker had under way is no evidence, for nobody
+knows how it would have ended.
+
+An epoch outlives tables: each table with the same odds counts in the same block. So a block is deleted by who knows
+that no table and no rollout names the epoch any more (:func:`remove`).
+
+A run directory is a *source*: its numbers only grow, whatever is read twice or late. After an upgrade the program
+before goes on counting in its own directory for a while, which is a source beside ours, under its own name: first by
+the link to it (:func:`proxy.tally.follow`), and once it has ended by what was kept of it (:func:`adopt`).
+"""
+
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proxy.evidence.layout import BUCKETS, FIELDS, FIRST_LATENCY, LATENCY, REQUESTS, UNITS
+from proxy.private import make_private_directory
+from proxy.tally import EARLIER, Block, open_block
+
+__all__ = ["Counts", "adopt", "block_path", "epochs", "open_evidence", "read", "remove", "sources"]
+
+Counts: TypeAlias = NDArray[np.int64]
+
+_NAME = re.compile(r"evidence-([0-9a-f]{16})-w([0-9]+)\.block")
+_ADOPTED = "sources"
+_UNFINISHED = ".unfinished"
+
+
+def block_path(run_dir: Path, epoch: str, worker: int) -> Path:
+    """Return the file in which ``worker`` counts for ``epoch``."""
+    return run_dir / f"evidence-{epoch}-w{worker}.block"
+
+
+def open_evidence(run_dir: Path, epoch: str, worker: int, size: int) -> Block:
+    """Map the block of ``worker`` with ``size`` integers; zeros where it is new.
+
+    Raises:
+        OSError: no space, no permission.
+    """
+    return open_block(block_path(run_dir, epoch, worker), size)
+
+
+def read(source: Path, epoch: str, variants: int) -> Counts:
+    """Return the counts of ``epoch`` in one source, added up over its workers: int64, ``(variants, FIELDS)``.
+
+    A file that is gone, or still growing, counts as far as it goes. Nothing is locked: each integer is as of some
+    moment of the reading, and never more than it will be.
+
+    Args:
+        source: a run directory, or another of :func:`sources`.
+        epoch: 16 hex digits.
+        variants: how many variants the route has.
+    """
+    total = np.zeros(variants * FIELDS, np.int64)
+    for path in source.glob(f"evidence-{epoch}-w*.block"):
+        try:
+            raw = path.read_bytes()
+        except FileNotFoundError:
+            continue
+        values = np.frombuffer(raw, np.int64, min(len(raw) // 8, total.size))
+        total[: values.size] += values
+    counts = total.reshape(variants, FIELDS)
+    counts[:, REQUESTS] = counts[:, LATENCY : LATENCY + BUCKETS].sum(axis=1)
+    counts[:, UNITS] = counts[:, FIRST_LATENCY : FIRST_LATENCY + BUCKETS].sum(axis=1)
+    return counts
+
+
+def epochs(source: Path) -> frozenset[str]:
+    """Return the epochs of which there are blocks in one source."""
+    return frozenset(match[1] for path in source.glob("evidence-*") if (match := _NAME.fullmatch(path.name)))
+
+
+def sources(run_dir: Path) -> dict[str, Path]:
+    """Return where there are counts, by the name under which they are to be kept apart: the run directory's own."""
+    found = {run_dir.name: run_dir}
+    link = run_dir / EARLIER
+    if link.is_dir():
+        earlier = link.resolve()
+        found |= {earlier.name: earlier, **_adopted(earlier)}
+    return found | _adopted(run_dir)
+
+
+def adopt(run_dir: Path, earlier: Path) -> None:
+    """Keep what the program before has counted, in ``run_dir``, so that its own directory may go.
+
+    The caller must know that no writer of that program runs any more. May be called again.
+
+    Raises:
+        OSError: no space; nothing has changed.
+    """
+    for name, source in {earlier.name: earlier, **_adopted(earlier)}.items():
+        place = run_dir / _ADOPTED / name
+        if place.is_dir():
+            continue
+        fresh = place.with_suffix(_UNFINISHED)
+        make_private_directory(fresh)
+        for path in source.glob("evidence-*.block"):
+            _keep(path, fresh / path.name)
+        fresh.rename(place)
+
+
+def remove(run_dir: Path, epoch: str) -> None:
+    """Delete the blocks of ``epoch`` in the run directory, and those that were adopted.
+
+    The caller must know that no worker counts for it any more.
+    """
+    for source in (run_dir, *_adopted(run_dir).values()):
+        for path in source.glob(f"evidence-{epoch}-w*.block"):
+            path.unlink(missing_ok=True)
+
+
+def _adopted(run_dir: Path) -> dict[str, Path]:
+    found = (run_dir / _ADOPTED).glob("*")
+    return {path.name: path for path in found if path.suffix != _UNFINISHED and path.is_dir()}
+
+
+def _keep(path: Path, place: Path) -> None:
+    place.unlink(missing_ok=True)
+    try:
+        os.link(path, place)
+    except OSError:  # on another file system
+        shutil.copyfile(path, place)
