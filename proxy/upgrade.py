@@ -13,7 +13,8 @@ In the program after:
 4. it starts its own workers and observer beside the earlier ones, on the same sockets, and tries again until they
    serve: until then the earlier ones do (:mod:`proxy.earlier`);
 5. *succession*: the earlier observer falls silent and ours answers; the earlier workers take no new connection, finish
-   and end; then the earlier observer; then their counts are added to the base.
+   and end; then the earlier observer; then their counts are added to the base, and their
+   evidence is kept beside ours.
 
 At every moment somebody accepts on both sockets, and every count is found exactly once.
 """
@@ -27,6 +28,7 @@ from pathlib import Path
 
 from proxy.clock import monotonic
 from proxy.earlier import Earlier
+from proxy.evidence.blocks import adopt
 from proxy.fleet import Fleet
 from proxy.handover import FORMAT
 from proxy.retirement import settle
@@ -113,6 +115,7 @@ async def succeed(
     on_change()
     while True:
         try:
+            adopt(ours.path, theirs.path)
             fold_earlier(ours.path, settle)
         except OSError as error:
             fleet.count_fold_failure(f"the counts of the program before: {error.strerror}")

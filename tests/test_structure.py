@@ -57,7 +57,7 @@ ALLOWED: dict[str, set[str]] = {
     "handover": set(),
     "earlier": {"handover", "link", "listening", "tasks"},
     "ground": {"control", "handover", "listening", "rundir", "settings", "state_lock"},
-    "upgrade": {"clock", "earlier", "fleet", "handover", "retirement", "rundir", "tally"},
+    "upgrade": {"clock", "earlier", "evidence", "fleet", "handover", "retirement", "rundir", "tally"},
     "preflight": {"errors", "handover", "settings"},
     "service_manager": {"clock"},
     "state_lock": {"private"},

@@ -11,6 +11,8 @@ import pytest
 
 from proxy import upgrade
 from proxy.earlier import Earlier
+from proxy.evidence.blocks import open_evidence, read, sources
+from proxy.evidence.layout import FIELDS
 from proxy.fleet import Fleet
 from proxy.rundir import RunDirectory
 from proxy.tally import Layout, block_path, follow, leave_layouts, open_block, read_all
@@ -111,6 +113,18 @@ async def test_the_end_of_it(world: World) -> None:
     assert not world.before.exists()
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.close(world.lock)
+
+
+async def test_evidence_outlives_its_program(world: World) -> None:
+    """What the earlier workers counted to the last is there when they and their directory are gone, under its name."""
+    block = open_evidence(world.before, "0123456789abcdef", 0, FIELDS)
+    block.slots[2] = 7
+    block.close()
+    world.fleet.is_complete = True
+    await world.succeed()
+    found = sources(world.after)
+    assert found.keys() == {"before", "after"}
+    assert read(found["before"], "0123456789abcdef", 1)[0, 2] == 7
 
 
 async def test_without_our_observer_the_workers_are_exchanged(

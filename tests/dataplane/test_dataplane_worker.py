@@ -1,6 +1,7 @@
 """A worker obeys its link: prepare, commit, retire, drain; over a real socket pair, in this process."""
 
 import asyncio
+import errno
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -11,10 +12,14 @@ from typing import Any
 import pytest
 
 from proxy.clock import monotonic_ns
+from proxy.dataplane import evidence as evidence_module
 from proxy.dataplane import worker as worker_module
 from proxy.dataplane.attempts import ALWAYS
 from proxy.dataplane.door import Door
 from proxy.dataplane.worker import Worker
+from proxy.evidence.blocks import epochs
+from proxy.evidence.layout import CELLS
+from proxy.evidence.units import units_path
 from proxy.link import Link, open_link
 from proxy.settings import parse, to_json
 from proxy.tally import block_path, read_slots
@@ -37,10 +42,10 @@ class Supervisor:
         async with asyncio.timeout(10):
             return await self.messages.get()
 
-    async def prepare(self, version: int, text: str = CONFIG) -> dict[str, Any]:
+    async def prepare(self, version: int, text: str = CONFIG, **rest: Any) -> dict[str, Any]:
         """Prepare a table."""
         settings = to_json(parse(text, environ={})).decode()
-        return await self.tell("prepare", version=version, digest="d", settings=settings)
+        return await self.tell("prepare", version=version, digest="d", settings=settings, **rest)
 
     async def ask(self) -> bytes:
         """Send a request that no route matches; return the status line."""
@@ -149,6 +154,73 @@ async def test_a_table_that_cannot_be_prepared_is_refused_in_words(
         answer = await supervisor.prepare(2)
         assert (answer["op"], answer["version"]) == ("refused", 2)
         assert "gone" in answer["reason"]
+        assert await supervisor.ask() == b"HTTP/1.1 404 Not Found"
+
+
+TRIED = CONFIG + "      - {name: v2, model: two, role: canary, rollout: {}}\n"
+POSITION = {"route": "wine", "variant": "v2", "rollout": "00112233aabbccdd", "weight": "25"}
+
+
+async def test_a_rollout_is_where_the_message_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The weight is the position's, and the evidence of it lies open before the first request, until it is retired."""
+    async with running(tmp_path, monkeypatch) as (supervisor, _):
+        await supervisor.prepare(1, TRIED, positions=[POSITION])
+        await supervisor.tell("commit", version=1)
+        route = supervisor.worker.table.routes[0]
+        assert [variant.weight for variant in route.variants] == [75, 25]
+        assert route.experiment is not None
+        assert epochs(tmp_path) == {route.experiment.epoch}
+        assert units_path(tmp_path, "00112233aabbccdd").stat().st_size == CELLS
+        before = route.evidence
+        await supervisor.prepare(2, TRIED, positions=[POSITION])
+        await supervisor.tell("commit", version=2)
+        assert supervisor.worker.table.routes[0].evidence is before
+        await supervisor.tell("retire", versions=[1])
+        before.slots[0] += 1
+        await supervisor.prepare(3)
+        await supervisor.tell("commit", version=3)
+        await supervisor.tell("retire", versions=[2])
+        with pytest.raises(ValueError, match="released"):
+            before.slots[0] += 1
+        await supervisor.prepare(4, TRIED)
+        await supervisor.tell("commit", version=4)
+        assert [variant.weight for variant in supervisor.worker.table.routes[0].variants] == [99, 1]
+
+
+@pytest.mark.parametrize("what", ["position", "space"])
+async def test_a_rollout_that_cannot_be_is_refused_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """A position that is none, and no space to count, refuse the version; the table in force stays."""
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    async with running(tmp_path, monkeypatch) as (supervisor, _):
+        await supervisor.prepare(1)
+        await supervisor.tell("commit", version=1)
+        if what == "space":
+            monkeypatch.setattr(evidence_module, "open_units", full)
+        positions = [POSITION if what == "space" else {**POSITION, "weight": "all"}]
+        answer = await supervisor.prepare(2, TRIED, positions=positions)
+        assert (answer["op"], answer["version"]) == ("refused", 2)
+        assert ("No space" if what == "space" else "weight") in answer["reason"]
+        assert await supervisor.ask() == b"HTTP/1.1 404 Not Found"
+
+
+async def test_a_split_without_space_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It serves all the same, and the worker says how often it found no space for evidence."""
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(evidence_module, "open_units", full)
+    async with running(tmp_path, monkeypatch) as (supervisor, _):
+        await supervisor.prepare(1, TRIED.replace("rollout: {}", "weight: 5"))
+        await supervisor.tell("commit", version=1)
+        table = supervisor.worker.table
+        assert table.routes[0].evidence is None
+        assert table.slots[table.layout.section("worker").slot("evidence_failures")] == 1
         assert await supervisor.ask() == b"HTTP/1.1 404 Not Found"
 
 
