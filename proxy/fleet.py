@@ -121,6 +121,7 @@ class Fleet:
         self._pending: Release | None = None
         self._files: dict[str, str] = {}
         """Text of the certificate files of the current and the pending release."""
+        self._committing: set[asyncio.Task[dict[str, Any] | None]] = set()
         self._restored: set[str] = set()
         """Rollouts whose units were looked for."""
         self._fold_failures = totals.fold_failures
@@ -202,6 +203,11 @@ class Fleet:
         for child in self._children:
             if child.is_linked:
                 self._commit_in(child)
+
+    async def settle(self, seconds: float) -> None:
+        """Wait until every process that was told to commit has done so, or is gone; at most ``seconds``."""
+        if self._committing:
+            await asyncio.wait(tuple(self._committing), timeout=seconds)
 
     def abandon(self, release: Release) -> None:
         """Have every process forget the prepared ``release``; it goes the way of a version that is over."""
@@ -374,9 +380,10 @@ class Fleet:
     def _commit_in(self, child: Child) -> None:
         assert self._current is not None
         version = self._current.version
-        spawn(
-            child.ask({"op": "commit", "version": version}, "committed", version), name=f"commit {child.name}"
-        )
+        asked = child.ask({"op": "commit", "version": version}, "committed", version)
+        task = spawn(asked, name=f"commit {child.name}")
+        self._committing.add(task)
+        task.add_done_callback(self._committing.discard)
 
     def _on_late_refusal(self, child: Child, message: dict[str, Any]) -> None:
         # A process that cannot hold a table that others hold is no use; it is started again, after a pause.

@@ -72,6 +72,9 @@ DRAIN_MARGIN_S = 2.0
 REST_S = 5.0
 """Longest wait for a moment in which no message is half sent."""
 
+SETTLE_S = 2.0
+"""An answer to a verb waits so long for the last worker: who asked may rely on it with the next request."""
+
 _NS = 1_000_000_000
 
 _log = logging.getLogger("modelproxy")
@@ -529,6 +532,7 @@ class _Supervisor:
             self._fleet.reply(number, ok=False, document={"problems": ["the proxy is shutting down"]})
         elif verb == "reload":
             outcome = await self._reload(by=by, why="reload was asked for")
+            await self._fleet.settle(SETTLE_S)
             self._fleet.reply(number, ok=outcome.ok, document=outcome.document())
         elif verb in STEERING:
             await self._steer(number, read_order(message))
@@ -541,6 +545,7 @@ class _Supervisor:
             return
         try:
             outcome = await self._publisher.steer(order)
+            await self._fleet.settle(SETTLE_S)
         except Exception as error:
             # Who asked must hear of it, and a bug in one decision must not end the supervisor.
             _log.exception("%s of %s failed", order.verb, order.route)

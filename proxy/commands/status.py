@@ -95,7 +95,7 @@ def render_status(document: Mapping[str, Any]) -> "RenderableType":
     document = _printable(document)
     parts: list[RenderableType] = [*_head(document)]
     for route in document["routes"]:
-        parts += [Text(f"route {route['name']}", style="bold"), _variants(route)]
+        parts += [Text(f"route {route['name']}", style="bold"), _variants(route), *_rollout(route)]
         if route["shadows"]:
             parts.append(_shadows(route))
         parts += _route_lines(route)
@@ -148,6 +148,41 @@ def _variants(route: Mapping[str, Any]) -> "RenderableType":
             style="red" if variant["errors"] else None,
         )
     return table
+
+
+def _rollout(route: Mapping[str, Any]) -> "list[RenderableType]":
+    """Return where the route's rollout stands, and what the engine thinks of it; nothing where there is none."""
+    from rich.text import Text
+
+    rollout = route.get("rollout")
+    if not rollout:
+        return []
+    where = str(rollout["phase"]).replace("_", " ")
+    if rollout["phase"] == "ramping":
+        where += f", step {rollout['step'] + 1} of {len(rollout['steps'])}"
+    line = f"rollout of {rollout['variant']}: {where} at {rollout['weight']:g} %"
+    line += f" for {_span(rollout['seconds_in_step'])}, by {rollout['by']}"
+    is_bad = rollout["phase"] in ("rolled_back", "inconclusive")
+    lines = [Text(f"{line}: {rollout['reason']}", style="red" if is_bad else "green")]
+    if rollout["paused_by"]:
+        lines.append(
+            Text(f"  paused by {rollout['paused_by']}: the engine moves nothing until resume", style="yellow")
+        )
+    if rollout.get("dry_run"):
+        lines.append(Text("  dry run: the engine moves nothing", style="yellow"))
+    judgement = rollout.get("judgement") or {}
+    if sentence := judgement.get("sentence"):
+        lines.append(Text(f"  engine: {sentence}"))
+    return [*lines, Text("")]
+
+
+def _span(seconds: float) -> str:
+    """Return a time in its two largest units: ``2 h 5 min``."""
+    whole = int(seconds)
+    for size, unit, rest, small in ((86_400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if whole >= size:
+            return f"{whole // size} {unit} {whole % size // rest} {small}"
+    return f"{whole} s"
 
 
 def _shadows(route: Mapping[str, Any]) -> "RenderableType":
