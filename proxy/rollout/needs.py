@@ -1,6 +1,6 @@
 """What evidence would change a verdict: how many more requests, how many more failures, how much more time.
 
-Estimates for people, made from what was seen so far. No decision rests on them but :func:`next_cost`, the exposure rule.
+Estimates for people, made from what was seen so far. No decision rests on them but on :func:`next_cost`.
 """
 
 from math import ceil, inf, isfinite, log
@@ -45,7 +45,7 @@ def needs_of(
     elif state.phase in (Phase.BAKING, Phase.RAMPING) and reason is not Reason.HARM:
         needs += _noninferiority(plan, evidence)
     if state.phase is not Phase.ROLLED_BACK and reason not in (Reason.HARM, Reason.DONE):
-        needs += _harm(plan, evidence)
+        needs += _harm(evidence)
     if reason is Reason.GUARDED and not plan.holdback:
         left = max(0, plan.switch_back_ns - max(0, now_ns - state.promoted_ns))
         needs.append(Need("switch_back", left / _SECOND_NS, "seconds", f"guarded for {_seconds(left)} more"))
@@ -128,7 +128,7 @@ def _to_show(guardrail: GuardrailEvidence, evidence: Evidence) -> Need:
     return Need(guardrail.name, more, what, sentence)
 
 
-def _harm(plan: Plan, evidence: Evidence) -> list[Need]:
+def _harm(evidence: Evidence) -> list[Need]:
     return [
         Need(
             f"{each.name}.rollback",

@@ -13,11 +13,11 @@ from proxy.settings import Metric, format_duration
 
 __all__ = ["Said", "chance", "describe", "say"]
 
-_NOUNS = {
+_VERBS = {
     Metric.ERRORS: "failed",
-    Metric.CLIENT_ERRORS: "rejected as the client's mistake",
-    Metric.ABANDONED: "abandoned by the client",
-    Metric.SLOW: "slow",
+    Metric.CLIENT_ERRORS: "refused, as the client's mistake,",
+    Metric.ABANDONED: "was too late for",
+    Metric.SLOW: "was slow for",
 }
 
 
@@ -84,8 +84,8 @@ def describe(guardrail: GuardrailEvidence, plan: Plan) -> str:
     mine = _share(guardrail.canary_events, guardrail.canary_total)
     other = _share(guardrail.champion_events, guardrail.champion_total)
     return (
-        f"{mine} of {guardrail.canary_total:,} units of {canary} were {_NOUNS[guardrail.metric]}, {other} of "
-        f"{guardrail.champion_total:,} of {champion}"
+        f"{canary} {_VERBS[guardrail.metric]} {mine} of {guardrail.canary_total:,} units, {champion} {other} of "
+        f"{guardrail.champion_total:,}"
     )
 
 
@@ -156,7 +156,9 @@ def _suspicion(it: _Scene) -> str:
 
 
 def _disagreement(it: _Scene) -> str:
-    return f"{it.stays}: its answers differ more than tolerated: {_facts(it)}; whether they are worse, only labels can tell"
+    return (
+        f"{it.stays}: its answers differ more than tolerated: {_facts(it)}; only labels can tell who is right"
+    )
 
 
 def _not_shown(it: _Scene) -> str:
@@ -181,8 +183,8 @@ def _srm(it: _Scene) -> str:
 def _budget(it: _Scene) -> str:
     known = f"{100 * it.evidence.excess_share:.2g} %" if isfinite(it.evidence.excess_share) else "all"
     return (
-        f"{it.stays}: it might still fail up to {known} of its requests more than {it.champion}, which on the next step "
-        f"could cost more than the budget of {it.plan.excess_errors} errors"
+        f"{it.stays}: it might still fail up to {known} of its requests more than {it.champion}, and on the next step "
+        f"that could cost more than the budget of {it.plan.excess_errors} errors"
     )
 
 
