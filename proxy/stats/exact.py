@@ -12,8 +12,8 @@ Theory of operation:
     coefficient above 0.001 has lost already. Opposing terms that nearly cancel do so before any rounding.
 
 Warning:
-    The three integers must fit: total count × largest coefficient must be below 2^44 (10^12 events at the
-    widest bet). More is refused, never wrapped.
+    The three integers must fit: counts must add up to less than 2^41 (2.2 × 10^12), and their sum times the
+    largest coefficient to less than 2^44. More is refused, never wrapped.
 """
 
 from typing import Final, TypeAlias
