@@ -11,10 +11,12 @@ Theory of operation
 
 Bets
     *Tilt*: ``x = d g - c(d)``, ``g`` the normal score of the bucket's mid-rank in the reference; finds shifts of
-    everything. *Exceedance* of the reference's q50, q95 and q99 and of an objective (SLO): ``x = d`` above a
-    bucket edge; finds tails. "p99 is above t" is "more than 1 percent are above t", so this is the test of p99,
-    and its null needs no stochastic order: only that the canary exceeds the edge no more often. Each bet is
-    an average over a grid of ``d``, and what is combined is an average of bets.
+    everything. *Tail*: the same with a score that is 0 up to the reference's 98.5th percentile and rises from there
+    with the logarithm of how rare an answer is; finds tails that got longer in about two thirds of the requests that
+    counting what is above one edge needs. *Exceedance* of the reference's q50, q95 and q99 and of an objective (SLO):
+    ``x = d`` above a bucket edge. "p99 is above t" is "more than 1 percent are above t", so this is the test of
+    p99, and its null needs no stochastic order: only that the canary exceeds the edge no more often. Each bet
+    is an average over a grid of ``d``, and what is combined is an average of bets.
 
 Margins
     "slower by more than the margin" compares the canary with the champion whose durations were all multiplied by
@@ -36,13 +38,22 @@ from proxy.stats.exact import counts_of, grouped_suffix_sums, shares_of
 from proxy.stats.histogram import Counts, shift
 from proxy.stats.special import Floats, logsumexp, ndtri
 
-__all__ = ["LatencyEvidence", "Reference", "not_slower", "slower", "slower_by_start"]
+__all__ = ["WEIGHTS", "LatencyEvidence", "Reference", "not_slower", "slower", "slower_by_start"]
 
 QUANTILES: Final = (0.50, 0.95, 0.99)
 """Whose bucket edges in the reference are bet on."""
 
 TILTS: Final[Floats] = 0.05 * 2.0 ** (np.arange(8) / 2)
 """Grid of the tilt: how many standard deviations of the reference's normal score everything is shifted."""
+
+TAIL_TILTS: Final[Floats] = 0.1 * 2.0 ** (np.arange(6) / 2)
+"""Grid of the tail: 0.1 says that answers that were e times rarer became exp(0.1) times more frequent among these."""
+
+TAIL: Final = 0.015
+"""The share of the reference's slowest answers that the tail's score tells apart."""
+
+MAX_TAIL_SCORE: Final = 5.0
+"""No answer is taken as more than exp(5) times rarer than the tail's first one."""
 
 LOG_RATIOS: Final[Floats] = 0.1 * 2.0 ** (np.arange(12) / 2)
 """Grid of the exceedances: log risk ratios (log odds ratios where the exceedance is common), 0.1..4.5."""
@@ -53,8 +64,12 @@ MAX_SCORE: Final = 6.0
 COMMON: Final = 0.1
 """From this probability on an exceedance's absence is bet on, too: half of the information on q50 is there."""
 
-WEIGHTS: Final = (0.3, 0.1, 0.2, 0.4)
-"""Of tilt, q50, q95 and q99 in the combined evidence of harm."""
+WEIGHTS: Final = (0.40, 0.45, 0.05, 0.05, 0.05)
+"""Of tilt, tail, q50, q95 and q99 in the combined evidence of harm.
+
+Chosen by simulation before any rollout: the first two find every change that was tried sooner than the
+exceedances do, which stay for what they say about one quantile, and so that no change is invisible.
+"""
 
 SLO_WEIGHT: Final = 0.2
 """Of the objective, where there is one; the others share the rest as their weights say."""
@@ -68,6 +83,9 @@ class LatencyEvidence(Generic[Value]):
 
     tilt: Value
     """From the normal scores of everything."""
+
+    tail: Value
+    """From how far the slowest answers are out."""
 
     exceed50: Value
     """From exceedances of the reference's median."""
@@ -97,17 +115,19 @@ class Reference:
             that none has probability 0.
         scores: ``(B,)`` float64, never falling: normal quantile of the mid-rank, standardised under ``mass`` and
             clipped to -6..6.
+        tail_scores: ``(B,)`` float64, never falling: 0 below the tail, then the log of how rare an answer is, to 5.
         thresholds: bucket of q50, q95 and q99; "exceeds" is "in a bucket above". They may coincide, where many
             answers have the same bucket: the bets then are equal and their weights add up.
 
     Checked against: scipy 1.17.1 ``norm.ppf`` of the mid-ranks.
     """
 
-    __slots__ = ("_ratios", "_shifted", "counts", "mass", "scores", "thresholds")
+    __slots__ = ("_ratios", "_shifted", "counts", "mass", "scores", "tail_scores", "thresholds")
 
     counts: Counts
     mass: Floats
     scores: Floats
+    tail_scores: Floats
     thresholds: tuple[int, int, int]
 
     def __init__(self, counts: Counts) -> None:
@@ -128,6 +148,7 @@ class Reference:
         self.counts.flags.writeable = False
         self.mass = np.asarray((self.counts + 1.0 / self.counts.size) / (total + 1.0), np.float64)
         self.scores = _scores(self.mass)
+        self.tail_scores = _tail_scores(self.mass)
         cumulative = np.cumsum(self.counts)
         below = [int(np.searchsorted(cumulative, q * total)) for q in QUANTILES]
         self.thresholds = (below[0], below[1], below[2])
@@ -145,10 +166,15 @@ class Reference:
         return found
 
     def tilted(self, sign: float) -> Floats:
-        """Return the tilt's log likelihood ratios ``d g - c(d)`` as ``(D, B)``, each d of the grid times ``sign``."""
+        """Return the log likelihood ratios ``(D, B)`` of tilt and tail, over both grids, each d times ``sign``."""
         key = (-1, sign)
         if key not in self._ratios:
-            self._ratios[key] = _tilted(self.mass, self.scores, sign * TILTS)
+            self._ratios[key] = np.concatenate(
+                [
+                    _tilted(self.mass, self.scores, sign * TILTS),
+                    _tilted(self.mass, self.tail_scores, sign * TAIL_TILTS),
+                ]
+            )
         return self._ratios[key]
 
     def exceeding(self, edge: int, sign: float) -> Floats:
@@ -170,6 +196,12 @@ def _scores(mass: Floats) -> Floats:
     scores = np.clip(centred / spread if spread > 0.0 else centred, -MAX_SCORE, MAX_SCORE)
     # Rounding may not make a score fall: the bets' guarantee rests on that they do not.
     return np.maximum.accumulate(scores)
+
+
+def _tail_scores(mass: Floats) -> Floats:
+    """Return how far out in the tail each bucket is: ``log(TAIL / P(above its middle))``, 0 before the tail."""
+    above = np.cumsum(mass[::-1])[::-1] - mass / 2
+    return np.maximum.accumulate(np.clip(math.log(TAIL) - np.log(above), 0.0, MAX_TAIL_SCORE))
 
 
 def slower(
@@ -206,6 +238,7 @@ def slower(
     every = slower_by_start(canary, champion, share, reference, shift_buckets, slo_bucket=slo_bucket)
     return LatencyEvidence(
         tilt=_first(every.tilt),
+        tail=_first(every.tail),
         exceed50=_first(every.exceed50),
         exceed95=_first(every.exceed95),
         exceed99=_first(every.exceed99),
@@ -228,10 +261,10 @@ def slower_by_start(
     For `proxy.stats.mixtures.late_onset`. Shapes: each field is ``(S,)``; element 0 is what `slower` returns.
     """
     logs = _logs_by_start(canary, champion, share, reference, shift_buckets, 1.0, slo_bucket)
-    tilt, exceed50, exceed95, exceed99, *slo = logs
+    tilt, tail, exceed50, exceed95, exceed99, *slo = logs
     weights = WEIGHTS if not slo else (*(weight * (1.0 - SLO_WEIGHT) for weight in WEIGHTS), SLO_WEIGHT)
     combined = logsumexp(np.stack(logs) + np.log(weights)[:, None], axis=0)
-    return LatencyEvidence(tilt, exceed50, exceed95, exceed99, slo[0] if slo else None, combined)
+    return LatencyEvidence(tilt, tail, exceed50, exceed95, exceed99, slo[0] if slo else None, combined)
 
 
 def not_slower(
@@ -246,7 +279,7 @@ def not_slower(
     """Return the evidence that the canary is *not* slower than the champion times ``GAMMA**shift_buckets``.
 
     For promotion. Model, arguments and errors as in `slower`; the bets are on fast answers. Null hypothesis of
-    each exceedance: the canary exceeds the shifted edge at least as often as the shifted champion; of the tilt:
+    each exceedance: the canary exceeds the shifted edge at least as often as the shifted champion; of tilt and tail:
     its duration is stochastically at least the shifted champion's. ``combined`` is the least of q50, q95 and, where
     given, the objective: an e-value of "at one of them the canary is slower by the margin or more", so a better
     median cannot buy a worse tail. (q99 needs several times more requests and is watched by `slower`.)
@@ -255,9 +288,10 @@ def not_slower(
     """
     by_start = _logs_by_start(canary, champion, share, reference, shift_buckets, -1.0, slo_bucket)
     logs = [_first(log_es) for log_es in by_start]
-    tilt, exceed50, exceed95, exceed99, *slo = logs
+    tilt, tail, exceed50, exceed95, exceed99, *slo = logs
     return LatencyEvidence(
         tilt,
+        tail,
         exceed50,
         exceed95,
         exceed99,
@@ -291,13 +325,14 @@ def _logs_by_start(
     moved = [each.shifted(shift_buckets, hold_first=hold_first) for each in references]
     groups, group = _groups(moved, shares)
     if not groups:
-        return [np.zeros(0) for _ in range(4 if slo_bucket is None else 5)]
+        return [np.zeros(0) for _ in range(5 if slo_bucket is None else 6)]
     # Most of the buckets are empty in every slice.
     used = np.flatnonzero(ones.any(axis=0) | zeros.any(axis=0))
     ones, zeros = ones[:, used], zeros[:, used]
     value = np.array([share for _, share in groups])
     tilts = np.stack([each.tilted(sign)[:, used] for each, _ in groups])
-    growths = [grouped_suffix_sums(np.concatenate([ones, zeros], axis=1), _factors(tilts, value), group)]
+    graded = grouped_suffix_sums(np.concatenate([ones, zeros], axis=1), _factors(tilts, value), group)
+    growths = [graded[:, : len(TILTS)], graded[:, len(TILTS) :]]
     sums = [_from_zero(ones), _from_zero(zeros)]
     for number in range(3 if slo_bucket is None else 4):
         edges = [each.thresholds[number] if number < 3 else slo_bucket or 0 for each, _ in groups]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from proxy.stats.histogram import BUCKETS, buckets_of, shift
-from proxy.stats.latency import LatencyEvidence, Reference, not_slower, slower, slower_by_start
+from proxy.stats.latency import WEIGHTS, LatencyEvidence, Reference, not_slower, slower, slower_by_start
 
 Counts = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -34,7 +34,7 @@ def chance(cells: tuple[int, ...], law: Floats) -> float:
     return math.exp(log + sum(each * math.log(p) for each, p in used)) if all(p for _, p in used) else 0.0
 
 
-FIELDS = ("tilt", "exceed50", "exceed95", "exceed99", "slo", "combined")
+FIELDS = ("tilt", "tail", "exceed50", "exceed95", "exceed99", "slo", "combined")
 
 
 def expectations(
@@ -156,7 +156,7 @@ def test_slices_with_different_shares_and_references_stay_exact() -> None:
         np.array([0.5, 0.3, 0.2]),
         np.array([0.1, 0.2, 0.7]),
     ]  # the champion drifts, and the canary with it
-    total = dict.fromkeys(("tilt", "combined"), 0.0)
+    total = dict.fromkeys(("tilt", "tail", "combined"), 0.0)
     worlds = []
     for share, law in zip(shares, laws, strict=True):
         both = np.concatenate([share * law, (1 - share) * law])
@@ -166,7 +166,7 @@ def test_slices_with_different_shares_and_references_stay_exact() -> None:
         found = slower(counts[:, :3], counts[:, 3:], shares, references)
         for field in total:
             total[field] += p * r * math.exp(getattr(found, field))
-    assert total == pytest.approx({"tilt": 1.0, "combined": 1.0}, abs=1e-12)
+    assert total == pytest.approx(dict.fromkeys(total, 1.0), abs=1e-12)
 
 
 def durations(rng: np.random.Generator, n: int, factor: float = 1.0) -> Counts:
@@ -187,7 +187,7 @@ def test_a_slice_without_a_coin_adds_exactly_nothing() -> None:
     found = slower(extra, others, np.array([1.0, 0.1, 0.0]), reference, 2)
     assert found == alone
     only = slower(ones, zeros, np.array([0.0]), reference)
-    assert [only.tilt, only.exceed50, only.exceed95, only.exceed99, only.combined] == pytest.approx(
+    assert [only.tilt, only.tail, only.exceed50, only.exceed99, only.combined] == pytest.approx(
         [0.0] * 5, abs=1e-12
     )
 
@@ -244,7 +244,7 @@ def test_combined_is_the_weighted_average() -> None:
     mean = sum(
         w * math.exp(e)
         for w, e in zip(
-            (0.3, 0.1, 0.2, 0.4), (harm.tilt, harm.exceed50, harm.exceed95, harm.exceed99), strict=True
+            WEIGHTS, (harm.tilt, harm.tail, harm.exceed50, harm.exceed95, harm.exceed99), strict=True
         )
     )
     assert harm.combined == pytest.approx(math.log(mean), abs=1e-12)
@@ -262,6 +262,8 @@ def test_a_reference_is_fit_to_bet_on(counts: list[int]) -> None:
     assert reference.mass.sum() == pytest.approx(1.0)
     assert (np.diff(reference.scores) >= 0).all()
     assert np.abs(reference.scores).max() <= 6.0
+    assert (np.diff(reference.tail_scores) >= 0).all()
+    assert 0.0 <= reference.tail_scores.min() <= reference.tail_scores.max() <= 5.0
     total = sum(counts)
     for q, edge in zip((0.5, 0.95, 0.99), reference.thresholds, strict=True):
         assert sum(counts[: edge + 1]) >= q * total > sum(counts[:edge]) or counts[0] >= q * total
