@@ -34,17 +34,12 @@ def e_holm(log_es: ArrayLike, weights: ArrayLike | None = None) -> Floats:
         return logs
     order = np.argsort(logs, kind="stable")
     # The least average over sets with i takes the smallest of the others, as many as make it smaller.
-    top = float(logs.max())
-    if top == -np.inf:
-        return logs
-    money = (shares * np.exp(logs - top))[order]
-    funded, counted = np.cumsum(money), np.cumsum(shares[order])
+    money = np.log(shares) + logs
+    funded, counted = np.logaddexp.accumulate(money[order]), np.cumsum(shares[order])
     adjusted = np.empty(len(logs))
     for place, i in enumerate(order):
-        own, weight = money[place], shares[i]
-        averages = (own + funded[:place]) / (weight + counted[:place])
-        least = min(own / weight, float(averages.min(initial=np.inf)))
-        adjusted[i] = min(logs[i], top + np.log(least)) if least > 0.0 else -np.inf
+        averages = np.logaddexp(money[i], funded[:place]) - np.log(shares[i] + counted[:place])
+        adjusted[i] = min(logs[i], float(averages.min(initial=np.inf)))
     return adjusted
 
 

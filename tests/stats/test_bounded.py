@@ -1,0 +1,197 @@
+"""Linear bets on the difference of two means."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.stats.bounded import STAKES, difference_exceeds, difference_exceeds_by_start, difference_within
+
+Table = tuple[np.ndarray, np.ndarray, list[float], list[float], list[float]]
+
+
+def weighted(n: int, chances: list[float]) -> list[tuple[tuple[int, int, int, int], float]]:
+    """Return all counts of four outcomes among n units, with their probabilities."""
+    cells = []
+    for a in range(n + 1):
+        for b in range(n + 1 - a):
+            for c in range(n + 1 - a - b):
+                d = n - a - b - c
+                ways = math.comb(n, a) * math.comb(n - a, b) * math.comb(n - a - b, c)
+                powers = zip(chances, (a, b, c, d), strict=True)
+                cells.append(((a, b, c, d), ways * math.prod(p**k for p, k in powers)))
+    return cells
+
+
+@pytest.mark.parametrize(
+    ("share", "champion", "limit", "centre"),
+    [(0.1, 0.05, 0.01, 0.05), (0.5, 0.3, 0.0, 0.9), (0.05, 0.5, -0.2, 0.0), (0.9, 0.01, 0.5, 1.0)],
+)
+def test_the_bets_are_fair_at_the_limit(share: float, champion: float, limit: float, centre: float) -> None:
+    """Over all outcomes of eight units money neither grows nor shrinks at the limit, and shrinks on its side."""
+
+    def expected(canary: float, side: str) -> float:
+        chances = [
+            share * (1 - canary),
+            share * canary,
+            (1 - share) * (1 - champion),
+            (1 - share) * champion,
+        ]
+        bet = difference_exceeds if side == "exceeds" else difference_within
+        return math.fsum(
+            chance * math.exp(bet([[a, b]], [[c, d]], [share], [0.0, 1.0], [centre], limit))
+            for (a, b, c, d), chance in weighted(8, chances)
+        )
+
+    at_limit = champion + limit
+    assert expected(at_limit, "exceeds") == pytest.approx(1.0, abs=1e-12)
+    assert expected(at_limit, "within") == pytest.approx(1.0, abs=1e-12)
+    assert expected(at_limit / 2, "exceeds") < 1.0 < expected(at_limit / 2, "within")
+    more = (1 + at_limit) / 2
+    assert expected(more, "within") < 1.0 < expected(more, "exceeds")
+
+
+def test_means_are_all_that_counts() -> None:
+    """Two distributions over three values with the same mean are fair, however much they differ."""
+    share, values, canary, champion = 0.3, [0.0, 0.5, 1.0], (0.0, 1.0, 0.0), (0.5, 0.0, 0.5)
+    total = 0.0
+    for first in range(3):
+        for second in range(3):
+            for coins in ((1, 1), (1, 0), (0, 1), (0, 0)):
+                counts = np.zeros((2, 1, 3), np.int64)
+                chance = 1.0
+                for value, coin in zip((first, second), coins, strict=True):
+                    counts[1 - coin, 0, value] += 1
+                    chance *= share * canary[value] if coin else (1 - share) * champion[value]
+                total += chance * math.exp(
+                    difference_exceeds(counts[0], counts[1], [share], values, [0.5], 0.0)
+                )
+    assert total == pytest.approx(1.0, abs=1e-12)
+
+
+def by_hand(table: Table, limit: float, side: float) -> float:
+    """Return the mean over the stakes of the product of the factors."""
+    canary, champion, shares, values, centres = table
+    logs = []
+    for stake in STAKES:
+        log = 0.0
+        for s, (share, c) in enumerate(zip(shares, centres, strict=True)):
+            if not 0.0 < share < 1.0:
+                continue
+            down, up = (c, 1 - c) if side > 0 else (1 - c, c)
+            bet = side * stake / (max(down / share, up / (1 - share)) + side * limit)
+            for b, value in enumerate(values):
+                log += canary[s, b] * math.log(1 + bet * ((value - c) / share - limit))
+                log += champion[s, b] * math.log(1 + bet * (-(value - c) / (1 - share) - limit))
+        logs.append(log)
+    top = max(logs)
+    return top + math.log(math.fsum(math.exp(log - top) for log in logs) / len(logs))
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> Table:
+    """Return counts of up to four slices of three values."""
+    size = draw(st.integers(1, 4))
+    cells = st.lists(st.integers(0, 5) | st.integers(0, 10**6), min_size=3 * size, max_size=3 * size)
+    shares = st.lists(st.sampled_from([0.0, 0.01, 0.1, 0.5, 1.0]), min_size=size, max_size=size)
+    centres = st.lists(st.sampled_from([0.0, 0.01, 0.3, 1.0]), min_size=size, max_size=size)
+    return (
+        np.array(draw(cells), np.int64).reshape(size, 3),
+        np.array(draw(cells), np.int64).reshape(size, 3),
+        draw(shares),
+        [0.0, 0.25, 1.0],
+        draw(centres),
+    )
+
+
+limits = st.sampled_from([-0.5, 0.0, 0.01, 0.9])
+
+
+@given(tables(), limits)
+def test_the_bets_are_their_formula(table: Table, limit: float) -> None:
+    """The log e-values are means over stakes of products over units."""
+    scale = 1e-11 + 2e-14 * float(table[0].sum() + table[1].sum())
+    assert difference_exceeds(*table, limit) == pytest.approx(by_hand(table, limit, 1.0), abs=scale)
+    assert difference_within(*table, limit) == pytest.approx(by_hand(table, limit, -1.0), abs=scale)
+
+
+@given(tables(), limits, st.randoms(use_true_random=False))
+def test_order_and_cuts_change_nothing(table: Table, limit: float, random: "np.random.Generator") -> None:
+    """Slices in another order, or cut in two, give the same figures bit for bit."""
+    canary, champion, shares, values, centres = table
+    order = list(range(len(shares)))
+    random.shuffle(order)
+    moved: Table = (
+        canary[order],
+        champion[order],
+        [shares[i] for i in order],
+        values,
+        [centres[i] for i in order],
+    )
+    half = canary // 2
+    cut: Table = (
+        np.concatenate((half, canary - half)),
+        np.concatenate((champion, 0 * champion)),
+        shares * 2,
+        values,
+        centres * 2,
+    )
+    for other in (moved, cut):
+        assert difference_exceeds(*table, limit) == difference_exceeds(*other, limit)
+        assert difference_within(*table, limit) == difference_within(*other, limit)
+
+
+@given(tables(), limits)
+def test_each_start_is_the_bet_on_its_slices(table: Table, limit: float) -> None:
+    """Entry j is what the slices from j on say alone, bit for bit."""
+    canary, champion, shares, values, centres = table
+    got = difference_exceeds_by_start(*table, limit).tolist()
+    rest = [(canary[j:], champion[j:], shares[j:], values, centres[j:]) for j in range(len(shares))]
+    assert got == [difference_exceeds(*each, limit) for each in rest]
+
+
+def test_no_evidence() -> None:
+    """Nothing is exactly 0: no slices, no units, no coin."""
+    none = np.zeros((0, 2), np.int64)
+    assert difference_exceeds(none, none, [], [0.0, 1.0], [], 0.01) == 0.0
+    assert difference_exceeds_by_start(none, none, [], [0.0, 1.0], [], 0.01).tolist() == []
+    assert difference_within([[0, 0]], [[0, 0]], [0.1], [0.0, 1.0], [0.5], 0.01) == 0.0
+    assert difference_within([[9, 9]], [[9, 9]], [1.0], [0.0, 1.0], [0.5], 0.01) == 0.0
+
+
+def test_rare_events_are_good_enough() -> None:
+    """Without any event at all, six thousand requests show that the rates are less than one point apart."""
+    assert difference_within([[600, 0]], [[5400, 0]], [0.1], [0.0, 1.0], [0.001], 0.01) > math.log(20.0)
+    assert difference_exceeds([[600, 0]], [[5400, 0]], [0.1], [0.0, 1.0], [0.001], 0.01) < 0.0
+
+
+def test_huge_counts() -> None:
+    """10^12 units are certain."""
+    many = [[10**12 // 2, 10**10]]
+    assert difference_within(many, many, [0.5], [0.0, 1.0], [0.02], 0.01) > 1e6
+    assert difference_exceeds(many, many, [0.5], [0.0, 1.0], [0.02], -0.01) > 1e6
+
+
+ROW = [[1, 2]]
+BAD: dict[str, tuple[tuple[object, ...], str]] = {
+    "shapes": ((ROW, [[1, 2, 3]], [0.5], [0, 1], [0.5], 0.0), "expected counts of"),
+    "values": ((ROW, ROW, [0.5], [0, 0.5, 1], [0.5], 0.0), "expected counts of"),
+    "slices": ((ROW, ROW, [0.5, 0.5], [0, 1], [0.5, 0.5], 0.0), "expected counts of"),
+    "centres": ((ROW, ROW, [0.5], [0, 1], [0.5, 0.5], 0.0), "expected one centre"),
+    "value": ((ROW, ROW, [0.5], [0, 2], [0.5], 0.0), "expected values in"),
+    "centre": ((ROW, ROW, [0.5], [0, 1], [math.nan], 0.0), "expected centres in"),
+    "limit": ((ROW, ROW, [0.5], [0, 1], [0.5], 1.0), "expected a limit"),
+    "share": ((ROW, ROW, [-0.5], [0, 1], [0.5], 0.0), "expected shares"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input(name: str) -> None:
+    """What makes no sense is an error that says what was expected."""
+    arguments, match = BAD[name]
+    with pytest.raises(ValueError, match=match):
+        difference_exceeds(*arguments)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=match):
+        difference_within(*arguments)  # type: ignore[arg-type]
