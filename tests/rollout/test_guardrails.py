@@ -1,0 +1,283 @@
+"""Evidence about one guardrail: exact where it says so, and of use."""
+
+from dataclasses import replace
+from itertools import product
+from math import comb, exp, inf, log
+
+import numpy as np
+import pytest
+
+from proxy.rollout.guardrails import Stretch, at_each_quantile, difference_limit, event_harm, judge
+from proxy.rollout.slices import (
+    BIN_NS,
+    BUCKETS,
+    ERRORS,
+    FIELDS,
+    FIRST_EVENTS,
+    FIRST_LATENCY,
+    UNITS,
+    ShadowEvidence,
+    Slices,
+    no_slices,
+    starts_ns,
+)
+from proxy.stats import bounded, events
+from tests.rollout.world import MINUTE, START, Behaviour, World, guardrail, plan
+
+ENOUGH = log(20)
+
+
+def counted(shares: list[float], canary: list[int], champion: list[int], times: list[int]) -> Slices:
+    """Return slices with first errors alone, at given bins."""
+    arms = []
+    for errors in (canary, champion):
+        arm = np.zeros((len(shares), FIELDS), np.int64)
+        arm[:, ERRORS] = arm[:, FIRST_EVENTS] = arm[:, UNITS] = errors
+        arms.append(arm)
+    starts = START + BIN_NS * np.array(times, np.int64)
+    return Slices(
+        tuple(map(str, shares)),
+        starts,
+        np.full(len(shares), BIN_NS, np.int64),
+        np.array(shares),
+        *arms,
+        np.full(len(shares), -1, np.int64),
+    )
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.1, 1.0])
+@pytest.mark.parametrize("times", [[0, 1, 2], [0, 6, 30], [3, 300, 9000]])
+def test_harm_is_an_e_value(margin: float, times: list[int]) -> None:
+    """Over every way in which coins can fall, at the margin, its mean is 1: whatever was bet on late onsets."""
+    shares, totals = [0.05, 0.5, 0.25], [3, 2, 4]
+    mean = 0.0
+    for falls in product(*(range(total + 1) for total in totals)):
+        slices = counted(shares, list(falls), [t - k for t, k in zip(totals, falls, strict=True)], times)
+        errors = slices.canary[:, ERRORS], slices.champion[:, ERRORS]
+        chance = 1.0
+        for share, total, k in zip(shares, totals, falls, strict=True):
+            p = share * (1 + margin) / (1 + share * margin)
+            chance *= comb(total, k) * p**k * (1 - p) ** (total - k)
+        mean += chance * exp(event_harm(*errors, Stretch(slices, START), margin))
+    assert mean == pytest.approx(1.0, abs=1e-9)
+
+
+def test_a_single_bet_is_an_e_value() -> None:
+    """All the money on one ratio: the mean over all falls of the coin is 1."""
+    p = 0.1 * 1.1 / 1.01
+    mean = sum(
+        comb(6, k) * p**k * (1 - p) ** (6 - k) * exp(events.harm_at([k], [6 - k], [0.1], 0.1, 3000.0))
+        for k in range(7)
+    )
+    assert mean == pytest.approx(1.0, abs=1e-12)
+    with pytest.raises(ValueError, match="ratio above"):
+        events.harm_at([1], [1], [0.1], 0.1, 1.1)
+
+
+@pytest.mark.parametrize(("share", "most"), [(0.01, 3), (0.05, 3), (0.1, 3), (0.25, 6), (0.5, 11)])
+def test_a_dead_canary_fails_few_requests(share: float, most: int) -> None:
+    """With weight 0.3 in the whole, at 1 %: after so many failures in a row it is rolled back."""
+    slices = counted([share], [most], [0], [0])
+    log_e = event_harm(slices.canary[:, ERRORS], slices.champion[:, ERRORS], Stretch(slices, START), 0.1)
+    assert 0.3 * exp(log_e) > 100
+
+
+def test_a_late_onset_is_found() -> None:
+    """After three hours of health, evidence of harm is not weighed down by them."""
+    bins = [60 * 6 * 3]
+    healthy = counted([0.5], [5000], [5000], [0])
+    both = counted([0.5, 0.5], [5000, 160], [5000, 80], [0, bins[0]])
+    stretch = Stretch(both, START)
+    late = event_harm(both.canary[:, ERRORS], both.champion[:, ERRORS], stretch, 0.1)
+    pooled = events.harm(both.canary[:, ERRORS], both.champion[:, ERRORS], both.share, 0.1)
+    assert judge(guardrail("errors"), Stretch(healthy, START), ENOUGH).harm < 0
+    assert late > log(100) > pooled
+
+
+def test_a_start_inside_a_merged_slice_is_lost() -> None:
+    """Its money is gone: evidence is never counted from a moment that cannot be told any more."""
+    apart = counted([0.5] * 3, [100, 0, 30], [100, 0, 3], [0, 5, 6])
+    assert starts_ns(START)[1] == START + 6 * BIN_NS
+    merged = counted([0.5, 0.5], [100, 30], [100, 3], [0, 5])
+    merged = replace(merged, span_ns=np.array([BIN_NS, 2 * BIN_NS]))
+    harms = [
+        event_harm(each.canary[:, ERRORS], each.champion[:, ERRORS], Stretch(each, START), 0.1)
+        for each in (apart, merged)
+    ]
+    assert harms[1] < harms[0]
+
+
+def test_shares_of_nothing_and_of_everything_carry_no_bet() -> None:
+    """Where there was no coin there is no evidence."""
+    slices = counted([0.0, 1.0], [0, 50], [50, 0], [0, 1])
+    found = judge(guardrail("errors"), Stretch(slices, START), ENOUGH)
+    assert (found.harm, found.suspicion, found.noninferiority) == (0.0, 0.0, 0.0)
+    assert (found.low, found.high, found.canary_total) == (0.0, inf, 0)
+
+
+@pytest.mark.parametrize(
+    "metric", ["errors", "client_errors", "abandoned", "latency", "slow", "disagreement"]
+)
+def test_no_counts_no_evidence(metric: str) -> None:
+    """Before the first bin every log e is 0 and every interval is everything."""
+    found = judge(guardrail(metric), Stretch(no_slices(), START), ENOUGH)
+    assert (found.harm, found.suspicion, found.noninferiority, found.requests_to_show) == (
+        0.0,
+        0.0,
+        0.0,
+        None,
+    )
+    assert found.low == 0.0
+    assert found.high == (1.0 if metric == "disagreement" else inf)
+
+
+def served(bins: int, **arms: Behaviour) -> Stretch:
+    world = World(plan(steps=(50, 100)), rate=1000, **arms)  # type: ignore[arg-type]
+    world.serve(bins)
+    return Stretch(world.slices(), START)
+
+
+def test_rare_events_are_shown_by_their_difference() -> None:
+    """Without a single error no ratio is known, but the tolerance is; without a tolerance nothing is shown."""
+    stretch = served(6)
+    assert judge(guardrail("errors"), stretch, ENOUGH).noninferiority > ENOUGH
+    assert judge(guardrail("errors", tolerance=0.0), stretch, ENOUGH).noninferiority == 0.0
+
+
+def test_what_is_missing_is_told() -> None:
+    """A number of requests while it is not shown, 0 once it is."""
+    some = judge(
+        guardrail("errors"), served(1, canary=Behaviour(errors=0.02), champion=Behaviour(errors=0.02)), ENOUGH
+    )
+    assert some.requests_to_show is None or some.requests_to_show > 0
+    assert judge(guardrail("errors"), served(6), ENOUGH).requests_to_show == 0
+
+
+def test_slow_is_what_takes_longer_than_the_threshold() -> None:
+    """To within one bucket of 5 percent."""
+    slices = counted([0.5], [0], [0], [0])
+    arm = slices.canary.copy()
+    for bucket in (100, 200, 300):
+        arm[0, FIRST_LATENCY + bucket] += 7
+    arm[0, UNITS] = 21
+    stretch = Stretch(replace(slices, canary=arm), START)
+    took_ns = [int(1000 * 1.05 ** (bucket - 0.5)) for bucket in (100, 200, 300)]
+    for beyond, threshold_ns in zip((14, 7, 0), took_ns, strict=True):
+        found = judge(guardrail("slow", threshold_ns=threshold_ns), stretch, ENOUGH)
+        assert found.canary_events == beyond
+
+
+def test_the_excess_that_is_ruled_out_shrinks_with_traffic() -> None:
+    """It is 1 while nothing is known, and the test against it has just been reached."""
+    errors = guardrail("errors")
+    assert difference_limit(errors, no_slices(), 0.025) == 1.0
+    limits = [difference_limit(errors, served(bins).slices, 0.025) for bins in (1, 4, 16)]
+    assert limits[0] > limits[1] > limits[2] > 0
+    slices = served(4).slices
+    outcomes = [
+        np.stack([arm[:, UNITS], 0 * arm[:, UNITS]], axis=1) for arm in (slices.canary, slices.champion)
+    ]
+    log_e = bounded.difference_within(*outcomes, slices.share, (0.0, 1.0), np.zeros(4), limits[1])
+    assert log(40) < log_e < log(41)
+
+
+# Latency
+
+
+def slower(factor: float, bins: int = 60) -> Stretch:
+    return served(bins, canary=Behaviour(median_ms=20 * factor))
+
+
+def test_latency_that_is_the_same_is_shown_to_be() -> None:
+    """No harm, no suspicion, and shown in ten minutes of traffic."""
+    found = judge(guardrail("latency"), slower(1.0), ENOUGH)
+    assert found.harm < 0
+    assert found.suspicion < 0
+    assert found.noninferiority > ENOUGH
+    assert found.low <= 1 <= found.high
+    assert found.canary_ns[0] == pytest.approx(20e6, rel=0.05)
+
+
+def test_a_much_slower_canary_needs_no_blocks() -> None:
+    """Twice as slow shows within two bins, at the wide margin."""
+    found = judge(guardrail("latency"), slower(2.0, bins=2), ENOUGH)
+    parts = dict(found.parts)
+    assert found.harm > log(1000)
+    assert parts["blocks"] == 0.0
+    assert parts["wide"] > log(1000)
+
+
+def test_a_somewhat_slower_canary_needs_both() -> None:
+    """A third slower: requests alone are a suspicion; with twenty blocks that agree it is harm."""
+    early, late = (judge(guardrail("latency"), slower(1.33, bins), ENOUGH) for bins in (15, 60))
+    assert early.suspicion > log(1000)
+    assert early.harm < log(20)
+    assert late.harm > log(1000)
+    assert late.noninferiority < 0
+
+
+def test_noise_of_hosts_alone_is_no_harm() -> None:
+    """Where blocks swing, requests may be certain, and blocks are not."""
+    world = World(plan(steps=(50, 100)), rate=1000)  # type: ignore[arg-type]
+    swing = world.generator.standard_normal(60)
+    world.noise = lambda bin_: float(np.exp(0.35 * swing[bin_]))
+    world.serve(60)
+    found = judge(guardrail("latency"), Stretch(world.slices(), START), ENOUGH)
+    assert dict(found.parts)["blocks"] < log(20)
+    assert found.harm < log(20)
+
+
+def test_slices_without_a_reference_say_nothing_of_latency() -> None:
+    """They are shown, and carry no bet."""
+    slices = slower(2.0, bins=4).slices
+    unknown = replace(slices, reference=np.full(4, -1, np.int64))
+    found = judge(guardrail("latency"), Stretch(unknown, START), ENOUGH)
+    assert (found.harm, found.noninferiority) == (0.0, 0.0)
+    assert found.canary_ns[0] > found.champion_ns[0]
+    half = replace(slices, reference=np.array([-1, -1, 0, 0]))
+    some, whole = (judge(guardrail("latency"), Stretch(each, START), ENOUGH).harm for each in (half, slices))
+    assert 0 < some < whole
+
+
+def test_blocks_wait_for_enough_answers() -> None:
+    """At four answers a second to both arms a block takes long, so that ten minutes make less than twenty."""
+    world = World(plan(steps=(50, 100)), rate=40, canary=Behaviour(median_ms=80))  # type: ignore[arg-type]
+    world.serve(60)
+    begins, series = Stretch(world.slices(), START).block_series
+    assert 10 <= len(begins) < 20
+    assert all(len(each) == len(begins) for each in series)
+    assert series[0].mean() == pytest.approx(log(4), abs=0.1)
+    assert np.isnan(series[1]).all()
+
+
+def test_blocks_do_not_cross_epochs() -> None:
+    """What is left of an epoch is left out."""
+    slices = served(7).slices
+    epochs = replace(slices, epochs=("a", "a", "a", "b", "b", "b", "b"))
+    sparse = replace(epochs, canary=epochs.canary // 12)
+    begins, _ = Stretch(sparse, START).block_series
+    assert START + 3 * BIN_NS in begins.tolist()
+
+
+# Disagreement
+
+
+@pytest.mark.parametrize(
+    ("compared", "disagreed", "beyond", "within"),
+    [(2000, 5, False, True), (2000, 120, True, False), (100, 2, False, False), (0, 0, False, False)],
+)
+def test_copies_are_held_to_the_tolerance(compared: int, disagreed: int, beyond: bool, within: bool) -> None:
+    """Beyond it, within it, or not known yet."""
+    slices = no_slices(shadow=ShadowEvidence(compared, 0, compared, disagreed))
+    found = judge(guardrail("disagreement"), Stretch(slices, START), ENOUGH)
+    assert (found.suspicion > ENOUGH, found.noninferiority > ENOUGH) == (beyond, within)
+    assert (found.requests_to_show == 0) == within
+    assert found.low <= (disagreed / compared if compared else 0) <= found.high
+
+
+def test_quantiles_for_display() -> None:
+    """Of nothing there are none."""
+    assert at_each_quantile(np.zeros(BUCKETS, np.int64)) == ()
+    one = np.zeros(BUCKETS, np.int64)
+    one[200] = 5
+    assert all(MINUTE > each > 0 for each in at_each_quantile(one))
