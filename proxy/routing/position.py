@@ -66,8 +66,8 @@ def parse_positions(documents: Iterable[Mapping[str, Any]]) -> tuple[Position, .
 def weights_of(route: Route, positions: Mapping[str, Position]) -> dict[int, Decimal]:
     """Return the weight in percent of every variant but the champion, by index; they add up to 100 at most.
 
-    A rollout without a position is taken to be at its first step. It never takes what the file promises to others: its
-    100 % are all that they leave.
+    A rollout, of which a route has one at most, is taken to be at its first step when it has no position. It never
+    takes what the file promises to others: its 100 % are all that they leave.
 
     Args:
         route: the route as the file has it.
@@ -79,5 +79,4 @@ def weights_of(route: Route, positions: Mapping[str, Position]) -> dict[int, Dec
         if variant.rollout is not None:
             position = positions.get(variant.name)
             weights[index] = min(position.weight if position else variant.rollout.steps[0], left)
-            left -= weights[index]
     return weights

@@ -5,6 +5,8 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,10 +14,11 @@ from hypothesis import strategies as st
 
 from proxy.dataplane import evidence as evidence_module
 from proxy.dataplane.endings import send_off
-from proxy.dataplane.evidence import Experiments
+from proxy.dataplane.evidence import UNIT_COIN, Evidence, Experiments, count
 from proxy.evidence.blocks import epochs, read
-from proxy.evidence.layout import BUCKETS, EVIDENCE_FIELDS, bucket_of
+from proxy.evidence.layout import BUCKETS, EVIDENCE_FIELDS, FIELDS, FIRST_LATENCY, LATENCY, bucket_of
 from proxy.evidence.units import open_units, units_path
+from proxy.model import Fault
 from proxy.routing.experiment import Experiment
 from proxy.routing.table import Table
 from proxy.stats import histogram
@@ -440,6 +443,24 @@ def test_a_rollout_without_space_is_refused(tmp_path: Path, monkeypatch: pytest.
     experiments.release(table)
 
 
+def test_a_step_without_space_leaves_the_one_before(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next table of a rollout cannot be prepared: the one in force counts on, with the same map."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    first = trial.reload(ROLLOUT)
+    with monkeypatch.context() as patch:
+        patch.setattr(evidence_module, "open_evidence", full)
+        with pytest.raises(OSError, match="No space"):
+            trial.experiments.attach(
+                build_table(ROLLOUT.replace("rollout: {}", "rollout: {steps: [2, 100]}"))
+            )
+    trial.experiments.release(first)
+    trial.answer(trial.ask(), response())
+    assert trial.evidence() == GOOD
+
+
 def test_a_split_without_space_goes_without(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -526,6 +547,18 @@ def del_zero(ledger: Counter[str], name: str) -> None:
     """Keep a count only if it counts something."""
     if not ledger[name]:
         del ledger[name]
+
+
+@given(st.integers(-10, 10**13))
+def test_durations_are_counted_in_their_bucket(duration_ns: int) -> None:
+    """The formula that is written out in the hot path is the one of the layout."""
+    slots, cells = memoryview(bytearray(8 * FIELDS)).cast("Q"), memoryview(bytearray(16))
+    flight = SimpleNamespace(
+        coin=UNIT_COIN, bucket=5, status=200, fault=Fault.NONE, variant=SimpleNamespace(slot_evidence=0)
+    )
+    count(cast("Any", flight), Evidence(slots, cells), duration_ns)
+    expected = {LATENCY + bucket_of(duration_ns), FIRST_LATENCY + bucket_of(duration_ns)}
+    assert {slot for slot, number in enumerate(slots) if number} == expected
 
 
 @given(st.integers(-10, 10**13))

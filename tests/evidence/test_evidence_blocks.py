@@ -171,6 +171,7 @@ def test_adoption_is_all_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         patch.setattr(blocks_module, "_keep", keep)
         with pytest.raises(OSError, match="No space"):
             adopt(after, before)
+    assert sources(after).keys() == {"before", "after"}
     assert read(sources(after)["before"], EPOCH, 2)[0, 2] == 11
     adopt(after, before)
     assert sources(after)["before"] != before
