@@ -127,12 +127,13 @@ def plan_difference(
     """Return what it takes until `bounded.difference_exceeds` finds rates p0 and p1 more than a limit apart.
 
     Model: as in `plan_harm`; the centre of the bet is p0. The limit is absolute (0.01: one percent point).
-    Range: p0, p1 in 0..1 with p1 above p0 + limit. Mean and quantile are approximated: the mean within 15 %, the quantile rather too high.
-
-    Checked against: seeded simulation of counts.
+    Range: p0, p1 in 0..1 with p1 above p0 + limit. Mean and quantile are approximated: the mean within 15 %,
+    the quantile rather too high.
 
     Raises:
         ValueError: a number outside its range, or rates that are not that far apart.
+
+    Checked against: seeded simulation of counts.
     """
     _check(p0, p1, share, alpha, power, weight, least=0.0)
     if not p1 - p0 > limit:
@@ -275,6 +276,8 @@ def _linear_plan(
     threshold: float,
     side: float,
 ) -> Plan:
+    if not -1.0 < limit < 1.0:
+        raise ValueError(f"expected a limit in -1..1, got {limit}")
     down, up = (p0, 1.0 - p0) if side > 0.0 else (1.0 - p0, p0)
     lowest = max(down / share, up / (1.0 - share))
     stakes = np.array(STAKES) / (lowest + side * limit)
