@@ -37,6 +37,8 @@ _CAPACITY: Final = 2.0**62
 _FEW_ROWS: Final = 4
 """Up to here a column at a time is faster than a group at a time."""
 _EXACT_FLOAT: Final = 2.0**53
+_WHOLE: Final = 1.5 * 2.0**52
+"""Floats around this number are whole: adding it drops the fraction."""
 
 
 def counts_of(values: ArrayLike) -> Counts:
@@ -104,7 +106,8 @@ def grouped_suffix_sums(counts: Counts, coefficients: Floats, group: NDArray[np.
             terms += counts[:, row, None] * limbs[:, group, row]
     else:
         # Whole floats whose sums stay below 2^53 are exact in any order, and matrices of floats are fast.
-        largest = float(np.abs(limbs).max(initial=0)) * float(counts.sum(axis=1).max(initial=0))
+        largest = max(float(limbs.max(initial=0)), -float(limbs.min(initial=0)))
+        largest *= float(counts.sum(axis=1).max(initial=0))
         kind = np.float64 if largest < _EXACT_FLOAT else np.int64
         left, right = counts.astype(kind), limbs.astype(kind)
         for number in range(len(coefficients)):
@@ -126,18 +129,24 @@ def _limbs(counts: Counts, coefficients: Floats) -> Counts:
     """Return coefficients as three integers (3, U, R, J), having made sure that the sums will fit."""
     limbs = np.empty((3, *coefficients.shape))
     scaled = coefficients * _HIGH
-    np.rint(scaled, out=limbs[0])
+    _round(scaled, limbs[0])
     scaled -= limbs[0]
     scaled *= _LIMB
-    np.rint(scaled, out=limbs[1])
+    _round(scaled, limbs[1])
     scaled -= limbs[1]
     scaled *= _LIMB
-    np.rint(scaled, out=limbs[2])
+    _round(scaled, limbs[2])
     largest = max(float(limbs[0].max(initial=0.0)), -float(limbs[0].min(initial=0.0)), _LIMB)
     total = float(counts.sum(dtype=np.float64))
     if not total * largest < _CAPACITY:
         raise ValueError(f"expected fewer than {_CAPACITY / largest:.3g} events in all, got {total:.3g}")
     return limbs.astype(np.int64)
+
+
+def _round(values: Floats, out: Floats) -> None:
+    """Round to whole numbers, half to even, in a third of the time of ``rint``; for values below 2^51."""
+    np.add(values, _WHOLE, out=out)
+    np.subtract(out, _WHOLE, out=out)
 
 
 def _rounded(limbs: Counts) -> Floats:

@@ -320,15 +320,16 @@ def _logs_by_start(
     _check(canary, champion, shares, references, shift_buckets, slo_bucket)
     # Bucket 0 has no lower edge: its shift is rounded in the null hypothesis's favour.
     hold_first = sign < 0.0
-    ones = np.where(coin[:, None], counts_of(canary), 0)
-    zeros = np.where(coin[:, None], shift(counts_of(champion), shift_buckets, hold_first=hold_first), 0)
-    moved = [each.shifted(shift_buckets, hold_first=hold_first) for each in references]
-    groups, group = _groups(moved, shares)
-    if not groups:
-        return [np.zeros(0) for _ in range(5 if slo_bucket is None else 6)]
+    moved = shift(champion, shift_buckets, hold_first=hold_first)
     # Most of the buckets are empty in every slice.
-    used = np.flatnonzero(ones.any(axis=0) | zeros.any(axis=0))
-    ones, zeros = ones[:, used], zeros[:, used]
+    used = np.flatnonzero(canary.any(axis=0) | moved.any(axis=0))
+    ones, zeros = counts_of(canary[:, used]), counts_of(moved[:, used])
+    if not coin.all():
+        ones, zeros = ones * coin[:, None], zeros * coin[:, None]
+    pairs, group = _groups(references, shares)
+    if not pairs:
+        return [np.zeros(0) for _ in range(5 if slo_bucket is None else 6)]
+    groups = [(each.shifted(shift_buckets, hold_first=hold_first), value) for each, value in pairs]
     value = np.array([share for _, share in groups])
     tilts = np.stack([each.tilted(sign)[:, used] for each, _ in groups])
     graded = grouped_suffix_sums(np.concatenate([ones, zeros], axis=1), _factors(tilts, value), group)
@@ -345,6 +346,9 @@ def _logs_by_start(
 
 def _groups(references: list[Reference], shares: Floats) -> tuple[list[tuple[Reference, float]], Counts]:
     """Return the distinct pairs of reference and share, and which of them each slice has."""
+    if references and all(each is references[0] for each in references):
+        values, group = np.unique(shares, return_inverse=True)
+        return [(references[0], value) for value in values.tolist()], group
     numbers: dict[tuple[int, float], int] = {}
     groups: list[tuple[Reference, float]] = []
     group = np.empty(len(references), np.int64)
