@@ -92,8 +92,8 @@ class Publisher:
         self._last_error: tuple[str, ...] = ()
         self._reloads, self._refused = reloads, refused
         self._rollouts = rollouts
-        self._under_way: set[tuple[object, ...]] = set()
-        self._applied: dict[str, tuple[object, ...]] = {}
+        self._under_way: set[tuple[str, ...]] = set()
+        self._applied: dict[str, tuple[str, ...]] = {}
         self._told: dict[str, str] = {}
         self._rest_until_s = 0.0
 

@@ -168,15 +168,15 @@ class Rollouts:
             )
 
     async def _keep_trying(self) -> None:
-        while True:
+        written: Mapping[str, Entry] | None = None
+        # What is wanted may have changed while it was written.
+        while written is not self.entries:
             await asyncio.sleep(RETRY_S)
-            # Also one that hangs is waited for: it is in front of all the others.
-            future = asyncio.get_running_loop().run_in_executor(
-                self._disk, self._book.write, self._content(self.entries)
-            )
+            wanted, loop = self.entries, asyncio.get_running_loop()
             with contextlib.suppress(OSError):
-                await future
-                break
+                # Also one that hangs is waited for: it is in front of all the others.
+                await loop.run_in_executor(self._disk, self._book.write, self._content(wanted))
+                written = wanted
         self._retry = None
         _log.info("%s: the book of rollouts is written again", self._book.path)
 

@@ -66,7 +66,7 @@ class Order:
     """The engine's; empty for a person's word."""
 
     @property
-    def key(self) -> tuple[object, ...]:
+    def key(self) -> tuple[str, ...]:
         """Equal for two requests of the engine that mean the same."""
         decision = self.decision
         return (
@@ -118,10 +118,10 @@ class Step:
 def read_order(message: Mapping[str, Any]) -> Order | str:
     """Return the order in a message of the link, or the sentence that refuses it."""
     verb, route = message.get("verb"), message.get("route")
-    if verb not in STEERING or not isinstance(route, str):
+    if str(verb) not in STEERING or not isinstance(route, str):
         return f"expected one of {', '.join(sorted(STEERING))} and a route, got {verb!r} and {route!r}"
     decision = message.get("decision") or {}
-    if verb not in ("decide", "note"):
+    if str(verb) not in ("decide", "note"):
         by = printable(str(message.get("by") or "admin"))
         return Order(str(verb), route, "a person" if by == ENGINE else by, _reason(message.get("reason")))
     if not isinstance(decision, Mapping) or not {"rollout", "sequence", "verdict"} <= decision.keys():

@@ -1,0 +1,165 @@
+"""What becomes of every rollout when a file is published."""
+
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from proxy.control.book import Entry
+from proxy.control.matching import HELD_BY, match, plan_for, positions_of, rollout_documents
+from proxy.rollout.state import ENGINE, Phase
+from tests.control.rollout_world import START_NS, TEXT, Ids, entry_of, plan_in, settings_of
+
+
+def ramped(step: int = 1) -> Entry:
+    """A rollout of wine on a later step."""
+    entry = entry_of(settings_of())
+    return Entry(replace(entry.state, step=step, sequence=5), entry.plan)
+
+
+def test_rollouts_begin() -> None:
+    """Each route that has one gets one, with an id of its own and a sentence; the others none."""
+    matched = match({}, settings_of(), START_NS, Ids())
+    assert [*matched.entries] == ["wine", "beer"]
+    assert matched.sentences == (
+        "routes[wine]: the rollout of v2 begins at 5 %",
+        "routes[beer]: the rollout of v3 begins at 0 %",
+    )
+    assert {entry.state.rollout for entry in matched.entries.values()} == {f"{1:016x}", f"{2:016x}"}
+    assert matched.alarms == ()
+
+
+def test_the_same_file_changes_nothing() -> None:
+    """Published again, as after a restart, everything stands where it stood, and nothing is said."""
+    before = {"wine": ramped(), "beer": entry_of(settings_of(), "beer")}
+    matched = match(before, settings_of(), START_NS + 1, Ids())
+    assert (matched.entries, matched.sentences, matched.alarms) == (before, (), ())
+
+
+EDITS: list[tuple[str, str, str, list[str], str | None]] = [
+    (
+        "steps",
+        "[5, 25, 50]",
+        "[1, 10, 50]",
+        ["the rollout of v2 continues at 10 %: the steps were edited"],
+        "10",
+    ),
+    ("hold", "hold: 1m", "hold: 2m", [], "25"),
+    (
+        "a risk",
+        "hold: 1m",
+        "hold: 1m, false_rollback: 2",
+        ["stays at 25 % and is judged anew: the accepted risk"],
+        "25",
+    ),
+    (
+        "the model",
+        "v2, model: m2, role: canary, rollout: {steps: [5",
+        "v2, model: m1, role: canary, rollout: {steps: [5",
+        ["restarts at 5 %: v2 is another model now"],
+        "5",
+    ),
+    (
+        "a weight",
+        "rollout: {steps: [5, 25, 50], hold: 1m}",
+        "weight: 7",
+        ["ends: v2 has a weight of 7 % now"],
+        None,
+    ),
+    (
+        "the route",
+        "name: wine",
+        "name: whine",
+        ["routes[wine]: the rollout of v2 ends: route wine is gone"],
+        None,
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words", "weight"), [case[1:] for case in EDITS], ids=[case[0] for case in EDITS]
+)
+def test_edits(old: str, new: str, words: list[str], weight: str | None) -> None:
+    """Every edit does what its rule says, and says so with the route's name."""
+    assert old in TEXT
+    matched = match({"wine": ramped()}, settings_of(TEXT.replace(old, new, 1)), START_NS + 1, Ids())
+    said = [line for line in matched.sentences if line.startswith("routes[wine]")]
+    assert len(said) == len(words)
+    assert all(word in line for word, line in zip(words, said, strict=True))
+    weights = {position.route: position.weight for position in positions_of(matched.entries)}
+    assert weights.get("wine") == (None if weight is None else Decimal(weight))
+
+
+@pytest.mark.parametrize("unknown", [None, {"wine"}])
+def test_what_nobody_knows_is_held(unknown: set[str] | None) -> None:
+    """A rollout whose place was lost is at weight 0 by nobody's decision but the start's, and it is said loudly."""
+    matched = match({}, settings_of(), START_NS, Ids(), unknown)
+    state = matched.entries["wine"].state
+    assert (state.phase, state.by, state.is_terminal) == (Phase.ROLLED_BACK, HELD_BY, True)
+    assert positions_of(matched.entries)[0].weight == 0
+    assert "modelproxy resume wine" in matched.alarms[0]
+    assert len(matched.alarms) == (2 if unknown is None else 1)
+
+
+def test_what_is_known_is_not_held() -> None:
+    """An entry counts, whatever else is unknown."""
+    matched = match({"wine": ramped()}, settings_of(), START_NS, Ids(), None)
+    assert matched.entries["wine"] == ramped()
+
+
+FOREIGN: list[tuple[str, dict[str, Any]]] = [
+    ("a field that came", {"holdback": None}),
+    ("a field that means something else now", {"guardrails": [{"metric": "mood"}]}),
+    ("nothing at all", {"everything": None}),
+]
+
+
+@pytest.mark.parametrize("damage", [case[1] for case in FOREIGN], ids=[case[0] for case in FOREIGN])
+def test_another_versions_plan_ends_no_rollout(damage: dict[str, Any]) -> None:
+    """What the program before wrote otherwise is taken to be as the file has it: the rollout goes on."""
+    entry = ramped()
+    plan = {} if "everything" in damage else {**entry.plan, **damage}
+    if "holdback" in damage:
+        del plan["holdback"]
+    matched = match({"wine": Entry(entry.state, plan)}, settings_of(), START_NS, Ids())
+    assert matched.entries["wine"].state.step == 1
+    assert matched.entries["wine"].state.rollout == entry.state.rollout
+
+
+def test_another_versions_plan_still_tells_what_was_edited() -> None:
+    """Fields that can be read are compared as ever."""
+    entry = ramped()
+    plan = {name: value for name, value in entry.plan.items() if name != "holdback"}
+    edited = settings_of(
+        TEXT.replace('m2: {url: "http://127.0.0.1:9002"}', 'm2: {url: "http://127.0.0.1:9009"}')
+    )
+    matched = match({"wine": Entry(entry.state, plan)}, edited, START_NS, Ids())
+    assert any("v2 is another model now" in line for line in matched.sentences)
+
+
+def test_an_unreadable_plan_of_a_rollout_that_ends() -> None:
+    """Nothing is needed of it, and nothing fails."""
+    gone = settings_of(TEXT.replace("rollout: {steps: [5, 25, 50], hold: 1m}", "weight: 7"))
+    matched = match({"wine": Entry(ramped().state, {})}, gone, START_NS, Ids())
+    assert "wine" not in matched.entries
+    assert "routes[wine]: the rollout of v2 ends" in matched.sentences
+
+
+def test_plan_for_a_good_entry() -> None:
+    """A plan that can be read is the one that was written."""
+    settings = settings_of()
+    assert plan_for(entry_of(settings), None) == plan_in(settings)
+
+
+def test_documents() -> None:
+    """Processes are told the states and the exact weights."""
+    entries = {"wine": ramped()}
+    (position,) = positions_of(entries)
+    assert (position.route, position.variant, position.rollout) == (
+        "wine",
+        "v2",
+        entries["wine"].state.rollout,
+    )
+    assert rollout_documents(entries) == (entries["wine"].state.document(),)
+    assert entries["wine"].state.by == ENGINE
