@@ -73,6 +73,9 @@ def assemble(plan: Plan, state: RolloutState, slices: Slices, now_ns: int) -> Ev
     return Evidence(
         guardrails=guardrails,
         harm=_overall(plan, [each.harm for each in guardrails]),
+        harm_of_events=_overall(
+            plan, [-inf if each.metric is Metric.LATENCY else each.harm for each in guardrails]
+        ),
         suspicion=_overall(plan, [each.suspicion for each in guardrails]),
         blamed=_blamed(plan, guardrails),
         is_randomised=not is_switched,

@@ -8,6 +8,7 @@ moment                                             verdict     reason
 rolled back, or settled by a person                HOLD        rolled_back, by_person
 a counter went backwards                           INVALID     counts_backwards
 E(harm) = 101, whatever else is wrong              ROLLBACK    harm
+the same of latency alone, and a broken coin       INVALID     srm
 the coin falls otherwise than the shares say       INVALID     srm
 the champion has traffic, the canary has none      INVALID     no_canary_traffic
 nobody read the counts for a minute                INVALID     stale
@@ -25,9 +26,10 @@ on 50 %, every critical guardrail shown            PROMOTE     shown
 
 Two choices that are not obvious:
 
-* Harm is heard before everything but counts that contradict themselves. A canary that hangs has no completions yet, so
+* Harm is heard before everything but counts that contradict themselves. A canary that hangs has few completions yet, so
   the coin seems to fall wrongly (SRM) just while clients suffer. Falsely going back to the champion costs a rollout;
-  staying costs clients.
+  staying costs clients. But while the coin falls wrongly only failures are held against the canary: bets on latency
+  also look at who is missing, and take a canary that nobody counts for a slow one.
 * The promotion has no exposure rule of its own: it asks for more, that each critical guardrail is shown.
 """
 
@@ -170,7 +172,9 @@ def _distrusted(moment: _Moment) -> _Judgement | None:
 
 def _harmed(moment: _Moment) -> _Judgement | None:
     evidence = moment.evidence
-    if not moment.is_guarded or not reached(evidence.harm, log(1 / moment.plan.false_rollback)):
+    is_coin_broken = "no_canary_traffic" in evidence.problems or reached(evidence.allocation, SRM)
+    harm = evidence.harm_of_events if is_coin_broken else evidence.harm
+    if not moment.is_guarded or not reached(harm, log(1 / moment.plan.false_rollback)):
         return None
     about = evidence.blamed or _most(evidence, lambda each: each.harm)
     return _Judgement(Verdict.ROLLBACK, Reason.HARM, Action.ROLLBACK, about)

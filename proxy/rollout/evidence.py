@@ -56,8 +56,10 @@ class Evidence:
     guardrails: tuple[GuardrailEvidence, ...] = ()
     harm: float = 0.0
     """log e of all critical guardrails together: their weighted average."""
+    harm_of_events: float = 0.0
+    """The same average with nothing from latency: what the canary's own failures say, whoever else is missing."""
     suspicion: float = 0.0
-    """The same average of what guardrails suspect."""
+    """The average of what guardrails suspect."""
     blamed: tuple[str, ...] = ()
     """Guardrails that fail on their own at the accepted risk, all of them together (e-Holm)."""
     is_randomised: bool = True

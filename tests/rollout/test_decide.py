@@ -56,8 +56,15 @@ CASES: dict[str, tuple[Evidence, Plan, dict[str, Any], Verdict, Reason]] = {
     "harm on a tie": (evidence(PLAN, harm=log(100) + 0.9e-9), PLAN, {}, Verdict.RAMP, Reason.SHOWN),
     "harm just past a tie": (evidence(PLAN, harm=log(100) + 1.1e-9), PLAN, {}, Verdict.ROLLBACK, Reason.HARM),
     "harm before its first minute": (Evidence(harm=9.0), PLAN, {}, Verdict.ROLLBACK, Reason.HARM),
+    "slow with a broken coin": (
+        evidence(PLAN, harm=9.0, allocation=50.0), PLAN, {}, Verdict.INVALID, Reason.SRM,
+    ),
+    "slow, and nobody there": (
+        evidence(PLAN, harm=9.0, problems=("no_canary_traffic",)), PLAN, {}, Verdict.INVALID,
+        Reason.NO_CANARY_TRAFFIC,
+    ),
     "harm with a broken coin": (
-        evidence(PLAN, harm=9.0, allocation=50.0), PLAN, {}, Verdict.ROLLBACK, Reason.HARM,
+        evidence(PLAN, harm=9.0, harm_of_events=8.0, allocation=50.0), PLAN, {}, Verdict.ROLLBACK, Reason.HARM,
     ),
     "harm with a jumping clock": (
         evidence(PLAN, harm=9.0, problems=("clock",)), PLAN, {}, Verdict.ROLLBACK, Reason.HARM,
