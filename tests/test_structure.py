@@ -46,7 +46,7 @@ ALLOWED: dict[str, set[str]] = {
         "tasks",
     },
     "observer": {
-        "clock", "compare", "control", "errors", "exchange", "identifiers", "link", "logs", "model",
+        "clock", "compare", "control", "errors", "evidence", "exchange", "identifiers", "link", "logs", "model",
         "printable", "private", "rollout", "routing", "settings", "tally", "tasks",
     },
     # The supervisor starts the others as processes: it imports neither of them.
