@@ -36,6 +36,9 @@ MIN_BLOCKS: Final = 20
 TAU: Final = 0.2
 """Prior scale of the excess, on the logarithmic scale: effects of about 20 percent beyond the margin."""
 
+LEAST_ERROR: Final = 0.002
+"""No mean of a series is taken as known better than this: quantiles are interpolated inside buckets of 5 percent."""
+
 MIN_IN_TAIL: Final = 5
 """A block counts when each arm has this many answers on the lesser side of the quantile."""
 
@@ -117,7 +120,8 @@ def series_guard(series: Floats, null: float) -> float:
     The mean over T blocks with the long-run variance of Newey & West (Bartlett weights, lag ``max(4, sqrt T)``),
     put into the one-sided normal mixture with ``tau = 0.2``.
 
-    Shapes: ``(T,)`` float64 in the order of time. Edges: T below 20, or a series that does not vary: 0.
+    Shapes: ``(T,)`` float64 in the order of time. Edges: T below 20: 0. A series that does not vary is taken as
+    known to 0.002, not better.
 
     Source: Newey & West, Econometrica 1987, eq. 5; the factor ``T/(T - L - 1)`` makes up for what the estimated mean
     and the cut at lag L take off in short series.
@@ -136,8 +140,7 @@ def _mean_variance(series: Floats) -> float:
     long_run = float(rest @ rest)
     for step in range(1, lag + 1):
         long_run += 2.0 * (1.0 - step / (lag + 1.0)) * float(rest[step:] @ rest[:-step])
-    # With Bartlett weights this is never negative but for rounding.
-    return max(long_run, 0.0) / length / (length - lag - 1)
+    return max(long_run / length / (length - lag - 1), LEAST_ERROR**2)
 
 
 def two_tiers(wide: float, narrow: float, guard: float | None) -> float:
