@@ -88,11 +88,11 @@ def ask(
 
 
 def _connect(admin: str, timeout_s: float) -> tuple[HTTPConnection, str]:
-    parts = urlsplit(admin if "://" in admin else f"http://{admin}")
     try:
+        parts = urlsplit(admin if "://" in admin else f"http://{admin}")
         host, port = parts.hostname, parts.port
     except ValueError:
-        host, port = None, None
+        parts, host, port = urlsplit(""), None, None
     if parts.scheme not in ("http", "https") or not host:
         raise click.BadParameter(
             f"expected an address such as {DEFAULT_ADMIN}, got {admin!r}", param_hint="--admin"

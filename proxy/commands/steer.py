@@ -83,6 +83,8 @@ def _steer(verb: str, route: str, admin: str, token: str | None, reason: str | N
         return
     if status != 200:
         hint = "; give it with --token or MODELPROXY_ADMIN_TOKEN" if status == 401 else ""
-        raise fail("\n".join([f"{route}: {answer.get('error', f'refused with {status}')}{hint}"]))
+        raise fail(f"{route}: {printable(str(answer.get('error', f'refused with {status}')))}{hint}")
     for line in answer.get("changes") or (f"nothing changes; version {answer.get('version')} stays",):
         click.echo(printable(f"{route}: {line}"))
+    for line in answer.get("warnings") or ():
+        click.echo(printable(f"{route}: warning: {line}"), err=True)

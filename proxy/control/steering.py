@@ -68,14 +68,8 @@ class Order:
     @property
     def key(self) -> tuple[str, ...]:
         """Equal for two requests of the engine that mean the same."""
-        decision = self.decision
-        return (
-            self.verb,
-            self.route,
-            decision.get("rollout"),
-            decision.get("sequence"),
-            decision.get("action"),
-        )
+        named = (str(self.decision.get(name)) for name in ("rollout", "sequence", "action"))
+        return (self.verb, self.route, *named)
 
     @property
     def verdict(self) -> str:

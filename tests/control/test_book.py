@@ -9,7 +9,6 @@ from typing import Any
 import orjson
 import pytest
 
-from proxy.control import book as book_module
 from proxy.control.book import Book, Content
 from proxy.control.engine_clock import EngineClock
 from tests.control.rollout_world import START_NS, entry_of, settings_of
@@ -114,7 +113,7 @@ def test_one_damaged_entry_is_one_unknown_rollout(tmp_path: Path, damage: Any) -
     document["rollouts"]["wine"] = damage
     book.path.write_bytes(orjson.dumps(document))
     reading = book.read()
-    assert reading.unknown == {"wine"}
+    assert reading.unknown == frozenset({"wine"})
     assert "wine" in reading.warning
     assert list(reading.content.entries) == ["beer"]
 
@@ -141,7 +140,7 @@ def test_a_full_disk_leaves_the_book_as_it_was(tmp_path: Path, monkeypatch: pyte
     def full(fd: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(book_module.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
         book.write(replace(content(), entries={}))
     monkeypatch.undo()

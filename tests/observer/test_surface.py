@@ -6,8 +6,10 @@ import pytest
 from aiohttp import web
 from prometheus_client.parser import text_string_to_metric_families
 
-from proxy.control.admin import Access, NotReadyError, ReloadOutcome
+from proxy.control.admin import Access, NotReadyError, ReloadOutcome, UnknownError
 from proxy.observer.surface import ObserverSurface, build_admin
+from proxy.rollout.plan import plan_of
+from proxy.rollout.transitions import begin
 from proxy.tally import OBSERVER_COUNTERS, OBSERVER_FIELDS, follow, leave_layouts, open_block
 from tests.observer.world import CONFIG, World
 
@@ -96,3 +98,55 @@ async def test_what_the_observer_before_counted_goes_on(tmp_path: Path) -> None:
     follow(run_dir, before)
     observer = (await ObserverSurface(World(run_dir)).status())["observer"]
     assert (observer["broken_streams_total"], observer["errors_total"]) == (41, 2)
+
+
+ROLLOUT = CONFIG.replace("role: canary, weight: 5", "role: canary, rollout: {steps: [5, 50]}")
+
+
+def world_with_rollout(run_dir: Path) -> World:
+    world = World(run_dir, ROLLOUT)
+    table = world.current
+    assert table is not None
+    plan = plan_of(table.settings, table.settings.routes[0])
+    assert plan is not None
+    state = begin(plan, "0123456789abcdef", 0)
+    world.fleet["rollouts"] = {"states": [state.document()], "clock_offset_ns": 0}
+    world.judgements["wine"] = {"verdict": "hold", "sentence": "too few requests"}
+    return world
+
+
+async def test_where_a_rollout_stands(tmp_path: Path) -> None:
+    """It is shown by itself and in the status, with what the engine thinks of it."""
+    surface = ObserverSurface(world_with_rollout(tmp_path))
+    document = await surface.rollout("wine")
+    assert (document["variant"], document["weight"]) == ("v3", 5.0)
+    assert document["judgement"] == {"verdict": "hold", "sentence": "too few requests"}
+    shown = (await surface.status())["routes"][0]["rollout"]
+    same = shown.keys() - {"seconds_in_step", "seconds_since_start"}
+    assert all(shown[name] == document[name] for name in same)
+
+
+async def test_there_is_no_rollout(tmp_path: Path) -> None:
+    """A route without one is told from a route that is not there; before the first table nobody knows."""
+    world = World(tmp_path)
+    surface = ObserverSurface(world)
+    with pytest.raises(UnknownError, match="route wine has no rollout"):
+        await surface.rollout("wine")
+    for ask in (surface.rollout("beer"), surface.steer("abort", "beer", "somebody", "")):
+        with pytest.raises(UnknownError, match="no route is called beer; there are: wine"):
+            await ask
+    assert world.requests == []
+    assert (await surface.status())["routes"][0]["rollout"] is None
+    world.current = None
+    with pytest.raises(NotReadyError):
+        await surface.steer("abort", "wine", "somebody", "")
+
+
+async def test_a_verb_goes_to_the_supervisor(tmp_path: Path) -> None:
+    """A verb is the supervisor's to do; its answer comes back as it is."""
+    world = world_with_rollout(tmp_path)
+    world.reply = {"ok": False, "document": {"version": 1, "problems": ["v3: it is promoted already"]}}
+    outcome = await ObserverSurface(world).steer("promote", "wine", "admin 127.0.0.1", "because")
+    assert ReloadOutcome(False, {"version": 1, "problems": ["v3: it is promoted already"]}) == outcome
+    assert world.requests == [("promote", "admin 127.0.0.1")]
+    assert world.facts == [{"route": "wine", "reason": "because"}]

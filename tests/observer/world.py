@@ -45,6 +45,7 @@ class World:
         self.requests: list[tuple[str, str]] = []
         self.facts: list[Mapping[str, Any]] = []
         self.judgements: dict[str, Mapping[str, Any]] = {}
+        self.evidences: dict[str, Mapping[str, Any]] = {}
         self._last = 0
         self.publish(text)
 
@@ -56,6 +57,9 @@ class World:
 
     def judgement(self, route: str) -> Mapping[str, Any] | None:
         return self.judgements.get(route)
+
+    async def evidence(self, route: str) -> Mapping[str, Any] | None:
+        return self.evidences.get(route)
 
     async def request(self, verb: str, by: str, facts: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
         self.requests.append((verb, by))
