@@ -218,6 +218,60 @@ def test_evidence_by_start_is_the_evidence_of_the_later_slices() -> None:
             assert float(getattr(every, field)[j]) == getattr(alone, field)
 
 
+def wealth(canary: Counts, champion: Counts, share: Floats, x: list[list[float]]) -> float:
+    """Return the log of the average wealth, bet by bet: the lemma written out, for one reference."""
+    total = 0.0
+    for stakes in x:
+        log = 0.0
+        for row, pi in enumerate(share.tolist()):
+            for bucket, stake in enumerate(stakes):
+                spread = math.log(pi * math.exp(stake) + 1 - pi)
+                log += canary[row, bucket] * (stake - spread) - champion[row, bucket] * spread
+        total += math.exp(log) / len(x)
+    return math.log(total)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_evidence_is_the_lemma_written_out(sign: int) -> None:
+    """For harm and promotion each bet is, within 1e-9, what a loop over slices, buckets and grid gives."""
+    rng = np.random.default_rng(12)
+    history = np.array([9, 800, 700, 300, 150, 40, 12, 2])
+    reference = Reference(history)
+    ones, zeros = rng.integers(0, 9, (3, 8)), rng.integers(0, 30, (3, 8))
+    share = np.array([0.1, 0.3, 0.25])
+    margin = 1
+    if sign > 0:
+        found = slower(ones, zeros, share, reference, margin, slo_bucket=4)
+    else:
+        found = not_slower(ones, zeros, share, reference, margin, slo_bucket=4)
+    moved = shift(history, margin, hold_first=sign < 0)
+    mass = (moved + 1 / 8) / (moved.sum() + 1)
+    zeros = shift(zeros, margin, hold_first=sign < 0)
+    for field, scores in (
+        ("tilt", reference.shifted(1, hold_first=sign < 0).scores),
+        (
+            "tail",
+            np.array(
+                [min(5.0, max(0.0, math.log(0.015 / (mass[b + 1 :].sum() + mass[b] / 2)))) for b in range(8)]
+            ),
+        ),
+    ):
+        x = []
+        for j in range(8 if field == "tilt" else 6):
+            d = sign * (0.05 if field == "tilt" else 0.1) * 2 ** (j / 2)
+            x.append([d * g - math.log(mass @ np.exp(d * scores)) for g in scores])
+        assert getattr(found, field) == pytest.approx(wealth(ones, zeros, share, x), abs=1e-9)
+    edges = [int(np.searchsorted(np.cumsum(moved), q * moved.sum())) for q in (0.5, 0.95, 0.99)]
+    for field, edge in (*zip(("exceed50", "exceed95", "exceed99"), edges, strict=True), ("slo", 4)):
+        above = mass[edge + 1 :].sum()
+        x = []
+        for j in range(12):
+            d = sign * 0.1 * 2 ** (j / 2)
+            c = math.log(1 - above + above * math.exp(d)) if above > 0.1 else 0.0
+            x.append([(d if b > edge else 0.0) - c for b in range(8)])
+        assert getattr(found, field) == pytest.approx(wealth(ones, zeros, share, x), abs=1e-9)
+
+
 def test_joined_and_reordered_slices_change_no_bit() -> None:
     """Slices of one share and reference may be joined, split or reordered."""
     rng = np.random.default_rng(7)
@@ -353,6 +407,50 @@ def test_a_shift_is_found_soon_and_a_margin_is_respected() -> None:
     assert not_slower(ones, zeros, share, reference, 4).combined > math.log(20)
     ones, zeros, share = looks(rng, 1.4, 30)
     assert not_slower(ones, zeros, share, reference, 4).combined < 0
+
+
+def first_crossing(p1: Floats, p0: Floats, step: int, count: int, seed: int) -> float:
+    """Return after how many requests harm is proved at alpha = 1 percent and a share of 10 percent."""
+    rng = np.random.default_rng(seed)
+    reference = Reference(rng.multinomial(20_000, p0).astype(np.int64))
+    n = rng.binomial(step, 0.1, count)
+    ones, zeros = rng.multinomial(n, p1).astype(np.int64), rng.multinomial(step - n, p0).astype(np.int64)
+    # The evidence at look t is that of slices 0..t: read backwards, of the starts.
+    path = slower_by_start(ones[::-1], zeros[::-1], np.full(count, 0.1), reference).combined[::-1]
+    return float(step * (np.argmax(path >= math.log(100)) + 1)) if path.max() >= math.log(100) else math.inf
+
+
+def information_bound(p1: Floats, p0: Floats) -> float:
+    """Return log(100) over the information of one request: what no test can beat on average."""
+    mixed = 0.1 * p1 + 0.9 * p0
+    parts = [w * np.sum(p[p > 0] * np.log(p[p > 0] / mixed[p > 0])) for w, p in ((0.1, p1), (0.9, p0))]
+    return math.log(100) / float(sum(parts))
+
+
+def slow_path_law(shift_all: float, shift_slow: float) -> Floats:
+    """Return the law of the buckets: log-normal around 20 ms, and 3 percent on a path five times as long."""
+    edges = np.log(1000.0) + np.log(1.05) * np.arange(BUCKETS - 1)
+    normal = NormalDist().cdf
+    middle = math.log(2e7) + shift_all
+    cumulative = [
+        0.97 * normal((edge - middle) / 0.4) + 0.03 * normal((edge - middle - 1.6 - shift_slow) / 0.4)
+        for edge in edges.tolist()
+    ]
+    return np.asarray(np.clip(np.diff([0.0, *cumulative, 1.0]), 0.0, None), np.float64)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("change", "step", "count", "limit"),
+    [((math.log(1.2), 0.0), 25, 200, 1.9), ((0.0, 0.183), 1000, 250, 2.3)],
+)
+def test_requests_to_detect_are_near_the_bound(
+    change: tuple[float, float], step: int, count: int, limit: float
+) -> None:
+    """Everything times 1.2, and p99 alone: on average at most 1.9 and 2.3 times the information bound."""
+    p0, p1 = slow_path_law(0.0, 0.0), slow_path_law(*change)
+    found = [first_crossing(p1, p0, step, count, seed) for seed in range(60)]
+    assert np.mean(found) <= limit * information_bound(p1, p0)
 
 
 @pytest.mark.slow
