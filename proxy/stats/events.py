@@ -17,12 +17,13 @@ Rules:
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from proxy.stats.exact import Counts, counts_of, grouped_suffix_sums, grouped_sums, shares_of
+from proxy.stats.exact import Counts, Split, counts_of, grouped_suffix_sums, grouped_sums, shares_of, split
 from proxy.stats.special import Floats, logsumexp
 
 __all__ = [
@@ -54,6 +55,8 @@ _STEP: Final = 0.1
 
 _WIDEST: Final = 10.0
 """No bet is on more than this log ratio beyond the margin: at no share does a wider one gain more."""
+
+_ONE_EACH: Final = np.ones(len(HARM_GRID))
 
 _SECTIONS: Final = 129
 _NEWTON_STEPS: Final = 50
@@ -118,7 +121,7 @@ def harm_at(canary: ArrayLike, champion: ArrayLike, share: ArrayLike, margin: fl
     """
     if not 1.0 + margin < ratio < math.inf:
         raise ValueError(f"expected a ratio above 1 + margin = {1.0 + margin}, got {ratio}")
-    grid = np.array([min(math.log(ratio / (1.0 + margin)), _WIDEST)])
+    grid = (min(math.log(ratio / (1.0 + margin)), _WIDEST),)
     return float(grouped_sums(*_evidence(canary, champion, share, margin, grid))[0])
 
 
@@ -131,8 +134,8 @@ def noninferiority(canary: ArrayLike, champion: ArrayLike, share: ArrayLike, mar
     Range: finite. No slices, or no events: exactly 0 (rare events need an absolute tolerance: `bounded`).
     Checked against: full enumeration of E[e] at the boundary, |E - 1| <= 1e-12.
     """
-    grid = np.array(NONINFERIORITY_GRID)
-    return float(_mixed(grouped_sums(*_evidence(canary, champion, share, margin, grid)), np.ones(len(grid))))
+    evidence = _evidence(canary, champion, share, margin, NONINFERIORITY_GRID)
+    return float(_mixed(grouped_sums(*evidence), _ONE_EACH[: len(NONINFERIORITY_GRID)]))
 
 
 def risk_ratio_sequence(
@@ -230,14 +233,39 @@ def _edge(
     return outside
 
 
-def _bets(margin: float, expected_ratio: float | None) -> tuple[Floats, Floats]:
+def _bets(margin: float, expected_ratio: float | None) -> tuple[tuple[float, ...], Floats]:
     """Return log ratios beyond the margin, and the money on each in whole parts."""
     if expected_ratio is None:
-        return np.array(HARM_GRID), np.ones(len(HARM_GRID))
+        return HARM_GRID, _ONE_EACH
     if not 1.0 + margin < expected_ratio < math.inf:
         raise ValueError(f"expected a ratio above 1 + margin = {1.0 + margin}, got {expected_ratio}")
     spike = min(math.log(expected_ratio / (1.0 + margin)), _WIDEST)
-    return np.array([*HARM_GRID, spike]), np.array([1.0] * len(HARM_GRID) + [float(len(HARM_GRID))])
+    return (*HARM_GRID, spike), np.array([1.0] * len(HARM_GRID) + [float(len(HARM_GRID))])
+
+
+def _evidence(
+    canary: ArrayLike, champion: ArrayLike, share: ArrayLike, margin: float, grid: tuple[float, ...]
+) -> tuple[Counts, Split, NDArray[np.intp]]:
+    """Return events (S, 2), log factors (U, 2, J) of the U shares there are, and the share of each slice (S,)."""
+    if not -1.0 < margin < math.inf:
+        raise ValueError(f"expected a margin above -1, got {margin}")
+    first, second, distinct, which = _columns(canary, champion, share)
+    return np.stack((first, second), axis=1), _factors(tuple(distinct.tolist()), margin, grid), which
+
+
+@lru_cache(maxsize=256)
+def _factors(distinct: tuple[float, ...], margin: float, grid: tuple[float, ...]) -> Split:
+    """Return the log factors of an event in the canary and in the champion: (U, 2, J).
+
+    Kept, because each decision asks for those of the last one, and they take half of the time.
+    """
+    shares, coin = shares_of(distinct)
+    at_margin = shares * (1.0 + margin) / (1.0 + shares * margin)
+    factors = np.empty((len(shares), 2, len(grid)))
+    np.negative(np.log1p(at_margin[:, None] * np.expm1(grid)), out=factors[:, 1])
+    np.add(grid, factors[:, 1], out=factors[:, 0])
+    factors[~coin] = 0.0
+    return split(factors)
 
 
 def _columns(
@@ -249,22 +277,6 @@ def _columns(
         raise ValueError(f"expected one length, got {first.shape}, {second.shape} and {shares.shape}")
     distinct, which = np.unique(shares, return_inverse=True)
     return first, second, distinct, which
-
-
-def _evidence(
-    canary: ArrayLike, champion: ArrayLike, share: ArrayLike, margin: float, grid: Floats
-) -> tuple[Counts, Floats, NDArray[np.intp]]:
-    """Return events (S, 2), log factors (U, 2, J) of the U shares there are, and the share of each slice (S,)."""
-    if not -1.0 < margin < math.inf:
-        raise ValueError(f"expected a margin above -1, got {margin}")
-    first, second, distinct, which = _columns(canary, champion, share)
-    shares, coin = shares_of(distinct)
-    at_margin = shares * (1.0 + margin) / (1.0 + shares * margin)
-    factors = np.empty((len(shares), 2, len(grid)))
-    np.negative(np.log1p(at_margin[:, None] * np.expm1(grid)), out=factors[:, 1])
-    np.add(grid, factors[:, 1], out=factors[:, 0])
-    factors[~coin] = 0.0
-    return np.stack((first, second), axis=1), factors, which
 
 
 def _mixed(log_es: Floats, parts: Floats) -> Floats:

@@ -16,6 +16,7 @@ Warning:
     largest coefficient to less than 2^44. More is refused, never wrapped.
 """
 
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -23,7 +24,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from proxy.stats.special import Floats
 
-__all__ = ["Counts", "counts_of", "grouped_suffix_sums", "grouped_sums", "shares_of", "suffix_sums", "sums"]
+__all__ = [
+    "Counts",
+    "Split",
+    "counts_of",
+    "grouped_suffix_sums",
+    "grouped_sums",
+    "shares_of",
+    "split",
+    "suffix_sums",
+    "sums",
+]
 
 Counts: TypeAlias = NDArray[np.int64]
 """An array of int64 of any shape, never negative."""
@@ -74,6 +85,39 @@ def shares_of(values: ArrayLike) -> tuple[Floats, NDArray[np.bool_]]:
     return np.where(coin, shares, 0.5), coin
 
 
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Coefficients as integers, ready to be multiplied by counts."""
+
+    limbs: Counts
+    """(3, G, R, J): multiples of 2^-18, 2^-39 and 2^-60."""
+    largest: float
+    """The largest limb there is, or may be."""
+
+
+def split(coefficients: Floats) -> Split:
+    """Return coefficients (G, R, J) as integers: for callers that use the same ones more than once.
+
+    Raises:
+        ValueError: a coefficient that is not finite.
+    """
+    if not np.isfinite(coefficients).all():
+        raise ValueError("expected finite coefficients")
+    limbs = np.empty((3, *coefficients.shape))
+    scaled = coefficients * _HIGH
+    np.rint(scaled, out=limbs[0])
+    scaled -= limbs[0]
+    scaled *= _LIMB
+    np.rint(scaled, out=limbs[1])
+    scaled -= limbs[1]
+    scaled *= _LIMB
+    np.rint(scaled, out=limbs[2])
+    largest = max(float(limbs[0].max(initial=0.0)), -float(limbs[0].min(initial=0.0)), _LIMB)
+    if not largest < _CAPACITY:
+        raise ValueError(f"expected coefficients below {_CAPACITY / _HIGH:.3g}, got {largest / _HIGH:.3g}")
+    return Split(limbs.astype(np.int64), largest)
+
+
 def suffix_sums(counts: Counts, coefficients: Floats) -> Floats:
     """Return for each slice the sum over it and all later ones of counts times coefficients.
 
@@ -91,62 +135,44 @@ def sums(counts: Counts, coefficients: Floats) -> Floats:
     return grouped_sums(counts, coefficients, np.arange(len(counts)))
 
 
-def grouped_suffix_sums(counts: Counts, coefficients: Floats, group: NDArray[np.integer]) -> Floats:
+def grouped_suffix_sums(counts: Counts, coefficients: Floats | Split, group: NDArray[np.integer]) -> Floats:
     """Return `suffix_sums` of slices that have coefficients in common, which need splitting only once.
 
     Shapes:
         ``counts: (S, R) int64``, ``coefficients: (G, R, J) float64``, ``group: (S,)``: which coefficients are
         whose. Result ``(S, J) float64``, the same bits as from ``coefficients[group]``.
     """
-    limbs = _limbs(counts, coefficients)
-    rows = counts.shape[1]
-    terms: Counts = np.zeros((3, len(counts), coefficients.shape[2]), np.int64)
+    limbs = _fitting(counts, coefficients)
+    groups, rows, bets = limbs.shape[1:]
+    terms: Counts = np.zeros((3, len(counts), bets), np.int64)
     if rows <= _FEW_ROWS:
         for row in range(rows):
             terms += counts[:, row, None] * limbs[:, group, row]
     else:
-        # Whole floats whose sums stay below 2^53 are exact in any order, and matrices of floats are fast.
-        largest = max(float(limbs.max(initial=0)), -float(limbs.min(initial=0)))
-        largest *= float(counts.sum(axis=1).max(initial=0))
-        kind = np.float64 if largest < _EXACT_FLOAT else np.int64
-        left, right = counts.astype(kind), limbs.astype(kind)
-        for number in range(len(coefficients)):
+        for number in range(groups):
             members = np.flatnonzero(group == number)
-            terms[:, members] = left[members] @ right[:, number]
+            terms[:, members] = counts[members] @ limbs[:, number]
     return _rounded(np.cumsum(terms[:, ::-1], axis=1)[:, ::-1])
 
 
-def grouped_sums(counts: Counts, coefficients: Floats, group: NDArray[np.integer]) -> Floats:
+def grouped_sums(counts: Counts, coefficients: Floats | Split, group: NDArray[np.integer]) -> Floats:
     """Return the first row of `grouped_suffix_sums`, bit for bit: the sum over all slices; zeros for none."""
-    limbs = _limbs(counts, coefficients)
-    joined = np.zeros(coefficients.shape[:2], np.int64)
+    limbs = _fitting(counts, coefficients)
+    groups, rows, bets = limbs.shape[1:]
+    joined = np.zeros((groups, rows), np.int64)
     np.add.at(joined, group, counts)
-    factors = limbs.reshape(3, joined.size, coefficients.shape[2])
-    return _rounded(joined.reshape(joined.size) @ factors)
+    return _rounded(joined.reshape(joined.size) @ limbs.reshape(3, joined.size, bets))
 
 
-def _limbs(counts: Counts, coefficients: Floats) -> Counts:
-    """Return coefficients as three integers (3, U, R, J), having made sure that the sums will fit."""
-    limbs = np.empty((3, *coefficients.shape))
-    scaled = coefficients * _HIGH
-    _round(scaled, limbs[0])
-    scaled -= limbs[0]
-    scaled *= _LIMB
-    _round(scaled, limbs[1])
-    scaled -= limbs[1]
-    scaled *= _LIMB
-    _round(scaled, limbs[2])
-    largest = max(float(limbs[0].max(initial=0.0)), -float(limbs[0].min(initial=0.0)), _LIMB)
+def _fitting(counts: Counts, coefficients: Floats | Split) -> Counts:
+    """Return the limbs of coefficients, having made sure that the sums will fit."""
+    parts = coefficients if isinstance(coefficients, Split) else split(coefficients)
     total = float(counts.sum(dtype=np.float64))
-    if not total * largest < _CAPACITY:
-        raise ValueError(f"expected fewer than {_CAPACITY / largest:.3g} events in all, got {total:.3g}")
-    return limbs.astype(np.int64)
-
-
-def _round(values: Floats, out: Floats) -> None:
-    """Round to whole numbers, half to even, in a third of the time of ``rint``; for values below 2^51."""
-    np.add(values, _WHOLE, out=out)
-    np.subtract(out, _WHOLE, out=out)
+    if not total * parts.largest < _CAPACITY:
+        raise ValueError(
+            f"expected fewer than {_CAPACITY / parts.largest:.3g} events in all, got {total:.3g}"
+        )
+    return parts.limbs
 
 
 def _rounded(limbs: Counts) -> Floats:

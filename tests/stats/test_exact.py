@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.stats.exact import counts_of, grouped_suffix_sums, grouped_sums, shares_of, suffix_sums, sums
+from proxy.stats.exact import (
+    counts_of,
+    grouped_suffix_sums,
+    grouped_sums,
+    shares_of,
+    split,
+    suffix_sums,
+    sums,
+)
 
 
 @st.composite
@@ -63,6 +71,7 @@ def test_groups_are_slices_with_coefficients_in_common(
     own = counts[group]
     assert grouped_suffix_sums(own, factors, group).tolist() == suffix_sums(own, factors[group]).tolist()
     assert grouped_sums(own, factors, group).tolist() == sums(own, factors[group]).tolist()
+    assert grouped_sums(own, split(factors), group).tolist() == sums(own, factors[group]).tolist()
 
 
 def test_nothing_sums_to_zero() -> None:
@@ -79,6 +88,11 @@ def test_what_could_wrap_is_refused() -> None:
         sums(np.full((4, 1), 2 * 10**12), factors)
     with pytest.raises(ValueError, match="expected fewer than"):
         sums(np.full((4, 1), 2**62), factors)
+    for wrong in (np.nan, np.inf, -np.inf):
+        with pytest.raises(ValueError, match="expected finite"):
+            split(np.full((1, 1, 1), wrong))
+    with pytest.raises(ValueError, match="expected coefficients below"):
+        split(np.full((1, 1, 1), -1e30))
 
 
 def test_counts() -> None:

@@ -43,8 +43,8 @@ def test_sides() -> None:
 
 def test_auc_pairs() -> None:
     """A pair is in order where the positive label has the greater score; ties are not."""
-    champion = ([0.9, 0.5, 0.4, 0.5], [0.1, 0.6, 0.4, 0.2])
-    challenger = ([0.2, 0.7, 0.5, 0.9], [0.3, 0.6, 0.1, 0.1])
+    champion = ([0.9, 0.5, 0.4, 0.5, 0.8, 0.2], [0.1, 0.6, 0.4, 0.2, 0.1, 0.3])
+    challenger = ([0.2, 0.7, 0.5, 0.9, 0.8, 0.1], [0.3, 0.6, 0.1, 0.1, 0.1, 0.3])
     assert auc_pairs(*champion, *challenger) == (1, 2)
     assert auc_pairs([], [], [], []) == (0, 0)
     assert auc_worse(30, 5) == losses(30, 5)
