@@ -10,19 +10,21 @@ Theory of operation:
     A centre near the mean makes the variance of S small: that is all that depends on it.
 """
 
-import math
 from typing import Final
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from proxy.stats.exact import Counts, counts_of, shares_of, suffix_sums, sums
-from proxy.stats.special import Floats, logsumexp
+from proxy.stats.exact import Counts, counts_of, grouped_suffix_sums, grouped_sums, shares_of
+from proxy.stats.mixtures import mixed
+from proxy.stats.special import Floats
 
 __all__ = ["STAKES", "difference_exceeds", "difference_exceeds_by_start", "difference_within"]
 
 STAKES: Final[tuple[float, ...]] = tuple(0.9 * 2.0 ** (-0.75 * j) for j in range(12))
 """How much of the money is at stake at the worst outcome, for each bet."""
+
+_ONE_EACH: Final = np.ones(len(STAKES))
 
 
 def difference_exceeds(
@@ -49,7 +51,9 @@ def difference_exceeds(
     the weighted form is that of Ham, Bojinov, Lindon & Tingley, arXiv 2210.08639.
     Checked against: full enumeration of E[e] at the limit, |E - 1| <= 1e-12.
     """
-    return _mixed(sums(*_evidence(canary, champion, share, values, centre, limit, 1.0)))
+    return float(
+        mixed(grouped_sums(*_evidence(canary, champion, share, values, centre, limit, 1.0)), _ONE_EACH)
+    )
 
 
 def difference_exceeds_by_start(
@@ -61,8 +65,8 @@ def difference_exceeds_by_start(
     limit: float,
 ) -> Floats:
     """Return `difference_exceeds` of the slices from each one on: ``(S,)``, for `mixtures.late_onset`."""
-    growth = suffix_sums(*_evidence(canary, champion, share, values, centre, limit, 1.0))
-    return np.array([_mixed(row) for row in growth], np.float64)
+    growth = grouped_suffix_sums(*_evidence(canary, champion, share, values, centre, limit, 1.0))
+    return mixed(growth, _ONE_EACH)
 
 
 def difference_within(
@@ -76,10 +80,13 @@ def difference_within(
     """Return the log e-value against "the canary's mean is at least the champion's plus the limit".
 
     Large values are evidence that the canary is worse by less than the limit: what a promotion needs where
-    events are so rare that a ratio cannot be known. Model, shapes, range and errors as in
-    `difference_exceeds`, with the null on the other side.
+    events are so rare that a ratio cannot be known. It never falls as the limit grows, so the limits that it
+    has not refuted are a bound of the difference. Model, shapes, range and errors as in `difference_exceeds`,
+    with the null on the other side.
     """
-    return _mixed(sums(*_evidence(canary, champion, share, values, centre, limit, -1.0)))
+    return float(
+        mixed(grouped_sums(*_evidence(canary, champion, share, values, centre, limit, -1.0)), _ONE_EACH)
+    )
 
 
 def _evidence(
@@ -90,11 +97,11 @@ def _evidence(
     centre: ArrayLike,
     limit: float,
     side: float,
-) -> tuple[Counts, Floats]:
-    """Return counts (S, 2 B), canary first, and the log factor of each under each stake (S, 2 B, J)."""
+) -> tuple[Counts, Floats, NDArray[np.intp]]:
+    """Return counts (S, 2 B), canary first, log factors (U, 2 B, J) per share and centre, and whose are whose (S,)."""
     first, second = counts_of(canary), counts_of(champion)
     levels, centres = np.asarray(values, np.float64), np.asarray(centre, np.float64)
-    shares, coin = shares_of(share)
+    shares = np.asarray(share, np.float64)
     if first.shape != (*shares.shape, *levels.shape) or first.shape != second.shape or first.ndim != 2:
         raise ValueError(
             f"expected counts of {shares.shape} slices and {levels.shape} values, "
@@ -107,11 +114,14 @@ def _evidence(
             raise ValueError(f"expected {name} in 0..1")
     if not -1.0 < limit < 1.0:
         raise ValueError(f"expected a limit in -1..1, got {limit}")
-    outcomes, lowest = _outcomes(shares, centres, levels, side)
+    # A pair of numbers as one: complex numbers are told apart and sorted by both parts.
+    distinct, which = np.unique(shares + 1j * centres, return_inverse=True)
+    chances, coin = shares_of(distinct.real)
+    outcomes, lowest = _outcomes(chances, distinct.imag, levels, side)
     stakes = np.array(STAKES) / (lowest + side * limit)[:, None]
     factors = np.log1p(stakes[:, None, :] * (outcomes - side * limit)[:, :, None])
     factors[~coin] = 0.0
-    return np.concatenate((first, second), axis=1), factors
+    return np.concatenate((first, second), axis=1), factors, which
 
 
 def _outcomes(shares: Floats, centres: Floats, levels: Floats, side: float) -> tuple[Floats, Floats]:
@@ -120,10 +130,3 @@ def _outcomes(shares: Floats, centres: Floats, levels: Floats, side: float) -> t
     outcomes = np.concatenate((distance / shares[:, None], -distance / (1.0 - shares[:, None])), axis=1)
     below, above = (centres, 1.0 - centres) if side > 0.0 else (1.0 - centres, centres)
     return outcomes, np.maximum(below / shares, above / (1.0 - shares))
-
-
-def _mixed(growth: Floats) -> float:
-    """Return the log of the mean e-value: exactly 0 where all are 1."""
-    if not growth.any():
-        return 0.0
-    return float(logsumexp(growth)) - math.log(len(growth))

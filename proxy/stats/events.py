@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from proxy.stats.exact import Counts, Split, counts_of, grouped_suffix_sums, grouped_sums, shares_of, split
+from proxy.stats.mixtures import mixed
 from proxy.stats.special import Floats, logsumexp
 
 __all__ = [
@@ -92,7 +93,7 @@ def harm(
     Checked against: full enumeration of E[e] at the boundary, |E - 1| <= 1e-12.
     """
     grid, weights = _bets(margin, expected_ratio)
-    return float(_mixed(grouped_sums(*_evidence(canary, champion, share, margin, grid)), weights))
+    return float(mixed(grouped_sums(*_evidence(canary, champion, share, margin, grid)), weights))
 
 
 def harm_by_start(
@@ -108,7 +109,7 @@ def harm_by_start(
     Shapes: as in `harm`; the result is ``(S,)``. It is what `mixtures.late_onset` takes.
     """
     grid, weights = _bets(margin, expected_ratio)
-    return _mixed(grouped_suffix_sums(*_evidence(canary, champion, share, margin, grid)), weights)
+    return mixed(grouped_suffix_sums(*_evidence(canary, champion, share, margin, grid)), weights)
 
 
 def harm_at(canary: ArrayLike, champion: ArrayLike, share: ArrayLike, margin: float, ratio: float) -> float:
@@ -135,7 +136,7 @@ def noninferiority(canary: ArrayLike, champion: ArrayLike, share: ArrayLike, mar
     Checked against: full enumeration of E[e] at the boundary, |E - 1| <= 1e-12.
     """
     evidence = _evidence(canary, champion, share, margin, NONINFERIORITY_GRID)
-    return float(_mixed(grouped_sums(*evidence), _ONE_EACH[: len(NONINFERIORITY_GRID)]))
+    return float(mixed(grouped_sums(*evidence), _ONE_EACH[: len(NONINFERIORITY_GRID)]))
 
 
 def risk_ratio_sequence(
@@ -277,11 +278,3 @@ def _columns(
         raise ValueError(f"expected one length, got {first.shape}, {second.shape} and {shares.shape}")
     distinct, which = np.unique(shares, return_inverse=True)
     return first, second, distinct, which
-
-
-def _mixed(log_es: Floats, parts: Floats) -> Floats:
-    """Return the log of the mean over the last axis, in parts that are whole: 0 where all are 0, exactly."""
-    top = log_es.max(axis=-1)
-    mean = (np.exp(log_es - top[..., None]) * parts).sum(axis=-1) / parts.sum()
-    result: Floats = top + np.log(mean)
-    return result

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from proxy.stats.special import Floats, deviance, logsumexp, stirling_correction
 
-__all__ = ["average", "late_onset", "multinomial"]
+__all__ = ["average", "late_onset", "mixed", "multinomial"]
 
 
 def average(log_es: ArrayLike, weights: ArrayLike) -> float:
@@ -41,6 +41,18 @@ def average(log_es: ArrayLike, weights: ArrayLike) -> float:
     kept = shares > 0.0
     total = math.fsum(shares)
     return float(logsumexp(logs[kept] + np.log(shares[kept] / total)))
+
+
+def mixed(log_es: Floats, parts: Floats) -> Floats:
+    """Return the log of the weighted mean over the last axis: what several bets with parts of the money are worth.
+
+    Shapes: ``log_es: (..., J)`` finite, ``parts: (J,)`` above 0. Where all e-values are 1 and the parts are
+    whole numbers the result is 0 exactly.
+    """
+    top = log_es.max(axis=-1)
+    mean = (np.exp(log_es - top[..., None]) * parts).sum(axis=-1) / parts.sum()
+    result: Floats = top + np.log(mean)
+    return result
 
 
 def late_onset(log_e_by_start: ArrayLike, planned: int, index: ArrayLike | None = None) -> float:

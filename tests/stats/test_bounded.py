@@ -152,6 +152,15 @@ def test_each_start_is_the_bet_on_its_slices(table: Table, limit: float) -> None
     assert got == [difference_exceeds(*each, limit) for each in rest]
 
 
+@given(tables(), st.floats(-0.99, 0.99), st.floats(-0.99, 0.99))
+def test_a_wider_limit_is_easier_to_keep(table: Table, one: float, other: float) -> None:
+    """Evidence of being within grows with the limit, evidence of exceeding shrinks."""
+    tight, wide = sorted((one, other))
+    slack = 1e-12 + 1e-15 * float(table[0].sum() + table[1].sum())
+    assert difference_within(*table, tight) <= difference_within(*table, wide) + slack
+    assert difference_exceeds(*table, tight) >= difference_exceeds(*table, wide) - slack
+
+
 def test_no_evidence() -> None:
     """Nothing is exactly 0: no slices, no units, no coin."""
     none = np.zeros((0, 2), np.int64)

@@ -15,6 +15,7 @@ from proxy.stats.events import (
     HARM_GRID,
     NONINFERIORITY_GRID,
     harm,
+    harm_at,
     harm_by_start,
     noninferiority,
     risk_ratio_sequence,
@@ -92,6 +93,17 @@ def test_harm_with_an_expected_ratio() -> None:
     assert by_start[0] == harm(*columns(rows), 0.1, expected_ratio=2.0)
     assert harm([0], [0], [0.1], 0.1, expected_ratio=2.0) == 0.0
     assert math.isfinite(harm([5], [0], [0.1], 0.1, expected_ratio=1e300))
+
+
+def test_one_bet_alone() -> None:
+    """All money on one ratio is worth the formula for that ratio; a ratio beyond all measure is bet as e^10."""
+    rows = [(30, 120, 0.1), (3, 5, 0.5)]
+    expected = by_hand(rows, 0.1, (math.log(5.0 / 1.1),), [1])
+    assert harm_at(*columns(rows), 0.1, 5.0) == pytest.approx(expected, abs=1e-12)
+    assert harm_at(*columns(rows), 0.1, 1e300) == pytest.approx(by_hand(rows, 0.1, (10.0,), [1]), abs=1e-12)
+    assert harm_at([0], [0], [0.1], 0.1, 5.0) == 0.0
+    with pytest.raises(ValueError, match="expected a ratio above"):
+        harm_at([1], [1], [0.5], 0.1, 1.1)
 
 
 def binomial(n: int, p: float) -> np.ndarray:

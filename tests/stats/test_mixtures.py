@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.stats.events import harm_by_start
-from proxy.stats.mixtures import average, late_onset, multinomial
+from proxy.stats.mixtures import average, late_onset, mixed, multinomial
 
 logs = st.floats(-500, 500)
 
@@ -49,6 +49,14 @@ def test_average_refuses(values: list[float], weights: list[float]) -> None:
     """What is no weighted mean of e-values is an error."""
     with pytest.raises(ValueError, match="expected"):
         average(values, weights)
+
+
+def test_mixed() -> None:
+    """Each row is the average of its bets; where nothing is known it is 0, not almost."""
+    rows = np.array([[0.0, 0.0, 0.0], [1000.0, 0.0, -1000.0]])
+    got = mixed(rows, np.array([1.0, 2.0, 4.0]))
+    assert got.tolist() == [0.0, pytest.approx(1000.0 - math.log(7.0), rel=1e-15)]
+    assert got[1] == pytest.approx(average(rows[1], [1.0, 2.0, 4.0]), rel=1e-15)
 
 
 def plainly(log_es: list[float], planned: int) -> float:
