@@ -94,6 +94,28 @@ def test_slices_are_compared_not_pooled() -> None:
     assert 0 < slower.low_ns < slower.mean_ns
 
 
+def test_slices_weigh_as_much_as_they_tell() -> None:
+    """The difference is the mean of the slices' differences, weighted by n1 n0/(n1 + n0)."""
+    values = middles_ns()
+    ones, zeros = np.zeros((2, 2, BUCKETS), np.int64)
+    ones[0, [200, 202]] = 5, 5
+    zeros[0, [200, 201]] = 45, 45
+    ones[1, [210, 214]] = 25, 25
+    zeros[1, [210, 211]] = 25, 25
+    gaps = [(values[202] - values[201]) / 2, (values[214] - values[211]) / 2]
+    expected = (9 * gaps[0] + 25 * gaps[1]) / 34
+    assert mean_difference_sequence(ones, zeros, 0.05).mean_ns == pytest.approx(expected)
+
+
+def test_bounds_allow_for_the_width_of_buckets() -> None:
+    """However much is counted, the mean is not known better than the values of its buckets: 2.5 percent."""
+    row = np.zeros(BUCKETS, np.int64)
+    row[200] = row[201] = 10**9
+    found = mean_sequence(row, 0.05)
+    assert found.high_ns / found.mean_ns == pytest.approx(math.sqrt(1.05), abs=1e-4)
+    assert found.low_ns / found.mean_ns == pytest.approx(2 - math.sqrt(1.05), abs=1e-4)
+
+
 def test_slices_with_one_arm_are_left_out() -> None:
     """A slice in which an arm has fewer than two answers changes nothing."""
     ones, zeros = ramp(np.random.default_rng(4), 1.0, 5)

@@ -211,6 +211,8 @@ def test_few_clusters() -> None:
     assert (none.variance, none.clusters) == (math.inf, 0)
     one = cluster_ratio(np.array([0, 3]), np.array([0, 6 * FIXED_POINT]))
     assert (one.value, one.variance, one.clusters) == (2.0, math.inf, 1)
+    two = cluster_ratio(np.array([1, 0, 1]), np.array([0, 0, 2 * FIXED_POINT]))
+    assert (two.value, two.variance, two.clusters) == (1.0, 1.0, 2)
     alike = cluster_ratio(np.array([1, 2]), np.array([3, 6]) * FIXED_POINT)
     assert (alike.value, alike.variance, alike.skewness) == (3.0, 0.0, 0.0)
     with pytest.raises(ValueError, match="one shape"):

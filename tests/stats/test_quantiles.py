@@ -83,6 +83,14 @@ def test_a_mixture_is_a_martingale() -> None:
         assert (np.diff(np.sign(np.diff(logs))) >= 0).all()
 
 
+@pytest.mark.parametrize(("total", "q"), [(1, 0.99), (2, 0.5), (17, 0.9), (1000, 0.5), (1000, 0.99)])
+def test_a_wide_bucket_gets_the_least_evidence_inside_it(total: int, q: float) -> None:
+    """Where everything is in one bucket, any count may be below the quantile: the least e-value of all counts."""
+    counts = np.array([0, total, 0])
+    least = float(proportion_mixture(np.arange(total + 1), total, q).min())
+    assert quantiles_differ(counts, 0 * counts, q) == pytest.approx(least, abs=1e-12)
+
+
 def test_nothing_counted_bounds_nothing() -> None:
     """Without answers every bound is at its end."""
     none = np.zeros(BUCKETS, np.int64)
