@@ -8,7 +8,8 @@ files in ``DIR`` change how it behaves:
 * ``KIND.mute``: never answers a prepare;
 * ``KIND.full``: refuses to prepare, for lack of space;
 * ``KIND.stubborn``: ignores the drain;
-* ``KIND.asks``: asks for a reload once, when it has committed.
+* ``KIND.asks``: asks for a reload once, when it has committed;
+* ``KIND.says``: sends the message in it, a JSON object, and removes it.
 """
 
 import asyncio
@@ -22,9 +23,11 @@ from typing import Any
 import orjson
 
 from proxy.link import Link, open_link
+from proxy.routing.position import parse_positions
 from proxy.routing.table import Table, compile_table
 from proxy.settings import from_json
 from proxy.tally import block_path, open_block
+from proxy.tasks import spawn
 
 
 class StandIn:
@@ -58,12 +61,15 @@ class StandIn:
         """Compile, map the counters, answer."""
         version = int(message["version"])
         self.note("prepare", version)
+        if positions := message.get("positions"):
+            self.note("weights", version, *(f"{each['route']}={each['weight']}" for each in positions))
         if self.is_told("mute"):
             return
         if self.is_told("full"):
             self.link.send({"op": "refused", "version": version, "reason": "no space left on device"})
             return
-        table = compile_table(from_json(message["settings"].encode()), version, message["digest"])
+        positions = parse_positions(message.get("positions", ()))
+        table = compile_table(from_json(message["settings"].encode()), version, message["digest"], positions)
         self.tables[version] = table
         if self.kind == "observer":
             open_block(block_path(self.run_dir, "o0", version), table.observer_layout.size)
@@ -138,7 +144,18 @@ class StandIn:
         self.note("start", os.getpid(), self.run_dir)
         self.link = await open_link(link, self.on_message, self.on_closed)
         self.link.send({"op": "ready", "pid": os.getpid()})
+        spawn(self.keep_saying(), name="says")
         await self.done.wait()
+
+    async def keep_saying(self) -> None:
+        """Send what a test wants said."""
+        path = self.box / f"{self.kind}.says"
+        while True:
+            if path.exists():
+                message = orjson.loads(path.read_bytes())
+                path.unlink()
+                self.link.send(message)
+            await asyncio.sleep(0.01)
 
 
 def supervise(box: Path) -> int:

@@ -8,9 +8,13 @@ import pytest
 
 from proxy.certificates import Inspection
 from proxy.control.judge import Accepted, judge
+from proxy.control.matching import match
 from proxy.control.release import Release
+from proxy.evidence.layout import CELLS
+from proxy.evidence.units import units_path
 from proxy.fleet import Commands, Fleet, FoldRule, StartError
 from proxy.tally import Block, block_path, open_block, read_all
+from tests.control.rollout_world import START_NS, TEXT, Ids
 
 CONFIG = b"""
 models:
@@ -41,6 +45,7 @@ class FakeChild:
         self.pid = 1
         self.kills = 0
         self.sent: list[str] = []
+        self.messages: list[dict[str, Any]] = []
         self.answers: dict[str, dict[str, Any] | None] = {}
 
     @property
@@ -50,6 +55,7 @@ class FakeChild:
 
     def send(self, message: dict[str, Any]) -> None:
         """Keep what a linked process would get."""
+        self.messages += [message] if self.is_linked else []
         if self.is_linked and message["op"] != "fleet":
             files = " ".join(f"{path}={text}" for path, text in message.get("files", {}).items())
             what = message.get("version", message.get("versions", files))
@@ -87,6 +93,7 @@ class World:
             admin=-1,
             workers=2,
             describe_config=dict,
+            describe_rollouts=lambda: {"states": []},
             on_request=self.requests.append,
             fold_rule=FoldRule(keep=1, age_s=0),
         )
@@ -251,6 +258,54 @@ async def test_an_unasked_refusal_by_the_observer_fails_no_start(world: World) -
     assert not world.fleet.serving.done()
 
 
+async def test_processes_are_told_where_the_rollouts_stand(world: World) -> None:
+    """Weights and states come with the settings, also to a process that comes up later; the observer is told more."""
+    verdict = judge(TEXT.encode(), None, source="a.yaml", environ={})
+    assert isinstance(verdict, Accepted)
+    entries = match({}, verdict.settings, START_NS, Ids()).entries
+    fresh = Release(verdict.settings, 1, verdict.digest, verdict.certificates, entries)
+    await world.come_up(world.workers[0], world.observer)
+    await world.fleet.prepare(fresh)
+    world.fleet.commit(fresh)
+    await world.come_up(world.workers[1])
+    for child in (*world.workers, world.observer):
+        prepare = next(message for message in child.messages if message["op"] == "prepare")
+        assert [position["weight"] for position in prepare["positions"]] == ["5", "0"]
+        assert [state["phase"] for state in prepare["rollouts"]] == ["ramping", "baking"]
+    assert world.observer.messages[-1]["rollouts"] == {"states": []}
+
+
+async def test_units_of_an_earlier_start_are_there_before_the_first_table(
+    world: World, tmp_path: Path
+) -> None:
+    """A map that was saved is in the run directory when the workers are asked to prepare, and looked for once."""
+    text = TEXT + f"state_dir: {tmp_path}/state\n"
+    verdict = judge(text.encode(), None, source="a.yaml", environ={})
+    assert isinstance(verdict, Accepted)
+    entries = match({}, verdict.settings, START_NS, Ids()).entries
+    rollout = entries["wine"].state.rollout
+    saved = tmp_path / "state" / "rollouts" / f"{rollout}.map"
+    saved.parent.mkdir(parents=True)
+    saved.write_bytes(b"\1" * CELLS)
+    await world.fleet.prepare(Release(verdict.settings, 1, verdict.digest, verdict.certificates, entries))
+    assert units_path(world.run_dir, rollout).read_bytes() == saved.read_bytes()
+    units_path(world.run_dir, rollout).unlink()
+    await world.fleet.prepare(Release(verdict.settings, 2, verdict.digest, verdict.certificates, entries))
+    assert not units_path(world.run_dir, rollout).exists()
+
+
+async def test_settled_is_when_everybody_has_committed(world: World) -> None:
+    """Who waits is let go by the last process, or when the time is over."""
+    await world.fleet.settle(0)
+    await world.come_up(world.workers[0], world.observer)
+    fresh = release(1)
+    await world.fleet.prepare(fresh)
+    world.fleet.commit(fresh)
+    assert world.workers[0].version == 0
+    await world.fleet.settle(5)
+    assert world.workers[0].version == 1
+
+
 async def test_only_the_observer_may_ask(world: World) -> None:
     """A request from a worker is not followed."""
     message = {"op": "request", "id": 1, "verb": "reload"}
@@ -390,6 +445,7 @@ class TestUpgrade:
             admin=-1,
             workers=3,
             describe_config=dict,
+            describe_rollouts=lambda: {"states": []},
             on_request=print,
             totals=totals,
             started_wall_ns=7,
