@@ -190,6 +190,11 @@ OBSERVER_FIELDS = (
     "spans_failed",
     "spans_dropped",
     "admin_cut",
+    "tick_failures",
+    "store_failures",
+    "webhooks_delivered",
+    "webhooks_failed",
+    "webhooks_dropped",
 )
 """What the observer counts about itself, in the file ``OBSERVER_COUNTERS``."""
 

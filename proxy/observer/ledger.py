@@ -203,7 +203,7 @@ class Ledger:
     """
 
     def __init__(self, fields: int) -> None:
-        self._fields = fields
+        self.fields = fields
         self._epochs: dict[str, _EpochRows] = {}
         self._references: list[Reference] = []
         self._changes = Changes()
@@ -241,7 +241,7 @@ class Ledger:
             ValueError: the shape is another.
         """
         rows = self._epochs[epoch]
-        expected = (len(rows.info.variants), self._fields)
+        expected = (len(rows.info.variants), self.fields)
         if counts.shape != expected or counts.dtype != np.int64:
             raise ValueError(f"expected int64{expected}, got {counts.dtype}{counts.shape}")
         series = rows.series.setdefault(source, _Series())
@@ -253,6 +253,22 @@ class Ledger:
         if changed:
             rows.spoil(series.bins[changed[0]])
         return bool(changed)
+
+    def join(self, other: "Ledger") -> None:
+        """Take in all that ``other`` has. What only it has is no change: it came from the disk."""
+        if not any(rows.series for rows in self._epochs.values()):
+            infos = self.epochs.values()
+            self._epochs, self._references, self._changes = other._epochs, other._references, Changes()
+            for info in infos:
+                self.admit(info)
+            return
+        whole = other.everything()
+        for info, settled in whole.epochs.values():
+            self.admit(info, settled)
+        for key in sorted(whole.rows, key=lambda each: each.bin):
+            self.merge(*key, whole.rows[key])
+        for reference in whole.references:
+            self.freeze(reference)
 
     def freeze(self, reference: Reference) -> bool:
         """Take ``reference`` for slices that begin at its bin or later; False when there is one from that bin on."""
@@ -301,7 +317,7 @@ class Ledger:
         return {
             name: sum(
                 (series.sums[-1] for series in rows.series.values() if series.sums),
-                np.zeros((len(rows.info.variants), self._fields), np.int64),
+                np.zeros((len(rows.info.variants), self.fields), np.int64),
             )
             for name, rows in self._epochs.items()
         }

@@ -27,6 +27,7 @@ from proxy.link import Link, open_link
 from proxy.logs import set_level
 from proxy.observer.admin_site import AdminSite
 from proxy.observer.blocks import Blocks
+from proxy.observer.deciding import Deciding, Request
 from proxy.observer.intake import Intake
 from proxy.observer.outcomes import Outcomes
 from proxy.observer.pairing import Pair
@@ -51,6 +52,7 @@ _REPLY_TIMEOUT_S: Final = 30.0
 _LOG_CLOSE_S: Final = 5.0
 _TRACER_CLOSE_S: Final = 6.0
 _ADMIN_CLOSE_S: Final = 2.0
+_DECIDING_CLOSE_S: Final = 2.0
 
 _log = logging.getLogger("modelproxy")
 
@@ -92,7 +94,12 @@ class _Running:
     """What needs settings: made with the first table."""
 
     def __init__(
-        self, run_dir: Path, blocks: Blocks, settings: Settings, on_settled: Callable[..., None]
+        self,
+        run_dir: Path,
+        blocks: Blocks,
+        settings: Settings,
+        on_settled: Callable[..., None],
+        request: Request,
     ) -> None:
         secret = settings.payload_log.unit_key
         key = load_key(settings.state_dir, secret.get_secret_value() if secret else None)
@@ -106,6 +113,7 @@ class _Running:
             queue_bytes=settings.observer.queue,
             pair_timeout_ns=settings.observer.pair_timeout,
         )
+        self.deciding = Deciding(run_dir, settings.state_dir, request)
         self.task: asyncio.Task[None] | None = None
 
 
@@ -129,8 +137,6 @@ class Observer:
         self._ending = asyncio.Event()
         self._admin: AdminSite | None = None
         self._loop = asyncio.get_running_loop()
-        self.judgements: dict[str, Mapping[str, Any]] = {}
-        """What the engine thought last, by route."""
 
     # What the admin address reads
 
@@ -160,6 +166,7 @@ class Observer:
         if running is None:
             return {}
         intake, tracer = running.intake.statistics(), running.tracer
+        deciding, webhooks = running.deciding, running.deciding.webhooks
         totals = self._totals.show(
             {
                 "broken_streams": intake.broken_streams,
@@ -172,6 +179,11 @@ class Observer:
                 "spans_failed": tracer.failed,
                 "spans_dropped": tracer.dropped,
                 "admin_cut": self._admin.cut if self._admin else 0,
+                "tick_failures": deciding.tick_failures,
+                "store_failures": deciding.shelf.failures,
+                "webhooks_delivered": webhooks.delivered,
+                "webhooks_failed": webhooks.failed,
+                "webhooks_dropped": webhooks.dropped,
             }
         )
         return {
@@ -183,6 +195,9 @@ class Observer:
             "pending_bytes": intake.pending_bytes,
             "payload_queue_bytes": running.log.queued_bytes,
             "payload_log_failing": float(running.log.is_failing),
+            "tick_seconds": deciding.tick_seconds,
+            "store_failing": float(bool(deciding.shelf.problem)),
+            "webhooks_queued": webhooks.queued,
             **totals,
         }
 
@@ -192,7 +207,11 @@ class Observer:
 
     def judgement(self, route: str) -> Mapping[str, Any] | None:
         """Return what the engine thought last of the rollout of ``route``; None when it has not, or cannot."""
-        return self.judgements.get(route)
+        return None if self._running is None else self._running.deciding.judgements.get(route)
+
+    async def evidence(self, route: str) -> Mapping[str, Any] | None:
+        """Return what ``route`` is judged by; None when it tries nothing."""
+        return None if self._running is None else await self._running.deciding.describe(route)
 
     async def request(self, verb: str, by: str, facts: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
         """Ask the supervisor to do ``verb``, for ``by``, and return its reply: ``ok`` and ``document``.
@@ -252,6 +271,7 @@ class Observer:
             running.task.cancel()
             await asyncio.wait([running.task])
         await running.intake.settle_all()
+        await running.deciding.finish(_DECIDING_CLOSE_S)
         if not await _in_thread(lambda: running.log.close(_LOG_CLOSE_S), _LOG_CLOSE_S + 1):
             _log.error("payload log: the disk is too slow; some records are lost")
         if not await _in_thread(running.tracer.close, _TRACER_CLOSE_S):
@@ -270,7 +290,7 @@ class Observer:
             case "retire":
                 self._retire(message["versions"])
             case "fleet":
-                self._fleet = message
+                self._take_fleet(message)
             case "reply":
                 self._reply(message)
             case "drain":
@@ -283,6 +303,11 @@ class Observer:
                 self._send({"op": "pong"})
             case op:
                 _log.error("the supervisor sent %r, which nobody here knows", op)
+
+    def _take_fleet(self, message: dict[str, Any]) -> None:
+        self._fleet = message
+        if self._running is not None:
+            self._running.deciding.take_fleet(message.get("rollouts") or {})
 
     async def _open(self) -> None:
         assert self._admin is not None, "set before the link is open"
@@ -310,9 +335,12 @@ class Observer:
             positions = parse_positions(message.get("positions", ()))
             table = compile_table(from_json(message["settings"]), version, message["digest"], positions)
             if self._running is None:
-                self._running = _Running(self._run_dir, self._blocks, table.settings, self._report)
+                self._running = _Running(
+                    self._run_dir, self._blocks, table.settings, self._report, self.request
+                )
             self._running.outcomes.admit(table)
             self._blocks.admit(table, self._workers(table))
+            self._running.deciding.admit(table, message)
         except Exception as error:  # whatever it is, the supervisor must hear of it
             if self._running is not None:
                 self._running.outcomes.retire([version])
@@ -340,8 +368,10 @@ class Observer:
         running.log.configure(_file_limits(settings), settings.payload_log.queue)
         set_level(settings.log_level)
         self._current = table
+        running.deciding.commit(version)
         if running.task is None:
             running.task = spawn(self._serve(running.intake), name="intake")
+            running.deciding.start()
         self._send({"op": "committed", "version": version})
 
     async def _serve(self, intake: Intake) -> None:
@@ -357,6 +387,7 @@ class Observer:
         self._blocks.retire(versions)
         if self._running is not None:
             self._running.outcomes.retire(versions)
+            self._running.deciding.retire(versions)
         self._send({"op": "retired", "versions": versions})
 
     def _reply(self, message: dict[str, Any]) -> None:

@@ -41,6 +41,9 @@ class Source(Protocol):
     def judgement(self, route: str) -> Mapping[str, Any] | None:
         """Return what the engine thought last of the rollout of ``route``; None when it has not, or cannot."""
 
+    async def evidence(self, route: str) -> Mapping[str, Any] | None:
+        """Return what a route is judged by; None when it tries nothing."""
+
     async def request(self, verb: str, by: str, facts: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
         """Ask the supervisor to do ``verb``, for ``by``, and return its reply: ``ok`` and ``document``.
 

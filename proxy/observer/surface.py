@@ -85,19 +85,22 @@ class ObserverSurface:
         return ReloadOutcome(bool(reply["ok"]), reply["document"])
 
     async def rollout(self, route: str) -> Mapping[str, Any]:
-        """Return where the rollout of ``route`` stands.
+        """Return where the rollout of ``route`` stands, and what it is judged by.
+
+        Of a split by fixed weights there is the latter alone.
 
         Raises:
             NotReadyError: no configuration is in force yet.
-            UnknownError: there is no such route, or it has no rollout.
+            UnknownError: there is no such route, or it tries nothing.
         """
         found, source = self._route(route), self._source
         document = rollout_document(
             self._table().settings, found.settings, source.fleet, source.judgement(route)
         )
-        if document is None:
+        evidence = await source.evidence(route)
+        if document is None and evidence is None:
             raise UnknownError(f"route {route} has no rollout")
-        return document
+        return {**(document or {"route": route}), "evidence": evidence}
 
     async def steer(self, verb: str, route: str, by: str, reason: str) -> ReloadOutcome:
         """Have the supervisor do ``verb`` to the rollout of ``route``.

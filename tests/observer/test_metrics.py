@@ -3,6 +3,8 @@
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from math import log
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,8 @@ from proxy import __version__
 from proxy.model import DURATION_BOUNDS_NS, HandshakeFailure
 from proxy.observer.metrics import DURATION_BOUNDS_SHOWN_S, FAMILIES, encode_metrics
 from proxy.observer.source import CountReader, Reading
+from proxy.rollout.plan import plan_of
+from proxy.rollout.transitions import begin
 from tests.observer.world import CONFIG, World
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
@@ -37,13 +41,22 @@ PROMISED = {
 }
 """The outward contract: names that dashboards and alerts of others rely on."""
 
+OF_ROLLOUTS = {
+    "modelproxy_rollout_phase",
+    "modelproxy_rollout_weight",
+    "modelproxy_rollout_evidence",
+    "modelproxy_srm_evidence",
+    "modelproxy_decisions_total",
+}
+"""Metrics that there are where there is a rollout."""
+
 Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
 def read(world: World, reader: CountReader | None = None) -> Reading:
     assert world.current is not None
     counts = (reader or CountReader(world.run_dir)).read(world.tables)
-    return Reading(world.current, counts, world.fleet, world.gauges())
+    return Reading(world.current, counts, world.fleet, world.gauges(), world.judgements)
 
 
 def scrape(world: World, reader: CountReader | None = None) -> Series:
@@ -91,9 +104,11 @@ def test_promised_names_and_labels(tmp_path: Path) -> None:
             seen.setdefault(name, set()).update(sample.labels.keys() - {"le"})
     assert {name: seen.get(name) for name in PROMISED} == PROMISED
     observer = {"modelproxy_observer_queue_bytes", "modelproxy_observer_pending_pairs"}
-    assert seen.keys() == FAMILIES.keys() | observer | {"modelproxy_observer_broken_streams_total"}
-    assert {name: seen[name] for name in FAMILIES if name != "modelproxy_build_info"} == {
-        name: set(family.labels) for name, family in FAMILIES.items() if name != "modelproxy_build_info"
+    assert seen.keys() | OF_ROLLOUTS == FAMILIES.keys() | observer | {
+        "modelproxy_observer_broken_streams_total"
+    }
+    assert {name: seen[name] for name in FAMILIES.keys() - OF_ROLLOUTS - {"modelproxy_build_info"}} == {
+        name: set(FAMILIES[name].labels) for name in FAMILIES.keys() - OF_ROLLOUTS - {"modelproxy_build_info"}
     }
 
 
@@ -157,6 +172,63 @@ def test_everything_of_the_table_starts_at_zero(tmp_path: Path) -> None:
     assert value(series, "endpoint_up", **server) == 1
     assert value(series, "endpoint_ejections_total", **server) == 0
     assert value(series, "health_checks_total", **server, result="failed") == 0
+
+
+def rollout_world(run_dir: Path, **changes: object) -> World:
+    """A route whose canary is on 25 %, judged once."""
+    text = CONFIG.replace("role: canary, weight: 5", "role: canary, rollout: {}")
+    world = World(run_dir, text)
+    assert world.current is not None
+    plan = plan_of(world.current.settings, world.current.settings.routes[0])
+    assert plan is not None
+    state = replace(begin(plan, "ab" * 8, 1), step=2)
+    world.fleet["rollouts"] = {
+        "states": [state.document()],
+        "clock_offset_ns": 0,
+        "decisions": {"wine": {"ramp": 2}, "gone": {"ramp": 9}},
+    }
+    log_e = {"errors.harm": log(100), "latency.harm": -log(10), "junk.harm": 1.0, "allocation": log(1000)}
+    world.judgements["wine"] = {"log_e": log_e, **changes}
+    return world
+
+
+def test_rollouts(tmp_path: Path) -> None:
+    """A rollout shows its phase, its weight and its evidence as powers of ten, by the labels of the file alone."""
+    series = scrape(rollout_world(tmp_path))
+    of_rollouts = {
+        (name.removeprefix("modelproxy_"), *sorted(labels)): number
+        for (name, labels), number in series.items()
+        if name in OF_ROLLOUTS
+    }
+    canary = (("route", "wine"), ("variant", "v3"))
+    route = ("route", "wine")
+    phases = {"baking": 0, "ramping": 1, "promoted": 0, "rolled_back": 0, "inconclusive": 0}
+    expected: dict[tuple[object, ...], float] = {
+        ("rollout_phase", ("phase", phase), *canary): number for phase, number in phases.items()
+    }
+    expected |= {
+        ("rollout_weight", *canary): 25,
+        ("rollout_evidence", ("metric", "errors"), *canary): 2,
+        ("rollout_evidence", ("metric", "latency"), *canary): -1,
+        ("srm_evidence", route): 3,
+        ("decisions_total", ("decision", "ramp"), route): 2,
+    }
+    assert {key: round(number, 9) for key, number in of_rollouts.items()} == expected
+    for name in OF_ROLLOUTS:
+        labels = {key for found, each in series for key, _ in each if found == name}
+        assert labels == set(FAMILIES[name].labels)
+
+
+def test_a_rollout_that_cannot_be_judged(tmp_path: Path) -> None:
+    """Without a judgement there is no evidence to show, and evidence without end is left out."""
+    world = rollout_world(tmp_path, log_e={"errors.harm": None, "allocation": None})
+    for judgement in (world.judgements["wine"], {"verdict": "hold"}):
+        world.judgements["wine"] = judgement
+        names = {name for name, _ in scrape(world)}
+        assert names & OF_ROLLOUTS == OF_ROLLOUTS - {"modelproxy_rollout_evidence", "modelproxy_srm_evidence"}
+    del world.judgements["wine"]
+    world.fleet["rollouts"] = {}
+    assert not {name for name, _ in scrape(world)} & OF_ROLLOUTS
 
 
 def test_certificates(tmp_path: Path) -> None:

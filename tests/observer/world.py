@@ -85,6 +85,8 @@ class World:
             "reloads_total": table.version - 1,
             "reloads_refused_total": 0,
             "journal_failures_total": 0,
+            "rollout_book_failures_total": 6,
+            "rollout_stale_decisions_total": 7,
             "upgrades_total": 4,
             "upgrades_refused_total": 5,
             "earlier_pids": [7, 8],

@@ -1,0 +1,276 @@
+"""All that is known of one rollout, or of one split by fixed weights: its evidence, and how well it was watched.
+
+Rules
+    * A reference is frozen from what the champion has shown so far, and holds from the next bin on: what is judged by
+      it had not begun. A new one is taken when an epoch begins and when there is much more to take it from.
+    * Time in which nobody read the counts is no time held. A pause shorter than :data:`GRACE_NS` is none: an observer
+      that is killed is back sooner.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from proxy.evidence.layout import BUCKETS, FIELDS, FIRST_LATENCY, REQUESTS, UNITS
+from proxy.observer.ledger import BIN_NS, Counts, Epoch, Ledger, Reference
+from proxy.observer.store import Batch, Loaded, ShadowCounts, Watch
+from proxy.rollout.slices import Allocation, Health, ShadowEvidence, Slices, starts_ns
+from proxy.rollout.state import RolloutState
+from proxy.routing.experiment import Experiment
+from proxy.routing.hashing import SPACE
+from proxy.stats.latency import Reference as FrozenLatency
+
+__all__ = ["ENOUGH", "FEW", "GRACE_NS", "MANY", "Dossier", "Reading", "epoch_of"]
+
+FEW: Final = 100
+"""Answers of the champion without which nothing is frozen."""
+
+ENOUGH: Final = 1_000
+"""So many make the first reference; FEW do once an epoch ends or the first step has lasted long enough."""
+
+MANY: Final = 20_000
+"""So many make a better one."""
+
+GRACE_NS: Final = 5_000_000_000
+"""A pause of reading that is none."""
+
+
+class Reading(NamedTuple):
+    """What one source had counted in one epoch at one moment."""
+
+    source: str
+    epoch: str
+    counts: Counts
+
+
+def epoch_of(experiment: Experiment, first_ns: int) -> Epoch:
+    """Return the epoch that a table's experiment is in, which was first seen at ``first_ns``."""
+    arms = experiment.arms
+    return Epoch(
+        experiment.epoch, tuple(arm.name for arm in arms), tuple(arm.width for arm in arms), first_ns
+    )
+
+
+class Dossier:
+    """The evidence of one id. Pure, but for what its user makes of it.
+
+    Args:
+        rollout: the id. route: its name.
+        variant: the canary; of a split by fixed weights empty.
+        champion: the variant that the others are compared with.
+    """
+
+    def __init__(self, rollout: str, route: str, variant: str, champion: str) -> None:
+        self.rollout = rollout
+        self.route = route
+        self.variant = variant
+        self.champion = champion
+        self.ledger = Ledger(FIELDS)
+        self.shadows: dict[tuple[str, int], ShadowCounts] = {}
+        self.points: dict[int, bytes] = {}
+        """By bin: what the plots show."""
+        self.watch = Watch()
+        self.read_ns = 0
+        """When it was read last; 0: never."""
+        self.is_loaded = False
+        """What earlier processes have stored is in it."""
+        self.is_stored = False
+        """All of it is on the disk."""
+        self._epoch = ""
+        self._last: dict[tuple[str, str], Counts] = {}
+        self._fresh_points: set[int] = set()
+        self._frozen: dict[int, FrozenLatency] = {}
+
+    # Taking in
+
+    def take_stored(self, stored: Loaded) -> None:
+        """Take in what was stored beside the ledger, which has its part already."""
+        self.take_shadows(stored.shadows)
+        self.points = {**stored.points, **self.points}
+        mine = self.watch
+        if stored.watch.since_ns >= mine.since_ns:
+            same = stored.watch.since_ns == mine.since_ns
+            away_ns = stored.watch.away_ns + (mine.away_ns if same else 0)
+            self.watch = Watch(stored.watch.since_ns, away_ns, mine.backwards)
+        self.watch = self.watch._replace(backwards=max(mine.backwards, stored.watch.backwards))
+        if not self.read_ns:
+            self.read_ns = stored.last_ns
+        self.is_loaded = True
+
+    def take(
+        self,
+        readings: Sequence[Reading],
+        shadows: Mapping[tuple[str, int], ShadowCounts],
+        now_ns: int,
+        state: RolloutState | None = None,
+    ) -> None:
+        """Take in what was read at ``now_ns``.
+
+        Args:
+            readings: of epochs of this id that were admitted.
+            shadows: by source and table version.
+            now_ns: the engine's clock.
+            state: where the rollout stands; None: there is none.
+        """
+        self._note_watch(now_ns, state)
+        for source, epoch, counts in readings:
+            last = self._last.get((source, epoch))
+            if last is not None and (counts < last).any():
+                self.watch = self.watch._replace(backwards=self.watch.backwards + 1)
+                counts = np.maximum(counts, last)
+            self._last[source, epoch] = counts
+            self.ledger.merge(source, epoch, now_ns // BIN_NS, counts)
+        self.take_shadows(shadows)
+        self.ledger.coarsen(_borders(state))
+
+    def _note_watch(self, now_ns: int, state: RolloutState | None) -> None:
+        since_ns = state.since_ns if state is not None else 0
+        if since_ns != self.watch.since_ns:
+            self.watch = Watch(since_ns, 0, self.watch.backwards)
+        pause_ns = now_ns - max(self.read_ns, since_ns)
+        if self.read_ns and pause_ns > GRACE_NS:
+            self.watch = self.watch._replace(away_ns=self.watch.away_ns + pause_ns)
+        self.read_ns = max(self.read_ns, now_ns)
+
+    def take_shadows(self, shadows: Mapping[tuple[str, int], ShadowCounts]) -> None:
+        """Take in what copies have shown, by source and table version."""
+        for key, counts in shadows.items():
+            before = self.shadows.get(key, ShadowCounts())
+            self.shadows[key] = ShadowCounts(*map(max, before, counts))
+
+    def freeze(self, epoch: str, now_ns: int, *, is_held: bool) -> bool:
+        """Take a reference if it is time for one; tell whether it was.
+
+        Args:
+            epoch: the one in force.
+            now_ns: the engine's clock.
+            is_held: the first step has lasted as long as it has to.
+        """
+        is_new, self._epoch = bool(self._epoch) and epoch != self._epoch, epoch
+        references = self.ledger.references
+        known = int(references[-1].counts.sum()) if references else 0
+        latency = self._champion_latency()
+        answers = int(latency.sum())
+        if references:
+            is_time = answers > known and (is_new or (known < ENOUGH <= answers) or (known < MANY <= answers))
+        else:
+            is_time = answers >= ENOUGH or (answers >= FEW and (is_new or is_held))
+        return is_time and self.ledger.freeze(Reference(now_ns // BIN_NS + 1, latency))
+
+    def _champion_latency(self) -> Counts:
+        total = np.zeros(BUCKETS, np.int64)
+        epochs = self.ledger.epochs
+        for name, counts in self.ledger.totals().items():
+            names = epochs[name].variants
+            if self.champion in names:
+                total += counts[names.index(self.champion), FIRST_LATENCY : FIRST_LATENCY + BUCKETS]
+        return total
+
+    def add_point(self, now_ns: int, document: bytes) -> None:
+        """Keep a point of the plots: the last of each bin stays."""
+        at = now_ns // BIN_NS
+        if self.points.get(at) != document:
+            self.points[at] = document
+            self._fresh_points.add(at)
+
+    # Giving out
+
+    def slices(self, canary: str, *, clock_jumped: bool = False) -> Slices:
+        """Return the slices of ``canary`` and the champion, with all that belongs to them."""
+        epochs = {
+            name: info
+            for name, info in self.ledger.epochs.items()
+            if canary in info.variants and self.champion in info.variants
+        }
+        cut = [each for each in self.ledger.slices() if each.epoch in epochs]
+        allocations = self._allocations(epochs)
+        wide = np.zeros((0, FIELDS), np.int64)
+        rows = [
+            [each.counts[epochs[each.epoch].variants.index(name)] for each in cut]
+            for name in (canary, self.champion)
+        ]
+        return Slices(
+            epochs=tuple(each.epoch for each in cut),
+            start_ns=np.array([each.start_ns for each in cut], np.int64),
+            span_ns=np.array([(each.last + 1) * BIN_NS - each.start_ns for each in cut], np.int64),
+            share=np.array([_share(epochs[each.epoch], canary, self.champion) for each in cut], np.float64),
+            canary=np.stack(rows[0]) if cut else wide,
+            champion=np.stack(rows[1]) if cut else wide,
+            reference=np.array([self.ledger.reference_of(each.first) for each in cut], np.int64),
+            references=tuple(map(self._latency, self.ledger.references)),
+            allocations=allocations,
+            shadow=ShadowEvidence(*(sum(column) for column in zip(*self.shadows.values(), strict=True))),
+            health=Health(
+                read_ns=self.read_ns,
+                away_ns=self.watch.away_ns,
+                backwards=self.watch.backwards,
+                clock_jumped=clock_jumped,
+                own_coins=_own_coins(allocations),
+            ),
+        )
+
+    def _allocations(self, epochs: Mapping[str, Epoch]) -> tuple[Allocation, ...]:
+        totals = self.ledger.totals()
+        return tuple(
+            Allocation(
+                name,
+                info.variants,
+                tuple(width / SPACE for width in info.widths),
+                tuple(totals[name][:, UNITS].tolist()),
+                tuple(totals[name][:, REQUESTS].tolist()),
+            )
+            for name, info in epochs.items()
+        )
+
+    def _latency(self, reference: Reference) -> FrozenLatency:
+        # Kept, because its scores and thresholds take longer to make than to use.
+        if reference.from_bin not in self._frozen:
+            self._frozen[reference.from_bin] = FrozenLatency(reference.counts)
+        return self._frozen[reference.from_bin]
+
+    def take_batch(self, source: str, now_ns: int) -> Batch:
+        """Return what the disk does not have yet."""
+        points = {at: self.points[at] for at in self._fresh_points if at in self.points}
+        self._fresh_points = set()
+        shadows = {key: counts for key, counts in self.shadows.items() if key[0] == source}
+        changes = self.ledger.take_changes()
+        return Batch(self.rollout, self.route, self.variant, now_ns, changes, shadows, self.watch, points)
+
+    def put_back(self, batch: Batch) -> None:
+        """Remember what the disk refused."""
+        self.ledger.put_back(batch.changes)
+        self._fresh_points |= batch.points.keys()
+
+    def forget_disk(self) -> None:
+        """Take it that the disk has nothing: all is to be written again."""
+        self.ledger.put_back(self.ledger.everything())
+        self._fresh_points = set(self.points)
+        self.is_stored = False
+
+
+def _borders(state: RolloutState | None) -> list[int]:
+    """Return the bins that no slice may reach into from before: evidence is also counted from each of them on."""
+    if state is None:
+        return []
+    beginnings = {state.started_ns, state.promoted_ns or state.started_ns}
+    return [start // BIN_NS for beginning in beginnings for start in starts_ns(beginning)]
+
+
+def _share(info: Epoch, canary: str, champion: str) -> float:
+    own, rest = (info.widths[info.variants.index(name)] for name in (canary, champion))
+    return own / (own + rest) if own + rest else 0.0
+
+
+def _own_coins(allocations: Sequence[Allocation]) -> bool:
+    """Tell whether every request was its own coin: none belonged to a unit that had completed one before."""
+    requests, units = (sum(sum(column(each)) for each in allocations) for column in (_requests, _units))
+    return requests > 0 and requests == units
+
+
+def _requests(allocation: Allocation) -> tuple[int, ...]:
+    return allocation.requests
+
+
+def _units(allocation: Allocation) -> tuple[int, ...]:
+    return allocation.units

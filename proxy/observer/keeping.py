@@ -1,0 +1,209 @@
+"""What goes to the disk and comes from it, for all rollouts at once; see :mod:`proxy.observer.deciding` for why."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from proxy.clock import monotonic
+from proxy.evidence.units import save_units
+from proxy.observer.dossier import Dossier
+from proxy.observer.engine_time import EngineTime
+from proxy.observer.judging import gist_of_bytes
+from proxy.observer.ledger import Ledger
+from proxy.observer.store import Batch, Loaded, Recorded, ShadowCounts, Store, StoreError, Verdict
+from proxy.observer.store_thread import StoreThread
+from proxy.tally import EARLIER
+
+__all__ = ["Keeper"]
+
+WRITE_PATIENCE_S: Final = 0.3
+"""A tick waits so long for the disk; what takes longer goes on, and the tick judges what it has."""
+
+RECORD_PATIENCE_S: Final = 2.0
+"""The same for the snapshot of a decision that raises a weight."""
+
+FALL_PATIENCE_S: Final = 0.2
+"""The same for one that lowers it, and for a note."""
+
+LOAD_PATIENCE_S: Final = 2.0
+LOAD_AGAIN_S: Final = 5.0
+SHOW_PATIENCE_S: Final = 1.0
+UNITS_EVERY_S: Final = 10.0
+PRUNE_EVERY_S: Final = 3600.0
+
+_MAX_UNRECORDED: Final = 16
+
+_Fetched: TypeAlias = tuple[Loaded, int, tuple[object, ...] | None]
+
+
+class Keeper:
+    """Keeps dossiers in the store. Belongs to one loop; its methods are called one at a time, by the tick.
+
+    Args:
+        run_dir: ours; its name is that of our own counts.
+        state_dir: where the maps of units are saved.
+        shelf: the store.
+        time: is set no earlier than anything that was stored.
+    """
+
+    def __init__(self, run_dir: Path, state_dir: Path, shelf: StoreThread, time: EngineTime) -> None:
+        self._run_dir = run_dir
+        self._state_dir = state_dir
+        self._shelf = shelf
+        self._time = time
+        self._writing: tuple[asyncio.Future[None], Sequence[Batch]] | None = None
+        self._unrecorded: deque[Verdict] = deque(maxlen=_MAX_UNRECORDED)
+        self._generation = 0
+        self._units: dict[str, int | None] = {}
+        self._load_due_s: dict[str, float] = {}
+        self._units_due_s = self._prune_due_s = monotonic()
+        self._had_earlier = False
+
+    # Evidence
+
+    async def load(self, dossiers: Collection[Dossier]) -> dict[str, tuple[object, ...]]:
+        """Fetch what earlier processes have stored, where that is not done yet.
+
+        Returns:
+            by route, the gist of what was said last.
+        """
+        said: dict[str, tuple[object, ...]] = {}
+        for dossier in dossiers:
+            if dossier.is_loaded or monotonic() < self._load_due_s.get(dossier.rollout, 0.0):
+                continue
+            fresh = Ledger(dossier.ledger.fields)
+            try:
+                stored, latest_ns, last = await self._shelf.call(_fetching(dossier, fresh), LOAD_PATIENCE_S)
+            except StoreError:
+                self._load_due_s[dossier.rollout] = monotonic() + LOAD_AGAIN_S
+                continue
+            self._load_due_s.pop(dossier.rollout, None)
+            self._time.advance(latest_ns)
+            dossier.ledger.join(fresh)
+            dossier.take_stored(stored)
+            if last is not None:
+                said[dossier.route] = last
+        await self._reload_shadows(dossiers)
+        return said
+
+    async def _reload_shadows(self, dossiers: Collection[Dossier]) -> None:
+        """Fetch what the observer before an upgrade has counted to its end."""
+        has_earlier = (self._run_dir / EARLIER).exists()
+        if self._had_earlier and not has_earlier:
+            for dossier in dossiers:
+                with suppress(StoreError):
+                    dossier.take_shadows(await self._shelf.call(_shadows_of(dossier), LOAD_PATIENCE_S))
+        self._had_earlier = has_earlier
+
+    async def write(
+        self, dossiers: Collection[Dossier], now_ns: int, patience_s: float = WRITE_PATIENCE_S
+    ) -> None:
+        """Have the disk take what is new; say of each dossier whether all of it is there."""
+        before = self._shelf.generation
+        if self._generation and before != self._generation:
+            for dossier in dossiers:
+                dossier.forget_disk()
+        self._generation = before
+        is_fresh = self._writing is None
+        if self._writing is None:
+            batches = [each.take_batch(self._run_dir.name, now_ns) for each in dossiers]
+            self._writing = (self._shelf.submit(lambda store: store.write(batches)), batches)
+        future, written = self._writing
+        done, _ = await asyncio.wait((future,), timeout=patience_s)
+        if done:
+            self._writing = None
+        is_written = bool(done) and future.exception() is None
+        # The file may have been replaced meanwhile: then it has this batch alone. The first one has no number before.
+        is_whole = is_written and is_fresh and self._shelf.generation in (before, 1)
+        batches_of = {batch.rollout: batch for batch in written}
+        for dossier in dossiers:
+            batch = batches_of.get(dossier.rollout)
+            if batch is not None and done and not is_written:
+                dossier.put_back(batch)
+            dossier.is_stored = batch is not None and is_whole
+
+    async def finish(self, dossiers: Collection[Dossier], now_ns: int, patience_s: float) -> None:
+        """Store what was read last. What does not get through is read again from the run directory, if that stays."""
+        if self._writing is not None:
+            await self.write(dossiers, now_ns, patience_s)
+        await self.write(dossiers, now_ns, patience_s)
+        self._save_units(dossiers)
+
+    # Verdicts
+
+    async def record(self, dossier: Dossier, verdict: Verdict) -> str:
+        """Store ``verdict``, which raises a weight; return what is in the way, empty if nothing."""
+        if not (dossier.is_loaded and dossier.is_stored):
+            problem = self._shelf.problem or "the disk is too slow"
+            return f"It would go on, but its evidence cannot be kept: {problem}."
+        try:
+            await self._shelf.call(lambda store: store.record(verdict), RECORD_PATIENCE_S)
+        except StoreError as error:
+            return f"It would go on, but the decision cannot be kept: {error}."
+        return ""
+
+    async def record_soon(self, verdict: Verdict) -> bool:
+        """Store ``verdict`` now if the disk is quick, else later; tell whether the disk refused it."""
+        future = self._shelf.submit(lambda store: store.record(verdict))
+        done, _ = await asyncio.wait((future,), timeout=FALL_PATIENCE_S)
+        if not (done and future.exception() is not None):
+            return True
+        self._unrecorded.append(verdict)
+        return False
+
+    async def decisions(self, route: str, limit: int) -> list[Recorded]:
+        """Return the last verdicts about ``route``, oldest first; none while the disk does not answer."""
+        with suppress(StoreError):
+            return await self._shelf.call(lambda store: store.decisions(route, limit), SHOW_PATIENCE_S)
+        return []
+
+    # From time to time
+
+    def housekeep(self, dossiers: Collection[Dossier], now_ns: int) -> None:
+        """Do what is due: verdicts that the disk refused before, maps of units, what is too old. Never waits."""
+        now_s = monotonic()
+        while self._unrecorded and not self._shelf.problem:
+            self._shelf.submit(_recording(self._unrecorded.popleft()))
+        if now_s >= self._units_due_s:
+            self._units_due_s = now_s + UNITS_EVERY_S
+            self._save_units(dossiers)
+        if now_s >= self._prune_due_s:
+            self._prune_due_s = now_s + PRUNE_EVERY_S
+            live = [dossier.rollout for dossier in dossiers]
+            self._shelf.submit(lambda store: store.prune(live, now_ns))
+
+    def _save_units(self, dossiers: Collection[Dossier]) -> None:
+        live = [dossier.rollout for dossier in dossiers]
+        self._units = {rollout: self._units.get(rollout) for rollout in live}
+        units = self._units
+
+        def save(_: Store) -> None:
+            for rollout in live:
+                units[rollout] = save_units(self._run_dir, self._state_dir, rollout, units[rollout])
+
+        self._shelf.submit(save)
+
+
+def _fetching(dossier: Dossier, ledger: Ledger) -> Callable[[Store], _Fetched]:
+    """Return what loads all there is about a rollout: evidence, the latest engine time, what was said last."""
+
+    def fetch(store: Store) -> _Fetched:
+        last = [each.verdict.document for each in store.decisions(dossier.route, 1)]
+        return (
+            store.load(dossier.rollout, ledger),
+            store.engine_ns(),
+            gist_of_bytes(last[0]) if last else None,
+        )
+
+    return fetch
+
+
+def _shadows_of(dossier: Dossier) -> Callable[[Store], dict[tuple[str, int], ShadowCounts]]:
+    return lambda store: store.shadows(dossier.rollout)
+
+
+def _recording(verdict: Verdict) -> Callable[[Store], int]:
+    return lambda store: store.record(verdict)

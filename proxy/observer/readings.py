@@ -1,0 +1,64 @@
+"""What lies in the run directory for decisions: blocks of evidence, and the counts of copies to a canary's model.
+
+Everything here blocks, on memory that only seldom is a disk (``/dev/shm``), and locks nothing: a number is as of some
+moment of the reading.
+"""
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from proxy.evidence.blocks import epochs, read, sources
+from proxy.observer.dossier import Reading
+from proxy.observer.store import ShadowCounts
+from proxy.routing.table import Route, Table
+from proxy.tally import Section
+
+__all__ = ["read_evidence", "read_shadow"]
+
+
+def read_evidence(run_dir: Path, wanted: Mapping[str, int]) -> list[Reading]:
+    """Return what each source there is has counted in the epochs that are wanted.
+
+    Args:
+        run_dir: ours; the program before an upgrade is found from there.
+        wanted: epoch → how many variants it has.
+    """
+    found: list[Reading] = []
+    # A source that ends meanwhile is found by its other name the next time.
+    for name, place in sources(run_dir).items():
+        for epoch in sorted(epochs(place) & wanted.keys()):
+            found.append(Reading(name, epoch, read(place, epoch, wanted[epoch])))
+    return found
+
+
+def read_shadow(run_dir: Path, table: Table, route: Route, variant: str) -> ShadowCounts | None:
+    """Return what copies to the model of ``variant`` have shown under ``table``; None where it gets none.
+
+    Only answers that were compared with the champion's speak about the variant.
+    """
+    canary = route.variant(variant)
+    if canary is None or all(shadow.model.name != canary.model.name for shadow in route.shadows):
+        return None
+    model, champion = canary.model.name, route.champion.name
+    sent = table.layout.section("shadow", route.name, model)
+    judged = table.observer_layout.section("comparison", route.name, champion, model)
+    answered, failed = _add_up(run_dir, "w", table.version, sent, ("answered", "failed"))
+    agree, disagree = _add_up(run_dir, "o", table.version, judged, ("agree", "disagree"))
+    return ShadowCounts(answered, failed, agree + disagree, disagree)
+
+
+def _add_up(
+    run_dir: Path, writer: str, version: int, section: Section, fields: tuple[str, ...]
+) -> tuple[int, ...]:
+    totals = [0] * len(fields)
+    # Only the section is read: a table of a thousand routes has a million counters.
+    size = len(section.fields) * 8
+    for path in run_dir.glob(f"{writer}[0-9]*-{version}.tally"):
+        with suppress(FileNotFoundError), path.open("rb", buffering=0) as file:
+            data = os.pread(file.fileno(), size, section.base * 8)
+            values = memoryview(data.ljust(size, b"\0")).cast("Q")
+            for i, name in enumerate(fields):
+                totals[i] += values[section.fields.index(name)]
+    return tuple(totals)

@@ -1,0 +1,440 @@
+"""The tick: from what workers counted to what the supervisor is asked, over restarts and bad disks."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+
+from proxy.evidence.blocks import open_evidence
+from proxy.evidence.layout import ERRORS, EVENTS, FIELDS, FIRST_EVENTS, FIRST_LATENCY, LATENCY, REQUEST_EVENTS
+from proxy.observer.deciding import Deciding
+from proxy.observer.engine_time import EngineTime
+from proxy.observer.ledger import BIN_NS
+from proxy.observer.store import FILE_NAME, Store, StoreError, open_store
+from proxy.observer.store_thread import StoreThread
+from proxy.rollout import record
+from proxy.rollout.plan import plan_of
+from proxy.rollout.state import RolloutState, weight
+from proxy.rollout.transitions import Action, apply, begin
+from proxy.routing.position import Position
+from proxy.routing.table import Table, compile_table
+from proxy.settings import parse
+
+CONFIG = """
+models:
+  one: {url: "http://127.0.0.1:9001"}
+  two: {url: "http://127.0.0.1:9002"}
+routes:
+  - name: wine
+    match: {path: "/*"}
+    variants:
+      - {name: v1, model: one, role: champion}
+      - {name: v3, model: two, role: canary, rollout: {hold: 60s}}
+"""
+SPLIT = CONFIG.replace("rollout: {hold: 60s}", "weight: 10")
+SECOND = 1_000_000_000
+WAIT_S = 20.0
+START_NS = 1_800_000_000 * SECOND
+
+
+class Clocks:
+    """A monotonic and a wall clock, moved by hand."""
+
+    def __init__(self) -> None:
+        self.monotonic_ns = 5 * SECOND
+        self.wall_ns = START_NS + 5 * SECOND
+
+    def engine(self) -> EngineTime:
+        return EngineTime(BIN_NS, lambda: self.monotonic_ns, lambda: self.wall_ns)
+
+    def advance(self, seconds: float) -> None:
+        self.monotonic_ns += round(seconds * SECOND)
+        self.wall_ns += round(seconds * SECOND)
+
+
+class World:
+    """A run directory, a state directory, a supervisor that does as it is asked, and the deciding part."""
+
+    def __init__(self, place: Path, text: str = CONFIG) -> None:
+        self.run_dir, self.state_dir = place / "run", place / "state"
+        self.run_dir.mkdir(exist_ok=True)
+        self.settings = parse(text, environ={})
+        self.clocks = Clocks()
+        self.version = 0
+        self.requests: list[tuple[str, Mapping[str, Any]]] = []
+        self.answers = True
+        plan = plan_of(self.settings, self.settings.routes[0])
+        self.plan = plan
+        self.state = None if plan is None else begin(plan, "ab" * 8, self.now_ns)
+        self.table: Table
+        self.deciding = self.make()
+
+    @property
+    def now_ns(self) -> int:
+        return self.clocks.monotonic_ns + START_NS
+
+    def make(self) -> Deciding:
+        shelf = StoreThread(self.state_dir)
+        return Deciding(self.run_dir, self.state_dir, self.request, time=self.clocks.engine(), shelf=shelf)
+
+    def publish(self) -> None:
+        """Have the state in force."""
+        self.version += 1
+        positions, documents = [], []
+        if self.state is not None and self.plan is not None:
+            state = self.state
+            positions = [Position(state.route, state.variant, state.rollout, weight(self.plan, state))]
+            documents = [state.document()]
+        self.table = compile_table(self.settings, self.version, "d", positions)
+        message = {"clock_offset_ns": START_NS, "rollouts": documents}
+        self.deciding.admit(self.table, message)
+        self.deciding.commit(self.version)
+
+    async def request(self, verb: str, by: str, facts: Mapping[str, Any]) -> Mapping[str, Any]:
+        self.requests.append((verb, facts["decision"]))
+        if not self.answers:
+            raise ConnectionError("the supervisor is gone")
+        decision = facts["decision"]
+        if verb == "note":
+            return {"ok": True, "document": {}}
+        assert self.state is not None
+        assert self.plan is not None
+        if decision["sequence"] != self.state.sequence:
+            return {"ok": False, "document": {"result": "refused", "problems": ["stale"]}}
+        moved = apply(self.plan, self.state, Action(decision["action"]), self.now_ns, by, decision["reason"])
+        assert isinstance(moved, RolloutState)
+        self.state = moved
+        self.publish()
+        return {"ok": True, "document": {"result": "published"}}
+
+    def count(
+        self, requests: Mapping[str, int], errors: Mapping[str, int] | None = None, bucket: int = 200
+    ) -> None:
+        """Count completions of fresh units, by variant, as a worker does."""
+        experiment = self.table.routes[0].experiment
+        assert experiment is not None
+        block = open_evidence(self.run_dir, experiment.epoch, 0, experiment.size)
+        slots = np.frombuffer(block.slots, np.uint64).copy()
+        for index, arm in enumerate(experiment.arms):
+            base, number = index * FIELDS, requests.get(arm.name, 0)
+            failed = (errors or {}).get(arm.name, 0)
+            slots[base] += np.uint64(number)
+            slots[base + 1] += np.uint64(number)
+            for column in (REQUEST_EVENTS, FIRST_EVENTS, EVENTS):
+                slots[base + column + ERRORS] += np.uint64(failed)
+            for column in (LATENCY, FIRST_LATENCY):
+                slots[base + column + bucket] += np.uint64(number)
+        for i, value in enumerate(slots.tolist()):
+            block.slots[i] = value
+        block.close()
+
+    async def tick(self, times: int = 1, seconds: float = 1.0) -> None:
+        for _ in range(times):
+            self.clocks.advance(seconds)
+            await self.deciding.tick()
+            for _ in range(5):
+                await asyncio.sleep(0)
+
+    def decided(self) -> list[str]:
+        return [facts["action"] for verb, facts in self.requests if verb == "decide"]
+
+    def noted(self) -> list[tuple[str, str]]:
+        return [(facts["verdict"], facts["reason"]) for verb, facts in self.requests if verb == "note"]
+
+    async def restart(self) -> None:
+        """A new observer in the same run directory; the old one is killed."""
+        await self.deciding.shelf.close(WAIT_S)
+        self.deciding = self.make()
+        self.publish()
+
+    def stored(self) -> Store:
+        return open_store(self.state_dir, 0)
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    world = World(tmp_path)
+    world.publish()
+    yield world
+    await world.deciding.finish(WAIT_S)
+
+
+async def test_a_healthy_canary_ramps(world: World) -> None:
+    """With enough units after the time to hold it goes a step up, once, on evidence that is stored."""
+    for _ in range(29):
+        world.count({"v1": 990, "v3": 10})
+        await world.tick(seconds=2)
+    assert world.decided() == []
+    assert world.deciding.judgements["wine"]["reason"] == "hold_time"
+    assert world.noted() == [("hold", "hold_time")]
+    world.count({"v1": 9900, "v3": 100})
+    await world.tick(2, seconds=3)
+    assert world.decided() == ["ramp"]
+    assert world.state is not None
+    assert (world.state.step, world.state.by) == (1, "engine")
+    ((_, decision),) = [each for each in world.requests if each[0] == "decide"]
+    snapshot = world.stored().snapshot(decision["evidence"])
+    assert snapshot is not None
+    assert orjson.loads(record.recompute(snapshot)) == {k: v for k, v in decision.items() if k != "evidence"}
+
+
+async def test_a_dead_canary_is_gone(world: World) -> None:
+    """A canary whose first three requests fail is rolled back by the next look."""
+    world.count({"v1": 297})
+    await world.tick()
+    assert world.decided() == []
+    world.count({"v3": 3}, {"v3": 3})
+    await world.tick()
+    assert world.decided() == ["rollback"]
+    assert world.state is not None
+    assert str(world.state.phase) == "rolled_back"
+    await world.tick()
+    assert world.deciding.judgements["wine"]["reason"] == "rolled_back"
+
+
+async def test_asked_again_until_it_is_done(world: World) -> None:
+    """What was asked for is asked again each tick, in the same words, until the state has moved."""
+    world.answers = False
+    world.count({"v1": 297, "v3": 30}, {"v3": 30})
+    await world.tick(3)
+    assert world.decided() == ["rollback"] * 3
+    assert len({orjson.dumps(facts) for verb, facts in world.requests if verb == "decide"}) == 1
+    world.answers = True
+    await world.tick()
+    await world.tick()
+    assert world.decided() == ["rollback"] * 4
+    assert len(world.stored().decisions("wine", 10)) == 2  # the decision, and a note after it
+
+
+@pytest.mark.parametrize("kill_at", [1, 7, 12])
+async def test_a_restart_changes_nothing(tmp_path: Path, kill_at: int) -> None:
+    """An observer that is killed and starts again has the same slices, and decides the same, as one that was not."""
+    documents = []
+    for at in (-1, kill_at):
+        (tmp_path / str(at)).mkdir()
+        world = World(tmp_path / str(at))
+        world.publish()
+        for number in range(15):
+            world.count({"v1": 990, "v3": 10}, {"v1": 5})
+            if number == at:
+                await world.restart()
+            await world.tick(seconds=4)
+        world.count({"v1": 9900, "v3": 100}, {"v1": 9})
+        await world.tick(2, seconds=3)
+        documents.append([facts for verb, facts in world.requests if verb == "decide"])
+        await world.deciding.finish(WAIT_S)
+    first, second = documents
+    assert [each["action"] for each in first] == ["ramp"]
+    assert second == first
+
+
+async def test_a_new_run_directory_adds_up(world: World, tmp_path: Path) -> None:
+    """After a restart of everything counters begin anew; what was stored before is added."""
+    world.count({"v1": 5000, "v3": 50})
+    await world.tick(2)
+    await world.deciding.finish(WAIT_S)
+    world.run_dir = tmp_path / "second"
+    world.run_dir.mkdir()
+    world.deciding = world.make()
+    world.publish()
+    world.count({"v1": 990, "v3": 10})
+    await world.tick(2)
+    assert world.state is not None
+    slices = world.deciding.dossiers[world.state.rollout].slices("v3")
+    assert (int(slices.champion[:, 0].sum()), int(slices.canary[:, 0].sum())) == (5990, 60)
+
+
+# Bad disks
+
+
+def without_disk(world: World) -> None:
+    def open_(_: Path, __: int) -> Store:
+        raise StoreError("no space left on device")
+
+    world.deciding = Deciding(
+        world.run_dir,
+        world.state_dir,
+        world.request,
+        time=world.clocks.engine(),
+        shelf=StoreThread(world.state_dir, open_),
+    )
+    world.publish()
+
+
+async def test_no_disk_no_ramp(world: World) -> None:
+    """Without a disk nothing is raised, and the reason is shown."""
+    without_disk(world)
+    for _ in range(40):
+        world.count({"v1": 990, "v3": 10})
+        await world.tick(seconds=2)
+    assert world.decided() == []
+    said = world.deciding.judgements["wine"]
+    assert (said["verdict"], said["reason"]) == ("hold", "not_stored")
+    assert "no space left" in said["sentence"]
+    assert ("hold", "not_stored") in world.noted()
+
+
+async def test_no_disk_no_mercy(world: World) -> None:
+    """Without a disk a bad canary is taken off all the same."""
+    without_disk(world)
+    world.count({"v1": 297, "v3": 30}, {"v3": 30})
+    await world.tick()
+    assert world.decided() == ["rollback"]
+
+
+async def test_a_damaged_file(world: World) -> None:
+    """A file that is damaged under way is written anew from memory: no evidence is lost."""
+    world.count({"v1": 990, "v3": 10})
+    await world.tick(2)
+    for path in list(world.state_dir.iterdir()):
+        if path.name.startswith(FILE_NAME):
+            path.unlink()
+    await world.tick(3)
+    world.count({"v1": 990, "v3": 10})
+    await world.tick(3)
+    before = world.deciding.dossiers["ab" * 8].slices("v3")
+    await world.restart()
+    await world.tick()
+    after = world.deciding.dossiers["ab" * 8].slices("v3")
+    assert after.champion.tolist() == before.champion.tolist()
+    assert after.start_ns.tolist() == before.start_ns.tolist()
+
+
+# Health
+
+
+async def test_counters_that_go_back(world: World) -> None:
+    """A counter that went backwards makes the evidence invalid, also after a restart."""
+    world.count({"v1": 990, "v3": 10})
+    await world.tick(2)
+    for path in world.run_dir.glob("evidence-*"):
+        path.write_bytes(bytes(path.stat().st_size))
+    await world.tick(3)
+    assert ("invalid", "counts_backwards") in world.noted() or world.deciding.judgements["wine"][
+        "verdict"
+    ] == "invalid"
+    await world.restart()
+    await world.tick()
+    assert world.deciding.judgements["wine"]["reason"] == "counts_backwards"
+
+
+async def test_a_clock_that_jumps(world: World) -> None:
+    """A wall clock that is set makes the open bin invalid, and no other."""
+    world.count({"v1": 990, "v3": 10})
+    await world.tick()
+    world.clocks.wall_ns += 3600 * SECOND
+    await world.tick()
+    assert world.deciding.judgements["wine"]["reason"] == "clock"
+    await world.tick(2, seconds=6)
+    assert world.deciding.judgements["wine"]["reason"] == "hold_time"
+
+
+async def test_time_without_a_reader_is_not_held(world: World) -> None:
+    """A step does not pass while nobody reads the counts; a short pause is none."""
+    for _ in range(5):
+        world.count({"v1": 990, "v3": 10})
+        await world.tick(seconds=4)
+    await world.tick(seconds=100)
+    assert world.deciding.judgements["wine"]["reason"] == "hold_time"
+    assert world.decided() == []
+    for _ in range(11):
+        await world.tick(seconds=4)
+    assert world.decided() == ["ramp"]
+
+
+async def test_one_fault_is_one_routes(world: World, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+    """A fault in judging is counted, logged once, shown, and over when it is over."""
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("x")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("proxy.observer.deciding.judge", fail)
+        await world.tick(3)
+    assert world.deciding.tick_failures == 3
+    assert caplog.text.count("cannot be judged") == 1
+    assert world.deciding.judgements["wine"]["reason"] == "fault"
+    await world.tick()
+    assert world.deciding.judgements["wine"]["reason"] == "hold_time"
+
+
+# What is shown
+
+
+async def test_the_evidence_document(world: World) -> None:
+    """The document has the plan, the guardrails, the epochs, the points of the plots and the last verdicts."""
+    for _ in range(4):
+        world.count({"v1": 990, "v3": 10}, {"v1": 3})
+        await world.tick(seconds=10)
+    document = await world.deciding.describe("wine")
+    assert document is not None
+    assert orjson.loads(orjson.dumps(document)) == document
+    assert document["kept"]
+    assert [each["name"] for each in document["guardrails"]] == ["errors", "client_errors", "latency"]
+    (epoch,) = document["epochs"]
+    assert [(each["name"], each["requests"], each["errors"]) for each in epoch["variants"]] == [
+        ("v1", 3960, 12),
+        ("v3", 40, 0),
+    ]
+    assert len(document["points"]) == 4
+    assert {"now_ns", "weight", "harm", "guardrails"} <= document["points"][0].keys()
+    assert [each["decision"]["reason"] for each in document["decisions"]] == ["hold_time"]
+    assert await world.deciding.describe("beer") is None
+
+
+async def test_a_split_by_fixed_weights(tmp_path: Path) -> None:
+    """A route without a rollout has evidence, also after a restart, and nobody decides about it."""
+    world = World(tmp_path, SPLIT)
+    world.publish()
+    world.count({"v1": 990, "v3": 110}, {"v3": 2})
+    await world.tick(2)
+    await world.restart()
+    await world.tick(2)
+    document = await world.deciding.describe("wine")
+    assert document is not None
+    assert [each["errors"] for each in document["epochs"][0]["variants"]] == [0, 2]
+    assert world.requests == []
+    assert world.deciding.judgements == {}
+    await world.deciding.finish(WAIT_S)
+
+
+async def test_an_ended_rollout(world: World) -> None:
+    """What the supervisor tells of no more is neither judged nor shown."""
+    await world.tick()
+    assert "wine" in world.deciding.judgements
+    world.deciding.take_fleet({"states": [], "clock_offset_ns": START_NS})
+    await world.tick()
+    assert world.deciding.judgements == {}
+
+
+async def test_a_state_nobody_understands(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """A malformed state is logged and left out."""
+    world.deciding.take_fleet({"states": [{"route": "wine"}]})
+    assert "nobody understands" in caplog.text
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(WAIT_S):
+        while not condition():  # noqa: ASYNC110 - counts are looked at
+            await asyncio.sleep(0.002)
+
+
+async def test_it_runs_by_itself(tmp_path: Path) -> None:
+    """Started, it looks by itself, at once after a commit, and stores what came last when it ends."""
+    world = World(tmp_path)
+    world.publish()
+    world.deciding.start()
+    await until(lambda: "wine" in world.deciding.judgements)
+    world.count({"v1": 7})
+    await world.deciding.finish(WAIT_S)
+    world.deciding = world.make()
+    world.publish()
+    for path in world.run_dir.glob("evidence-*"):
+        path.unlink()
+    await world.tick()
+    assert world.deciding.dossiers["ab" * 8].slices("v3").champion[:, 0].sum() == 7
+    await world.deciding.finish(WAIT_S)
