@@ -181,8 +181,10 @@ def deviance(observed: ArrayLike, expected: ArrayLike, difference: ArrayLike | N
     for odd in range(19, 1, -2):
         tail = tail * square + 1.0 / odd
     series = d * narrow + 2.0 * x * narrow * square * tail
-    with np.errstate(divide="ignore", invalid="ignore"):
-        direct = np.where(x > 0.0, x * np.log(x / m), 0.0) - d
+    # A ratio may be 0 without x being it: what is left of x is nothing beside m.
+    with np.errstate(divide="ignore", invalid="ignore", under="ignore"):
+        ratio = x / m
+        direct = np.where(ratio > 0.0, x * np.log(ratio), 0.0) - d
     return np.where(close, series, direct)
 
 

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from proxy.stats.special import deviance, lgamma, log_beta, log_ndtr, logsumexp, ndtri, stirling_correction
@@ -141,6 +141,7 @@ def test_deviance_with_a_better_difference() -> None:
 
 
 @given(st.floats(0, 1e12), st.floats(1e-6, 1e12))
+@example(5e-324, 1e12)
 def test_deviance_is_never_negative(x: float, m: float) -> None:
     """Zero is the least deviance."""
     assert float(deviance(x, m)) >= 0.0
