@@ -100,6 +100,7 @@ def test_durations() -> None:
             plan.mean_s(rate)
 
 
+@pytest.mark.slow
 def test_what_takes_too_long_to_compute_is_approximated() -> None:
     """For millions of events the two formulas meet."""
     far, near = plan_harm(0.01, 0.0105, 0.5, margin=0.0), plan_harm(0.01, 0.0125, 0.5, margin=0.0)
