@@ -107,7 +107,7 @@ def test_what_cannot_be_done_is_answered(proxy: Rolling) -> None:
     assert not proxy.request("decide", decision={"verdict": "ramp"})["ok"]
     assert not proxy.request("abort", route="beer")["ok"]
     assert proxy.request("explode")["document"]["problems"] == ["expected reload, got explode"]
-    wait_for(lambda: proxy.fleet()["rollouts"]["stale_total"] == 1)
+    wait_for(lambda: proxy.fleet()["config"]["rollout_stale_decisions_total"] == 1)
     assert proxy.fleet()["config"]["version"] == 1
 
 

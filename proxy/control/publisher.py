@@ -168,6 +168,8 @@ class Publisher:
             "reloads_total": self._reloads,
             "reloads_refused_total": self._refused,
             "journal_failures_total": self._journal.failures,
+            "rollout_book_failures_total": self._rollouts.failures,
+            "rollout_stale_decisions_total": self._rollouts.stale,
         }
 
     async def steer(self, order: Order) -> Outcome:

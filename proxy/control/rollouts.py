@@ -88,8 +88,6 @@ class Rollouts:
             "states": list(rollout_documents(self.entries)),
             "clock_offset_ns": self.clock.offset_ns,
             "decisions": self.totals(),
-            "stale_total": self.stale,
-            "book_failures_total": self.failures,
             "book_is_written": self._retry is None,
         }
 

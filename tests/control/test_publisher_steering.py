@@ -199,7 +199,7 @@ async def test_a_decision_about_what_is_over(world: World, caplog: pytest.LogCap
     outcomes = [await world.steer(message) for _ in range(3)]
     assert [outcome.ok for outcome in outcomes] == [False] * 3
     assert "decided from state 1, and it is 2 by now" in outcomes[0].problems[0]
-    assert world.rollouts.describe()["stale_total"] == 3
+    assert world.publisher.status()["rollout_stale_decisions_total"] == 3
     assert caplog.text.count("decided from state 1") == 1
 
 
