@@ -42,6 +42,8 @@ class CountingModel:
         self.primary = 0
         self.shadow = 0
         self.users: Counter[str] = Counter()
+        self.status = 200
+        """Of every answer."""
         self.gate = asyncio.Event()
         """While it is clear, answers wait."""
         self.gate.set()
@@ -60,7 +62,7 @@ class CountingModel:
         await self.gate.wait()
         self.waiting -= 1
         outputs = [{"name": "label", "datatype": "INT64", "shape": [1], "data": [self.label]}]
-        return web.json_response({"model_name": self.name, "outputs": outputs})
+        return web.json_response({"model_name": self.name, "outputs": outputs}, status=self.status)
 
 
 @asynccontextmanager
