@@ -39,7 +39,7 @@ _EXPECTED_UNITS = 20
 """Units of the canary that chance leaves out in one of e^20 rollouts."""
 
 _MOST_EVENTS = 4096
-"""Events in a row up to which it is said how many roll back."""
+"""Events in a row up to which it is said how many roll back; from 32 on to within a sixteenth."""
 
 _WEIGHTS = {Metric.ERRORS: 0.3, Metric.LATENCY: 0.3}
 _REST = 0.4
@@ -87,7 +87,7 @@ def assemble(plan: Plan, state: RolloutState, slices: Slices, now_ns: int) -> Ev
         canary_requests=int(own.canary[everyone, REQUESTS].sum()),
         champion_requests=int(own.champion[everyone, REQUESTS].sum()),
         expected_units=_expected_units(own),
-        request_rate=_rate(own, now_ns),
+        request_rate=_rate(stretch.bins, now_ns),
         excess_errors=_excess_errors(own),
         excess_share=_excess_share(plan, stretch, guardrails),
         shadow_failed=failed,
@@ -185,7 +185,7 @@ def _events_to_harm(plan: Plan, stretch: Stretch, number: int, log_es: list[floa
         low, high = high, 2 * high
         if high > _MOST_EVENTS:
             return None
-    while high - low > 1:
+    while high - low > max(1, high // 16):
         middle = (low + high) // 2
         low, high = (low, middle) if rolls_back(middle) else (middle, high)
     return high

@@ -97,10 +97,33 @@ _NO_EVENTS = (0.0, 1.0)
 
 @dataclass(frozen=True)
 class Stretch:
-    """Slices of one stretch of evidence, with what all its guardrails need."""
+    """Slices of one stretch of evidence, with what all its guardrails need.
 
-    slices: Slices
+    Bets are exact sums over slices, so slices between two moments that evidence is counted from may be joined where
+    share and reference are the same: every log e has the same bits, and a day is a few dozen slices.
+    """
+
+    bins: Slices
+    """As they were counted: the blocks of time are made of these."""
     beginning_ns: int
+
+    @cached_property
+    def slices(self) -> Slices:
+        """The slices that bets are on: as few as the bets allow."""
+        bins = self.bins
+        if not len(bins.epochs):
+            return bins
+        moments = np.array(starts_ns(self.beginning_ns)[1:], np.int64)
+        segment = np.searchsorted(moments, bins.start_ns, side="right")
+        # A bin that reaches over a moment stays alone: what follows must not look as if it did.
+        reaches_over = np.searchsorted(moments, bins.start_ns + bins.span_ns, side="left") > segment
+        epoch = np.array([a != b for a, b in zip(bins.epochs, bins.epochs[1:], strict=False)], bool)
+        begins = np.ones(len(bins.epochs), bool)
+        begins[1:] = (
+            epoch | (np.diff(segment) > 0) | (np.diff(bins.reference) != 0) | (np.diff(bins.share) != 0)
+        )
+        begins[1:] |= reaches_over[1:] | reaches_over[:-1]
+        return bins.joined(np.flatnonzero(begins))
 
     @cached_property
     def _starts(self) -> tuple[Counts, Counts]:
@@ -148,7 +171,7 @@ class Stretch:
     @cached_property
     def block_series(self) -> tuple[Counts, list[Reals]]:
         """When each block began, and of each quantile how much slower the canary was in it; NaN: too few answers."""
-        begins, canary, champion = _blocks(self.slices)
+        begins, canary, champion = _blocks(self.bins)
         fewest = np.minimum(canary.sum(axis=1), champion.sum(axis=1))
         series = []
         for q in _GUARD_QUANTILES:
@@ -316,7 +339,7 @@ def difference_limit(guardrail: Guardrail, slices: Slices, alpha: float) -> floa
     inside, outside = log(1e-7), log(0.999)
     if _difference_within(guardrail, slices, exp(outside)) <= needed:
         return 1.0
-    for _ in range(12):
+    for _ in range(9):
         middle = (inside + outside) / 2
         if _difference_within(guardrail, slices, exp(middle)) > needed:
             outside = middle
@@ -445,7 +468,7 @@ def _more(shown: float, enough: float, stretch: Stretch, of: Callable[[Slices], 
     requests = int(epoch.canary[:, REQUESTS].sum() + epoch.champion[:, REQUESTS].sum())
     if units < _ENOUGH_UNITS:
         return None
-    grown = of(epoch)
+    grown = shown if len(epoch.epochs) == len(stretch.slices.epochs) else of(epoch)
     if grown <= -_REGRET / 2:
         return None
     more = _extrapolated(shown, enough, grown, units)

@@ -11,7 +11,7 @@ Whoever builds slices keeps these rules, on which the guarantees rest:
 * A reference is frozen before the first slice that uses it begins.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -173,6 +173,20 @@ class Slices:
         earlier = {epoch for epoch, is_over in zip(self.epochs, over, strict=True) if is_over}
         ended = np.array([epoch in earlier for epoch in self.epochs], bool)
         return self.only(np.flatnonzero((self.start_ns >= beginning_ns) | ~ended))
+
+    def joined(self, firsts: NDArray[np.intp]) -> "Slices":
+        """Return fewer slices: each from one of ``firsts`` (ascending, 0 first) up to the next, counts added."""
+        if len(firsts) == len(self.epochs):
+            return self
+        ends = self.start_ns + self.span_ns
+        fewer = self.only(firsts)
+        lasts = np.append(firsts[1:], len(self.epochs)) - 1
+        return replace(
+            fewer,
+            span_ns=np.maximum.accumulate(ends)[lasts] - fewer.start_ns,
+            canary=np.add.reduceat(self.canary, firsts, axis=0),
+            champion=np.add.reduceat(self.champion, firsts, axis=0),
+        )
 
     def before(self, end_ns: int) -> "Slices":
         """Return the slices that end at or before a moment."""

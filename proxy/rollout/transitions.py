@@ -130,8 +130,8 @@ def apply(
     ============  ===================================  ==============================================================
     """
     if by == ENGINE:
-        return _by_engine(plan, state, action, now_ns, reason)
-    return _by_person(plan, state, action, now_ns, by, reason, rollout)
+        return _by_engine(plan, state, action, now_ns, str(reason))
+    return _by_person(plan, state, action, now_ns, str(by), str(reason), rollout)
 
 
 _UNDER_WAY = (Phase.BAKING, Phase.RAMPING, Phase.INCONCLUSIVE)
@@ -161,7 +161,7 @@ def _by_engine(
     phase = _ENGINE.get(action, {}).get(state.phase)
     if phase is None:
         return f"expected a rollout that can {action}, got one that is {state.phase}"
-    step = state.step
+    step = -1 if state.phase is Phase.BAKING else state.step
     if action is Action.RAMP:
         step += 1
         if step >= len(plan.ladder):

@@ -137,7 +137,10 @@ class World:
         self.shadow = ShadowEvidence()
         self.own_coins = True
         self.decisions: list[Decision] = []
-        self._rows: list[tuple[str, int, float, Counts, Counts]] = []
+        self._epochs: list[str] = []
+        self._starts: list[int] = []
+        self._shares: list[float] = []
+        self._counts = np.zeros((2, 64, FIELDS), np.int64)
         before = np.zeros(FIELDS, np.int64)
         _answer(before, self.champion, 20_000, self.generator)
         self.reference = Reference(before[FIRST_LATENCY:])
@@ -150,39 +153,40 @@ class World:
     def serve(self, bins: int = 1) -> None:
         """Let time and traffic pass."""
         for _ in range(bins):
-            share = self.share
-            canary, champion = np.zeros(FIELDS, np.int64), np.zeros(FIELDS, np.int64)
+            share, bin_ = self.share, len(self._epochs)
+            if bin_ == self._counts.shape[1]:
+                self._counts = np.concatenate([self._counts, np.zeros_like(self._counts)], axis=1)
+            canary, champion = self._counts[0, bin_], self._counts[1, bin_]
             requests = int(self.generator.poisson(self.rate))
             mine = int(self.generator.binomial(requests, share))
-            factor = self.noise(len(self._rows))
-            _answer(canary, self.canary, mine, self.generator, factor)
+            _answer(canary, self.canary, mine, self.generator, self.noise(bin_))
             _answer(champion, self.champion, requests - mine, self.generator)
-            self._rows.append((f"{share:.4f}", self.now_ns, share, canary, champion))
+            self._epochs.append(f"{share:.4f}")
+            self._starts.append(self.now_ns)
+            self._shares.append(share)
             self.now_ns += BIN_NS
 
     def slices(self) -> Slices:
         """Return what was counted."""
         health = Health(read_ns=self.now_ns, own_coins=self.own_coins)
-        if not self._rows:
+        count = len(self._epochs)
+        if not count:
             return no_slices(health, self.shadow)
-        epochs, starts, shares, canaries, champions = zip(*self._rows, strict=True)
-        canary, champion = np.stack(canaries), np.stack(champions)
+        canary, champion = self._counts[:, :count]
         allocations = []
-        for epoch in dict.fromkeys(epochs):
-            rows = np.array([each == epoch for each in epochs])
-            share = shares[epochs.index(epoch)]
-            totals = [
-                (int(c[rows, column].sum()), int(b[rows, column].sum()))
+        for epoch in dict.fromkeys(self._epochs):
+            rows = np.array([each == epoch for each in self._epochs])
+            share = self._shares[self._epochs.index(epoch)]
+            units, requests = (
+                (int(canary[rows, column].sum()), int(champion[rows, column].sum()))
                 for column in (UNITS, REQUESTS)
-                for c, b in [(canary, champion)]
-            ]
-            allocations.append(Allocation(epoch, ("v3", "v1"), (share, 1 - share), *totals))
-        count = len(epochs)
+            )
+            allocations.append(Allocation(epoch, ("v3", "v1"), (share, 1 - share), units, requests))
         return Slices(
-            epochs=tuple(epochs),
-            start_ns=np.array(starts, np.int64),
+            epochs=tuple(self._epochs),
+            start_ns=np.array(self._starts, np.int64),
             span_ns=np.full(count, BIN_NS, np.int64),
-            share=np.array(shares, np.float64),
+            share=np.array(self._shares, np.float64),
             canary=canary,
             champion=champion,
             reference=np.zeros(count, np.int64),

@@ -1,0 +1,122 @@
+"""Decisions that can be decided again."""
+
+from dataclasses import replace
+from decimal import Decimal
+
+import numpy as np
+import orjson
+import pytest
+
+from proxy.rollout import record
+from proxy.rollout.assemble import assemble
+from proxy.rollout.decide import decide
+from proxy.rollout.slices import Health, ShadowEvidence, no_slices
+from proxy.rollout.state import Phase
+from proxy.settings import Inconclusive
+from tests.rollout.world import MINUTE, START, Behaviour, World, guardrail, plan
+
+CASES = 200
+
+
+def case(number: int) -> World:
+    """Return one of many rollouts, at some moment of its way."""
+    draw = np.random.default_rng(number)
+    metrics = draw.permutation(["errors", "client_errors", "abandoned", "latency", "slow", "disagreement"])
+    of = plan(
+        steps=tuple(map(Decimal, ("0.5", 10, 40, 100)[int(draw.integers(4)) :])),
+        guardrails=tuple(
+            guardrail(
+                str(each), margin=float(draw.choice([0.0, 0.1, 0.75])), advisory=bool(draw.random() < 0.2)
+            )
+            for each in metrics[: int(draw.integers(1, 7))]
+        ),
+        bake_ns=int(draw.choice([0, MINUTE])),
+        holdback=Decimal(int(draw.choice([0, 3]))),
+        switch_back_ns=int(draw.choice([0, 60 * MINUTE])),
+        on_inconclusive=Inconclusive(str(draw.choice(list(map(str, Inconclusive))))),
+        excess_errors=None if draw.random() < 0.3 else 50,
+        dry_run=bool(draw.random() < 0.1),
+        max_duration_ns=int(draw.choice([5 * MINUTE, 24 * 60 * MINUTE])),
+    )
+    world = World(
+        of,
+        rate=int(draw.choice([5, 200])),
+        canary=Behaviour(errors=float(draw.choice([0.0, 0.01, 0.3])), median_ms=float(draw.choice([20, 30]))),
+        champion=Behaviour(errors=0.01, client_errors=0.02),
+        seed=number,
+        every=100,
+    )
+    phase = Phase(str(draw.choice(list(map(str, Phase)))))
+    for step in range(-1, len(of.ladder)):
+        serving = Phase.BAKING if step < 0 else Phase.RAMPING
+        world.state = replace(world.state, phase=serving, step=step, since_ns=world.now_ns)
+        world.serve(int(draw.integers(1, 12)))
+    promoted_ns = world.now_ns if phase is Phase.PROMOTED else 0
+    world.state = replace(
+        world.state,
+        phase=phase,
+        promoted_ns=promoted_ns,
+        paused_by=str(draw.choice(["", "", "anna"])),
+        by=str(draw.choice(["engine", "engine", "ben"])),
+    )
+    world.serve(int(draw.integers(0, 12)))
+    world.shadow = ShadowEvidence(*map(int, (1000, draw.integers(50), 900, draw.integers(60))))
+    return world
+
+
+@pytest.mark.parametrize("number", range(CASES))
+def test_a_snapshot_leads_to_the_same_bytes(number: int) -> None:
+    """Written down, read and decided again, every decision is the same, byte for byte; so is the snapshot."""
+    world = case(number)
+    slices = world.slices()
+    written = record.snapshot(world.plan, world.state, slices, world.now_ns)
+    decision = decide(
+        world.plan, world.state, assemble(world.plan, world.state, slices, world.now_ns), world.now_ns
+    )
+    assert record.recompute(written) == record.decision_bytes(decision)
+    assert record.snapshot(*record.read(written)) == written
+
+
+def test_the_cases_are_of_many_kinds() -> None:
+    """Among them is most of what can be decided."""
+    found = set()
+    for number in range(CASES):
+        world = case(number)
+        evidence = assemble(world.plan, world.state, world.slices(), world.now_ns)
+        found.add(decide(world.plan, world.state, evidence, world.now_ns).would_reason)
+    assert len(found) >= 10
+
+
+def test_a_snapshot_of_nothing() -> None:
+    """The first second of a rollout can be written down, too."""
+    world = World(plan())
+    empty = no_slices(Health(read_ns=START))
+    written = record.snapshot(world.plan, world.state, empty, START)
+    assert orjson.loads(record.recompute(written))["reason"] == "hold_time"
+
+
+def test_digests_tell_snapshots_apart() -> None:
+    """One more second is another snapshot."""
+    world = World(plan())
+    later = [record.snapshot(world.plan, world.state, no_slices(), START + second) for second in (0, 1)]
+    assert len({record.digest(each) for each in later}) == 2
+    assert len(record.digest(later[0])) == 64
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ({"engine": record.ENGINE_VERSION + 1}, "expected a snapshot of engine"),
+        ({"plan": {}}, "expected a rollout's plan"),
+        ({"state": {}}, "of a rollout's state"),
+        ({"slices": {}}, "expected a whole snapshot"),
+    ],
+)
+def test_what_is_no_snapshot_is_refused(damage: dict[str, object], message: str) -> None:
+    """A damaged or later snapshot is a ValueError, never another decision."""
+    world = World(plan())
+    whole = orjson.loads(record.snapshot(world.plan, world.state, no_slices(), START))
+    with pytest.raises(ValueError, match=message):
+        record.recompute(orjson.dumps(whole | damage))
+    with pytest.raises(ValueError, match="expected a snapshot"):
+        record.recompute(b"[]")
