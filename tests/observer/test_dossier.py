@@ -1,0 +1,237 @@
+"""Dossiers: what is frozen when, what was watched, and the slices that decisions are made from."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from proxy.evidence.layout import FIELDS, FIRST_LATENCY, REQUESTS, UNITS
+from proxy.observer.dossier import ENOUGH, FEW, GRACE_NS, MANY, Dossier, Reading, epoch_of
+from proxy.observer.ledger import BIN_NS, MAX_SLICES, Counts, Epoch, Ledger
+from proxy.observer.store import Loaded, ShadowCounts, Watch
+from proxy.rollout.slices import starts_ns
+from proxy.rollout.state import Phase, RolloutState
+from proxy.routing.experiment import Arm, Experiment
+
+QUARTER = 1 << 62
+SECOND = 1_000_000_000
+STATE = RolloutState(
+    route="wine", variant="v3", rollout="ab" * 8, phase=Phase.RAMPING, step=0, since_ns=0, started_ns=0, promoted_ns=0,
+    paused_by="", by="engine", reason="", sequence=1, plan_digest="",
+)  # fmt: skip
+
+
+def epoch(name: str = "e1", canary: int = QUARTER, first_ns: int = 0) -> Epoch:
+    return Epoch(name, ("v1", "v2", "v3"), (4 * QUARTER - canary - 7, 7, canary), first_ns)
+
+
+def counts(champion: int, canary: int, units: int | None = None) -> Counts:
+    made = np.zeros((3, FIELDS), np.int64)
+    for row, number in ((0, champion), (2, canary)):
+        made[row, REQUESTS] = number
+        made[row, UNITS] = number if units is None else units
+        made[row, FIRST_LATENCY + 200] = number
+    return made
+
+
+def dossier(*epochs: Epoch) -> Dossier:
+    made = Dossier("ab" * 8, "wine", "v3", "v1")
+    for info in epochs or (epoch(),):
+        made.ledger.admit(info)
+    return made
+
+
+def read(made: Dossier, at_s: float, champion: int, canary: int, name: str = "e1", **more: Any) -> None:
+    made.take([Reading("run", name, counts(champion, canary, **more))], {}, round(at_s * SECOND), STATE)
+
+
+def test_the_epoch_of_a_table() -> None:
+    """An epoch has the experiment's names and widths."""
+    experiment = Experiment(
+        "r", "e", (Arm("v1", ("u",), 5, is_champion=True), Arm("v3", ("w",), 3)), is_tried=True
+    )
+    assert epoch_of(experiment, 9) == Epoch("e", ("v1", "v3"), (5, 3), 9)
+
+
+def test_slices() -> None:
+    """Slices have the share among the two, their time, and of all variants the allocation."""
+    made = dossier(epoch(first_ns=3 * SECOND))
+    read(made, 4, 30, 10)
+    read(made, 12, 60, 20)
+    slices = made.slices("v3")
+    assert slices.epochs == ("e1", "e1")
+    assert slices.start_ns.tolist() == [3 * SECOND, 10 * SECOND]
+    assert slices.span_ns.tolist() == [7 * SECOND, 10 * SECOND]
+    assert slices.share.tolist() == [QUARTER / (4 * QUARTER - 7)] * 2
+    assert slices.champion[:, REQUESTS].tolist() == [30, 30]
+    assert slices.canary[:, REQUESTS].tolist() == [10, 10]
+    (allocation,) = slices.allocations
+    assert (allocation.variants, allocation.units) == (("v1", "v2", "v3"), (60, 0, 20))
+    assert sum(allocation.shares) == pytest.approx(1)
+    assert slices.health.read_ns == 12 * SECOND
+
+
+def test_other_variants_have_slices_too() -> None:
+    """Each variant can be compared with the champion; one that an epoch does not have has no slice of it."""
+    made = dossier(epoch(), Epoch("e2", ("v1", "v3"), (QUARTER, QUARTER), BIN_NS))
+    read(made, 4, 30, 10)
+    made.take([Reading("run", "e2", counts(5, 5)[[0, 2]])], {}, 15 * SECOND, STATE)
+    assert made.slices("v2").epochs == ("e1",)
+    assert made.slices("v3").epochs == ("e1", "e2")
+    assert made.slices("v9").epochs == ()
+
+
+def test_own_coins() -> None:
+    """Requests are their own coins when each was a unit's first."""
+    made = dossier()
+    assert not made.slices("v3").health.own_coins
+    read(made, 1, 30, 10)
+    assert made.slices("v3").health.own_coins
+    read(made, 2, 31, 10, units=5)
+    assert not made.slices("v3").health.own_coins
+
+
+# References
+
+
+def test_the_first_reference() -> None:
+    """It is frozen at 1000 answers, at 100 once the time to hold is over, and holds from the next bin on."""
+    made = dossier()
+    read(made, 1, FEW - 1, 0)
+    assert not made.freeze("e1", 1 * SECOND, is_held=True)
+    read(made, 2, ENOUGH - 1, 0)
+    assert not made.freeze("e1", 2 * SECOND, is_held=False)
+    assert made.freeze("e1", 3 * SECOND, is_held=True)
+    assert [each.from_bin for each in made.ledger.references] == [1]
+    read(made, 12, ENOUGH, 10)
+    slices = made.slices("v3")
+    assert slices.reference.tolist() == [-1, 0]
+    assert int(slices.references[0].counts.sum()) == ENOUGH - 1
+    assert made.slices("v3").references[0] is slices.references[0]
+
+
+def test_later_references() -> None:
+    """Another one is frozen when there are enough answers at last, when an epoch begins, and when there are many."""
+    made = dossier(epoch(), epoch("e2", QUARTER // 2))
+    read(made, 1, FEW, 0)
+    assert made.freeze("e1", 1 * SECOND, is_held=True)
+    assert not made.freeze("e1", 11 * SECOND, is_held=True)
+    read(made, 21, ENOUGH, 0)
+    assert made.freeze("e1", 21 * SECOND, is_held=True)
+    read(made, 31, ENOUGH + 1, 0)
+    assert not made.freeze("e1", 31 * SECOND, is_held=True)
+    assert made.freeze("e2", 41 * SECOND, is_held=True)
+    read(made, 51, MANY, 0)
+    assert made.freeze("e2", 51 * SECOND, is_held=True)
+    assert not made.freeze("e2", 61 * SECOND, is_held=True)
+    assert [each.from_bin for each in made.ledger.references] == [1, 3, 5, 6]
+
+
+def test_a_reference_is_never_of_what_it_judges() -> None:
+    """Every slice begins after its reference was frozen, however the readings fall."""
+    made = dossier()
+    frozen: dict[int, int] = {}
+    for second in range(0, 300, 3):
+        read(made, second, second * 100, second)
+        before = len(made.ledger.references)
+        if made.freeze("e1", second * SECOND, is_held=second > 60):
+            frozen[before] = second * SECOND
+    slices = made.slices("v3")
+    for start_ns, index in zip(slices.start_ns.tolist(), slices.reference.tolist(), strict=True):
+        assert index < 0 or frozen[index] <= start_ns
+    assert sorted(slices.reference.tolist()) == slices.reference.tolist()
+
+
+def test_slices_never_reach_over_a_start() -> None:
+    """Joined slices keep apart what late regressions are looked for from, and there are few enough of them."""
+    made = dossier()
+    for number in range(2_000):
+        read(made, number * 10, 10 + number, number)
+    slices = made.slices("v3")
+    assert len(slices.epochs) <= MAX_SLICES
+    for start in starts_ns(0):
+        crossing = (slices.start_ns < start) & (slices.start_ns + slices.span_ns > start)
+        assert not crossing.any()
+
+
+# How it was watched
+
+
+def test_away() -> None:
+    """A long pause of reading is no time held; short ones are nothing; another step begins at none."""
+    made = dossier()
+    read(made, 1, 1, 1)
+    read(made, 1 + GRACE_NS / SECOND, 2, 1)
+    assert made.watch == Watch(0, 0, 0)
+    read(made, 60, 3, 1)
+    assert made.watch.away_ns == 54 * SECOND
+    made.take([], {}, 61 * SECOND, replace(STATE, since_ns=60 * SECOND))
+    assert made.watch == Watch(60 * SECOND, 0, 0)
+    assert made.slices("v3").health.away_ns == 0
+
+
+def test_away_before_a_restart() -> None:
+    """What was away before a restart still counts, and so does the time of the restart."""
+    made = dossier()
+    made.take_stored(Loaded(watch=Watch(0, 7 * SECOND, 2), last_ns=10 * SECOND))
+    assert made.is_loaded
+    read(made, 110, 1, 1)
+    assert made.watch == Watch(0, 107 * SECOND, 2)
+    assert made.slices("v3").health.backwards == 2
+
+
+def test_backwards() -> None:
+    """A reading below an earlier one of the same source is counted, and takes nothing away."""
+    made = dossier()
+    read(made, 1, 100, 10)
+    read(made, 2, 99, 11)
+    assert made.watch.backwards == 1
+    assert made.slices("v3").champion[:, REQUESTS].sum() == 100
+    made.take([Reading("next", "e1", counts(5, 5))], {}, 3 * SECOND, STATE)
+    assert made.watch.backwards == 1
+
+
+def test_copies_add_up() -> None:
+    """Counts of copies are added over sources and versions, each by its highest reading."""
+    made = dossier()
+    made.take_shadows({("run", 1): ShadowCounts(5, 1, 4, 2), ("run", 2): ShadowCounts(1, 1, 1, 1)})
+    made.take_shadows({("run", 1): ShadowCounts(4, 2, 4, 2), ("old", 1): ShadowCounts(10, 0, 0, 0)})
+    shadow = made.slices("v3").shadow
+    assert (shadow.answered, shadow.failed, shadow.compared, shadow.disagreed) == (16, 3, 5, 3)
+
+
+# To the disk
+
+
+def test_what_the_disk_gets() -> None:
+    """A batch has what is new, once; what was refused comes again; a disk that has nothing gets everything."""
+    made = dossier()
+    read(made, 1, 100, 10)
+    made.add_point(1 * SECOND, b"{}")
+    first = made.take_batch("run", 1 * SECOND)
+    assert (len(first.changes.rows), list(first.points)) == (1, [0])
+    assert not made.take_batch("run", 2 * SECOND).changes
+    made.put_back(first)
+    again = made.take_batch("run", 3 * SECOND)
+    assert (again.changes.rows.keys(), again.points) == (first.changes.rows.keys(), first.points)
+    made.forget_disk()
+    assert len(made.take_batch("run", 4 * SECOND).changes.rows) == 1
+    assert not made.is_stored
+
+
+def test_loading_over_what_is_there() -> None:
+    """What was stored is merged with what was read before the disk answered."""
+    stored = dossier()
+    read(stored, 1, 100, 10)
+    read(stored, 11, 200, 20)
+    made = dossier(epoch(first_ns=20 * SECOND))
+    read(made, 25, 300, 30)
+    fresh = Ledger(FIELDS)
+    fresh.join(stored.ledger)
+    made.ledger.join(fresh)
+    assert made.slices("v3").champion[:, REQUESTS].tolist() == [100, 100, 100]
+    empty = dossier(epoch("e9"))
+    empty.ledger.join(stored.ledger)
+    assert set(empty.ledger.epochs) == {"e1", "e9"}
+    assert list(empty.ledger.take_changes().epochs) == ["e9"]

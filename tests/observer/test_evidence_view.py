@@ -1,0 +1,67 @@
+"""The evidence as a document: plain values, whatever there is of it."""
+
+import numpy as np
+import orjson
+import pytest
+
+from proxy.evidence.layout import EVENTS, FIELDS, FIRST_LATENCY, REQUESTS, UNITS
+from proxy.observer.dossier import Dossier, Reading
+from proxy.observer.evidence_view import evidence_document
+from proxy.observer.ledger import BIN_NS, Epoch
+from proxy.observer.store import Recorded, ShadowCounts, Verdict
+from tests.observer.test_judging import judged
+
+HALF = 1 << 63
+
+
+def dossier() -> Dossier:
+    made = Dossier("ab" * 8, "wine", "v3", "v1")
+    made.ledger.admit(Epoch("e1", ("v1", "v3"), (HALF, HALF), 0))
+    counts = np.zeros((2, FIELDS), np.int64)
+    counts[:, REQUESTS], counts[:, UNITS], counts[1, EVENTS] = 40, 30, 2
+    counts[0, FIRST_LATENCY + 284] = 30
+    made.take([Reading("run", "e1", counts)], {("run", 1): ShadowCounts(9, 1, 8, 2)}, 5, None)
+    made.add_point(BIN_NS, b'{"now_ns":2}')
+    made.add_point(5, b'{"now_ns":1}')
+    return made
+
+
+def test_what_is_counted() -> None:
+    """Without a judgement there are counts by epoch and variant, points in their order, copies and verdicts."""
+    verdict = Verdict("ab" * 8, "wine", 1, 7, "ramp", True, "d", b'{"verdict":"ramp"}', b"")
+    document = evidence_document(dossier(), None, [Recorded(3, verdict)], "")
+    assert orjson.loads(orjson.dumps(document)) == document
+    assert "guardrails" not in document
+    champion, canary = document["epochs"][0]["variants"]
+    assert (champion["name"], champion["share"], champion["requests"], champion["units"]) == (
+        "v1",
+        0.5,
+        40,
+        30,
+    )
+    assert champion["p50_ms"] == pytest.approx(1000, rel=0.06)
+    assert (canary["errors"], canary["p50_ms"]) == (2, None)
+    assert document["points"] == [{"now_ns": 1}, {"now_ns": 2}]
+    assert document["shadow"] == {"answered": 9, "failed": 1, "compared": 8, "disagreed": 2}
+    assert document["decisions"][0]["decision"] == {"verdict": "ramp"}
+    assert not document["kept"]
+
+
+def test_what_is_made_of_it() -> None:
+    """With a judgement there are the plan, the state and the guardrails; nothing in it is infinite."""
+    document = evidence_document(dossier(), judged(errors=20), [], "the disk is full")
+    assert orjson.loads(orjson.dumps(document)) == document
+    assert document["problem"] == "the disk is full"
+    assert document["plan"]["canary"]["name"] == "v3"
+    assert document["state"]["phase"] == "ramping"
+    errors = document["guardrails"][0]
+    assert (errors["name"], errors["metric"], errors["canary_events"]) == ("errors", "errors", 20)
+    assert errors["harm_log10_e"] > 2
+    assert document["harm_log10_e"] > 2
+    assert document["guardrails"][1]["high"] is None
+
+
+def test_nothing_yet() -> None:
+    """A dossier without any counts is a document too."""
+    document = evidence_document(Dossier("ab" * 8, "wine", "", "v1"), None, [], "")
+    assert (document["epochs"], document["points"], document["shadow"]) == ([], [], {})
