@@ -16,8 +16,9 @@ Problems, as they are called in :attr:`~proxy.rollout.evidence.Evidence.problems
     ``stale``: the counts were not read for 30 s. ``clock``: it jumped.
 """
 
+from collections import Counter
 from dataclasses import replace
-from math import inf, log
+from math import ceil, inf, log
 
 import numpy as np
 
@@ -68,16 +69,17 @@ def assemble(plan: Plan, state: RolloutState, slices: Slices, now_ns: int) -> Ev
         guardrails = tuple(judge(each, stretch, log(1 / plan.false_promotion)) for each in plan.guardrails)
     if not is_switched and state.phase is not Phase.ROLLED_BACK:
         guardrails = _with_events_to_harm(plan, stretch, guardrails)
+    weights = weights_of(plan.guardrails)
     failed, sound = _shadow(plan, state, slices)
     everyone = slice(None) if is_switched else coin
     return Evidence(
         guardrails=guardrails,
-        harm=_overall(plan, [each.harm for each in guardrails]),
+        harm=_overall(weights, [each.harm for each in guardrails]),
         harm_of_events=_overall(
-            plan, [-inf if each.metric is Metric.LATENCY else each.harm for each in guardrails]
+            weights, [-inf if each.metric is Metric.LATENCY else each.harm for each in guardrails]
         ),
-        suspicion=_overall(plan, [each.suspicion for each in guardrails]),
-        blamed=_blamed(plan, guardrails),
+        suspicion=_overall(weights, [each.suspicion for each in guardrails]),
+        blamed=_blamed(plan, weights, guardrails),
         is_randomised=not is_switched,
         allocation=_allocation(own),
         problems=_problems(stretch, now_ns),
@@ -124,27 +126,31 @@ def weights_of(guardrails: tuple[Guardrail, ...]) -> tuple[float, ...]:
     Returns:
         Weights that add up to 1, or are all 0.
     """
-    bad = [each for each in guardrails if not each.advisory and each.metric in HARM_METRICS]
-    rest = sum(each.metric not in _WEIGHTS for each in bad)
+    counted = Counter(each.metric for each in guardrails if _can_roll_back(each))
+    rest = sum(count for metric, count in counted.items() if metric not in _WEIGHTS)
     weights = []
     for each in guardrails:
-        same = sum(other.metric is each.metric for other in bad)
-        own = min(_REST / max(1, rest), _MOST_WEIGHT)
+        weight = min(_REST / max(1, rest), _MOST_WEIGHT)
         if each.metric in _WEIGHTS:
-            own = _WEIGHTS[each.metric] / max(1, same)
-        weights.append(own if each in bad else 0.0)
+            weight = _WEIGHTS[each.metric] / max(1, counted[each.metric])
+        weights.append(weight if _can_roll_back(each) else 0.0)
     total = sum(weights)
     return tuple(each / total if total else 0.0 for each in weights)
 
 
-def _overall(plan: Plan, log_es: list[float]) -> float:
-    weights = weights_of(plan.guardrails)
+def _can_roll_back(guardrail: Guardrail) -> bool:
+    return not guardrail.advisory and guardrail.metric in HARM_METRICS
+
+
+def _overall(weights: tuple[float, ...], log_es: list[float]) -> float:
     return mixtures.average(log_es, weights) if any(weights) else 0.0
 
 
-def _blamed(plan: Plan, guardrails: tuple[GuardrailEvidence, ...]) -> tuple[str, ...]:
+def _blamed(
+    plan: Plan, weights: tuple[float, ...], guardrails: tuple[GuardrailEvidence, ...]
+) -> tuple[str, ...]:
     """Return whose harm is shown on its own, all names together wrong with probability ``false_rollback`` at most."""
-    weighed = [(g, w) for g, w in zip(guardrails, weights_of(plan.guardrails), strict=True) if w]
+    weighed = [(g, w) for g, w in zip(guardrails, weights, strict=True) if w]
     if not weighed:
         return ()
     adjusted = multiple.e_holm([g.harm for g, _ in weighed], [w for _, w in weighed])
@@ -163,12 +169,14 @@ def _with_events_to_harm(
     if number is None or not len(stretch.last_epoch.epochs):
         return guardrails
     log_es = [each.harm for each in guardrails]
-    found = _events_to_harm(plan, stretch, number, log_es)
+    found = _events_to_harm(plan, stretch, number, log_es, weights)
     named = replace(guardrails[number], events_to_harm=found)
     return (*guardrails[:number], named, *guardrails[number + 1 :])
 
 
-def _events_to_harm(plan: Plan, stretch: Stretch, number: int, log_es: list[float]) -> int | None:
+def _events_to_harm(
+    plan: Plan, stretch: Stretch, number: int, log_es: list[float], weights: tuple[float, ...]
+) -> int | None:
     guardrail, slices = plan.guardrails[number], stretch.slices
     row = int(np.flatnonzero((slices.share > 0) & (slices.share < 1))[-1])
     enough = log(1 / plan.false_rollback)
@@ -178,13 +186,18 @@ def _events_to_harm(plan: Plan, stretch: Stretch, number: int, log_es: list[floa
         worse = canary.copy()
         worse[row] += more
         harm = event_harm(worse, champion, stretch, guardrail.margin)
-        return _overall(plan, [*log_es[:number], harm, *log_es[number + 1 :]]) > enough
+        return _overall(weights, [*log_es[:number], harm, *log_es[number + 1 :]]) > enough
 
-    low, high = 0, 1
+    # No event multiplies any bet by more than one over its chance at the margin: fewer than this cannot do.
+    share, margin = float(slices.share[row]), guardrail.margin
+    most = -log(share * (1 + margin) / (1 + share * margin))
+    low = max(0, ceil((enough - _overall(weights, log_es)) / most) - 1)
+    step, high = 1, low + 1
     while not rolls_back(high):
-        low, high = high, 2 * high
         if high > _MOST_EVENTS:
             return None
+        low, step = high, 2 * step
+        high += step
     while high - low > max(1, high // 16):
         middle = (low + high) // 2
         low, high = (low, middle) if rolls_back(middle) else (middle, high)

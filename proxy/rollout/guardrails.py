@@ -277,6 +277,8 @@ def first_outcomes(guardrail: Guardrail, arm: Counts) -> Counts:
 
 def event_harm(canary: Counts, champion: Counts, stretch: Stretch, margin: float) -> float:
     """Return log e against "no more events than the champion has by the margin", from first events (S,)."""
+    if not canary.any() and not champion.any():
+        return 0.0
     share = stretch.slices.share
     outright = events.harm_at(canary, champion, share, margin, (1 + margin) * OUTRIGHT)
     lesser = stretch.late(events.harm_by_start(canary, champion, share, margin))
@@ -287,7 +289,10 @@ def _events(guardrail: Guardrail, stretch: Stretch, enough: float) -> GuardrailE
     slices = stretch.slices
     share = slices.share
     canary, champion = event_counts(guardrail, slices.canary), event_counts(guardrail, slices.champion)
-    low, high = events.risk_ratio_sequence(canary, champion, share, CONFIDENCE)
+    low, high, suspicion = 0.0, inf, 0.0
+    if canary.any() or champion.any():
+        low, high = events.risk_ratio_sequence(canary, champion, share, CONFIDENCE)
+        suspicion = stretch.late(events.harm_by_start(canary, champion, share, 0.0))
     shown = _events_within(guardrail, slices)
     coin = (share > 0) & (share < 1)
     outcomes = first_outcomes(guardrail, slices.canary), first_outcomes(guardrail, slices.champion)
@@ -296,7 +301,7 @@ def _events(guardrail: Guardrail, stretch: Stretch, enough: float) -> GuardrailE
         metric=guardrail.metric,
         advisory=guardrail.advisory,
         harm=event_harm(canary, champion, stretch, guardrail.margin),
-        suspicion=stretch.late(events.harm_by_start(canary, champion, share, 0.0)),
+        suspicion=suspicion,
         noninferiority=shown,
         low=low,
         high=high,

@@ -293,9 +293,13 @@ def test_a_dry_run_says_what_it_would_do() -> None:
 def test_a_decision_says_where_it_leads() -> None:
     """Weights and step before and after, and the sequence it is for."""
     decision = judged(evidence(PLAN), step=1, sequence=9)
-    assert (decision.weight_now, decision.weight, decision.step, decision.sequence) == (5, 25, 2, 9)
+    assert (int(decision.weight_now), int(decision.weight), decision.step, decision.sequence) == (5, 25, 2, 9)
     rolled_back = judged(evidence(PLAN, harm=9.0), step=1)
-    assert (rolled_back.weight_now, rolled_back.weight, rolled_back.phase) == (5, 0, Phase.ROLLED_BACK)
+    assert (int(rolled_back.weight_now), int(rolled_back.weight), rolled_back.phase) == (
+        5,
+        0,
+        Phase.ROLLED_BACK,
+    )
     assert judged(shown(PLAN), step=LAST).weight == 100
 
 

@@ -40,7 +40,8 @@ def counted(shares: list[float], canary: list[int], champion: list[int], times: 
         starts,
         np.full(len(shares), BIN_NS, np.int64),
         np.array(shares),
-        *arms,
+        arms[0],
+        arms[1],
         np.full(len(shares), -1, np.int64),
     )
 
@@ -131,8 +132,8 @@ def test_no_counts_no_evidence(metric: str) -> None:
     assert found.high == (1.0 if metric == "disagreement" else inf)
 
 
-def served(bins: int, **arms: Behaviour) -> Stretch:
-    world = World(plan(steps=(50, 100)), rate=1000, **arms)  # type: ignore[arg-type]
+def served(bins: int, canary: Behaviour = Behaviour(), champion: Behaviour = Behaviour()) -> Stretch:
+    world = World(plan(steps=(50, 100)), rate=1000, canary=canary, champion=champion)
     world.serve(bins)
     return Stretch(world.slices(), START)
 
@@ -174,10 +175,10 @@ def test_the_excess_that_is_ruled_out_shrinks_with_traffic() -> None:
     limits = [difference_limit(errors, served(bins).bins, 0.025) for bins in (1, 4, 16)]
     assert limits[0] > limits[1] > limits[2] > 0
     slices = served(4).bins
-    outcomes = [
+    canary, champion = (
         np.stack([arm[:, UNITS], 0 * arm[:, UNITS]], axis=1) for arm in (slices.canary, slices.champion)
-    ]
-    log_e = bounded.difference_within(*outcomes, slices.share, (0.0, 1.0), np.zeros(4), limits[1])
+    )
+    log_e = bounded.difference_within(canary, champion, slices.share, (0.0, 1.0), np.zeros(4), limits[1])
     assert log(40) < log_e < log(50)
 
 
@@ -218,7 +219,7 @@ def test_a_somewhat_slower_canary_needs_both() -> None:
 
 def test_noise_of_hosts_alone_is_no_harm() -> None:
     """Where blocks swing, requests may be certain, and blocks are not."""
-    world = World(plan(steps=(50, 100)), rate=1000)  # type: ignore[arg-type]
+    world = World(plan(steps=(50, 100)), rate=1000)
     swing = world.generator.standard_normal(60)
     world.noise = lambda bin_: float(np.exp(0.35 * swing[bin_]))
     world.serve(60)
@@ -241,7 +242,7 @@ def test_slices_without_a_reference_say_nothing_of_latency() -> None:
 
 def test_blocks_wait_for_enough_answers() -> None:
     """At four answers a second to both arms a block takes long, so that ten minutes make less than twenty."""
-    world = World(plan(steps=(50, 100)), rate=40, canary=Behaviour(median_ms=80))  # type: ignore[arg-type]
+    world = World(plan(steps=(50, 100)), rate=40, canary=Behaviour(median_ms=80))
     world.serve(60)
     begins, series = Stretch(world.slices(), START).block_series
     assert 10 <= len(begins) < 20

@@ -60,7 +60,7 @@ def case(number: int) -> World:
         by=str(draw.choice(["engine", "engine", "ben"])),
     )
     world.serve(int(draw.integers(0, 12)))
-    world.shadow = ShadowEvidence(*map(int, (1000, draw.integers(50), 900, draw.integers(60))))
+    world.shadow = ShadowEvidence(1000, int(draw.integers(50)), 900, int(draw.integers(60)))
     return world
 
 

@@ -287,9 +287,9 @@ def test_a_switch_of_everything_and_back() -> None:
     world = World(of, rate=1000, champion=Behaviour(errors=0.01), canary=Behaviour(errors=0.2))
     world.shadow = ShadowEvidence(4000, 3, 4000, 10)
     promotion = world.run(60, until=Phase.PROMOTED)
-    assert (promotion.verdict, promotion.weight) == (Verdict.PROMOTE, 100)
+    assert (promotion.verdict, int(promotion.weight)) == (Verdict.PROMOTE, 100)
     back = world.run(6, until=Phase.ROLLED_BACK)
-    assert (back.verdict, back.weight) == (Verdict.ROLLBACK, 0)
+    assert (back.verdict, int(back.weight)) == (Verdict.ROLLBACK, 0)
     assert "before the switch" in back.sentence
 
 

@@ -15,7 +15,7 @@ ALPHA = 0.01
 
 def switched(champion: Behaviour, canary: Behaviour, bins: int = 12) -> tuple[Slices, Slices]:
     """Return slices before and after a switch."""
-    world = World(plan(steps=(100,)), rate=1000, champion=champion, canary=canary)  # type: ignore[arg-type]
+    world = World(plan(steps=(100,)), rate=1000, champion=champion, canary=canary)
     world.serve(30)
     world.state = replace(world.state, phase=Phase.PROMOTED, promoted_ns=world.now_ns)
     world.serve(bins)

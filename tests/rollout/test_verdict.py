@@ -40,4 +40,4 @@ def test_what_is_worth_a_line() -> None:
     assert DECISION.changed_from(None)
     assert not replace(DECISION, requests_exposed=5, sentence="x").changed_from(DECISION)
     for changes in ({"verdict": Verdict.HOLD}, {"reason": Reason.HARM}, {"rollout": "x"}, {"step": 4}):
-        assert replace(DECISION, **changes).changed_from(DECISION)  # type: ignore[arg-type]
+        assert replace(DECISION, **changes).changed_from(DECISION)
