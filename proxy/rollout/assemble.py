@@ -23,7 +23,7 @@ from math import ceil, inf, log
 import numpy as np
 
 from proxy.rollout.evidence import Evidence, GuardrailEvidence
-from proxy.rollout.guardrails import Stretch, difference_limit, event_counts, event_harm, judge
+from proxy.rollout.guardrails import Stretch, difference_limit, event_counts, event_harm, halves, judge
 from proxy.rollout.plan import HARM_METRICS, Guardrail, Plan
 from proxy.rollout.slices import REQUEST_ERRORS, REQUESTS, UNITS, Allocation, Slices
 from proxy.rollout.state import Phase, RolloutState
@@ -64,7 +64,7 @@ def assemble(plan: Plan, state: RolloutState, slices: Slices, now_ns: int) -> Ev
     coin = (own.share > 0) & (own.share < 1)
     is_switched = state.phase is Phase.PROMOTED and not coin.any()
     if is_switched:
-        guardrails = _switched(plan, state, slices, own)
+        guardrails = _switched(plan, state, slices, own, now_ns)
     else:
         guardrails = tuple(judge(each, stretch, log(1 / plan.false_promotion)) for each in plan.guardrails)
     if not is_switched and state.phase is not Phase.ROLLED_BACK:
@@ -212,8 +212,10 @@ def _allocation(slices: Slices) -> float:
     units = sum(_epoch_allocation(each, each.units) for each in slices.allocations)
     if not slices.health.own_coins:
         return float(units)
+    if all(each.units == each.requests for each in slices.allocations):
+        return float(units)
     requests = sum(_epoch_allocation(each, each.requests) for each in slices.allocations)
-    return mixtures.average([units, requests], [0.5, 0.5])
+    return halves(units, requests)
 
 
 def _epoch_allocation(each: Allocation, counts: tuple[int, ...]) -> float:
@@ -315,6 +317,11 @@ def _shadow(plan: Plan, state: RolloutState, slices: Slices) -> tuple[float, flo
     )
 
 
-def _switched(plan: Plan, state: RolloutState, slices: Slices, own: Slices) -> tuple[GuardrailEvidence, ...]:
+def _switched(
+    plan: Plan, state: RolloutState, slices: Slices, own: Slices, now_ns: int
+) -> tuple[GuardrailEvidence, ...]:
+    if now_ns - state.promoted_ns >= plan.switch_back_ns:
+        # Days after the switch the load alone differs by more than any margin: there is nothing left to compare.
+        return tuple(GuardrailEvidence(each.name, each.metric, each.advisory) for each in plan.guardrails)
     before = slices.before(state.promoted_ns)
     return tuple(judge_switched(each, before, own, plan.false_rollback) for each in plan.guardrails)

@@ -34,7 +34,7 @@ Disagreement
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import exp, inf, log
+from math import exp, inf, log, log1p
 
 import numpy as np
 
@@ -66,6 +66,7 @@ __all__ = [
     "event_counts",
     "event_harm",
     "first_outcomes",
+    "halves",
     "judge",
 ]
 
@@ -93,6 +94,7 @@ _ENOUGH_UNITS = 200
 """Units without which no growth of evidence is extrapolated."""
 
 _NO_EVENTS = (0.0, 1.0)
+_LOG_TWO = log(2)
 
 
 @dataclass(frozen=True)
@@ -193,13 +195,16 @@ class Stretch:
             values.append(known[first])
         return np.array(values)
 
-    def late_guarded(self, by_start: Reals, margin: float) -> float:
+    def late_agreed(self, by_start: Reals, guard: Reals) -> float:
         """Return what requests and blocks agree on, also allowing for a late onset."""
-        if not len(by_start):
-            return 0.0
         rows, numbers = self._starts
-        agreed = np.minimum(by_start[rows], self.guard_by_start(margin))
-        return mixtures.late_onset(agreed, PLANNED_STARTS, numbers)
+        return mixtures.late_onset(np.minimum(by_start[rows], guard), PLANNED_STARTS, numbers)
+
+
+def halves(one: float, other: float) -> float:
+    """Return the log of the mean of two e-values, given as logs; one of them may be -inf."""
+    most, least = max(one, other), min(one, other)
+    return most + log1p(exp(least - most)) - _LOG_TWO if least > -inf else most - _LOG_TWO
 
 
 def _guard(series: list[Reals], margin: float) -> float:
@@ -282,7 +287,7 @@ def event_harm(canary: Counts, champion: Counts, stretch: Stretch, margin: float
     share = stretch.slices.share
     outright = events.harm_at(canary, champion, share, margin, (1 + margin) * OUTRIGHT)
     lesser = stretch.late(events.harm_by_start(canary, champion, share, margin))
-    return mixtures.average([outright, lesser], [0.5, 0.5])
+    return halves(outright, lesser)
 
 
 def _events(guardrail: Guardrail, stretch: Stretch, enough: float) -> GuardrailEvidence:
@@ -319,7 +324,7 @@ def _events_within(guardrail: Guardrail, slices: Slices) -> float:
     ratio = events.noninferiority(canary, champion, slices.share, guardrail.promotion_margin)
     if not guardrail.tolerance:
         return ratio
-    return mixtures.average([ratio, _difference_within(guardrail, slices, guardrail.tolerance)], [0.5, 0.5])
+    return halves(ratio, _difference_within(guardrail, slices, guardrail.tolerance))
 
 
 def _difference_within(guardrail: Guardrail, slices: Slices, limit: float) -> float:
@@ -367,15 +372,13 @@ def _latency(guardrail: Guardrail, stretch: Stretch, enough: float) -> Guardrail
     wide_margin = max(WIDE_MARGIN, guardrail.margin)
     narrow = latency.slower_by_start(*common, histogram.buckets_of_margin(guardrail.margin))
     wide = latency.slower_by_start(*common, histogram.buckets_of_margin(wide_margin))
-    tiers = [
-        stretch.late(wide.combined),
-        stretch.late_guarded(narrow.combined, guardrail.margin),
-    ]
+    guard = stretch.guard_by_start(guardrail.margin)
+    tiers = stretch.late(wide.combined), stretch.late_agreed(narrow.combined, guard)
     suspicion = stretch.late(narrow.combined)
     within = _not_slower(guardrail, stretch)
     return replace(
         shown,
-        harm=mixtures.average(tiers, [0.5, 0.5]),
+        harm=halves(*tiers),
         suspicion=suspicion,
         noninferiority=within,
         requests_to_show=_more(
@@ -385,7 +388,7 @@ def _latency(guardrail: Guardrail, stretch: Stretch, enough: float) -> Guardrail
             ("wide", tiers[0]),
             ("narrow_and_blocks", tiers[1]),
             ("narrow", suspicion),
-            ("blocks", float(stretch.guard_by_start(guardrail.margin)[0])),
+            ("blocks", float(guard[0])),
             ("tilt", float(narrow.tilt[0])),
             ("over_p50", float(narrow.exceed50[0])),
             ("over_p95", float(narrow.exceed95[0])),

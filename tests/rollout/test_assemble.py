@@ -255,6 +255,15 @@ def test_without_a_holdback_it_is_compared_with_the_past() -> None:
     assert judged(promoted(Behaviour(errors=0.05), switch_back_ns=5 * MINUTE)) == (Verdict.HOLD, Reason.DONE)
 
 
+def test_what_cannot_be_switched_back_is_not_compared_with_the_past() -> None:
+    """Not even shown, and no reason to roll back when the file asks for a holdback later."""
+    made = promoted(Behaviour(errors=0.05), switch_back_ns=5 * MINUTE)
+    found = of(made)
+    assert (found.harm, [each.harm for each in found.guardrails]) == (0.0, [0.0, 0.0, 0.0])
+    made.plan = replace(made.plan, holdback=Decimal(2))
+    assert judged(made) == (Verdict.HOLD, Reason.GUARDED)
+
+
 # Copies
 
 

@@ -7,7 +7,7 @@ from math import comb, exp, inf, log
 import numpy as np
 import pytest
 
-from proxy.rollout.guardrails import Stretch, at_each_quantile, difference_limit, event_harm, judge
+from proxy.rollout.guardrails import Stretch, at_each_quantile, difference_limit, event_harm, halves, judge
 from proxy.rollout.slices import (
     BIN_NS,
     BUCKETS,
@@ -67,6 +67,14 @@ def test_harm_is_an_e_value(margin: float, times: list[int]) -> None:
             chance *= comb(total, k) * p**k * (1 - p) ** (total - k)
         mean += chance * exp(harm_of(slices, margin))
     assert mean == pytest.approx(1.0, abs=1e-9)
+
+
+def test_the_mean_of_two() -> None:
+    """Of their e-values, also where one has lost everything."""
+    assert halves(0.0, 0.0) == 0.0
+    assert halves(log(3), log(1)) == pytest.approx(log(2))
+    assert halves(-inf, log(3)) == halves(log(3), -inf) == pytest.approx(log(1.5))
+    assert halves(-inf, -inf) == -inf
 
 
 def test_a_single_bet_is_an_e_value() -> None:

@@ -80,7 +80,7 @@ def test_a_snapshot_leads_to_the_same_bytes(number: int) -> None:
 def test_the_cases_are_of_many_kinds() -> None:
     """Among them is most of what can be decided."""
     found = set()
-    for number in range(CASES):
+    for number in range(0, CASES, 4):
         world = case(number)
         evidence = assemble(world.plan, world.state, world.slices(), world.now_ns)
         found.add(decide(world.plan, world.state, evidence, world.now_ns).would_reason)
