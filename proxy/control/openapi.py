@@ -45,7 +45,7 @@ def build_openapi() -> dict[str, Any]:
                 "Error": _object(error=_TEXT),
                 "Refused": _object({"problems": _list(_TEXT)}, error=_TEXT),
                 "Reloaded": _object({}, version=_COUNT),
-                "Rollout": _rollout(),
+                "Rollout": _judged(),
                 "Steered": _object({}, version=_COUNT, changes=_list(_TEXT)),
                 "Ready": _object(ready={"const": True}),
                 "Status": _status(),
@@ -93,10 +93,10 @@ def _paths() -> dict[str, Any]:
         "/api/v1/routes/{route}/rollout": {
             "get": _on_route(
                 "rollout",
-                "Where the route's rollout stands, and the engine's last judgement.",
+                "Where the route's rollout stands, the engine's last judgement, and what it is judged by.",
                 {
                     "200": _answer("The rollout.", "Rollout"),
-                    "404": _answer("There is no such route, or it has no rollout.", "Error"),
+                    "404": _answer("There is no such route, or it tries nothing.", "Error"),
                     **not_ready,
                 },
             ),
@@ -285,6 +285,17 @@ def _rollout() -> Schema:
         dry_run={"type": "boolean"},
         sequence=_COUNT,
     )
+
+
+def _judged() -> Schema:
+    """Return the schema of a rollout with its evidence; of a split by fixed weights there is the evidence alone."""
+    known = _rollout()["properties"]
+    evidence: Schema = {
+        "type": ["object", "null"],
+        "description": "What it is judged by: plan, guardrails, counts by epoch, points of the plots, and "
+        "the last verdicts; null: nothing is known yet.",
+    }
+    return _object({name: known[name] for name in known if name != "route"}, route=_TEXT, evidence=evidence)
 
 
 def _variant() -> Schema:

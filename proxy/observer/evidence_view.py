@@ -5,6 +5,7 @@ from dataclasses import asdict
 from math import log
 from typing import Any
 
+import numpy as np
 import orjson
 
 from proxy.evidence.layout import BUCKETS, EVENTS, FIRST_LATENCY, REQUEST_EVENTS, REQUESTS, UNITS
@@ -103,6 +104,7 @@ def _epochs(dossier: Dossier) -> list[dict[str, Any]]:
 
 def _counted(counts: Counts) -> dict[str, Any]:
     latency = counts[FIRST_LATENCY : FIRST_LATENCY + BUCKETS]
+    filled = np.flatnonzero(latency)
     names = ("errors", "client_errors", "abandoned")
     return {
         "requests": int(counts[REQUESTS]),
@@ -110,6 +112,7 @@ def _counted(counts: Counts) -> dict[str, Any]:
         **{f"{name}_requests": int(counts[REQUEST_EVENTS + i]) for i, name in enumerate(names)},
         **{name: int(counts[EVENTS + i]) for i, name in enumerate(names)},
         **{name: quantile_ns(latency, q) / 1e6 for name, q in _QUANTILES.items()},
+        "latency": [filled.tolist(), latency[filled].tolist()],
     }
 
 

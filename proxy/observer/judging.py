@@ -116,6 +116,7 @@ def point(judgement: Judgement) -> bytes:
                 "noninferiority": each.noninferiority / _LN10,
                 "low": each.low,
                 "high": each.high,
+                **({"canary_ns": each.canary_ns, "champion_ns": each.champion_ns} if each.canary_ns else {}),
             }
             for each in evidence.guardrails
         },

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from proxy.clock import monotonic
-from proxy.evidence.units import save_units
+from proxy.evidence.units import forget_units, save_units, saved_units
 from proxy.observer.dossier import Dossier
 from proxy.observer.engine_time import EngineTime
 from proxy.observer.judging import gist_of_bytes
@@ -173,7 +173,12 @@ class Keeper:
         if now_s >= self._prune_due_s:
             self._prune_due_s = now_s + PRUNE_EVERY_S
             live = [dossier.rollout for dossier in dossiers]
-            self._shelf.submit(lambda store: store.prune(live, now_ns))
+            self._shelf.submit(lambda store: self._prune(store, live, now_ns))
+
+    def _prune(self, store: Store, live: Sequence[str], now_ns: int) -> None:
+        store.prune(live, now_ns)
+        for rollout in saved_units(self._state_dir).difference(live):
+            forget_units(self._state_dir, rollout)
 
     def _save_units(self, dossiers: Collection[Dossier]) -> None:
         live = [dossier.rollout for dossier in dossiers]

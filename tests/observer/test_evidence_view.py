@@ -40,7 +40,8 @@ def test_what_is_counted() -> None:
         30,
     )
     assert champion["p50_ms"] == pytest.approx(1000, rel=0.06)
-    assert (canary["errors"], canary["p50_ms"]) == (2, None)
+    assert champion["latency"] == [[284], [30]]
+    assert (canary["errors"], canary["p50_ms"], canary["latency"]) == (2, None, [[], []])
     assert document["points"] == [{"now_ns": 1}, {"now_ns": 2}]
     assert document["shadow"] == {"answered": 9, "failed": 1, "compared": 8, "disagreed": 2}
     assert document["decisions"][0]["decision"] == {"verdict": "ramp"}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from proxy.evidence.layout import CELLS_STANDING, FIELDS
-from proxy.evidence.units import open_units, saved_units
+from proxy.evidence.units import open_units, save_units, saved_units
 from proxy.observer.dossier import Dossier, Reading
 from proxy.observer.engine_time import EngineTime
 from proxy.observer.keeping import Keeper
@@ -160,8 +160,10 @@ async def test_a_fall_does_not(world: World) -> None:
 
 
 async def test_the_units_are_saved(world: World) -> None:
-    """The maps of units of live rollouts are saved from time to time; those that are not there are no trouble."""
+    """The maps of units of live rollouts are saved from time to time; those of others are deleted."""
     open_units(world.run_dir, ROLLOUT, CELLS_STANDING).close()
+    open_units(world.run_dir, "ef" * 8, CELLS_STANDING).close()
+    save_units(world.run_dir, world.state_dir, "ef" * 8)
     world.keeper.housekeep([world.dossier, Dossier("cd" * 8, "beer", "", "v1")], BIN_NS)
     await world.shelf.submit(Store.engine_ns)
     assert saved_units(world.state_dir) == {ROLLOUT}

@@ -126,6 +126,18 @@ async def test_where_a_rollout_stands(tmp_path: Path) -> None:
     assert all(shown[name] == document[name] for name in same)
 
 
+async def test_what_it_is_judged_by(tmp_path: Path) -> None:
+    """The evidence is shown beside it, and of a split by fixed weights alone; the status goes without."""
+    world = world_with_rollout(tmp_path)
+    world.evidences["wine"] = {"epochs": []}
+    surface = ObserverSurface(world)
+    assert (await surface.rollout("wine"))["evidence"] == {"epochs": []}
+    assert "evidence" not in (await surface.status())["routes"][0]["rollout"]
+    split = World(tmp_path / "split")
+    split.evidences["wine"] = {"epochs": [1]}
+    assert await ObserverSurface(split).rollout("wine") == {"route": "wine", "evidence": {"epochs": [1]}}
+
+
 async def test_there_is_no_rollout(tmp_path: Path) -> None:
     """A route without one is told from a route that is not there; before the first table nobody knows."""
     world = World(tmp_path)
