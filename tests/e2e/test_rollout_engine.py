@@ -1,5 +1,6 @@
 """The engine in a whole proxy: it takes a bad canary off, takes a good one on, and survives whoever is killed."""
 
+import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -15,6 +16,7 @@ from standardwebhooks import Webhook
 from proxy.clock import monotonic
 from proxy.observer.store import open_store
 from proxy.rollout import record
+from proxy.tasks import spawn
 from tests.e2e.running import CountingModel, Running, eventually, model_server, serve
 
 pytestmark = pytest.mark.slow
@@ -169,3 +171,39 @@ async def test_killed_on_the_way(tmp_path: Path) -> None:
                 return totals(await rollout(proxy)) == {"v1": one.primary, "v2": two.primary}
 
             await eventually(goes_on, "evidence of both lives")
+
+
+async def test_an_upgrade_on_the_way(tmp_path: Path) -> None:
+    """The program after goes on with the evidence of the one before, to the last request that was under way."""
+    async with models() as (one, two):
+        text = config(tmp_path, (one.url, two.url), "{steps: [25, 50], hold: 1h}")
+        async with serve(tmp_path, text) as proxy:
+            for number in range(100):
+                await proxy.infer(f"user-{number}")
+            one.gate.clear()
+            late = [spawn(proxy.infer(f"user-{number}"), name="late") for number in range(100, 120)]
+            await eventually(lambda: _true(one.waiting > 5), "requests under way")
+            before = (await proxy.status())["config"]["version"]
+            proxy.process.send_signal(signal.SIGUSR2)
+
+            async def is_upgraded() -> bool:
+                return bool(status := await proxy.status()) and status["config"]["version"] > before
+
+            await eventually(is_upgraded, "the program after")
+            for number in range(200, 230):
+                spawn(proxy.infer(f"user-{number}"), name="new")
+            await eventually(lambda: _true(one.waiting > 20), "requests of the program after")
+            one.gate.set()
+            assert {status for status, _ in await asyncio.gather(*late)} == {200}
+
+            async def is_counted() -> bool:
+                return totals(await rollout(proxy)) == {"v1": one.primary, "v2": two.primary}
+
+            await eventually(is_counted, "every request of both programs")
+            await eventually(lambda: _is_alone(proxy), "the end of the program before")
+            await eventually(is_counted, "every request, when the program before has gone")
+            assert one.primary + two.primary == 150
+
+
+async def _is_alone(proxy: Running) -> bool:
+    return await proxy.total("modelproxy_earlier_processes") == 0
