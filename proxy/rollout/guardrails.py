@@ -117,31 +117,24 @@ class Stretch:
             return bins
         moments = np.array(starts_ns(self.beginning_ns)[1:], np.int64)
         segment = np.searchsorted(moments, bins.start_ns, side="right")
-        # A bin that reaches over a moment stays alone: what follows must not look as if it did.
-        reaches_over = np.searchsorted(moments, bins.start_ns + bins.span_ns, side="left") > segment
         epoch = np.array([a != b for a, b in zip(bins.epochs, bins.epochs[1:], strict=False)], bool)
         begins = np.ones(len(bins.epochs), bool)
         begins[1:] = (
             epoch | (np.diff(segment) > 0) | (np.diff(bins.reference) != 0) | (np.diff(bins.share) != 0)
         )
-        begins[1:] |= reaches_over[1:] | reaches_over[:-1]
         return bins.joined(np.flatnonzero(begins))
 
     @cached_property
     def _starts(self) -> tuple[Counts, Counts]:
         """Return the slices that evidence is counted from, and the number of each such moment.
 
-        A moment inside a merged slice is gone, and its money with it.
+        A slice belongs to the time at which it began: one that reaches over a moment, because nothing was counted for
+        a while, is not counted from that moment on.
         """
-        begins = self.slices.start_ns
-        ends = np.maximum.accumulate(begins + self.slices.span_ns)
         moments = np.array(starts_ns(self.beginning_ns)[1:], np.int64)
-        rows = np.searchsorted(begins, moments, side="left")
-        # What ended last before each moment; nothing ends before the first slice.
-        before = np.concatenate([[np.iinfo(np.int64).min], ends])[rows]
-        kept = (rows < len(begins)) & (before <= moments)
-        numbers = np.flatnonzero(kept) + 1
-        return np.concatenate([[0], rows[kept]]), np.concatenate([[0], numbers])
+        rows = np.searchsorted(self.slices.start_ns, moments, side="left")
+        numbers = np.flatnonzero(rows < len(self.slices.start_ns)) + 1
+        return np.concatenate([[0], rows[numbers - 1]]), np.concatenate([[0], numbers])
 
     def late(self, by_start: Reals) -> float:
         """Return evidence that also allows for a late onset, from the evidence of each slice and all later ones."""

@@ -6,8 +6,9 @@ a bet: pooled over a ramp they would blame the canary for the hour in which it w
 Whoever builds slices keeps these rules, on which the guarantees rest:
 
 * Slices are in the order of time; a later slice never changes an earlier one, and nothing is counted twice.
-* Old slices may be merged with their neighbours of the same epoch and reference, but never across one of
-  :func:`starts_ns`: evidence is also counted from each of them on, and a merged slice has no such beginning.
+* Old slices may be joined with their neighbours of the same epoch and reference, but never across one of
+  :func:`starts_ns`: what began before it stays apart from what began at it or later, for evidence is also counted from
+  each of them on, and a beginning that moved would be a bet changed after the fact.
 * A reference is frozen before the first slice that uses it begins.
 """
 

@@ -107,13 +107,33 @@ def test_a_late_onset_is_found() -> None:
     assert late > log(100) > pooled
 
 
-def test_a_start_inside_a_merged_slice_is_lost() -> None:
-    """Its money is gone: evidence is never counted from a moment that cannot be told any more."""
-    apart = counted([0.5] * 3, [100, 0, 30], [100, 0, 3], [0, 5, 6])
+def test_a_slice_belongs_to_its_beginning() -> None:
+    """One that reaches over a moment, after a quiet time, is not counted from that moment on; the next one is."""
     assert starts_ns(START)[1] == START + 6 * BIN_NS
-    merged = counted([0.5, 0.5], [100, 30], [100, 3], [0, 5])
-    merged = replace(merged, span_ns=np.array([BIN_NS, 2 * BIN_NS]))
-    assert harm_of(merged) < harm_of(apart)
+    early = counted([0.5, 0.5], [100, 30], [100, 3], [0, 5])
+    over = replace(early, span_ns=np.array([BIN_NS, 4 * BIN_NS]))
+    assert harm_of(over) == harm_of(early)
+    assert harm_of(counted([0.5, 0.5], [100, 30], [100, 3], [0, 6])) > harm_of(early)
+
+
+def test_joining_slices_between_starts_changes_no_bit() -> None:
+    """The bets are the same on bins and on what is joined of them."""
+    shares, times = [0.05] * 4 + [0.5] * 8, [0, 1, 2, 5, 6, 7, 8, 9, 30, 31, 32, 33]
+    canary, champion = list(range(1, 13)), list(range(12, 0, -1))
+    bins = Stretch(counted(shares, canary, champion, times), START)
+    joined = bins.slices
+    assert len(joined.epochs) < len(bins.bins.epochs)
+    again = Stretch(joined, START)
+    assert len(again.slices.epochs) == len(joined.epochs)
+    for margin in (0.0, 0.1):
+        one = events.harm_by_start(
+            bins.bins.canary[:, ERRORS], bins.bins.champion[:, ERRORS], bins.bins.share, margin
+        )
+        rows = np.searchsorted(bins.bins.start_ns, joined.start_ns)
+        other = events.harm_by_start(
+            joined.canary[:, ERRORS], joined.champion[:, ERRORS], joined.share, margin
+        )
+        assert one[rows].tolist() == other.tolist()
 
 
 def test_shares_of_nothing_and_of_everything_carry_no_bet() -> None:
