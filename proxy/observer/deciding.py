@@ -15,8 +15,8 @@ Rules
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -109,7 +109,7 @@ class Deciding:
         self._latest: dict[str, Judgement] = {}
         self._noted: dict[str, tuple[object, ...]] = {}
         self._note_due_ns: dict[str, int] = {}
-        self._failing: set[str] = set()
+        self._failing: set[tuple[str, str]] = set()
         self._keeper = Keeper(run_dir, state_dir, self.shelf, self._time)
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -157,9 +157,7 @@ class Deciding:
                 for key, counts in self._read_shadows([table]).items():
                     dossier = self.dossiers.get(key)
                     if dossier is not None:
-                        dossier.take(
-                            [], counts, dossier.read_ns or self._time.now_ns(), self._state_of(dossier)
-                        )
+                        dossier.take_shadows(counts)
 
     def take_fleet(self, told: Mapping[str, Any]) -> None:
         """Take in where the rollouts stand: the part ``rollouts`` of a fleet message."""
@@ -211,15 +209,8 @@ class Deciding:
         while True:
             started_s = monotonic()
             self._wake.clear()
-            try:
+            with self._excusing("", "a look at the rollouts failed%s; it is tried again"):
                 await self.tick()
-            except Exception:
-                self.tick_failures += 1
-                if "" not in self._failing:
-                    self._failing.add("")
-                    _log.exception("a look at the rollouts failed; it is tried again")
-            else:
-                self._failing.discard("")
             self.tick_seconds = monotonic() - started_s
             with suppress(TimeoutError):
                 async with asyncio.timeout(max(TICK_S - self.tick_seconds, TICK_S / 10)):
@@ -227,7 +218,7 @@ class Deciding:
 
     async def tick(self) -> None:
         """Look once at everything."""
-        if self._table is None or not self._time.is_known:
+        if self._table is None or not self._time.is_known or not self.dossiers:
             return
         async with self._turn:
             dossiers = self.dossiers.values()
@@ -239,6 +230,21 @@ class Deciding:
             judged = [each for each in self._table.routes if each.name in self._states]
             await asyncio.gather(*(self._consider(route, has_jumped) for route in judged))
             self._keeper.housekeep(list(dossiers), now_ns)
+
+    @contextmanager
+    def _excusing(self, name: str, sentence: str) -> Iterator[list[str]]:
+        """Let a fault of ours pass: counted, logged the first time in a row, and named in the list that is given."""
+        excused: list[str] = []
+        try:
+            yield excused
+        except Exception as error:
+            excused.append(type(error).__name__)
+            self.tick_failures += 1
+            if (name, sentence) not in self._failing:
+                self._failing.add((name, sentence))
+                _log.exception(sentence, name)
+        else:
+            self._failing.discard((name, sentence))
 
     async def _take(self) -> int:
         """Read what the workers and our own side have counted."""
@@ -254,10 +260,10 @@ class Deciding:
         for reading in readings:
             by_rollout.setdefault(epochs[reading.epoch].rollout, []).append(reading)
         for rollout, dossier in self.dossiers.items():
-            dossier.take(
-                by_rollout.get(rollout, []), shadows.get(rollout, {}), now_ns, self._state_of(dossier)
-            )
-            self._freeze(dossier, now_ns)
+            found = by_rollout.get(rollout, []), shadows.get(rollout, {})
+            with self._excusing(dossier.route, "the evidence of route %s cannot be taken in"):
+                dossier.take(*found, now_ns, self._state_of(dossier))
+                self._freeze(dossier, now_ns)
         return now_ns
 
     def _freeze(self, dossier: Dossier, now_ns: int) -> None:
@@ -289,19 +295,12 @@ class Deciding:
     # One route
 
     async def _consider(self, route: Route, has_jumped: bool) -> None:
-        try:
+        said = "the rollout of route %s cannot be judged; it stays where it is"
+        with self._excusing(route.name, said) as excused:
             await self._judge(route, has_jumped)
-        except Exception as error:
-            self.tick_failures += 1
-            if route.name not in self._failing:
-                self._failing.add(route.name)
-                _log.exception("the rollout of route %s cannot be judged; it stays where it is", route.name)
-            self.judgements[route.name] = held_back(
-                "fault",
-                f"It cannot be judged, for a fault of this program ({type(error).__name__}); see the log.",
-            )
-        else:
-            self._failing.discard(route.name)
+        if excused:
+            sentence = f"It cannot be judged, for a fault of this program ({excused[0]}); see the log."
+            self.judgements[route.name] = held_back("fault", sentence)
 
     async def _judge(self, route: Route, has_jumped: bool) -> None:
         table, state = self._table, self._states[route.name]

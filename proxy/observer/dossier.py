@@ -35,6 +35,9 @@ MANY: Final = 20_000
 GRACE_NS: Final = 5_000_000_000
 """A pause of reading that is none."""
 
+_WATCH_EVERY_NS: Final = 2_000_000_000
+"""So often it is written down that a rollout is watched: less than GRACE_NS, for a restart finds no later time."""
+
 
 class Reading(NamedTuple):
     """What one source had counted in one epoch at one moment."""
@@ -80,6 +83,8 @@ class Dossier:
         self._epoch = ""
         self._last: dict[tuple[str, str], Counts] = {}
         self._fresh_points: set[int] = set()
+        self._has_fresh_shadows = False
+        self._written_ns = 0
         self._frozen: dict[int, FrozenLatency] = {}
 
     # Taking in
@@ -137,7 +142,10 @@ class Dossier:
         """Take in what copies have shown, by source and table version."""
         for key, counts in shadows.items():
             before = self.shadows.get(key, ShadowCounts())
-            self.shadows[key] = ShadowCounts(*map(max, before, counts))
+            merged = ShadowCounts(*map(max, before, counts))
+            if merged != before:
+                self.shadows[key] = merged
+                self._has_fresh_shadows = True
 
     def freeze(self, epoch: str, now_ns: int, *, is_held: bool) -> bool:
         """Take a reference if it is time for one; tell whether it was.
@@ -229,10 +237,20 @@ class Dossier:
             self._frozen[reference.from_bin] = FrozenLatency(reference.counts)
         return self._frozen[reference.from_bin]
 
+    @property
+    def has_news(self) -> bool:
+        """Tell whether there is evidence that the disk does not have."""
+        return self.ledger.has_changes or self._has_fresh_shadows
+
+    def is_due(self, now_ns: int) -> bool:
+        """Tell whether the disk is to get something: news at once; that a rollout was watched, and its points, less
+        often."""
+        return self.has_news or (bool(self.variant) and now_ns - self._written_ns >= _WATCH_EVERY_NS)
+
     def take_batch(self, source: str, now_ns: int) -> Batch:
         """Return what the disk does not have yet."""
         points = {at: self.points[at] for at in self._fresh_points if at in self.points}
-        self._fresh_points = set()
+        self._fresh_points, self._has_fresh_shadows, self._written_ns = set(), False, now_ns
         shadows = {key: counts for key, counts in self.shadows.items() if key[0] == source}
         changes = self.ledger.take_changes()
         return Batch(self.rollout, self.route, self.variant, now_ns, changes, shadows, self.watch, points)
@@ -241,11 +259,12 @@ class Dossier:
         """Remember what the disk refused."""
         self.ledger.put_back(batch.changes)
         self._fresh_points |= batch.points.keys()
+        self._has_fresh_shadows |= bool(batch.shadows)
 
     def forget_disk(self) -> None:
         """Take it that the disk has nothing: all is to be written again."""
         self.ledger.put_back(self.ledger.everything())
-        self._fresh_points = set(self.points)
+        self._fresh_points, self._has_fresh_shadows = set(self.points), bool(self.shadows)
         self.is_stored = False
 
 

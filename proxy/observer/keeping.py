@@ -107,9 +107,11 @@ class Keeper:
             for dossier in dossiers:
                 dossier.forget_disk()
         self._generation = before
-        is_fresh = self._writing is None
         if self._writing is None:
-            batches = [each.take_batch(self._run_dir.name, now_ns) for each in dossiers]
+            due = [each for each in dossiers if each.is_due(now_ns)]
+            if not due:
+                return
+            batches = [each.take_batch(self._run_dir.name, now_ns) for each in due]
             self._writing = (self._shelf.submit(lambda store: store.write(batches)), batches)
         future, written = self._writing
         done, _ = await asyncio.wait((future,), timeout=patience_s)
@@ -117,13 +119,16 @@ class Keeper:
             self._writing = None
         is_written = bool(done) and future.exception() is None
         # The file may have been replaced meanwhile: then it has this batch alone. The first one has no number before.
-        is_whole = is_written and is_fresh and self._shelf.generation in (before, 1)
+        is_whole = is_written and self._shelf.generation in (before, 1)
         batches_of = {batch.rollout: batch for batch in written}
         for dossier in dossiers:
             batch = batches_of.get(dossier.rollout)
             if batch is not None and done and not is_written:
                 dossier.put_back(batch)
-            dossier.is_stored = batch is not None and is_whole
+            if batch is not None:
+                dossier.is_stored = is_whole and not dossier.has_news
+            elif dossier.has_news:
+                dossier.is_stored = False
 
     async def finish(self, dossiers: Collection[Dossier], now_ns: int, patience_s: float) -> None:
         """Store what was read last. What does not get through is read again from the run directory, if that stays."""

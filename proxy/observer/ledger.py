@@ -372,6 +372,11 @@ class Ledger:
 
     # Changes
 
+    @property
+    def has_changes(self) -> bool:
+        """Tell whether there is something to take."""
+        return bool(self._changes)
+
     def take_changes(self) -> Changes:
         """Return what has changed since the last call."""
         changes, self._changes = self._changes, Changes()
