@@ -13,6 +13,7 @@ from proxy.evidence.blocks import open_evidence
 from proxy.evidence.layout import ERRORS, EVENTS, FIELDS, FIRST_EVENTS, FIRST_LATENCY, LATENCY, REQUEST_EVENTS
 from proxy.observer.deciding import Deciding
 from proxy.observer.engine_time import EngineTime
+from proxy.observer.judging import Judgement, judge
 from proxy.observer.ledger import BIN_NS
 from proxy.observer.store import FILE_NAME, Store, StoreError, open_store
 from proxy.observer.store_thread import StoreThread
@@ -360,6 +361,30 @@ async def test_one_fault_is_one_routes(world: World, monkeypatch: pytest.MonkeyP
     assert world.deciding.judgements["wine"]["reason"] == "fault"
     await world.tick()
     assert world.deciding.judgements["wine"]["reason"] == "hold_time"
+
+
+async def test_a_person_is_faster(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was judged from a state that is over meanwhile is neither asked for nor written down."""
+
+    def judge_slowly(*everything: Any) -> Judgement:
+        found = judge(*everything)
+        assert world.state is not None
+        assert world.plan is not None
+        paused = apply(world.plan, world.state, Action.PAUSE, world.now_ns, "ada", "wait")
+        assert isinstance(paused, RolloutState)
+        world.state = paused
+        world.deciding._states["wine"] = paused
+        return found
+
+    world.count({"v1": 297, "v3": 30}, {"v3": 30})
+    with monkeypatch.context() as patch:
+        patch.setattr("proxy.observer.deciding.judge", judge_slowly)
+        await world.tick()
+    assert world.requests == []
+    await world.tick()
+    assert world.decided() == []
+    assert world.deciding.judgements["wine"]["reason"] == "paused"
+    assert world.deciding.judgements["wine"]["would"] == "rollback"
 
 
 # What is shown
