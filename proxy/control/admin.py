@@ -124,6 +124,13 @@ class Surface(Protocol):
             UnknownError: there is no such route, or it has no rollout.
         """
 
+    async def snapshot(self, digest: str) -> bytes:
+        """Return what the decision with this evidence digest was made from, as JSON.
+
+        Raises:
+            UnknownError: it is not, or no longer, there.
+        """
+
     async def steer(self, verb: str, route: str, by: str, reason: str) -> ReloadOutcome:
         """Do ``verb`` to the rollout of ``route``, for ``by`` and because of ``reason``.
 
@@ -153,6 +160,7 @@ def build_app(surface: Surface) -> web.Application:
             web.get("/api/v1/openapi.json", _get_openapi),
             web.post("/api/v1/reload", _post_reload),
             web.get("/api/v1/routes/{route}/rollout", _get_rollout),
+            web.get("/api/v1/evidence/{digest}", _get_snapshot),
             *(web.post(f"/api/v1/routes/{{route}}/{verb}", _make_post(verb)) for verb in VERBS),
         ]
     )
@@ -211,6 +219,11 @@ async def _post_reload(request: web.Request) -> web.StreamResponse:
 
 async def _get_rollout(request: web.Request) -> web.StreamResponse:
     return _json(await request.app[_SURFACE].rollout(request.match_info["route"]))
+
+
+async def _get_snapshot(request: web.Request) -> web.StreamResponse:
+    data = await request.app[_SURFACE].snapshot(request.match_info["digest"])
+    return web.Response(body=data, content_type="application/json")
 
 
 def _make_post(verb: str) -> _Handler:

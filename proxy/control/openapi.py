@@ -14,6 +14,7 @@ _TEXT: Schema = {"type": "string"}
 _PERCENT: Schema = {"type": "number", "minimum": 0, "maximum": 100}
 _SHARE: Schema = {"type": ["number", "null"], "minimum": 0, "maximum": 1}
 _ROUTE: Schema = {"name": "route", "in": "path", "required": True, "schema": _TEXT}
+_DIGEST: Schema = {"name": "digest", "in": "path", "required": True, "schema": _TEXT}
 _VERBS = {
     "promote": "Give the canary everything now, whatever the evidence.",
     "abort": "Take the canary back to 0 % now.",
@@ -100,6 +101,20 @@ def _paths() -> dict[str, Any]:
                     **not_ready,
                 },
             ),
+        },
+        "/api/v1/evidence/{digest}": {
+            "get": {
+                **_operation(
+                    "evidence",
+                    "What a decision was made from; made again from it, the decision has the same bytes.",
+                    {
+                        "200": _page("Plan, state and counts.", "application/json"),
+                        "404": _answer("It is not, or no longer, kept.", "Error"),
+                        **not_ready,
+                    },
+                ),
+                "parameters": [_DIGEST],
+            },
         },
         **{
             f"/api/v1/routes/{{route}}/{verb}": {"post": _steer(verb, summary)}

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from proxy.clock import monotonic, wall_ns
+from proxy.control.history import read_history
 from proxy.observer.dossier import Dossier, Reading, epoch_of
 from proxy.observer.engine_time import EngineTime
 from proxy.observer.evidence_view import SHOWN_DECISIONS, evidence_document
@@ -98,6 +99,7 @@ class Deciding:
         self.shelf = shelf or StoreThread(state_dir)
         self.webhooks = Webhooks(self.shelf)
         self._run_dir = run_dir
+        self._state_dir = state_dir
         self._request = request
         self._time = time or EngineTime(BIN_NS)
         self._tables: dict[int, Table] = {}
@@ -179,11 +181,16 @@ class Deciding:
         dossier = self.dossiers.get(experiment.rollout) if experiment is not None else None
         if dossier is None:
             return None
-        decisions = await self._keeper.decisions(name, SHOWN_DECISIONS)
+        decisions = await self._keeper.decisions(name, SHOWN_DECISIONS, dossier.rollout)
         latest = self._latest.get(name)
         if latest is not None and latest.state.rollout != dossier.rollout:
             latest = None
-        return evidence_document(dossier, latest, decisions, self.shelf.problem)
+        document = evidence_document(dossier, latest, decisions, self.shelf.problem)
+        return document | {"history": await asyncio.to_thread(read_history, self._state_dir, name)}
+
+    async def snapshot(self, digest: str) -> bytes | None:
+        """Return what the verdict with this digest was drawn from; None when it is not, or no longer, here."""
+        return await self._keeper.snapshot(digest)
 
     def _forget(self, route: str) -> None:
         for kept in (self._states, self.judgements, self._latest, self._noted, self._note_due_ns):

@@ -159,11 +159,22 @@ class Keeper:
         self._unrecorded.append(verdict)
         return False
 
-    async def decisions(self, route: str, limit: int) -> list[Recorded]:
-        """Return the last verdicts about ``route``, oldest first; none while the disk does not answer."""
+    async def decisions(self, route: str, limit: int, moves_of: str = "") -> list[Recorded]:
+        """Return the last verdicts about ``route`` and all that moved a rollout, oldest first.
+
+        None while the disk does not answer.
+        """
         with suppress(StoreError):
-            return await self._shelf.call(lambda store: store.decisions(route, limit), SHOW_PATIENCE_S)
+            return await self._shelf.call(
+                lambda store: store.decisions(route, limit, moves_of), SHOW_PATIENCE_S
+            )
         return []
+
+    async def snapshot(self, digest: str) -> bytes | None:
+        """Return what the verdict with this digest was drawn from; None: it is not there, or the disk is too slow."""
+        with suppress(StoreError):
+            return await self._shelf.call(lambda store: store.snapshot(digest), SHOW_PATIENCE_S)
+        return None
 
     # From time to time
 

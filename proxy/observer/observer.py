@@ -213,6 +213,10 @@ class Observer:
         """Return what ``route`` is judged by; None when it tries nothing."""
         return None if self._running is None else await self._running.deciding.describe(route)
 
+    async def snapshot(self, digest: str) -> bytes | None:
+        """Return what the decision with this evidence digest was made from; None when it is not there."""
+        return None if self._running is None else await self._running.deciding.snapshot(digest)
+
     async def request(self, verb: str, by: str, facts: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
         """Ask the supervisor to do ``verb``, for ``by``, and return its reply: ``ok`` and ``document``.
 

@@ -44,6 +44,9 @@ class Source(Protocol):
     async def evidence(self, route: str) -> Mapping[str, Any] | None:
         """Return what a route is judged by; None when it tries nothing."""
 
+    async def snapshot(self, digest: str) -> bytes | None:
+        """Return what the decision with this evidence digest was made from; None when it is not there."""
+
     async def request(self, verb: str, by: str, facts: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
         """Ask the supervisor to do ``verb``, for ``by``, and return its reply: ``ok`` and ``document``.
 

@@ -267,17 +267,21 @@ class Store:
             self._db.close()
             raise
 
-    def _prepare(self) -> None:
-        db = self._db
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = NORMAL")
-        db.execute(f"PRAGMA max_page_count = {_MAX_PAGES}")
-        (schema,) = db.execute("PRAGMA user_version").fetchone()
+    def _check_schema(self) -> int:
+        (schema,) = self._db.execute("PRAGMA user_version").fetchone()
         if schema > _SCHEMA:
             raise StoreError(
                 f"{self.path}: its schema is {schema}, and this program knows {_SCHEMA} at most; "
                 "run the program that wrote it, or move the file away to begin anew"
             )
+        return int(schema)
+
+    def _prepare(self) -> None:
+        db = self._db
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = NORMAL")
+        db.execute(f"PRAGMA max_page_count = {_MAX_PAGES}")
+        schema = self._check_schema()
         if schema == 0:
             with self._transaction():
                 # Asked again inside: another observer may have been faster.
@@ -473,12 +477,19 @@ class Store:
                 )
         return int(cursor.lastrowid or 0)
 
-    def decisions(self, route: str, limit: int) -> list[Recorded]:
-        """Return the last ``limit`` verdicts about ``route``, oldest first, without their snapshots."""
+    def decisions(self, route: str, limit: int, moves_of: str = "") -> list[Recorded]:
+        """Return the last ``limit`` verdicts about ``route``, oldest first, without their snapshots.
+
+        Args:
+            route: its name.
+            limit: how many.
+            moves_of: a rollout of which all that moved it are returned, however old.
+        """
         rows = self._db.execute(
             "SELECT number, rollout, sequence, engine_ns, verdict, moves, digest, document FROM decisions "
-            "WHERE route = ? ORDER BY number DESC LIMIT ?",
-            (route, limit),
+            "WHERE number IN (SELECT number FROM decisions WHERE route = ? ORDER BY number DESC LIMIT ?) "
+            "OR (rollout = ? AND moves = 1) ORDER BY number DESC",
+            (route, limit, moves_of),
         ).fetchall()
         return [
             Recorded(

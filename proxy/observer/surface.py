@@ -102,6 +102,17 @@ class ObserverSurface:
             raise UnknownError(f"route {route} has no rollout")
         return {**(document or {"route": route}), "evidence": evidence}
 
+    async def snapshot(self, digest: str) -> bytes:
+        """Return what the decision with this evidence digest was made from, as JSON.
+
+        Raises:
+            UnknownError: it is not, or no longer, here.
+        """
+        data = await self._source.snapshot(digest)
+        if data is None:
+            raise UnknownError("no decision with this digest is kept here")
+        return data
+
     async def steer(self, verb: str, route: str, by: str, reason: str) -> ReloadOutcome:
         """Have the supervisor do ``verb`` to the rollout of ``route``.
 

@@ -51,6 +51,10 @@ class FakeSurface:
         self._maybe_fail()
         return {"route": route, "phase": "ramping"}
 
+    async def snapshot(self, digest: str) -> bytes:
+        self._maybe_fail()
+        return b'{"of":"%s"}' % digest.encode()
+
     async def steer(self, verb: str, route: str, by: str, reason: str) -> ReloadOutcome:
         self.orders.append((verb, route, by, reason))
         self._maybe_fail()

@@ -138,6 +138,15 @@ async def test_what_it_is_judged_by(tmp_path: Path) -> None:
     assert await ObserverSurface(split).rollout("wine") == {"route": "wine", "evidence": {"epochs": [1]}}
 
 
+async def test_what_a_decision_was_made_from(tmp_path: Path) -> None:
+    """It is told as it is kept; what is not kept is unknown."""
+    world = World(tmp_path)
+    world.snapshots["d1"] = b'{"engine":1}'
+    assert await ObserverSurface(world).snapshot("d1") == b'{"engine":1}'
+    with pytest.raises(UnknownError, match="no decision with this digest"):
+        await ObserverSurface(world).snapshot("d2")
+
+
 async def test_there_is_no_rollout(tmp_path: Path) -> None:
     """A route without one is told from a route that is not there; before the first table nobody knows."""
     world = World(tmp_path)

@@ -46,6 +46,7 @@ class World:
         self.facts: list[Mapping[str, Any]] = []
         self.judgements: dict[str, Mapping[str, Any]] = {}
         self.evidences: dict[str, Mapping[str, Any]] = {}
+        self.snapshots: dict[str, bytes] = {}
         self._last = 0
         self.publish(text)
 
@@ -60,6 +61,9 @@ class World:
 
     async def evidence(self, route: str) -> Mapping[str, Any] | None:
         return self.evidences.get(route)
+
+    async def snapshot(self, digest: str) -> bytes | None:
+        return self.snapshots.get(digest)
 
     async def request(self, verb: str, by: str, facts: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
         self.requests.append((verb, by))
