@@ -400,6 +400,52 @@ def test_status_as_tables() -> None:
     assert "\x1b" not in result.stdout
 
 
+ROLLOUTS: list[tuple[str, dict[str, Any], list[str]]] = [
+    (
+        "ramping",
+        {},
+        ["rollout of v2: ramping, step 2 of 3 at 25 % for 1 h 2 min, by engine: as good as the champion"],
+    ),
+    (
+        "judged",
+        {"judgement": {"verdict": "hold", "sentence": "Too few requests: 200 more."}},
+        [" engine: Too few requests: 200 more."],
+    ),
+    (
+        "paused in a dry run",
+        {"paused_by": "admin 127.0.0.1", "dry_run": True},
+        [
+            " paused by admin 127.0.0.1: the engine moves nothing until resume",
+            " dry run: the engine moves nothing",
+        ],
+    ),
+    (
+        "rolled back",
+        {"phase": "rolled_back", "weight": 0, "seconds_in_step": 5.7, "by": "admin ::1", "reason": "bad"},
+        ["rollout of v2: rolled back at 0 % for 5 s, by admin ::1: bad"],
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("change", "lines"), [case[1:] for case in ROLLOUTS], ids=[case[0] for case in ROLLOUTS]
+)
+def test_status_shows_the_rollout(change: dict[str, Any], lines: list[str]) -> None:
+    """Where it stands, for how long, by whom and why; what the engine thinks of it; what keeps it from moving."""
+    rollout = {
+        "variant": "v2", "phase": "ramping", "step": 1, "steps": [5, 25, 50], "weight": 25, "seconds_in_step": 3725,
+        "by": "engine", "reason": "as good as the champion", "paused_by": "", "dry_run": False, "judgement": None,
+        **change,
+    }  # fmt: skip
+    routes = [{**STATUS["routes"][0], "rollout": rollout}, *STATUS["routes"][1:]]
+    with admin_answering(200, orjson.dumps({**STATUS, "routes": routes})) as admin:
+        result = run("status", "--admin", admin)
+    assert result.exit_code == 0, result.stderr
+    shown = [line.replace("  ", " ").rstrip() for line in result.stdout.splitlines()]
+    assert [line for line in lines if line not in shown] == []
+    assert sum("rollout of" in line for line in shown) == 1
+
+
 def test_status_shows_a_refused_reload() -> None:
     """The problems of the last reload are shown."""
     config = {
