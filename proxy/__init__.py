@@ -8,9 +8,10 @@ One road, one direction::
                    ▲                    │ └─► shadows           ├─► comparison ─► disagreement
                    │ reads one          ▼                       │
              immutable table     tally + exchanges ────────────►┤  intake
-                   ▲            (shared counters) (bounded pipe)└─► spans
-                   │
-                   └──── publisher (the only writer) ◄──── config file (watched), admin address
+                   ▲            (shared counters) (bounded pipe)├─► spans
+                   │                                            └─► slices ─► evidence ─► decision
+                   │                                                                         │
+                   └──── publisher (the only writer) ◄──── config file (watched), admin address, engine
 
 Rooms, and what each may import, are checked by ``tests/test_structure.py``:
 
@@ -19,7 +20,10 @@ Rooms, and what each may import, are checked by ``tests/test_structure.py``:
 ``routing``               pure: units, hashing, nested intervals, the runtime table
 ``wire``                  pure: HTTP/1.1 law: framing, hop-by-hop, forwarding, replies
 ``compare``               pure: bytes → prediction → disagreement
+``stats``                 pure: bets, e-values, confidence sequences, planning
+``rollout``               pure: slices → evidence → decision
 ``tally``                 shared counters: layout, increment, read, merge
+``evidence``              what a worker counts for or against a variant, in files
 ``exchange``              what a worker leaves behind for the observer, as bytes
 ``dataplane``             the hot path: downstream and upstream protocols, pools
 ``observer``              intake, metrics, payload log, spans

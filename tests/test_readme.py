@@ -57,7 +57,7 @@ def between(text: str, start: str, end: str) -> str:
 # The configuration and what the commands say of it
 
 
-(CONFIG,) = blocks("yaml")
+CONFIG, ROLLOUT = blocks("yaml")
 
 
 @pytest.fixture(name="config")
@@ -67,6 +67,17 @@ def fixture_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "modelproxy.yaml"
     path.write_text(CONFIG, encoding="utf-8")
     return path
+
+
+def test_the_rollout_that_is_written_out_is_the_default() -> None:
+    """What the plan of the example says is what ``rollout: {}`` means."""
+    head = CONFIG.split("    variants:\n", 1)[0]
+    written, bare = (
+        parse_with_source(head + variants, environ={}, source="README.md")[0].routes[0].rollout_variant
+        for variants in (ROLLOUT, re.sub(r"rollout:.*", "rollout: {}\n", ROLLOUT, flags=re.DOTALL))
+    )
+    assert written is not None
+    assert written == bare
 
 
 def run(*arguments: str) -> Result:
