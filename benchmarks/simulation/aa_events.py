@@ -193,7 +193,7 @@ CELLS = (
     Cell(
         "errors-default",
         f"{_SETTING.format(rate='2 %')}, 90 looks of 10 s; the canary is worse by exactly 10 %",
-        6_000,
+        3_000,
         as_built,
         (Errs("e", "the guardrail `errors` as built: outright, lesser and late harm", alphas=(0.05, 0.01)),),
     ),
@@ -208,7 +208,7 @@ CELLS = (
         Cell(
             f"average-{name}",
             f"{_SETTING.format(rate=name)}, 200 looks",
-            20_000,
+            12_000,
             partial(average_of_eight, rate=rate),
             (
                 Errs("e", "eight metrics, averaged"),
@@ -250,7 +250,7 @@ CELLS = (
     Cell(
         "delivery",
         "ramp 1-5-10-25-50 %; errors come late and are tried again; counts of three workers read twice, in any order",
-        16_000,
+        10_000,
         delivery,
         (
             Errs("e", "errors, merged by the greater"),

@@ -107,21 +107,21 @@ CELLS = (
     Cell(
         "latency",
         f"{_LAW}, 10 % canary, 100 looks",
-        12_000,
+        10_000,
         partial(plain, share=0.1, margin_buckets=0),
         (Errs("e", "latency, margin 0"),),
     ),
     Cell(
         "latency-margin",
         f"{_LAW}, 10 % canary, 100 looks; the canary is slower by exactly the margin",
-        6_000,
+        3_000,
         partial(plain, share=0.1, margin_buckets=2),
         (Errs("e", "latency, margin 10 %", alphas=(0.05, 0.01)),),
     ),
     Cell(
         "latency-half",
         f"{_LAW}, equal split, 100 looks",
-        6_000,
+        3_000,
         partial(plain, share=0.5, margin_buckets=0),
         (Errs("e", "latency, margin 0", alphas=(0.05, 0.01)),),
     ),
@@ -138,7 +138,7 @@ CELLS = (
     Cell(
         "pods",
         "latency, two hosts of the canary and 18 of the champion that differ by 3 % for good, 120,000 requests",
-        1_500,
+        1_000,
         pods,
         (
             Errs("narrow", "requests alone, margin 10 %", alphas=(0.05, 0.01)),
@@ -162,6 +162,6 @@ CELLS = (
                 Alarms("judge", "canary judge on medians, 48 judgements"),
             ),
         )
-        for name, spread, runs in (("2 %", 0.02, 2_000), ("10 %", 0.10, 6_000))
+        for name, spread, runs in (("2 %", 0.02, 1_000), ("10 %", 0.10, 6_000))
     ),
 )

@@ -195,7 +195,7 @@ CELLS = (
         Cell(
             f"sticky-{icc}",
             f"{_USERS.format(icc=icc)}, 10 % canary, 100 looks",
-            1_500,
+            1_000,
             partial(sticky, correlation=icc),
             (
                 Errs("first", "errors, first of each user", alphas=(0.05, 0.01)),
@@ -209,7 +209,7 @@ CELLS = (
     Cell(
         "sticky-twice",
         f"{_USERS.format(icc=0.3)}, 10 % canary; the canary fails twice as often",
-        1_600,
+        800,
         partial(sticky, correlation=0.3, ratio=2.0),
         (
             Share("first_at", "found by first errors, α = 1 %", least=0.75, table=Table.FIGURES),
@@ -263,7 +263,7 @@ CELLS = (
     Cell(
         "discoveries",
         "150 metrics, of which 30 are worse by half, after 40,000 requests",
-        1_200,
+        600,
         discoveries,
         (
             Figure(

@@ -5,8 +5,9 @@ from functools import partial
 import numpy as np
 
 from benchmarks.simulation.cell import Cell, Figure, Floats, Kept, Samples
-from benchmarks.simulation.looks import below_by_look, quantile_outside_by_look, ratio_outside_by_look
+from benchmarks.simulation.looks import below_by_look, quantile_outside_by_look
 from benchmarks.simulation.traffic import LAW, RAMP, errors_by_look, histograms
+from proxy.stats.events import risk_ratio_sequence
 from proxy.stats.histogram import bucket_of, middles_ns, quantile_ns
 from proxy.stats.means import mean_difference_sequence, mean_sequence
 from proxy.stats.proportion import proportion_sequence
@@ -22,11 +23,15 @@ SOME = np.unique(np.geomspace(1, 1000, 60).astype(int))
 
 
 def ratios(rng: Generator, runs: int, ratio: float) -> Samples:
-    """Draw a ramp of 2000 looks whose canary has ``ratio`` times the champion's errors."""
-    share, out = np.repeat(RAMP, LOOKS // len(RAMP)), np.empty(runs)
+    """Draw a ramp of 1000 looks whose canary has ``ratio`` times the champion's errors."""
+    share, out = np.repeat(RAMP, 1000 // len(RAMP)), np.zeros(runs)
     for run in range(runs):
-        errors = errors_by_look(rng, np.full(LOOKS, 200), share, 0.01, 0.01 * ratio)
-        out[run] = ratio_outside_by_look(*errors, share, ratio, ALPHA).max()
+        canary, champion = errors_by_look(rng, np.full(1000, 400), share, 0.01, 0.01 * ratio)
+        for at in SOME.tolist():
+            low, high = risk_ratio_sequence(canary[:at], champion[:at], share[:at], ALPHA)
+            if not low <= ratio <= high:
+                out[run] = 1.0
+                break
     return {"out": out}
 
 
@@ -87,8 +92,8 @@ CELLS = (
     *(
         Cell(
             f"ratio-{ratio:g}",
-            f"errors 1 %, canary {ratio:g} times as many, ramp 1-5-10-25-50 %, 2,000 looks",
-            4_000,
+            f"errors 1 %, canary {ratio:g} times as many, ramp 1-5-10-25-50 %, 1,000 looks, 60 of them read",
+            2_000,
             partial(ratios, ratio=ratio),
             (Kept("out", "ratio of error rates"),),
         )
@@ -97,7 +102,7 @@ CELLS = (
     Cell(
         "quantiles",
         "latency, lognormal with a slow path of 3 %, 2,000 looks of 20 requests",
-        4_000,
+        2_500,
         quantiles,
         (
             Kept("p50", "median"),
@@ -109,7 +114,7 @@ CELLS = (
     Cell(
         "means",
         "the same law, 1,000 looks of 100 requests, 60 of them read",
-        2_000,
+        1_500,
         means,
         (Kept("mean", "mean duration (asymptotic)"), Kept("difference", "difference of means (asymptotic)")),
     ),

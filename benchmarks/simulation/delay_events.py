@@ -199,7 +199,9 @@ def _mismatch_cell(share: float, actual: float) -> Cell:
 
 
 CELLS = (
-    *(_harm_cell(0.01, ratio, share) for share in (0.01, 0.1, 0.5) for ratio in (1.25, 1.5, 2, 3, 5, 20)),
+    _harm_cell(0.01, 1.25, 0.01, runs=500),
+    *(_harm_cell(0.01, ratio, 0.01) for ratio in (1.5, 2, 3, 5, 20)),
+    *(_harm_cell(0.01, ratio, share) for share in (0.1, 0.5) for ratio in (1.25, 1.5, 2, 3, 5, 20)),
     *(_harm_cell(0.001, ratio, 0.1) for ratio in (2, 5, 20)),
     *(_harm_cell(0.05, ratio, 0.1) for ratio in (1.25, 2, 5)),
     _harm_cell(0.01, 2, 0.1, alpha=0.05),

@@ -216,7 +216,7 @@ CELLS = (
     Cell(
         "slower-pods",
         "latency × 1.2, hosts differ by 3 % for good, 10 % canary; blocks of 500 requests",
-        600,
+        300,
         pods,
         (
             Delay("narrow", "requests alone, margin 10 %"),

@@ -6,6 +6,7 @@ function is evaluated here for all looks at once by the formula of its docstring
 compares every function of this file, look by look, with the one that decides.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from typing import Any, TypeAlias
@@ -15,6 +16,7 @@ import numpy as np
 from benchmarks.simulation.cell import Floats
 from proxy.stats import blocks, bounded, events, latency
 from proxy.stats.exact import Counts, grouped_suffix_sums, shares_of
+from proxy.stats.histogram import log_quantiles
 from proxy.stats.mixtures import multinomial
 from proxy.stats.proportion import exceeds, within
 from proxy.stats.quantiles import proportion_mixture
@@ -31,7 +33,6 @@ __all__ = [
     "harm_by_look",
     "noninferiority_by_look",
     "quantile_outside_by_look",
-    "ratio_outside_by_look",
     "slower_by_look",
     "within_by_look",
 ]
@@ -72,15 +73,6 @@ def bets_by_look(canary: Counts, champion: Counts, share: Floats, grid: Floats, 
     counts = np.stack([canary, champion], axis=1)[::-1]
     found: Floats = grouped_suffix_sums(counts, factors, which[::-1])[::-1]
     return found
-
-
-def ratio_outside_by_look(
-    canary: Counts, champion: Counts, share: Floats, ratio: float, alpha: float
-) -> Floats:
-    """Return 1 for each look at which `events.risk_ratio_sequence` leaves a ratio out ``(S,)``."""
-    grid = np.array([*(-d for d in reversed(events.RATIO_GRID)), *events.RATIO_GRID, np.log(ratio)])
-    found = bets_by_look(canary, champion, share, grid, 0.0)
-    return np.asarray(found[:, -1] < _mean(found[:, :-1]) + np.log(alpha), np.float64)
 
 
 def slower_by_look(
@@ -165,9 +157,17 @@ def below_by_look(counts: Counts, bucket: int) -> tuple[Counts, Counts, Counts]:
 
 def guard_by_look(canary: Counts, champion: Counts, margin: float) -> Floats:
     """Return `blocks.block_guard` of the median and p95 at each look ``(T,)``, one block per look."""
-    quantiles = (0.5, 0.95)
-    looks = range(1, len(canary) + 1)
-    return np.array([blocks.block_guard(canary[:t], champion[:t], margin, quantiles) for t in looks])
+    looks = len(canary)
+    logs = np.zeros((2, looks))
+    fewest = np.minimum(canary.sum(axis=1), champion.sum(axis=1))
+    for row, q in enumerate((0.5, 0.95)):
+        ratio = log_quantiles(canary, q) - log_quantiles(champion, q)
+        kept = fewest * min(q, 1.0 - q) >= blocks.MIN_IN_TAIL - 1e-9
+        for look in range(blocks.MIN_BLOCKS - 1, looks):
+            series = ratio[: look + 1][kept[: look + 1]]
+            logs[row, look] = blocks.series_guard(series, math.log1p(margin))
+    result: Floats = logsumexp(logs, axis=0) - math.log(2.0)
+    return result
 
 
 def first_reached(log_e: Floats, requests: Floats, alpha: float) -> float:

@@ -9,8 +9,8 @@ __all__ = ["Result", "markdown", "rows_of", "short_table", "tally"]
 
 _TABLES: dict[Table, tuple[str, tuple[str, ...]]] = {
     Table.VALIDITY: (
-        """Share of runs in which the evidence ever reached 1/α, at any look; in brackets what the true share is at most,
-with confidence 99 % (Clopper & Pearson). The goal is that this limit is below α.""",
+        """Share of runs in which the evidence ever reached 1/α, at any look; in brackets what the true share is at
+most, with confidence 99 % (Clopper & Pearson). The goal is that this limit is below α.""",
         ("α = 5 %", "α = 1 %", "α = 0.1 %"),
     ),
     Table.OTHERS: (

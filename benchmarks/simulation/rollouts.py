@@ -139,21 +139,21 @@ CELLS = (
     Cell(
         "engine-margin",
         "errors 4 % → 5 %: exactly at promotion margin and tolerance",
-        240,
+        120,
         partial(drawn, pair=at_the_margin, every=4, bins=240),
         (Share("promoted", "promoted", most=0.05), Share("rolled_back", "rolled back")),
     ),
     Cell(
         "engine-margin-latency",
         "latency × 1.216: exactly at what a promotion rules out",
-        240,
+        120,
         partial(drawn, pair=slower_at_the_margin, every=2),
         (Share("promoted", "promoted", most=0.05), Share("rolled_back", "rolled back")),
     ),
     Cell(
         "engine-twice",
         "errors 1 % → 2 %",
-        240,
+        120,
         partial(drawn, pair=twice),
         (
             Share("rolled_back", "rolled back", least=0.95),
@@ -164,14 +164,14 @@ CELLS = (
     Cell(
         "engine-later",
         "errors 1 % → 3 % from minute 17 on",
-        160,
+        64,
         partial(drawn, pair=thrice_later),
         (Share("rolled_back", "rolled back", least=0.9), *_HARM),
     ),
     Cell(
         "engine-slower",
         "latency × 1.5",
-        160,
+        64,
         partial(drawn, pair=half_as_slow_again),
         (
             Share("rolled_back", "rolled back", least=0.9),

@@ -52,6 +52,8 @@ def simulate(
             sizes = enumerate(chunks_of(cell.runs))
             yield cell, joined([samples_of(cell, seed, number, runs) for number, runs in sizes])
         return
+    # Each process is one thread's worth of work: linear algebra on more of them only waits for the others.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_be_nice) as pool:
         waiting: dict[Future[Samples], tuple[str, int]] = {}
         parts: dict[str, dict[int, Samples]] = {}
