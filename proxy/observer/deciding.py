@@ -47,7 +47,7 @@ TICK_S: Final = 0.5
 """From one tick's begin to the next one's, so that a verdict is in force within a second of the answer it rests on."""
 
 NOTE_EVERY_NS: Final = BIN_NS
-"""A verdict that wavers is noted once in a bin."""
+"""What was noted is not noted again in that time, so a verdict that wavers fills no journal. A new one never waits."""
 
 _log = logging.getLogger("modelproxy")
 
@@ -110,7 +110,7 @@ class Deciding:
         self._orders: dict[str, _Order] = {}
         self._latest: dict[str, Judgement] = {}
         self._noted: dict[str, tuple[object, ...]] = {}
-        self._note_due_ns: dict[str, int] = {}
+        self._note_due_ns: dict[str, dict[tuple[object, ...], int]] = {}
         self._failing: set[tuple[str, str]] = set()
         self._keeper = Keeper(run_dir, state_dir, self.shelf, self._time)
         self._wake = asyncio.Event()
@@ -369,10 +369,11 @@ class Deciding:
         """Show a judgement that moves nothing, and write it down once it is another than before."""
         self.judgements[name] = document
         now_ns, said = self._time.now_ns(), gist(document)
-        if said == self._noted.get(name) or now_ns < self._note_due_ns.get(name, 0):
+        due_ns = {known: due for known, due in self._note_due_ns.get(name, {}).items() if now_ns < due}
+        if said == self._noted.get(name) or said in due_ns:
             return
         self._noted[name] = said
-        self._note_due_ns[name] = now_ns + NOTE_EVERY_NS
+        self._note_due_ns[name] = due_ns | {said: now_ns + NOTE_EVERY_NS}
         if plan is not None:
             verdict = self._verdict(dossier, state, found, moves=False)
             if await self._keeper.record_soon(verdict):

@@ -162,7 +162,9 @@ FAMILIES: dict[str, Family] = {
         "Evidence that units do not fall as the shares say: log10 of an e-value. At 3 nothing is concluded any more.",
     ),
     "modelproxy_decisions_total": Family(
-        "counter", ("route", "decision"), "Decisions of the engine that took effect, by verdict."
+        "counter",
+        ("route", "decision"),
+        "Verdicts of the engine: moves that took effect, and reasons to stay, each time they changed.",
     ),
     "modelproxy_connections": Family("gauge", (), "Open client connections."),
     "modelproxy_connections_opened_total": Family("counter", (), "Client connections accepted."),

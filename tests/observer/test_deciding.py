@@ -334,6 +334,21 @@ async def test_a_clock_that_jumps(world: World) -> None:
     assert world.deciding.judgements["wine"]["reason"] == "hold_time"
 
 
+async def test_what_wavers_is_not_noted_each_time(world: World) -> None:
+    """Another verdict is noted at once, one that was noted within ten seconds only when it lasts."""
+    hold, invalid = ("hold", "hold_time"), ("invalid", "clock")
+    await world.tick()
+    assert world.noted() == [hold]
+    world.clocks.wall_ns += 3600 * SECOND
+    await world.tick(seconds=3)
+    assert world.noted() == [hold, invalid]
+    await world.tick(seconds=2)
+    assert world.deciding.judgements["wine"]["reason"] == "hold_time"
+    assert world.noted() == [hold, invalid]
+    await world.tick(seconds=6)
+    assert world.noted() == [hold, invalid, hold]
+
+
 async def test_time_without_a_reader_is_not_held(world: World) -> None:
     """A step does not pass while nobody reads the counts; a short pause is none."""
     for _ in range(5):
