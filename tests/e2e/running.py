@@ -44,6 +44,8 @@ class CountingModel:
         self.users: Counter[str] = Counter()
         self.status = 200
         """Of every answer."""
+        self.fails: Callable[[str], bool] = lambda user: False
+        """Tells who gets a 503 instead."""
         self.gate = asyncio.Event()
         """While it is clear, answers wait."""
         self.gate.set()
@@ -53,16 +55,18 @@ class CountingModel:
     async def infer(self, request: web.Request) -> web.Response:
         """Answer an inference request."""
         await request.read()
+        user = request.headers.get("x-user-id", "")
         if request.headers.get("x-modelproxy-shadow") == "1":
             self.shadow += 1
         else:
             self.primary += 1
-            self.users[request.headers.get("x-user-id", "")] += 1
+            self.users[user] += 1
         self.waiting += 1
         await self.gate.wait()
         self.waiting -= 1
         outputs = [{"name": "label", "datatype": "INT64", "shape": [1], "data": [self.label]}]
-        return web.json_response({"model_name": self.name, "outputs": outputs}, status=self.status)
+        status = 503 if self.fails(user) else self.status
+        return web.json_response({"model_name": self.name, "outputs": outputs}, status=status)
 
 
 @asynccontextmanager
