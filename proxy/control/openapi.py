@@ -304,13 +304,13 @@ def _rollout() -> Schema:
 
 def _judged() -> Schema:
     """Return the schema of a rollout with its evidence; of a split by fixed weights there is the evidence alone."""
-    known = _rollout()["properties"]
     evidence: Schema = {
         "type": ["object", "null"],
         "description": "What it is judged by: plan, guardrails, counts by epoch, points of the plots, and "
         "the last verdicts; null: nothing is known yet.",
     }
-    return _object({name: known[name] for name in known if name != "route"}, route=_TEXT, evidence=evidence)
+    rollout = _object(**_rollout()["properties"], evidence=evidence)
+    return {"anyOf": [rollout, _object(route=_TEXT, evidence={**evidence, "type": "object"})]}
 
 
 def _variant() -> Schema:

@@ -45,7 +45,8 @@ def test_it_is_all_there() -> None:
 def test_it_is_as_described(phase: Phase) -> None:
     """Every phase is what the API description says."""
     document = rollout_document(SETTINGS, ROUTES["wine"], told(replace(STATE, phase=phase, step=-1)), None)
-    jsonschema.validate(document, build_openapi()["components"]["schemas"]["Rollout"])
+    assert document is not None
+    jsonschema.validate({**document, "evidence": None}, build_openapi()["components"]["schemas"]["Rollout"])
 
 
 @pytest.mark.parametrize(
