@@ -47,12 +47,20 @@ class CertificateWatch:
         self._reloads = self._refused = 0
 
     def adopt(self, release: Release) -> None:
-        """Watch the files of ``release``, which have been read for it, from now on."""
-        if release is not self._release:
-            self._release = release
-            self._in_use = release.certificates
-            self._seen = dict(release.certificates.files)
-            self._rejected, self._problems = {}, ()
+        """Watch the files of ``release`` from now on.
+
+        They have been read for it, unless it has the very settings of the one before, as when a rollout has moved:
+        then what is in use stays so, and is the release's too, whatever was renewed while it was under way.
+        """
+        before, self._release = self._release, release
+        if release is before:
+            return
+        if before is not None and release.settings is before.settings:
+            release.certificates = self._in_use
+            return
+        self._in_use = release.certificates
+        self._seen = dict(release.certificates.files)
+        self._rejected, self._problems = {}, ()
 
     def status(self) -> dict[str, Any] | None:
         """Return the state of the files as JSON values; None when the table in force needs none."""
@@ -104,6 +112,9 @@ class CertificateWatch:
 
     def _take(self, inspection: Inspection) -> None:
         self._in_use = inspection
+        if self._release is not None:
+            # A release that is made of this one would bring the old ones back to the workers otherwise.
+            self._release.certificates = inspection
         self._rejected, self._problems = {}, ()
         self._reloads += 1
         self._on_files(inspection.files)

@@ -49,7 +49,7 @@ class Release:
     ) -> None:
         self.settings = settings
         self.certificates = certificates or Inspection({}, (), (), {})
-        """The certificate files as they were when the release was made."""
+        """The certificate files as they were when the release was made, or renewed since while it is in force."""
         self.version = version
         self.digest = digest
         """SHA-256 of the file's bytes, in hex: what ``sha256sum`` prints."""

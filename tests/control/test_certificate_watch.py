@@ -13,7 +13,7 @@ from proxy.control.release import Release
 from tests.certificate_world import Authority, Identity
 
 AUTHORITY = Authority()
-OLD, NEW = AUTHORITY.issue("h", days=10), AUTHORITY.issue("h", days=20)
+OLD, NEW, NEWER = (AUTHORITY.issue("h", days=days) for days in (10, 20, 30))
 
 
 class World:
@@ -196,3 +196,34 @@ def test_a_document_with_wrong_files_is_refused(world: World, caplog: pytest.Log
     (problem,) = verdict.problems
     assert problem.startswith("a.yaml:2:")
     assert "tls.key: found another key" in problem
+
+
+async def test_a_rollout_that_moves_brings_no_old_certificate_back(world: World) -> None:
+    """A release of the same settings has what is in use by now, also when it was renewed while it was under way."""
+    first = world.release(1)
+    world.watch.adopt(first)
+    world.replace(NEW)
+    await world.watch.look()
+    second = first.with_rollouts(2, "d", {})
+    assert second.certificates.files[str(world.certificate)] == NEW.certificate
+    world.replace(NEWER)
+    await world.watch.look()
+    world.watch.adopt(second)
+    third = second.with_rollouts(3, "d", {})
+    assert third.certificates.files[str(world.certificate)] == NEWER.certificate
+    world.watch.adopt(third)
+    await world.watch.look()
+    assert len(world.taken) == 2
+    assert world.status() == (NEWER.expires_s, 2, 0, 0)
+
+
+async def test_a_rollout_that_moves_forgets_no_problem(world: World) -> None:
+    """What is wrong with the files stays said and counted once, however many steps there are meanwhile."""
+    release = world.release(1)
+    world.watch.adopt(release)
+    world.certificate.write_text(NEW.certificate)
+    for version in range(2, 6):
+        await world.watch.look()
+        release = release.with_rollouts(version, "d", {})
+        world.watch.adopt(release)
+    assert world.status() == (OLD.expires_s, 0, 1, 1)
