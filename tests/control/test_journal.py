@@ -64,6 +64,24 @@ def test_a_line_says_who_what_and_why(tmp_path: Path) -> None:
     }
 
 
+def test_a_line_about_a_rollout(tmp_path: Path) -> None:
+    """It has what is said of it, which cannot take the place of who and when; its version counts as used."""
+    journal = Journal(tmp_path / "state")
+    facts = {"route": "wine", "verdict": "abort", "from_weight": 25.0, "by": "nobody", "ts": "never"}
+    assert journal.steered(wall_ns=NOON_NS, event="verb", version=9, by="admin ::1", digest="d1", facts=facts)
+    assert orjson.loads(lines(journal)[0]) == {
+        "ts": "2026-01-01T12:00:00.000Z",
+        "event": "verb",
+        "version": 9,
+        "by": "admin ::1",
+        "digest": "d1",
+        "route": "wine",
+        "verdict": "abort",
+        "from_weight": 25.0,
+    }
+    assert Journal(tmp_path / "state").last_version().version == 9
+
+
 def test_only_the_owner_may_read_it(tmp_path: Path) -> None:
     """The directory is 0700 and the file 0600, whatever the umask."""
     before = os.umask(0)

@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import jsonschema
 import pytest
 from aiohttp import web
 from prometheus_client.parser import text_string_to_metric_families
 
 from proxy.control.admin import Access, NotReadyError, ReloadOutcome, UnknownError
+from proxy.control.openapi import build_openapi
 from proxy.observer.surface import ObserverSurface, build_admin
 from proxy.rollout.plan import plan_of
 from proxy.rollout.transitions import begin
@@ -122,6 +124,7 @@ async def test_where_a_rollout_stands(tmp_path: Path) -> None:
     assert (document["variant"], document["weight"]) == ("v3", 5.0)
     assert document["judgement"] == {"verdict": "hold", "sentence": "too few requests"}
     shown = (await surface.status())["routes"][0]["rollout"]
+    jsonschema.validate(document, build_openapi()["components"]["schemas"]["Rollout"])
     same = shown.keys() - {"seconds_in_step", "seconds_since_start"}
     assert all(shown[name] == document[name] for name in same)
 
