@@ -160,8 +160,9 @@ class Budget(Section):
 
     excess_errors: Annotated[int, whole(1, 1_000_000_000)] = setting(
         100,
-        "Requests of one step that the canary may fail beyond what the champion would have, as far as the evidence can "
-        "tell: the next step waits until it is certain enough.",
+        "Requests that the canary may fail beyond what the champion would have: those of the whole rollout so far, and "
+        "as many as the next step could cost in one hold, as far as the evidence can tell. The next step waits until "
+        "both together are within it; once it is spent, no step follows but by hand.",
         NOW,
     )
 

@@ -14,6 +14,9 @@ __all__ = ["rollout_warnings"]
 
 _TIMED = frozenset({Metric.LATENCY, Metric.SLOW})
 
+_BUCKET = Decimal(5)
+"""Percent that a bucket of the latency histograms is wide."""
+
 
 def rollout_warnings(route: Route, path: Path, source: Source) -> Iterator[Problem]:
     """Yield what an operator should look at in the rollout of one route.
@@ -97,6 +100,12 @@ def _margins(guardrail: Guardrail, path: Path, source: Source) -> Iterator[Probl
     if guardrail.promotion_margin < guardrail.margin:
         expected = (
             f"at least the margin ({_percent(guardrail.margin)}): less is to be shown than is rolled back for"
+        )
+        yield source.problem((*path, "promotion_margin"), expected, _percent(guardrail.promotion_margin))
+    elif guardrail.metric is Metric.LATENCY and guardrail.promotion_margin < _BUCKET and not guardrail.advisory:
+        expected = (
+            "at least 5%: latency is counted in buckets that wide, so less can never be shown of a canary that is "
+            "just as fast"
         )
         yield source.problem((*path, "promotion_margin"), expected, _percent(guardrail.promotion_margin))
     if guardrail.metric in _TIMED and not guardrail.margin:

@@ -3,6 +3,9 @@ from typing import Any
 import pytest
 
 from proxy.settings import warnings
+from proxy.settings.rollout_advice import _BUCKET
+from proxy.stats import histogram
+from proxy.stats.histogram import GAMMA
 from tests.settings.rollout_cases import CHALLENGER
 from tests.settings.settings_world import canary, minimal, read
 
@@ -29,6 +32,11 @@ PLAIN = {
     "bake with a shadow": canary({"bake": "1h"}, shadows=[{"model": "two", "percent": 1}]),
     "equal margins": watching({**ERRORS, "margin": 25, "promotion_margin": 25}),
     "no margin for errors": watching({**ERRORS, "margin": 0}),
+    "a small margin for errors": watching({**ERRORS, "margin": 1, "promotion_margin": 1}),
+    "a bucket of latency": watching({"metric": "latency", "margin": 5, "promotion_margin": 5}, ERRORS),
+    "less than a bucket, for show": watching(
+        {"metric": "latency", "margin": 1, "promotion_margin": 1, "advisory": True}, ERRORS
+    ),
     "time for every step": canary({"max_duration": "25m"}),
     "a range for all": canary({}, max_weight=100),
     "a range for all that others leave": canary({"holdback": "1%"}, max_weight=89, others=[CHALLENGER]),
@@ -59,6 +67,11 @@ WORTH_A_LOOK: dict[str, tuple[str, str, str]] = {
         watching({"metric": "slow", "threshold": "1s", "margin": "0%"}, ERRORS),
         f"{GUARDRAIL}.margin",
         "the slower one is rolled back",
+    ),
+    "less than a bucket of latency": (
+        watching({"metric": "latency", "margin": "4%", "promotion_margin": "4.9%"}, ERRORS),
+        f"{GUARDRAIL}.promotion_margin",
+        "found 4.9, expected at least 5%: latency is counted in buckets that wide",
     ),
     "margin of disagreement": (
         watching({"metric": "disagreement", "tolerance": 1, "margin": 5}, ERRORS, shadows=[{"model": "two"}]),
@@ -130,6 +143,12 @@ def test_warning(name: str) -> None:
     found = advice(text)
     assert [path] == list(found)
     assert sentence in found[path]
+
+
+def test_width_of_a_bucket() -> None:
+    """What is advised is what a promotion can be shown by: one bucket, and no less."""
+    assert float(_BUCKET) == pytest.approx((GAMMA - 1) * 100)
+    assert [histogram.buckets_within_margin(margin) for margin in (0.049, 0.05)] == [0, 1]
 
 
 def test_who_has_no_unit() -> None:
