@@ -102,7 +102,9 @@ def _margins(guardrail: Guardrail, path: Path, source: Source) -> Iterator[Probl
             f"at least the margin ({_percent(guardrail.margin)}): less is to be shown than is rolled back for"
         )
         yield source.problem((*path, "promotion_margin"), expected, _percent(guardrail.promotion_margin))
-    elif guardrail.metric is Metric.LATENCY and guardrail.promotion_margin < _BUCKET and not guardrail.advisory:
+    elif (
+        guardrail.metric is Metric.LATENCY and guardrail.promotion_margin < _BUCKET and not guardrail.advisory
+    ):
         expected = (
             "at least 5%: latency is counted in buckets that wide, so less can never be shown of a canary that is "
             "just as fast"
