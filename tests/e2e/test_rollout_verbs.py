@@ -107,7 +107,7 @@ async def test_each_verb_acts_at_once(tmp_path: Path) -> None:
         assert (status, answer["changes"]) == (200, ["v2: aborted, 100 % → 0 % (rolled back)"])
         assert set((await variants(proxy)).values()) == {"v1"}
         assert took_s < 1.0
-        print(f"abort, from the request to the last worker: {took_s * 1000:.0f} ms")
+        print(f"abort, from the request to the last worker: {took_s * 1000:.0f} ms")  # noqa: T201 - the figure, with -s
 
         status, answer = await say(proxy, "abort")
         assert (status, answer["error"]) == (409, "v2: it is rolled_back already")
