@@ -1,10 +1,28 @@
-"""The dashboard holds all it needs and trusts nothing it shows."""
+"""The dashboard holds all it needs, trusts nothing it shows, and reads nothing that is not there."""
 
 import re
 from base64 import b64encode
+from collections.abc import Iterable
 from hashlib import sha256
+from math import isclose, log
+
+import orjson
+import pytest
 
 from proxy.control.dashboard import CONTENT_SECURITY_POLICY, PAGE, build_policy
+from proxy.observer.evidence_view import evidence_document
+from proxy.observer.judging import point
+from proxy.observer.rollout_view import rollout_document
+from proxy.rollout import decide
+from proxy.rollout.state import Phase
+from proxy.rollout.verdict import Verdict
+from proxy.settings import Metric
+from tests.control.rollout_world import START_NS, entry_of, settings_of
+from tests.observer.test_evidence_view import dossier
+from tests.observer.test_judging import judged
+
+TEXT = PAGE.decode()
+SCRIPT = TEXT.partition("<script>")[2].partition("</script>")[0]
 
 
 def test_policy_names_each_inline_part() -> None:
@@ -18,17 +36,96 @@ def test_policy_names_each_inline_part() -> None:
 
 def test_nothing_comes_from_elsewhere() -> None:
     """The page loads nothing: no source, no import, no address but the proxy's own."""
-    text = PAGE.decode()
-    outside = set(re.findall(r"https?://[^\s\"']+", text)) - {"http://www.w3.org/2000/svg"}
+    outside = set(re.findall(r"https?://[^\s\"']+", TEXT)) - {"http://www.w3.org/2000/svg"}
     assert set() == outside
-    assert re.findall(r"\bsrc=|@import|url\(", text) == []
-    assert re.findall(r'fetch\("([^"]+)"', text) == ["/api/v1/status"]
+    assert re.findall(r"\bsrc=|@import|url\(", TEXT) == []
+    assert re.findall(r'fetch\("([^"]+)"', TEXT) == ["/api/v1/routes/", "/api/v1/status"]
+    assert TEXT.count("fetch(") == 2
 
 
 def test_nothing_shown_is_read_as_markup() -> None:
     """Names from the configuration reach the page as text, never as HTML or as code."""
-    text = PAGE.decode()
     assert (
-        re.findall(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function", text) == []
+        re.findall(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function", TEXT) == []
     )
-    assert re.findall(r"<[^>]+\s(on\w+|style)=", text.partition("<script>")[0]) == []
+    assert re.findall(r"<[^>]+\s(on\w+|style)=", TEXT.partition("<script>")[0]) == []
+    assert re.findall(r"\"(?:style|on\w+|href)\":|[{ ](?:style|on\w+|href): ", SCRIPT) == []
+
+
+def test_it_only_reads() -> None:
+    """The page changes nothing: what moves a rollout is left to those who have the token."""
+    assert re.findall(r"\bmethod\b|POST|XMLHttpRequest|sendBeacon|<form", TEXT) == []
+
+
+def test_drawings_have_words() -> None:
+    """Whoever does not see a drawing is told what it shows, or that it shows nothing of its own."""
+    drawings = re.findall(r'drawn\("svg", \{([^}]*)\}', SCRIPT)
+    assert len(drawings) == 3
+    for attributes in drawings:
+        assert "aria-hidden" in attributes or ('role: "img"' in attributes and "aria-label" in attributes)
+    for role in re.findall(r'\{([^}]*role: "(?:meter|progressbar)"[^}]*)\}', SCRIPT):
+        assert {"aria-label", "aria-valuemin", "aria-valuemax", "aria-valuenow", "aria-valuetext"} <= set(
+            re.findall(r"aria-\w+", role)
+        )
+
+
+def fields() -> dict[str, Iterable[str]]:
+    """What the documents have, by the name that the page has for each part."""
+    settings = settings_of()
+    told = {"states": [entry_of(settings).state.document()], "clock_offset_ns": START_NS}
+    rollout = rollout_document(settings, settings.routes[0], {"rollouts": told}, {})
+    found = judged(errors=20)
+    evidence = evidence_document(dossier(), found, [], "")
+    assert rollout is not None
+    return {
+        "rollout": rollout,
+        "judgement": found.document,
+        "decision": found.document,
+        "promoted": found.document,
+        "need": judged().document["needs"][0],
+        "evidence": evidence,
+        "plan": evidence["plan"],
+        "guardrail": evidence["guardrails"][0],
+        "rule": evidence["plan"]["guardrails"][0],
+        "epoch": evidence["epochs"][0],
+        "point": orjson.loads(point(found)),
+    }
+
+
+@pytest.mark.parametrize("part", fields())
+def test_what_it_reads_is_there(part: str) -> None:
+    """Every field that the page reads of a rollout and its evidence is one that the documents have."""
+    read = set(re.findall(rf"(?<![\w.]){part}\??\.(\w+)", SCRIPT))
+    assert read, f"the page reads nothing of {part}"
+    assert read - set(fields()[part]) == set()
+
+
+@pytest.mark.parametrize(
+    "part", ["units", "requests", "errors", "client_errors", "abandoned", "p50_ms", "share"]
+)
+def test_counts_of_a_split_are_there(part: str) -> None:
+    """What is shown of a split by fixed weights is counted for each variant of each epoch."""
+    assert part in SCRIPT
+    assert part in evidence_document(dossier(), None, [], "")["epochs"][0]["variants"][0]
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ("PHASES", Phase),
+        ("VERDICTS", Verdict),
+        ("METRICS", Metric),
+        ("PROBLEMS", (*decide._DISTRUSTED, *decide._UNSOUND)),
+    ],
+)
+def test_every_word_has_words(table: str, words: Iterable[str]) -> None:
+    """There is plain English for each phase, verdict, metric and problem, and for nothing else."""
+    (literal,) = re.findall(rf"const {table} = \{{(.*?)\}};", SCRIPT, re.DOTALL)
+    assert set(re.findall(r"(\w+): [\"\[]", literal)) == set(map(str, words))
+
+
+def test_thresholds_are_the_engine_s() -> None:
+    """Bars end where the engine decides."""
+    (broken, suspicious) = re.findall(r"BROKEN_COIN = (\d+), SUSPICIOUS = Math\.log10\((\d+)\)", SCRIPT)[0]
+    assert isclose(int(broken) * log(10), decide.SRM)
+    assert isclose(log(int(suspicious)), decide.SUSPICION)
