@@ -156,6 +156,8 @@ class Worker:
             # What the loop has just accepted is told so in its next round: only after that is nobody unknown to us.
             self._arriving += 1
             self.loop.call_soon(self._on_arrived)
+        if not hasattr(self, "table"):
+            return  # nobody is served yet
         if not self._stopped.is_set():
             patience_s = self.table.settings.timeouts.drain / 1e9 if seconds is None else seconds
             self.loop.call_later(patience_s, self._send_off)

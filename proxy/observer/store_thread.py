@@ -64,8 +64,10 @@ class StoreThread:
         """Have ``act`` done in the thread; return what will be its result, or a :class:`StoreError`. Never waits."""
         future: asyncio.Future[T] = self._loop.create_future()
         if self._is_closing or self._waiting >= MAX_WAITING:
-            self._note("it is closed" if self._is_closing else "the disk is too slow")
-            future.set_exception(StoreError(f"{self.directory}: cannot keep evidence: {self.problem}"))
+            problem = "it is closed"
+            if not self._is_closing:
+                self._note(problem := "the disk is too slow")
+            future.set_exception(StoreError(f"{self.directory}: cannot keep evidence: {problem}"))
             future.exception()  # nobody needs to ask for it
             return future
         if self._thread is None:

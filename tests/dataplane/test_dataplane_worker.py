@@ -390,14 +390,21 @@ async def test_how_long_it_may_take_can_be_said(tmp_path: Path, monkeypatch: pyt
             await gone.wait()
 
 
+@pytest.mark.parametrize("how", ["drain", "link"])
 async def test_a_worker_without_a_table_drains_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    """There is nothing to finish before the first commit."""
+    """There is nothing to finish before the first commit, and nothing to complain of."""
+    complaints: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
     async with running(tmp_path, monkeypatch) as (supervisor, task):
-        supervisor.link.send({"op": "drain"})
+        if how == "drain":
+            supervisor.link.send({"op": "drain"})
+        else:
+            supervisor.link.close()
         async with asyncio.timeout(10):
             await task
+    assert complaints == []
 
 
 async def test_bugs_are_logged_once(

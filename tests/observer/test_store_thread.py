@@ -135,6 +135,7 @@ async def test_the_end(tmp_path: Path) -> None:
     assert open_store(tmp_path, 0).engine_ns() == 5
     with pytest.raises(StoreError, match="closed"):
         await thread.submit(Store.engine_ns)
+    assert (thread.failures, thread.problem) == (0, ""), "nobody expected more of it"
     slow, release = StoreThread(tmp_path), threading.Event()
     slow.submit(lambda _: release.wait(WAIT_S))
     assert not await slow.close(0.01)
