@@ -18,6 +18,8 @@ help:
 	@echo "make soak         traffic, reloads and kills for SECONDS=600, then all books compared (Linux)"
 	@echo "make real         real model servers and unmodified clients, with and without the proxy: every byte compared"
 	@echo "make real-servers the same with MLServer and KServe (1.2 GB of packages)"
+	@echo "make simulate     how often the engine errs and how long it takes: benchmarks/SIMULATION.md (half an hour on two cores)"
+	@echo "make oracles      our statistics next to gbstats, scipy and statsmodels (400 MB of packages)"
 	@echo "make bench        CPU per request next to HAProxy, nginx, Envoy and aiohttp (Debian, as root)"
 	@echo "make bench-quick  the same, shorter and rougher"
 	@echo "make audit        known vulnerabilities of the pinned versions (asks PyPI)"
@@ -62,6 +64,13 @@ real-servers: $(READY)
 	@$(PY) -m tests.real.install small mlserver kserve
 	@MODELPROXY_REAL="small mlserver kserve" $(PY) -m pytest -q tests/real/test_mlserver.py tests/real/test_kserve.py
 
+simulate: $(READY)
+	@$(PY) -m benchmarks.simulation
+
+oracles: $(READY)
+	@$(PY) -m tests.oracles.install
+	@MODELPROXY_ORACLES=required $(PY) -m pytest -q tests/oracles
+
 bench: $(READY)
 	@$(PY) -m benchmarks.run
 
@@ -76,7 +85,7 @@ peers-table: $(READY)
 	@$(PY) -m tests.peers
 
 clean:
-	rm -rf $(VENV) .venv-real build dist benchmarks/.work .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-real .venv-oracles build dist benchmarks/.work .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find proxy tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Constraints go in by environment as well, so that the build backend is pinned too; newer versions of pip read
@@ -99,4 +108,4 @@ $(READY): pyproject.toml constraints.txt
 	  $(PY) -m pip install -q -c constraints.txt -e '.[demo,dev]'
 	@touch $(READY)
 
-.PHONY: help demo serve test test-fast check format conformance soak real real-servers bench bench-quick audit peers-table clean
+.PHONY: help demo serve test test-fast check format conformance soak real real-servers simulate oracles bench bench-quick audit peers-table clean

@@ -35,6 +35,8 @@ VERBS = (
     "soak",
     "real",
     "real-servers",
+    "simulate",
+    "oracles",
     "bench",
     "bench-quick",
     "conformance",
