@@ -14,7 +14,7 @@ import numpy as np
 
 from proxy.evidence.layout import BUCKETS, FIELDS, FIRST_LATENCY, REQUESTS, UNITS
 from proxy.observer.ledger import BIN_NS, Counts, Epoch, Ledger, Reference
-from proxy.observer.store import Batch, Loaded, ShadowCounts, Watch
+from proxy.observer.store import KEPT_POINTS, Batch, Loaded, ShadowCounts, Watch, crowded
 from proxy.rollout.slices import Allocation, Health, ShadowEvidence, Slices, starts_ns
 from proxy.rollout.state import RolloutState
 from proxy.routing.experiment import Experiment
@@ -176,11 +176,15 @@ class Dossier:
         return total
 
     def add_point(self, now_ns: int, document: bytes) -> None:
-        """Keep a point of the plots: the last of each bin stays."""
+        """Keep a point of the plots: the last of each bin stays, and fewer once there are too many."""
         at = now_ns // BIN_NS
         if self.points.get(at) != document:
             self.points[at] = document
             self._fresh_points.add(at)
+        if len(self.points) > KEPT_POINTS:
+            for old in crowded(sorted(self.points)):
+                del self.points[old]
+                self._fresh_points.discard(old)
 
     # Giving out
 

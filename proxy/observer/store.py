@@ -34,6 +34,7 @@ from proxy.private import make_private_directory, open_private
 __all__ = [
     "FILE_NAME",
     "KEPT_NS",
+    "KEPT_POINTS",
     "KEPT_ROLLOUTS",
     "Batch",
     "Delivery",
@@ -59,7 +60,7 @@ KEPT_NS: Final = 90 * 86_400 * 1_000_000_000
 _KEPT_VERDICTS: Final = 256
 """Of one rollout, verdicts that changed nothing. Those that moved it are all kept: it has 20 steps at most."""
 
-_KEPT_POINTS: Final = 1024
+KEPT_POINTS: Final = 1024
 """Of one rollout, points of its plots."""
 
 _SCHEMA: Final = 1
@@ -195,6 +196,21 @@ class Recorded(NamedTuple):
 
     number: int
     verdict: Verdict
+
+
+def crowded(bins: Sequence[int]) -> list[int]:
+    """Return which of the ascending ``bins`` lose their point, once they are more than :data:`KEPT_POINTS`.
+
+    What stays is spread evenly over the whole time: the first, and the last in each stretch of so many bins. To
+    thin the older ones alone would hollow them out, for they would be thinned again each time.
+    """
+    if len(bins) <= KEPT_POINTS:
+        return []
+    kept, shift = set(bins), 0
+    while len(kept) > KEPT_POINTS * 3 // 4:
+        shift += 1
+        kept = {bins[0], *{at >> shift: at for at in bins}.values()}
+    return [at for at in bins if at not in kept]
 
 
 class Delivery(NamedTuple):
@@ -397,15 +413,14 @@ class Store:
         )
 
     def _thin_points(self, rollout: str) -> None:
-        """Leave out every other of the older points once there are too many."""
+        """Leave out points once there are too many."""
         rows = self._db.execute(
             "SELECT bin FROM points WHERE rollout = ? ORDER BY bin", (rollout,)
         ).fetchall()
-        if len(rows) > _KEPT_POINTS:
-            self._db.executemany(
-                "DELETE FROM points WHERE rollout = ? AND bin = ?",
-                [(rollout, at) for (at,) in rows[1 : _KEPT_POINTS // 2 : 2]],
-            )
+        self._db.executemany(
+            "DELETE FROM points WHERE rollout = ? AND bin = ?",
+            [(rollout, at) for at in crowded([at for (at,) in rows])],
+        )
 
     def load(self, rollout: str, ledger: Ledger) -> Loaded:
         """Merge what is stored of ``rollout`` into ``ledger``; return the rest.

@@ -1,6 +1,7 @@
 """Dossiers: what is frozen when, what was watched, and the slices that decisions are made from."""
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from proxy.evidence.layout import FIELDS, FIRST_LATENCY, REQUESTS, UNITS
 from proxy.observer.dossier import ENOUGH, FEW, GRACE_NS, MANY, Dossier, Reading, epoch_of
 from proxy.observer.ledger import BIN_NS, MAX_SLICES, Counts, Epoch, Ledger
-from proxy.observer.store import Loaded, ShadowCounts, Watch
+from proxy.observer.store import KEPT_POINTS, Loaded, ShadowCounts, Watch
 from proxy.rollout.slices import starts_ns
 from proxy.rollout.state import Phase, RolloutState
 from proxy.routing.experiment import Arm, Experiment
@@ -218,6 +219,18 @@ def test_what_the_disk_gets() -> None:
     made.forget_disk()
     assert len(made.take_batch("run", 4 * SECOND).changes.rows) == 1
     assert not made.is_stored
+
+
+def test_points_of_a_long_rollout() -> None:
+    """However long it goes on, its points stay few, with the first, the last and what lies between."""
+    made, far = dossier(), 3 * KEPT_POINTS
+    for at in range(far):
+        made.add_point(at * BIN_NS, b"%d" % at)
+    kept = sorted(made.points)
+    assert len(kept) <= KEPT_POINTS
+    assert (kept[0], kept[-1]) == (0, far - 1)
+    assert max(after - before for before, after in pairwise(kept)) <= 8
+    assert made.take_batch("run", far * BIN_NS).points == made.points
 
 
 def test_loading_over_what_is_there() -> None:

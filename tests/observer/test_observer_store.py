@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -313,13 +314,14 @@ def test_rollouts_without_news_are_deleted(store: Store) -> None:
 
 
 def test_points_are_thinned(store: Store) -> None:
-    """Plots keep a bounded number of points, the older ones sparser."""
+    """Plots keep a bounded number of points, spread over the whole time, with the first and the newest."""
     for at in range(1500):
         store.write([Batch("r1", "wine", "v3", NOW_NS, points={at: b"%d" % at})])
     points = loaded(store)[1].points
     assert len(points) <= 1024
     assert list(points)[-100:] == list(range(1400, 1500))
     assert points[0] == b"0"
+    assert max(after - before for before, after in pairwise(points)) <= 4
 
 
 # Webhooks
