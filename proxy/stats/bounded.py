@@ -19,7 +19,13 @@ from proxy.stats.exact import Counts, counts_of, grouped_suffix_sums, grouped_su
 from proxy.stats.mixtures import mixed
 from proxy.stats.special import Floats
 
-__all__ = ["STAKES", "difference_exceeds", "difference_exceeds_by_start", "difference_within"]
+__all__ = [
+    "STAKES",
+    "difference_exceeds",
+    "difference_exceeds_by_start",
+    "difference_within",
+    "difference_within_each",
+]
 
 STAKES: Final[tuple[float, ...]] = tuple(0.9 * 2.0 ** (-0.75 * j) for j in range(12))
 """How much of the money is at stake at the worst outcome, for each bet."""
@@ -84,9 +90,20 @@ def difference_within(
     has not refuted are a bound of the difference. Model, shapes, range and errors as in `difference_exceeds`,
     with the null on the other side.
     """
-    return float(
-        mixed(grouped_sums(*_evidence(canary, champion, share, values, centre, limit, -1.0)), _ONE_EACH)
-    )
+    return float(difference_within_each(canary, champion, share, values, centre, limit))
+
+
+def difference_within_each(
+    canary: ArrayLike,
+    champion: ArrayLike,
+    share: ArrayLike,
+    values: ArrayLike,
+    centre: ArrayLike,
+    limit: float,
+) -> Floats:
+    """Return `difference_within` of several metrics at once: units ``(..., S, B)``, result ``(...)``, the same bits."""
+    evidence = _evidence(canary, champion, share, values, centre, limit, -1.0)
+    return mixed(grouped_sums(*evidence), _ONE_EACH)
 
 
 def _evidence(
@@ -98,11 +115,11 @@ def _evidence(
     limit: float,
     side: float,
 ) -> tuple[Counts, Floats, NDArray[np.intp]]:
-    """Return counts (S, 2 B), canary first, log factors (U, 2 B, J) per share and centre, and whose are whose (S,)."""
+    """Return counts (..., S, 2 B), canary first, log factors (U, 2 B, J), and which of them are whose (S,)."""
     first, second = counts_of(canary), counts_of(champion)
     levels, centres = np.asarray(values, np.float64), np.asarray(centre, np.float64)
     shares = np.asarray(share, np.float64)
-    if first.shape != (*shares.shape, *levels.shape) or first.shape != second.shape or first.ndim != 2:
+    if first.shape[-2:] != (*shares.shape, *levels.shape) or first.shape != second.shape or first.ndim < 2:
         raise ValueError(
             f"expected counts of {shares.shape} slices and {levels.shape} values, "
             f"got {first.shape} and {second.shape}"
@@ -121,7 +138,7 @@ def _evidence(
     stakes = np.array(STAKES) / (lowest + side * limit)[:, None]
     factors = np.log1p(stakes[:, None, :] * (outcomes - side * limit)[:, :, None])
     factors[~coin] = 0.0
-    return np.concatenate((first, second), axis=1), factors, which
+    return np.concatenate((first, second), axis=-1), factors, which
 
 
 def _outcomes(shares: Floats, centres: Floats, levels: Floats, side: float) -> tuple[Floats, Floats]:

@@ -33,8 +33,10 @@ __all__ = [
     "RATIO_GRID",
     "harm",
     "harm_at",
+    "harm_at_each",
     "harm_by_start",
     "noninferiority",
+    "noninferiority_each",
     "risk_ratio_sequence",
 ]
 
@@ -106,7 +108,8 @@ def harm_by_start(
 ) -> Floats:
     """Return `harm` of the slices from each one on, in O(S × grid): entry 0 is `harm` bit for bit.
 
-    Shapes: as in `harm`; the result is ``(S,)``. It is what `mixtures.late_onset` takes.
+    Shapes: as in `harm`, or ``(..., S)`` events of several metrics that have one share, margin and bets; the result has
+    the shape of the events. It is what `mixtures.late_onset` and `mixtures.late_onset_each` take.
     """
     grid, weights = _bets(margin, expected_ratio)
     return mixed(grouped_suffix_sums(*_evidence(canary, champion, share, margin, grid)), weights)
@@ -120,10 +123,17 @@ def harm_at(canary: ArrayLike, champion: ArrayLike, share: ArrayLike, margin: fl
     errors: worth most after few events, and nothing for any lesser harm.
     Checked against: full enumeration of E[e] at the boundary.
     """
+    return float(harm_at_each(canary, champion, share, margin, ratio))
+
+
+def harm_at_each(
+    canary: ArrayLike, champion: ArrayLike, share: ArrayLike, margin: float, ratio: float
+) -> Floats:
+    """Return `harm_at` of several metrics at once: events ``(..., S)``, result ``(...)``, the same bits."""
     if not 1.0 + margin < ratio < math.inf:
         raise ValueError(f"expected a ratio above 1 + margin = {1.0 + margin}, got {ratio}")
     grid = (min(math.log(ratio / (1.0 + margin)), _WIDEST),)
-    return float(grouped_sums(*_evidence(canary, champion, share, margin, grid))[0])
+    return grouped_sums(*_evidence(canary, champion, share, margin, grid))[..., 0]
 
 
 def noninferiority(canary: ArrayLike, champion: ArrayLike, share: ArrayLike, margin: float) -> float:
@@ -135,8 +145,13 @@ def noninferiority(canary: ArrayLike, champion: ArrayLike, share: ArrayLike, mar
     Range: finite. No slices, or no events: exactly 0 (rare events need an absolute tolerance: `bounded`).
     Checked against: full enumeration of E[e] at the boundary, |E - 1| <= 1e-12.
     """
+    return float(noninferiority_each(canary, champion, share, margin))
+
+
+def noninferiority_each(canary: ArrayLike, champion: ArrayLike, share: ArrayLike, margin: float) -> Floats:
+    """Return `noninferiority` of several metrics at once: events ``(..., S)``, result ``(...)``, the same bits."""
     evidence = _evidence(canary, champion, share, margin, NONINFERIORITY_GRID)
-    return float(mixed(grouped_sums(*evidence), _ONE_EACH[: len(NONINFERIORITY_GRID)]))
+    return mixed(grouped_sums(*evidence), _ONE_EACH[: len(NONINFERIORITY_GRID)])
 
 
 def risk_ratio_sequence(
@@ -161,6 +176,8 @@ def risk_ratio_sequence(
     if not 0.0 < alpha < 1.0:
         raise ValueError(f"expected alpha in 0..1, got {alpha}")
     first, second, distinct, which = _columns(canary, champion, share)
+    if first.ndim != 1:
+        raise ValueError(f"expected the events of one metric, got {first.shape}")
     shares, coin = shares_of(distinct)
     # Equal shares are joined before any float is added: order and partition of slices change nothing.
     events = np.zeros((2, len(shares)), np.int64)
@@ -247,11 +264,11 @@ def _bets(margin: float, expected_ratio: float | None) -> tuple[tuple[float, ...
 def _evidence(
     canary: ArrayLike, champion: ArrayLike, share: ArrayLike, margin: float, grid: tuple[float, ...]
 ) -> tuple[Counts, Split, NDArray[np.intp]]:
-    """Return events (S, 2), log factors (U, 2, J) of the U shares there are, and the share of each slice (S,)."""
+    """Return events (..., S, 2), log factors (U, 2, J) of the U shares there are, and which one is whose (S,)."""
     if not -1.0 < margin < math.inf:
         raise ValueError(f"expected a margin above -1, got {margin}")
     first, second, distinct, which = _columns(canary, champion, share)
-    return np.stack((first, second), axis=1), _factors(tuple(distinct.tolist()), margin, grid), which
+    return np.stack((first, second), axis=-1), _factors(tuple(distinct.tolist()), margin, grid), which
 
 
 @lru_cache(maxsize=256)
@@ -272,9 +289,9 @@ def _factors(distinct: tuple[float, ...], margin: float, grid: tuple[float, ...]
 def _columns(
     canary: ArrayLike, champion: ArrayLike, share: ArrayLike
 ) -> tuple[Counts, Counts, Floats, NDArray[np.intp]]:
-    """Return events (S,) of both, the shares there are (U,), ascending, and which of them each slice has (S,)."""
+    """Return events (..., S) of both, the shares there are (U,), ascending, and which of them is whose (S,)."""
     first, second, shares = counts_of(canary), counts_of(champion), np.asarray(share, np.float64)
-    if not first.shape == second.shape == shares.shape or first.ndim != 1:
+    if first.shape != second.shape or shares.ndim != 1 or first.shape[-1:] != shares.shape:
         raise ValueError(f"expected one length, got {first.shape}, {second.shape} and {shares.shape}")
     distinct, which = np.unique(shares, return_inverse=True)
     return first, second, distinct, which

@@ -16,6 +16,7 @@ Warning:
     largest coefficient to less than 2^44. More is refused, never wrapped.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -139,35 +140,42 @@ def grouped_suffix_sums(counts: Counts, coefficients: Floats | Split, group: NDA
     """Return `suffix_sums` of slices that have coefficients in common, which need splitting only once.
 
     Shapes:
-        ``counts: (S, R) int64``, ``coefficients: (G, R, J) float64``, ``group: (S,)``: which coefficients are
-        whose. Result ``(S, J) float64``, the same bits as from ``coefficients[group]``.
+        ``counts: (..., S, R) int64``, ``coefficients: (G, R, J) float64``, ``group: (S,)``: which coefficients are
+        whose. Result ``(..., S, J) float64``, the same bits as from ``coefficients[group]``. Axes before the slices are
+        sums of their own, which one call makes together.
     """
     limbs = _fitting(counts, coefficients)
     groups, rows, bets = limbs.shape[1:]
-    terms: Counts = np.zeros((3, len(counts), bets), np.int64)
+    limbs = limbs.reshape(3, *(1,) * (counts.ndim - 2), groups, rows, bets)
+    terms: Counts = np.zeros((3, *counts.shape[:-1], bets), np.int64)
     if rows <= _FEW_ROWS:
         for row in range(rows):
-            terms += counts[:, row, None] * limbs[:, group, row]
+            terms += counts[..., row, None] * limbs[..., group, row, :]
     else:
         for number in range(groups):
             members = np.flatnonzero(group == number)
-            terms[:, members] = counts[members] @ limbs[:, number]
-    return _rounded(np.cumsum(terms[:, ::-1], axis=1)[:, ::-1])
+            terms[..., members, :] = counts[..., members, :] @ limbs[..., number, :, :]
+    return _rounded(np.cumsum(terms[..., ::-1, :], axis=-2)[..., ::-1, :])
 
 
 def grouped_sums(counts: Counts, coefficients: Floats | Split, group: NDArray[np.integer]) -> Floats:
-    """Return the first row of `grouped_suffix_sums`, bit for bit: the sum over all slices; zeros for none."""
+    """Return the first row of `grouped_suffix_sums`, bit for bit: the sum over all slices; zeros for none.
+
+    Shapes: as there, ``counts: (..., S, R)``; the result is ``(..., J)``.
+    """
     limbs = _fitting(counts, coefficients)
     groups, rows, bets = limbs.shape[1:]
-    joined = np.zeros((groups, rows), np.int64)
-    np.add.at(joined, group, counts)
-    return _rounded(joined.reshape(joined.size) @ limbs.reshape(3, joined.size, bets))
+    before = counts.shape[:-2]
+    joined = np.zeros((*before, groups, rows), np.int64)
+    np.add.at(joined, (..., group, slice(None)), counts)
+    added: Counts = joined.reshape(math.prod(before), groups * rows) @ limbs.reshape(3, groups * rows, bets)
+    return _rounded(added.reshape(3, *before, bets))
 
 
 def _fitting(counts: Counts, coefficients: Floats | Split) -> Counts:
     """Return the limbs of coefficients, having made sure that the sums will fit."""
     parts = coefficients if isinstance(coefficients, Split) else split(coefficients)
-    total = float(counts.sum(dtype=np.float64))
+    total = float(counts.sum(axis=(-2, -1), dtype=np.float64).max(initial=0.0))
     if not total * parts.largest < _CAPACITY:
         raise ValueError(
             f"expected fewer than {_CAPACITY / parts.largest:.3g} events in all, got {total:.3g}"

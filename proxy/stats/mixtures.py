@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from proxy.stats.special import Floats, deviance, logsumexp, stirling_correction
 
-__all__ = ["average", "late_onset", "mixed", "multinomial"]
+__all__ = ["average", "late_onset", "late_onset_each", "mixed", "multinomial"]
 
 
 def average(log_es: ArrayLike, weights: ArrayLike) -> float:
@@ -76,20 +76,27 @@ def late_onset(log_e_by_start: ArrayLike, planned: int, index: ArrayLike | None 
     Source: mixtures over starting times, as in Shin, Ramdas & Rinaldo, "E-detectors" (2024).
     Checked against: the sum in plain arithmetic; validity by full enumeration.
     """
+    return float(late_onset_each(log_e_by_start, planned, index))
+
+
+def late_onset_each(log_e_by_start: ArrayLike, planned: int, index: ArrayLike | None = None) -> Floats:
+    """Return `late_onset` of several metrics at once: ``log_e_by_start: (..., S)``, result ``(...)``, the same bits."""
     logs = np.asarray(log_e_by_start, np.float64)
     if planned < 1:
         raise ValueError(f"expected at least 1 planned slice, got {planned}")
-    if not logs.size:
-        return 0.0
-    numbers = np.arange(len(logs)) if index is None else np.asarray(index, np.int64)
-    if len(numbers) != len(logs) or numbers[0] != 0 or (np.diff(numbers) <= 0).any():
+    slices = logs.shape[-1]
+    if not slices:
+        return np.zeros(logs.shape[:-1])
+    numbers = np.arange(slices) if index is None else np.asarray(index, np.int64)
+    if len(numbers) != slices or numbers[0] != 0 or (np.diff(numbers) <= 0).any():
         raise ValueError("expected slice numbers that start with 0 and rise, one per slice")
     later = 1.0 / (2.0 * planned)
     funded = numbers < planned
     money = np.where(numbers == 0, 0.5 + later, later)
-    waiting = max(0, planned - 1 - int(numbers[-1])) * later
-    terms = [*(logs[funded] + np.log(money[funded]))]
-    return float(logsumexp([*terms, math.log(waiting)] if waiting else terms))
+    terms = logs[..., funded] + np.log(money[funded])
+    if waiting := max(0, planned - 1 - int(numbers[-1])) * later:
+        terms = np.concatenate([terms, np.full((*logs.shape[:-1], 1), math.log(waiting))], axis=-1)
+    return logsumexp(terms)
 
 
 def multinomial(counts: ArrayLike, probabilities: ArrayLike, strength: ArrayLike) -> Floats:

@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.stats.bounded import STAKES, difference_exceeds, difference_exceeds_by_start, difference_within
+from proxy.stats.bounded import (
+    STAKES,
+    difference_exceeds,
+    difference_exceeds_by_start,
+    difference_within,
+    difference_within_each,
+)
 
 Table = tuple[np.ndarray, np.ndarray, list[float], list[float], list[float]]
 
@@ -204,3 +210,15 @@ def test_bad_input(name: str) -> None:
         difference_exceeds(*arguments)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=match):
         difference_within(*arguments)  # type: ignore[arg-type]
+
+
+def test_several_metrics_at_once() -> None:
+    """Each is what it is alone, bit for bit."""
+    canary, champion = np.random.default_rng(3).integers(0, 400, (2, 5, 7, 2))
+    share, centre = np.array([0.01, 0.05, 0.05, 0.25, 0.25, 0.0, 0.5]), np.zeros(7)
+    each = difference_within_each(canary, champion, share, (0.0, 1.0), centre, 0.01)
+    alone = [
+        difference_within(mine, other, share, (0.0, 1.0), centre, 0.01)
+        for mine, other in zip(canary, champion, strict=True)
+    ]
+    assert each.tolist() == alone

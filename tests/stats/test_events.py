@@ -16,8 +16,10 @@ from proxy.stats.events import (
     NONINFERIORITY_GRID,
     harm,
     harm_at,
+    harm_at_each,
     harm_by_start,
     noninferiority,
+    noninferiority_each,
     risk_ratio_sequence,
 )
 from proxy.stats.mixtures import average, late_onset
@@ -431,3 +433,22 @@ def test_other_bad_input() -> None:
     for alpha in (0.0, 1.0, math.nan):
         with pytest.raises(ValueError, match="expected alpha"):
             risk_ratio_sequence([1], [1], [0.5], alpha)
+
+
+def test_several_metrics_at_once() -> None:
+    """Each is what it is alone, bit for bit, also where there is no coin."""
+    generator = np.random.default_rng(3)
+    canary, champion = generator.integers(0, 40, (2, 6, 9))
+    canary[2] = champion[2] = 0
+    share = np.array([0.01, 0.01, 0.05, 0.05, 0.25, 0.0, 1.0, 0.5, 0.5])
+    starts = harm_by_start(canary, champion, share, 0.1)
+    outright = harm_at_each(canary, champion, share, 0.1, 3000.0)
+    within = noninferiority_each(canary, champion, share, 0.25)
+    for i, (mine, other) in enumerate(zip(canary, champion, strict=True)):
+        assert starts[i].tolist() == harm_by_start(mine, other, share, 0.1).tolist()
+        assert outright[i] == harm_at(mine, other, share, 0.1, 3000.0)
+        assert within[i] == noninferiority(mine, other, share, 0.25)
+    with pytest.raises(ValueError, match="one metric"):
+        risk_ratio_sequence(canary, champion, share, 0.05)
+    with pytest.raises(ValueError, match="expected one length"):
+        harm_by_start(canary[:, 1:], champion[:, 1:], share, 0.1)

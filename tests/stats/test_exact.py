@@ -113,3 +113,17 @@ def test_shares() -> None:
     for wrong in (-0.1, 1.1, float("nan")):
         with pytest.raises(ValueError, match="expected shares in"):
             shares_of([0.5, wrong])
+
+
+@pytest.mark.parametrize("rows", [2, 7])
+def test_sums_of_several_metrics(rows: int) -> None:
+    """Axes before the slices are sums of their own, with the bits that each has alone, up to the capacity of each."""
+    generator = np.random.default_rng(rows)
+    counts = generator.integers(0, 1000, (2, 3, 8, rows))
+    coefficients, group = generator.normal(0.0, 2.0, (4, rows, 5)), generator.integers(0, 4, 8)
+    suffixes, wholes = (each(counts, coefficients, group) for each in (grouped_suffix_sums, grouped_sums))
+    for place in np.ndindex(2, 3):
+        assert suffixes[place].tolist() == grouped_suffix_sums(counts[place], coefficients, group).tolist()
+        assert wholes[place].tolist() == suffixes[place][0].tolist()
+    many = np.full((3, 1, 1), 2**40)
+    assert grouped_sums(many, np.ones((1, 1, 1)), np.zeros(1, np.int64)).tolist() == [[2.0**40]] * 3

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.stats.events import harm_by_start
-from proxy.stats.mixtures import average, late_onset, mixed, multinomial
+from proxy.stats.mixtures import average, late_onset, late_onset_each, mixed, multinomial
 
 logs = st.floats(-500, 500)
 
@@ -134,3 +134,13 @@ def test_multinomial_of_large_counts() -> None:
     counts = np.array([[10**11, 9 * 10**11], [10**11 + 10**6, 9 * 10**11 - 10**6]])
     got = multinomial(counts, (0.1, 0.9), 1000.0)
     assert got.tolist() == pytest.approx([-10.362475508786224, -4.806940864027226], rel=1e-12)
+
+
+def test_late_onsets_of_several_metrics() -> None:
+    """Each is what it is alone, bit for bit."""
+    logs = np.random.default_rng(5).normal(0.0, 4.0, (7, 20))
+    index = np.cumsum(np.r_[0, np.full(19, 2)])
+    for planned in (64, 20, 7):
+        each = late_onset_each(logs, planned, index)
+        assert each.tolist() == [late_onset(row, planned, index) for row in logs]
+    assert late_onset_each(np.zeros((3, 0)), 64).tolist() == [0.0] * 3
