@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from benchmarks.simulation.cell import Cell, Row, Samples, Table, Verdict
 
-__all__ = ["Result", "markdown", "rows_of", "short_table", "tally"]
+__all__ = ["Result", "markdown", "rows_of", "short_tables", "tally"]
 
 _TABLES: dict[Table, tuple[str, tuple[str, ...]]] = {
     Table.VALIDITY: (
@@ -71,7 +71,7 @@ def markdown(results: Sequence[Result], seed: int) -> str:
         "",
         "## In short",
         "",
-        *short_table(results),
+        *short_tables(results),
         "",
     ]
     for table, (text, heads) in _TABLES.items():
@@ -99,7 +99,7 @@ def _rule(cells: Sequence[str]) -> str:
     return "|" + "---|" * len(cells)
 
 
-_SHORT = (
+_ERRING = (
     (
         "errors 1 %, looked at 200 times",
         "average-1 %",
@@ -108,28 +108,52 @@ _SHORT = (
         "errors-1 %",
         "e",
     ),
-    ("the same", "thresholds-1 %", "flagger", "success ≥ 99 %, five failed checks", "errors-1 %", "e"),
+    ("the same", "thresholds-1 %", "flagger", "success ≥ 99 % of 100, five failed checks", "errors-1 %", "e"),
     ("a ramp, a daily rhythm, a shared incident", "ramp", "pooled", "pooled z, p < 0.01", "ramp", "e"),
     ("heavy-tailed latency", "latency-tests", "rank", "Mann-Whitney at every look, p < 0.05", "latency", "e"),
     ("hosts that differ by 3 %", "pods", "welch", "Welch's t at every look, p < 0.05", "pods", "tiers"),
     ("hosts with noise that lasts", "noise-10 %", "judge", "canary judge on medians", "noise-10 %", "tiers"),
-    ("users who come back", "sticky-0.1", "naive_at", "requests as if independent", "sticky-0.1", "first"),
+    (
+        "users who come back",
+        "sticky-0.1",
+        "naive_at",
+        "requests as if independent, α = 1 %",
+        "sticky-0.1",
+        "first",
+    ),
     ("is traffic split as configured", "split", "chi01", "chi-square at every look, p < 0.01", "split", "e"),
 )
 """What README.md shows: a setting, another rule (cell, samples, words), ours (cell, samples) at 1 %."""
 
+_TAKING = (
+    ("errors 1 % → 1.5 %, 10 % canary", "harm-0.01-1.5-0.1-0.01-0", "e"),
+    ("errors 1 % → 2 %, 10 % canary", "harm-0.01-2-0.1-0.01-0", "e"),
+    ("errors 1 % → 20 %, 10 % canary", "harm-0.01-20-0.1-0.01-0", "e"),
+    ("latency × 1.2, 10 % canary", "slower-everything", "combined"),
+    ("p99 + 20 %, the rest as before, 10 % canary", "slower-tail", "combined"),
+    ("a canary that is the same is shown to be within 25 %, equal split", "shown-0.25-0.5", "e"),
+    ("traffic is split 9 : 91 instead of 10 : 90", "mismatch-0.1-0.09", "e"),
+)
+"""What README.md shows of delays: a change, and where it was simulated."""
 
-def short_table(results: Sequence[Result]) -> list[str]:
-    """Return a table of others and ours, as far as their cells were simulated."""
+
+def short_tables(results: Sequence[Result]) -> list[str]:
+    """Return two tables, as far as their cells were simulated: others and ours; how long ours takes."""
     found = {
         (each.cell.name, str(getattr(claim, "of", ""))): claim.row(each.cell.setting, each.samples)
         for each in results
         for claim in each.cell.claims
     }
-    titles = ["nothing is wrong with the canary", "what others do", "it is rolled back in", "ours at 1 %"]
+    titles = ["nothing is wrong with the canary", "what others do", "rolls it back in", "ours, at 1 %"]
     lines = [_line(titles), _rule(titles)]
-    for setting, other_cell, other, words, our_cell, ours in _SHORT:
+    for setting, other_cell, other, words, our_cell, ours in _ERRING:
         if (other_cell, other) in found and (our_cell, ours) in found:
             cells = [setting, words, found[other_cell, other].values[0], found[our_cell, ours].values[1]]
             lines.append(_line(cells))
+    titles = ["what is found", "no valid rule sooner than", "ours, mean", "in 90 % of runs within"]
+    lines += ["", _line(titles), _rule(titles)]
+    for change, cell, of in _TAKING:
+        if (cell, of) in found:
+            bound, mean, _, most, *_ = found[cell, of].values
+            lines.append(_line([change, f"{bound} requests", mean, most]))
     return lines
