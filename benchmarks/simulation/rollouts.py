@@ -2,13 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from decimal import Decimal
 from functools import partial
 
 import numpy as np
 
 from benchmarks.simulation.cell import Cell, Figure, Floats, Samples, Share, Table
-from benchmarks.simulation.engine import Behaviour, Rollout, slower_by, with_errors
+from benchmarks.simulation.engine import Behaviour, Rollout, default_plan, slower_by, with_errors
 from benchmarks.simulation.traffic import autoregressive
+from proxy.rollout.slices import ERRORS, FIRST_EVENTS, REQUEST_ERRORS, REQUESTS, UNITS
 from proxy.rollout.state import Phase
 from proxy.rollout.verdict import Verdict
 
@@ -98,6 +100,28 @@ def dead(_rng: Generator) -> tuple[Behaviour, Behaviour]:
     return with_errors(1.0, 0.0), with_errors(0.0)
 
 
+SHARES = {1: 3, 5: 3, 10: 3, 25: 5, 50: 9}
+"""Percent of the canary, and after how many failures a dead one is to be gone."""
+
+
+def failures_needed(_rng: Generator, runs: int) -> Samples:
+    """Return after how many failures a canary that fails everything is rolled back: no matter of chance."""
+    samples = {}
+    for percent in SHARES:
+        plan = replace(default_plan(), steps=(Decimal(percent), Decimal(100)))
+        count = 0
+        while True:
+            count += 1
+            rollout = Rollout(np.random.default_rng(0), Behaviour(), Behaviour(), plan)
+            rollout.share[0], rollout.bins = percent / 100, 1
+            for first in (REQUESTS, UNITS, REQUEST_ERRORS, FIRST_EVENTS, ERRORS):
+                rollout.arms[0, 0, first] = count
+            if rollout.decide().verdict is Verdict.ROLLBACK:
+                break
+        samples[str(percent)] = np.full(runs, float(count))
+    return samples
+
+
 def _median(values: Floats) -> float:
     return float(np.median(values))
 
@@ -117,6 +141,22 @@ _HARM = (
 )
 
 CELLS = (
+    Cell(
+        "engine-failures",
+        "nothing but errors, next to a champion without, judged after each request",
+        1,
+        failures_needed,
+        tuple(
+            Figure(
+                (str(percent),),
+                f"failures of a canary at {percent} % until it is rolled back",
+                _most,
+                most,
+                table=Table.ENGINE,
+            )
+            for percent, most in SHARES.items()
+        ),
+    ),
     Cell(
         "engine-same",
         "a canary that is the same; 100 requests a second, errors 1 %, client errors 2 %",
