@@ -4,12 +4,13 @@ from functools import partial
 
 import numpy as np
 
-from benchmarks.simulation.cell import Alarms, Cell, Errs, Floats, Samples, Share, Table
+from benchmarks.simulation.cell import Alarms, Cell, Errs, Figure, Floats, Samples, Share, Table
 from benchmarks.simulation.classic import canary_judge, failed_checks, proportions_z, repeated
 from benchmarks.simulation.looks import harm_by_look
 from benchmarks.simulation.stretches import errors_of, stretches
 from benchmarks.simulation.traffic import RAMP, diurnal, errors_by_look, incident
 from proxy.rollout.guardrails import event_harm
+from proxy.stats.events import harm
 from proxy.stats.histogram import Counts
 from proxy.stats.special import logsumexp
 
@@ -33,6 +34,29 @@ def at_rate(rng: Generator, runs: int, rate: float, looks: int, margin: float) -
         errors = errors_by_look(rng, np.full(looks, REQUESTS), SHARE, rate, rate * (1.0 + margin))
         best[run] = _best(harm_by_look(*errors, share, margin))
     return {"e": best}
+
+
+def computed(_rng: Generator, runs: int) -> Samples:
+    """Return the probability itself that evidence ever reaches 1/alpha in 20,000 events, after each of them."""
+    found = {f"{alpha:g}": _ever(alpha, 20_000) for alpha in (0.05, 0.01, 0.001)}
+    return {name: np.full(runs, 100.0 * value) for name, value in found.items()}
+
+
+def _ever(alpha: float, events: int) -> float:
+    """Return P(`harm` reaches 1/alpha within so many events) where each is the canary's with its share's probability.
+
+    How much of the canary it takes grows with the number of events, and so does the evidence with it: what has not
+    reached 1/alpha is the events up to one number.
+    """
+    enough, needed, reached = -np.log(alpha), 1, 0.0
+    alive = np.ones(1)
+    for number in range(1, events + 1):
+        alive = np.convolve(alive, (1.0 - SHARE, SHARE))
+        while needed <= number and harm([needed], [number - needed], [SHARE], 0.0) < enough:
+            needed += 1
+        reached += float(alive[needed:].sum())
+        alive = alive[:needed]
+    return reached
 
 
 def average_of_eight(rng: Generator, runs: int, rate: float) -> Samples:
@@ -203,6 +227,22 @@ CELLS = (
         20_000,
         partial(at_rate, rate=0.01, looks=2000, margin=0.0),
         (Errs("e", "errors, margin 0"),),
+    ),
+    Cell(
+        "errors-computed",
+        "any rate of errors, 10 % canary, 20,000 errors, looked at after each",
+        1,
+        computed,
+        tuple(
+            Figure(
+                (f"{alpha:g}",),
+                f"probability that 1/α is ever reached, α = {100 * alpha:g} %: computed, not simulated",
+                _best,
+                most=100 * alpha,
+                unit=" %",
+            )
+            for alpha in (0.05, 0.01, 0.001)
+        ),
     ),
     *(
         Cell(
