@@ -10,6 +10,8 @@ Rules
       the disk refused is offered again later.
     * Evidence of earlier processes that could not be loaded is missing evidence: it may still show harm, for the rest
       is valid by itself. It raises nothing.
+    * A tick judges for :data:`THINK_S` at most, one rollout after the other (:mod:`proxy.observer.turns`), so that
+      neither the loop nor a single rollout waits for a hundred others.
     * A fault in one route's judgement is counted, said once, and is that route's HOLD; the others go on.
 """
 
@@ -18,6 +20,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from math import inf
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -32,19 +35,23 @@ from proxy.observer.ledger import BIN_NS
 from proxy.observer.readings import read_evidence, read_shadow
 from proxy.observer.store import ShadowCounts, Verdict
 from proxy.observer.store_thread import StoreThread
+from proxy.observer.turns import Candidate, Turns
 from proxy.observer.webhooks import Event, Webhooks, event_body
 from proxy.rollout.plan import Plan, plan_of
 from proxy.rollout.state import ENGINE, RolloutState
 from proxy.routing.table import Route, Table
 from proxy.tasks import spawn
 
-__all__ = ["TICK_S", "Deciding", "Request"]
+__all__ = ["THINK_S", "TICK_S", "Deciding", "Request"]
 
 Request: TypeAlias = Callable[[str, str, Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
 """Asks the supervisor: ``(verb, by, facts)`` → its reply."""
 
 TICK_S: Final = 0.5
 """From one tick's begin to the next one's, so that a verdict is in force within a second of the answer it rests on."""
+
+THINK_S: Final = 0.25
+"""So much of a tick goes into judging; who is still due then comes first in the next."""
 
 NOTE_EVERY_NS: Final = BIN_NS
 """What was noted is not noted again in that time, so a verdict that wavers fills no journal. A new one never waits."""
@@ -112,6 +119,9 @@ class Deciding:
         self._noted: dict[str, tuple[object, ...]] = {}
         self._note_due_ns: dict[str, dict[tuple[object, ...], int]] = {}
         self._failing: set[tuple[str, str]] = set()
+        self.turns = Turns()
+        """Who was judged when; ``left`` says how far judging is behind."""
+        self._thinking = asyncio.Lock()
         self._keeper = Keeper(run_dir, state_dir, self.shelf, self._time)
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -121,8 +131,7 @@ class Deciding:
 
     def admit(self, table: Table, message: Mapping[str, Any]) -> None:
         """Take in a version that may come into force."""
-        if isinstance(offset_ns := message.get("clock_offset_ns"), int):
-            self._time.set_offset(offset_ns)
+        self._set_clock(message)
         self._tables[table.version] = table
         self._told[table.version] = message.get("rollouts", ())
         self._open_dossiers(table)
@@ -163,8 +172,7 @@ class Deciding:
 
     def take_fleet(self, told: Mapping[str, Any]) -> None:
         """Take in where the rollouts stand: the part ``rollouts`` of a fleet message."""
-        if isinstance(offset_ns := told.get("clock_offset_ns"), int):
-            self._time.set_offset(offset_ns)
+        self._set_clock(told)
         if "states" not in told:
             return
         states = _states(told["states"])
@@ -196,7 +204,18 @@ class Deciding:
         for kept in (self._states, self.judgements, self._latest, self._noted, self._note_due_ns):
             kept.pop(route, None)
 
+    def _set_clock(self, message: Mapping[str, Any]) -> None:
+        if not isinstance(offset_ns := message.get("clock_offset_ns"), int):
+            return
+        was_known = self._time.is_known
+        self._time.set_offset(offset_ns)
+        if not was_known:
+            for table in self._tables.values():
+                self._open_dossiers(table)
+
     def _open_dossiers(self, table: Table) -> None:
+        if not self._time.is_known:
+            return  # the first epoch would seem to have begun when the machine did
         now_ns = self._time.now_ns()
         for route in table.routes:
             experiment = route.experiment
@@ -234,8 +253,7 @@ class Deciding:
             now_ns = await self._take()
             await self._keeper.write(list(dossiers), now_ns)
             has_jumped = self._time.look()
-            judged = [each for each in self._table.routes if each.name in self._states]
-            await asyncio.gather(*(self._consider(route, has_jumped) for route in judged))
+            await self._consider_due(has_jumped)
             self._keeper.housekeep(list(dossiers), now_ns)
 
     @contextmanager
@@ -266,7 +284,8 @@ class Deciding:
         by_rollout: dict[str, list[Reading]] = {}
         for reading in readings:
             by_rollout.setdefault(epochs[reading.epoch].rollout, []).append(reading)
-        for rollout, dossier in self.dossiers.items():
+        for rollout, dossier in list(self.dossiers.items()):
+            await asyncio.sleep(0)  # whatever else is to be done comes in between
             found = by_rollout.get(rollout, []), shadows.get(rollout, {})
             with self._excusing(dossier.route, "the evidence of route %s cannot be taken in"):
                 dossier.take(*found, now_ns, self._state_of(dossier))
@@ -301,15 +320,46 @@ class Deciding:
 
     # One route
 
-    async def _consider(self, route: Route, has_jumped: bool) -> None:
+    async def _consider_due(self, has_jumped: bool) -> None:
+        """Judge whoever is due, as long as there is time for it, and act on it."""
+        assert self._table is not None, "there are ticks only after a commit"
+        routes = {each.name: each for each in self._table.routes if each.name in self._states}
+        candidates = {name: self._candidate(name, has_jumped) for name in routes}
+        due = self.turns.order(candidates.values(), self._time.now_ns())
+        # The first one is judged however little time there is.
+        ends_s = [inf, *[monotonic() + THINK_S] * len(due)]
+        # All at once, for one may wait for the disk to act; thinking they take turns, in this order.
+        await asyncio.gather(
+            *(
+                self._consider(routes[name], candidates[name], has_jumped, end_s)
+                for name, end_s in zip(due, ends_s, strict=False)
+            )
+        )
+
+    def _candidate(self, name: str, has_jumped: bool) -> Candidate:
+        state = self._states[name]
+        dossier = self.dossiers.get(state.rollout)
+        order = self._orders.get(name)
+        news, events = (dossier.news, dossier.events) if dossier is not None else (0, 0)
+        mark = (self._table, state, news, has_jumped)
+        return Candidate(name, mark, events, is_pressing=order is not None and order.is_about(state))
+
+    async def _consider(self, route: Route, candidate: Candidate, has_jumped: bool, end_s: float) -> None:
         said = "the rollout of route %s cannot be judged; it stays where it is"
         with self._excusing(route.name, said) as excused:
-            await self._judge(route, has_jumped)
+            async with self._thinking:
+                if monotonic() > end_s:
+                    return
+                found = await self._judge(route, has_jumped)
+                self.turns.done(candidate, self._time.now_ns())
+            if found is not None:
+                await self._act(route.name, found)
         if excused:
+            self.turns.done(candidate._replace(mark=()), self._time.now_ns())
             sentence = f"It cannot be judged, for a fault of this program ({excused[0]}); see the log."
             self.judgements[route.name] = held_back("fault", sentence)
 
-    async def _judge(self, route: Route, has_jumped: bool) -> None:
+    async def _judge(self, route: Route, has_jumped: bool) -> Judgement | None:
         table, state = self._table, self._states[route.name]
         assert table is not None, "there are ticks only after a commit"
         plan = plan_of(table.settings, route.settings)
@@ -317,20 +367,24 @@ class Deciding:
         experiment = route.experiment
         if plan is None or dossier is None or experiment is None or experiment.rollout != state.rollout:
             self.judgements[route.name] = held_back("not_in_force", "It is not in force yet.")
-            return
+            return None
         self._settle(route.name, table, state)
         slices = dossier.slices(state.variant, clock_jumped=has_jumped)
         now_ns = self._time.now_ns()
         found = await asyncio.to_thread(judge, plan, state, slices, now_ns)
         dossier.add_point(now_ns, point(found))
         self._latest[route.name] = found
-        if self._states.get(route.name) != state:
+        return found
+
+    async def _act(self, name: str, found: Judgement) -> None:
+        state, dossier = found.state, self.dossiers.get(found.state.rollout)
+        if self._states.get(name) != state or dossier is None:
             return  # it has moved meanwhile: the next tick judges the new state
         if found.moves:
-            await self._order(route.name, dossier, state, found)
+            await self._order(name, dossier, state, found)
         else:
-            self._orders.pop(route.name, None)
-            await self._note(route.name, plan, dossier, state, found, found.document)
+            self._orders.pop(name, None)
+            await self._note(name, found.plan, dossier, state, found, found.document)
 
     def _settle(self, name: str, table: Table, state: RolloutState) -> None:
         """Take leave of an order that is done, or that nobody will do any more."""

@@ -194,10 +194,12 @@ def _stays(why: str) -> Callable[[_Scene], str]:
     def sentence(it: _Scene) -> str:
         return f"{it.stays}: " + why.format(
             by=it.state.paused_by or it.state.by,
-            reason=it.state.reason,
+            reason=it.state.reason.removeprefix(f"{it.name} is rolled back: "),
             units=it.evidence.canary_units,
             hold=format_duration(it.plan.hold_ns),
-            bake=format_duration(it.plan.bake_ns),
+            bake=format_duration(
+                it.plan.bake_ns if it.plan.ladder else max(it.plan.bake_ns, it.plan.hold_ns)
+            ),
             failures=it.evidence.shadow_failures,
             copies=it.evidence.shadow_failures + it.evidence.shadow_answered,
         )
@@ -236,5 +238,5 @@ _SENTENCES: dict[Reason, Callable[[_Scene], str]] = {
     Reason.BY_PERSON: _stays("{by} decided so"),
     Reason.GUARDED: _stays("promoted, and still compared"),
     Reason.DONE: _stays("promoted, and nothing is left to decide"),
-    Reason.ROLLED_BACK: _stays("it was rolled back ({reason})"),
+    Reason.ROLLED_BACK: _stays("it was rolled back: {reason}"),
 }
