@@ -13,7 +13,7 @@ from proxy.observer.dossier import Dossier
 from proxy.observer.engine_time import EngineTime
 from proxy.observer.judging import gist_of_bytes
 from proxy.observer.ledger import Ledger
-from proxy.observer.store import Batch, Loaded, Recorded, ShadowCounts, Store, StoreError, Verdict
+from proxy.observer.store import Batch, Loaded, Recorded, Store, StoreError, Verdict
 from proxy.observer.store_thread import StoreThread
 from proxy.tally import EARLIER
 
@@ -30,6 +30,7 @@ FALL_PATIENCE_S: Final = 0.2
 
 LOAD_PATIENCE_S: Final = 2.0
 LOAD_AGAIN_S: Final = 5.0
+LOOK_PATIENCE_S: Final = 0.1
 SHOW_PATIENCE_S: Final = 1.0
 UNITS_EVERY_S: Final = 10.0
 PRUNE_EVERY_S: Final = 3600.0
@@ -61,6 +62,8 @@ class Keeper:
         self._load_due_s: dict[str, float] = {}
         self._units_due_s = self._prune_due_s = monotonic()
         self._had_earlier = False
+        self._looking: asyncio.Future[int] | None = None
+        self._others: int | None = None
 
     # Evidence
 
@@ -86,17 +89,32 @@ class Keeper:
             dossier.take_stored(stored)
             if last is not None:
                 said[dossier.route] = last
-        await self._reload_shadows(dossiers)
+        has_earlier = (self._run_dir / EARLIER).exists()
+        is_left, self._had_earlier = self._had_earlier and not has_earlier, has_earlier
+        if await self._is_written_by_others() or is_left:
+            await self._reload(dossiers)
         return said
 
-    async def _reload_shadows(self, dossiers: Collection[Dossier]) -> None:
-        """Fetch what the observer before an upgrade has counted to its end."""
-        has_earlier = (self._run_dir / EARLIER).exists()
-        if self._had_earlier and not has_earlier:
-            for dossier in dossiers:
-                with suppress(StoreError):
-                    dossier.take_shadows(await self._shelf.call(_shadows_of(dossier), LOAD_PATIENCE_S))
-        self._had_earlier = has_earlier
+    async def _is_written_by_others(self) -> bool:
+        """Tell whether another observer has stored something: that of a supervisor that was killed goes on to drain."""
+        if self._looking is None:
+            self._looking = self._shelf.submit(Store.others)
+        done, _ = await asyncio.wait((self._looking,), timeout=LOOK_PATIENCE_S)
+        if not done:
+            return False
+        looked, self._looking = self._looking, None
+        if looked.exception() is not None:
+            return False
+        before, self._others = self._others, looked.result()
+        return before not in (None, self._others)
+
+    async def _reload(self, dossiers: Collection[Dossier]) -> None:
+        for dossier in dossiers:
+            fresh = Ledger(dossier.ledger.fields)
+            with suppress(StoreError):
+                stored = await self._shelf.call(_loading(dossier, fresh), LOAD_PATIENCE_S)
+                dossier.ledger.join(fresh)
+                dossier.take_shadows(stored.shadows)
 
     async def write(
         self, dossiers: Collection[Dossier], now_ns: int, patience_s: float = WRITE_PATIENCE_S
@@ -222,8 +240,8 @@ def _fetching(dossier: Dossier, ledger: Ledger) -> Callable[[Store], _Fetched]:
     return fetch
 
 
-def _shadows_of(dossier: Dossier) -> Callable[[Store], dict[tuple[str, int], ShadowCounts]]:
-    return lambda store: store.shadows(dossier.rollout)
+def _loading(dossier: Dossier, ledger: Ledger) -> Callable[[Store], Loaded]:
+    return lambda store: store.load(dossier.rollout, ledger)
 
 
 def _recording(verdict: Verdict) -> Callable[[Store], int]:

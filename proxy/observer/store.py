@@ -329,6 +329,11 @@ class Store:
         except OSError:
             return False
 
+    def others(self) -> int:
+        """Return a number that is another one once somebody else has written into the file."""
+        (version,) = self._db.execute("PRAGMA data_version").fetchone()
+        return int(version)
+
     def close(self) -> None:
         """Close; what was written stays."""
         self._db.close()

@@ -184,6 +184,43 @@ async def test_the_end_of_the_program_before(world: World) -> None:
     assert world.dossier.shadows == {("before", 3): ShadowCounts(9, 1, 8, 2)}
 
 
+async def test_another_observer_stores_something(world: World) -> None:
+    """What the observer of a killed supervisor stores at its end is fetched, and added to what came meanwhile."""
+    world.count()
+    await world.keeper.load([world.dossier])
+    await world.write()
+    other, theirs = open_store(world.state_dir, 0), world.make()
+    theirs.take([Reading("before", "e1", np.full((2, FIELDS), 5, np.int64))], {}, 3 * BIN_NS)
+    other.write([theirs.take_batch("before", 3 * BIN_NS)])
+    other.close()
+    world.count()
+    await world.keeper.load([world.dossier])
+    await world.keeper.load([world.dossier])
+    assert world.dossier.ledger.totals()["e1"][0, 0] == 2 + 5
+    assert world.dossier.ledger.sources == {"run", "before"}
+    assert await world.write()
+
+
+async def test_a_disk_that_hangs_is_not_looked_at_again_and_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One question waits for it, however many ticks go by."""
+    await world.keeper.load([world.dossier])
+    looks: list[Store] = []
+
+    def others(store: Store) -> int:
+        looks.append(store)
+        return 1
+
+    monkeypatch.setattr(Store, "others", others)
+    release = world.block()
+    for _ in range(3):
+        await world.keeper.load([world.dossier])
+    release.set()
+    await world.write()
+    assert len(looks) == 1
+
+
 async def test_the_end(world: World) -> None:
     """The last reading is stored, also when the one before is still on its way."""
     release = world.block()
