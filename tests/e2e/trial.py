@@ -97,10 +97,12 @@ class Crowd:
 
     Args:
         proxy: whom they ask; may be replaced by a later one.
+        routes: what each of them asks for, one after the other.
     """
 
-    def __init__(self, proxy: Running) -> None:
+    def __init__(self, proxy: Running, routes: Sequence[str] = ("wine",)) -> None:
         self.proxy = proxy
+        self._paths = [f"/v2/models/{route}/infer" for route in routes]
         self.answers: dict[str, tuple[int, str]] = {}
         """Of each user the last status and variant."""
         self.history: dict[str, list[str]] = {}
@@ -115,15 +117,16 @@ class Crowd:
 
         async def client() -> None:
             for user in queue:
-                await self._ask(user)
+                for path in self._paths:
+                    await self._ask(user, path)
 
         await asyncio.gather(*(client() for _ in range(at_once)))
 
-    async def _ask(self, user: str) -> None:
+    async def _ask(self, user: str, path: str) -> None:
         deadline_s = monotonic() + 20.0
         while True:
             try:
-                answer = await self.proxy.infer(user)
+                answer = await self.proxy.infer(user, path)
             except (aiohttp.ClientError, OSError):
                 assert monotonic() < deadline_s, "nobody serves any more"
                 self.broken += 1
@@ -146,19 +149,19 @@ class Crowd:
             await self.ask(group)
 
 
-async def rollout(proxy: Running) -> dict[str, Any]:
+async def rollout(proxy: Running, route: str = "wine") -> dict[str, Any]:
     """Return where the rollout stands and its evidence; empty while the observer does not answer."""
     try:
-        async with proxy.session.get(f"{proxy.admin}/api/v1/routes/wine/rollout") as answer:
+        async with proxy.session.get(f"{proxy.admin}/api/v1/routes/{route}/rollout") as answer:
             document: dict[str, Any] = await answer.json() if answer.status == 200 else {}
     except (aiohttp.ClientError, OSError):
         return {}
     return document
 
 
-async def is_in(proxy: Running, phase: str, step: int | None = None) -> dict[str, Any]:
+async def is_in(proxy: Running, phase: str, step: int | None = None, route: str = "wine") -> dict[str, Any]:
     """Return where the rollout stands, if it is in ``phase`` (and on ``step``); else empty."""
-    found = await rollout(proxy)
+    found = await rollout(proxy, route)
     return found if found.get("phase") == phase and step in (None, found.get("step")) else {}
 
 
@@ -177,17 +180,18 @@ def journal(proxy: Running, event: str) -> list[dict[str, Any]]:
     return [line for line in lines if line["event"] == event]
 
 
-def decisions(proxy: Running) -> list[dict[str, Any]]:
+def decisions(proxy: Running, route: str = "wine") -> list[dict[str, Any]]:
     """Return the journal's lines about decisions that moved the rollout."""
-    return [line for line in journal(proxy, "decision") if line["verdict"] in MOVES]
+    lines = journal(proxy, "decision")
+    return [line for line in lines if line["verdict"] in MOVES and line["route"] == route]
 
 
-def verdicts(proxy: Running) -> list[str]:
+def verdicts(proxy: Running, route: str = "wine") -> list[str]:
     """Return what was decided, in order."""
-    return [line["verdict"] for line in decisions(proxy)]
+    return [line["verdict"] for line in decisions(proxy, route)]
 
 
-def recomputed(proxy: Running, line: Mapping[str, Any]) -> dict[str, Any]:
+def recomputed(proxy: Running, line: Mapping[str, Any], route: str = "wine") -> dict[str, Any]:
     """Return the decision of a journal's line, computed again from its snapshot; the stored bytes must be the same."""
     store = open_store(proxy.state, wall_ns())
     try:
@@ -195,7 +199,7 @@ def recomputed(proxy: Running, line: Mapping[str, Any]) -> dict[str, Any]:
         assert snapshot is not None, line
         assert record.digest(snapshot) == line["evidence"]
         again = record.recompute(snapshot)
-        kept = [each for each in store.decisions("wine", 500) if each.verdict.digest == line["evidence"]]
+        kept = [each for each in store.decisions(route, 500) if each.verdict.digest == line["evidence"]]
         assert {each.verdict.document for each in kept} == {again}
     finally:
         store.close()

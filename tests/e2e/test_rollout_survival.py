@@ -1,0 +1,219 @@
+"""Whoever is killed in mid-rollout, whenever: the same is decided, no unit counts twice and no request is forgotten."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+from proxy.evidence.layout import FIELDS, REQUESTS, UNITS
+from proxy.observer.ledger import Ledger
+from proxy.observer.store import open_store
+from tests.e2e.running import CountingModel, Running, eventually, model_server, serve
+from tests.e2e.trial import EVENTS, Crowd, counts, decisions, is_in, recomputed, rollout, verdicts
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds the observer through /proc"),
+]
+
+USERS = [f"user-{i}" for i in range(60_000)]
+ROUTES = ("wine", "beer")
+PLAN = f"{{steps: [10, 30, 60], hold: 2s, guardrails: {EVENTS}}}"
+
+
+CHANCE = 25
+"""More of some thousand users do not fall into the same cells of four million; who does is counted once."""
+
+
+class Models(NamedTuple):
+    """The champion of both routes, the canary of each."""
+
+    champion: CountingModel
+    wine: CountingModel
+    beer: CountingModel
+
+
+@asynccontextmanager
+async def models() -> AsyncIterator[Models]:
+    """Three model servers; wine's canary fails the newcomers of its third step."""
+    async with model_server("one") as one, model_server("two") as two, model_server("three") as three:
+        yield Models(one, two, three)
+
+
+def config(directory: Path, urls: Models) -> str:
+    """Return a configuration with two rollouts."""
+    routes = "".join(
+        f"""
+  - name: {route}
+    match: {{path: "/v2/models/{route}/*"}}
+    unit: [header:x-user-id]
+    variants:
+      - {{name: v1, model: one, role: champion}}
+      - {{name: v2, model: {route}, role: canary, rollout: {PLAN}}}"""
+        for route in ROUTES
+    )
+    return f"""
+listen: 127.0.0.1:0
+admin: 127.0.0.1:0
+workers: 2
+state_dir: {directory}/state
+timeouts: {{drain: 20s}}
+models: {{one: {{url: "{urls.champion.url}"}}, wine: {{url: "{urls.wine.url}"}}, beer: {{url: "{urls.beer.url}"}}}}
+routes:{routes}
+"""
+
+
+class Life:
+    """A proxy that is started again when its supervisor is killed, and the clients that go on asking it.
+
+    Args:
+        directory: of all its lives.
+        text: its configuration.
+    """
+
+    def __init__(self, directory: Path, text: str) -> None:
+        self.directory = directory
+        self.text = text
+        self.proxy: Running
+        self.crowd: Crowd
+        self.kills: list[str] = []
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> "Life":
+        self.proxy = await self._stack.enter_async_context(serve(self.directory, self.text))
+        self.crowd = Crowd(self.proxy, ROUTES)
+        return self
+
+    async def __aexit__(self, *exc: Any) -> None:
+        await self._stack.__aexit__(*exc)
+
+    async def kill(self, whom: str) -> None:
+        """Kill with SIGKILL the ``observer``, ``worker`` 0 or 1, or the ``supervisor``, which is started again."""
+        self.kills.append(whom)
+        if whom == "supervisor":
+            self.proxy.process.kill()
+            await self.proxy.process.wait()
+            self.crowd.proxy = self.proxy = await self._stack.enter_async_context(
+                serve(self.directory, self.text)
+            )
+        elif whom == "observer":
+            os.kill(self.proxy.observer_pid(), signal.SIGKILL)
+        else:
+            status: Mapping[str, Any] = await eventually(self.proxy.status, "the observer")
+            workers = [each["pid"] for each in status["workers"] if each["up"]]
+            os.kill(workers[int(whom[-1]) % len(workers)], signal.SIGKILL)
+
+    def is_over(self) -> bool:
+        return len(verdicts(self.proxy, "wine")) >= 3 and len(verdicts(self.proxy, "beer")) >= 3
+
+
+VICTIMS = ("observer", "worker 0", "worker 1", "supervisor")
+
+
+async def chaos(life: Life, seed: int) -> None:
+    """Kill somebody after every few hundred answers until all is decided."""
+    generator = np.random.default_rng(seed)
+    order: list[str] = []
+    while True:
+        due = life.crowd.statuses.total() + int(generator.integers(150, 600))
+        while life.crowd.statuses.total() < due:
+            if life.is_over():
+                return
+            await asyncio.sleep(0.01)
+        order = order or generator.permutation(VICTIMS).tolist()
+        await life.kill(order.pop())
+
+
+async def watch(life: Life, shown: dict[str, list[int]]) -> None:
+    """Note what is shown as counted, as often as somebody shows it."""
+    while not life.is_over():
+        for route in ROUTES:
+            found = await rollout(life.proxy, route)
+            if (found.get("evidence") or {}).get("kept"):
+                shown[route].append(sum(counts(found).values()))
+        await asyncio.sleep(0.1)
+
+
+def stored(state: Path, rollout_id: str) -> dict[str, int]:
+    """Return the requests and units that are on the disk for a rollout."""
+    store = open_store(state, 0)
+    ledger = Ledger(FIELDS)
+    store.load(rollout_id, ledger)
+    store.close()
+    total = sum(each.sum(axis=0) for each in ledger.totals().values())
+    return {"requests": int(total[REQUESTS]), "units": int(total[UNITS])}
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("seed", [0, 1], ids=["undisturbed", "killed"])
+async def test_kills_change_no_decision(tmp_path: Path, seed: int) -> None:
+    """Everybody is killed by turns, at random moments, and all goes as it goes when nobody is."""
+    shown: dict[str, list[int]] = {route: [] for route in ROUTES}
+    async with models() as served, Life(tmp_path, config(tmp_path, served)) as life:
+        served.wine.fails = lambda user: len(verdicts(life.proxy, "wine")) >= 2
+        async with asyncio.TaskGroup() as group:
+            group.create_task(life.crowd.ask_until(USERS, life.is_over, "all decisions", 100.0))
+            group.create_task(watch(life, shown))
+            if seed:
+                group.create_task(chaos(life, seed))
+        proxy, crowd = life.proxy, life.crowd
+        await eventually(lambda: is_in(proxy, "rolled_back"), "the rollback to be shown")
+        await eventually(lambda: is_in(proxy, "promoted", route="beer"), "the promotion to be shown")
+        asked = crowd.statuses.total() // len(ROUTES)
+        ids = {}
+        for route in ROUTES:
+            ids[route] = (await rollout(proxy, route))["rollout"]
+
+            async def is_all(route: str = route) -> bool:
+                found = counts(await rollout(proxy, route))
+                shown[route].append(sum(found.values()))
+                return bool(asked <= shown[route][-1] <= asked + crowd.broken)
+
+            await eventually(
+                is_all, f"evidence of {asked} requests of {route}, and the {crowd.broken} that were broken"
+            )
+    assert crowd.statuses.keys() == {200}
+    moves = {
+        "wine": [("ramp", 10, 30), ("ramp", 30, 60), ("rollback", 60, 0)],
+        "beer": [("ramp", 10, 30), ("ramp", 30, 60), ("promote", 60, 100)],
+    }
+    for route in ROUTES:
+        lines = decisions(proxy, route)
+        assert [(each["verdict"], each["from_weight"], each["to_weight"]) for each in lines] == moves[route]
+        assert {each["rollout"] for each in lines} == {ids[route]}
+        assert shown[route] == sorted(shown[route]), "what was counted is never less"
+        found = stored(proxy.state, ids[route])
+        assert asked <= found["requests"] <= asked + crowd.broken
+        assert asked - CHANCE <= found["units"] <= asked
+        for each in lines:
+            assert recomputed(proxy, each, route)["verdict"] == each["verdict"]
+
+
+async def test_a_killed_supervisor_takes_nothing_along(tmp_path: Path) -> None:
+    """What was counted in the moment before is there in the next life, and so is what was answered after it began."""
+    async with models() as served, Life(tmp_path, config(tmp_path, served)) as life:
+        await life.crowd.ask(USERS[:200])
+        served.champion.gate.clear()
+        late = Crowd(life.proxy)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(late.ask(USERS[200:240], at_once=40))
+            await eventually(lambda: _is(served.champion.waiting >= 30), "requests under way")
+            await life.kill("supervisor")
+            served.champion.gate.set()
+        assert (late.broken, late.statuses) == (0, {200: 40}), "it drained"
+
+        async def is_all() -> bool:
+            return sum(counts(await rollout(life.proxy)).values()) == 240
+
+        await eventually(is_all, "evidence of 240 requests", 10.0)
+
+
+async def _is(value: bool) -> bool:
+    return value
