@@ -126,6 +126,7 @@ class Deciding:
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._turn = asyncio.Lock()
+        self._is_standing_down = False
 
     # What the supervisor tells
 
@@ -253,7 +254,8 @@ class Deciding:
             now_ns = await self._take()
             await self._keeper.write(list(dossiers), now_ns)
             has_jumped = self._time.look()
-            await self._consider_due(has_jumped)
+            if not self._is_standing_down:
+                await self._consider_due(has_jumped)
             self._keeper.housekeep(list(dossiers), now_ns)
 
     @contextmanager
@@ -477,6 +479,10 @@ class Deciding:
         self.webhooks.announce(Event(key, verdict, body))
 
     # The end
+
+    def stand_down(self) -> None:
+        """From now on only read and store: this process ends once the workers have, and decides nothing any more."""
+        self._is_standing_down = True
 
     async def finish(self, patience_s: float) -> None:
         """Read for the last time, store it, and close. The workers have hung up.

@@ -196,6 +196,7 @@ class Observer:
             "payload_queue_bytes": running.log.queued_bytes,
             "payload_log_failing": float(running.log.is_failing),
             "tick_seconds": deciding.tick_seconds,
+            "tick_left": deciding.turns.left,
             "store_failing": float(bool(deciding.shelf.problem)),
             "webhooks_queued": webhooks.queued,
             **totals,
@@ -268,6 +269,8 @@ class Observer:
         running = self._running
         if running is None:
             return
+        # Nobody would do what it decides, and a successor may decide already.
+        running.deciding.stand_down()
         table = self._current
         drain_ns = table.settings.timeouts.drain if table is not None else 0
         if running.task is not None and not running.task.done():

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -113,10 +114,14 @@ class World:
         return {"ok": True, "document": {"result": "published"}}
 
     def count(
-        self, requests: Mapping[str, int], errors: Mapping[str, int] | None = None, bucket: int = 200
+        self,
+        requests: Mapping[str, int],
+        errors: Mapping[str, int] | None = None,
+        bucket: int = 200,
+        route: int = 0,
     ) -> None:
         """Count completions of fresh units, by variant, as a worker does."""
-        experiment = self.table.routes[0].experiment
+        experiment = self.table.routes[route].experiment
         assert experiment is not None
         block = open_evidence(self.run_dir, experiment.epoch, 0, experiment.size)
         slots = np.frombuffer(block.slots, np.uint64).copy()
@@ -195,6 +200,20 @@ async def test_a_dead_canary_is_gone(world: World) -> None:
     assert str(world.state.phase) == "rolled_back"
     await world.tick()
     assert world.deciding.judgements["wine"]["reason"] == "rolled_back"
+
+
+async def test_who_ends_decides_nothing(world: World) -> None:
+    """It goes on to read and to store: a successor may decide already."""
+    world.count({"v1": 297})
+    await world.tick()
+    world.deciding.stand_down()
+    world.count({"v3": 3}, {"v3": 3})
+    await world.tick(3)
+    assert world.decided() == []
+    assert len(world.stored().decisions("wine", 10)) == 1  # the note of the first look
+    assert world.state is not None
+    slices = world.deciding.dossiers[world.state.rollout].slices("v3")
+    assert int(slices.canary[:, 0].sum()) == 3
 
 
 async def test_asked_again_until_it_is_done(world: World) -> None:
@@ -403,6 +422,36 @@ async def test_a_person_is_faster(world: World, monkeypatch: pytest.MonkeyPatch)
 
 
 # What is shown
+
+
+async def test_many_rollouts_take_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With time for one judgement in a tick, each of many has its turn, and a canary that fails has it next."""
+    monkeypatch.setattr("proxy.observer.deciding.THINK_S", -1.0)
+    models, _, route = CONFIG.partition("routes:\n")
+    text = f"{models}routes:\n" + "".join(
+        route.replace("wine", f"r{i}").replace("/*", f"/{i}/*") for i in range(8)
+    )
+    world = World(tmp_path, text)
+    states = []
+    for i, each in enumerate(world.settings.routes):
+        plan = plan_of(world.settings, each)
+        assert plan is not None
+        states.append(begin(plan, f"{i:016x}", world.now_ns))
+    positions = [Position(each.route, each.variant, each.rollout, Decimal(1)) for each in states]
+    world.table = compile_table(world.settings, 1, "d", positions)
+    rollouts = [each.document() for each in states]
+    world.deciding.admit(world.table, {"clock_offset_ns": START_NS, "rollouts": rollouts})
+    world.deciding.commit(1)
+    world.state = states[6]
+    await world.tick()
+    assert (list(world.deciding.judgements), world.deciding.turns.left) == (["r0"], 7)
+    await world.tick(7, seconds=0.1)
+    assert (len(world.deciding.judgements), world.deciding.turns.left) == (8, 0)
+    for i in range(8):
+        world.count({"v1": 297, "v3": 3}, {"v3": 3 * (i == 6)}, route=i)
+    await world.tick(seconds=0.1)
+    assert world.decided() == ["rollback"]
+    await world.deciding.finish(WAIT_S)
 
 
 async def test_the_evidence_document(world: World) -> None:
