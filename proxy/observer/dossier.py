@@ -12,7 +12,15 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from proxy.evidence.layout import BUCKETS, FIELDS, FIRST_LATENCY, REQUESTS, UNITS
+from proxy.evidence.layout import (
+    BUCKETS,
+    FIELDS,
+    FIRST_EVENTS,
+    FIRST_LATENCY,
+    REQUEST_EVENTS,
+    REQUESTS,
+    UNITS,
+)
 from proxy.observer.ledger import BIN_NS, Counts, Epoch, Ledger, Reference
 from proxy.observer.store import KEPT_POINTS, Batch, Loaded, ShadowCounts, Watch, crowded
 from proxy.rollout.slices import Allocation, Health, ShadowEvidence, Slices, starts_ns
@@ -80,6 +88,10 @@ class Dossier:
         """What earlier processes have stored is in it."""
         self.is_stored = False
         """All of it is on the disk."""
+        self.news = 0
+        """Grows with whatever there is to judge anew."""
+        self.events = 0
+        """Errors, client errors and abandoned requests of the canary that were read here."""
         self._epoch = ""
         self._last: dict[tuple[str, str], Counts] = {}
         self._fresh_points: set[int] = set()
@@ -102,6 +114,7 @@ class Dossier:
         if not self.read_ns:
             self.read_ns = stored.last_ns
         self.is_loaded = True
+        self.news += 1
 
     def take(
         self,
@@ -124,10 +137,21 @@ class Dossier:
             if last is not None and (counts < last).any():
                 self.watch = self.watch._replace(backwards=self.watch.backwards + 1)
                 counts = np.maximum(counts, last)
+                self.news += 1
+            if last is None or not np.array_equal(counts, last):
+                self.news += 1
+                self.events += self._new_events(epoch, counts, last)
             self._last[source, epoch] = counts
             self.ledger.merge(source, epoch, now_ns // BIN_NS, counts)
         self.take_shadows(shadows)
         self.ledger.coarsen(_borders(state))
+
+    def _new_events(self, epoch: str, counts: Counts, last: Counts | None) -> int:
+        names = self.ledger.epochs[epoch].variants
+        if self.variant not in names:
+            return 0
+        row, columns = names.index(self.variant), slice(REQUEST_EVENTS, FIRST_EVENTS)
+        return int(counts[row, columns].sum()) - (0 if last is None else int(last[row, columns].sum()))
 
     def _note_watch(self, now_ns: int, state: RolloutState | None) -> None:
         since_ns = state.since_ns if state is not None else 0
@@ -144,6 +168,7 @@ class Dossier:
             before = self.shadows.get(key, ShadowCounts())
             merged = ShadowCounts(*map(max, before, counts))
             if merged != before:
+                self.news += 1
                 self.shadows[key] = merged
                 self._has_fresh_shadows = True
 
