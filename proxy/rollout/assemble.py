@@ -17,14 +17,17 @@ Problems, as they are called in :attr:`~proxy.rollout.evidence.Evidence.problems
 """
 
 from collections import Counter
-from dataclasses import replace
-from math import ceil, inf, log
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from math import inf, log
 
 import numpy as np
+from numpy.typing import NDArray
 
-from proxy.rollout.evidence import Evidence, GuardrailEvidence
-from proxy.rollout.guardrails import Stretch, difference_limit, event_counts, event_harm, halves, judge
+from proxy.rollout.evidence import Evidence, Grounds, GuardrailEvidence, GuardrailGrounds
+from proxy.rollout.guardrails import Stretch, difference_limit, first_outcomes, halves, weigh
 from proxy.rollout.plan import HARM_METRICS, Guardrail, Plan
+from proxy.rollout.showing import events_to_harm, ratio_of_events, show
 from proxy.rollout.slices import REQUEST_ERRORS, REQUESTS, UNITS, Allocation, Slices
 from proxy.rollout.state import Phase, RolloutState
 from proxy.rollout.switched import judge_switched
@@ -32,15 +35,12 @@ from proxy.settings import Metric
 from proxy.stats import mixtures, multiple, proportion
 from proxy.stats.allocation import allocation
 
-__all__ = ["assemble", "weights_of"]
+__all__ = ["Assembly", "assemble", "weights_of"]
 
 _STALE_NS = 30_000_000_000
 _LATELY_NS = 300_000_000_000
 _EXPECTED_UNITS = 20
 """Units of the canary that chance leaves out in one of e^20 rollouts."""
-
-_MOST_EVENTS = 4096
-"""Events in a row up to which it is said how many roll back; from 32 on to within a sixteenth."""
 
 _WEIGHTS = {Metric.ERRORS: 0.3, Metric.LATENCY: 0.3}
 _REST = 0.4
@@ -48,55 +48,103 @@ _MOST_WEIGHT = 0.3
 
 
 def assemble(plan: Plan, state: RolloutState, slices: Slices, now_ns: int) -> Evidence:
-    """Return what the counts say about a rollout.
+    """Return what the counts say about a rollout; arguments as of :class:`Assembly`."""
+    return Assembly(plan, state, slices, now_ns).evidence
 
-    Args:
-        plan: what the file asks for.
-        state: where the rollout stands: which stretch of evidence counts, and since when it is on its step.
-        slices: all slices of this rollout id.
-        now_ns: the engine's clock.
-    """
-    held_ns = max(0, now_ns - state.since_ns - max(0, slices.health.away_ns))
-    if _is_broken(slices):
-        return Evidence(problems=("counts_backwards",), held_ns=held_ns)
-    stretch = Stretch(_stretch(state, slices), state.evidence_since_ns)
-    own = stretch.slices
-    coin = (own.share > 0) & (own.share < 1)
-    is_switched = state.phase is Phase.PROMOTED and not coin.any()
-    if is_switched:
-        guardrails = _switched(plan, state, slices, own, now_ns)
-    else:
-        guardrails = tuple(judge(each, stretch, log(1 / plan.false_promotion)) for each in plan.guardrails)
-    if not is_switched and state.phase is not Phase.ROLLED_BACK:
-        guardrails = _with_events_to_harm(plan, stretch, guardrails)
-    weights = weights_of(plan.guardrails)
-    failed, sound = _shadow(plan, state, slices)
-    everyone = slice(None) if is_switched else coin
-    return Evidence(
-        guardrails=guardrails,
-        harm=_overall(weights, [each.harm for each in guardrails]),
-        harm_of_events=_overall(
-            weights, [-inf if each.metric is Metric.LATENCY else each.harm for each in guardrails]
-        ),
-        suspicion=_overall(weights, [each.suspicion for each in guardrails]),
-        blamed=_blamed(plan, weights, guardrails),
-        is_randomised=not is_switched,
-        allocation=_allocation(own),
-        problems=_problems(stretch, now_ns),
-        held_ns=held_ns,
-        canary_units=int(own.canary[everyone, UNITS].sum()),
-        champion_units=int(own.champion[everyone, UNITS].sum()),
-        canary_requests=int(own.canary[everyone, REQUESTS].sum()),
-        champion_requests=int(own.champion[everyone, REQUESTS].sum()),
-        expected_units=_expected_units(own),
-        request_rate=_rate(stretch.bins, now_ns),
-        excess_errors=_excess_errors(own),
-        excess_share=_excess_share(plan, stretch, guardrails),
-        shadow_failed=failed,
-        shadow_sound=sound,
-        shadow_answered=slices.shadow.answered,
-        shadow_failures=slices.shadow.failed,
-    )
+
+@dataclass(frozen=True)
+class Assembly:
+    """The evidence of one moment, of which each part is made when it is first asked for."""
+
+    plan: Plan
+    """What the file asks for."""
+    state: RolloutState
+    """Where the rollout stands: which stretch of evidence counts, and since when it is on its step."""
+    slices: Slices
+    """All slices of this rollout id."""
+    now_ns: int
+    """The engine's clock."""
+
+    @cached_property
+    def grounds(self) -> Grounds:
+        """What a verdict rests on, with nothing but 1 known of the excess share."""
+        plan, state, slices, own = self.plan, self.state, self.slices, self._stretch.slices
+        held_ns = max(0, self.now_ns - state.since_ns - max(0, slices.health.away_ns))
+        if self._is_broken:
+            return Grounds(problems=("counts_backwards",), held_ns=held_ns)
+        guardrails: tuple[GuardrailGrounds, ...]
+        if self._is_switched:
+            guardrails = _switched(plan, state, slices, own, self.now_ns)
+        else:
+            guardrails = weigh(plan.guardrails, self._stretch)
+        weights = weights_of(plan.guardrails)
+        failed, sound = _shadow(plan, state, slices)
+        everyone = slice(None) if self._is_switched else _coin(own)
+        return Grounds(
+            guardrails=guardrails,
+            harm=_overall(weights, [each.harm for each in guardrails]),
+            harm_of_events=_overall(
+                weights, [-inf if each.metric is Metric.LATENCY else each.harm for each in guardrails]
+            ),
+            suspicion=_overall(weights, [each.suspicion for each in guardrails]),
+            blamed=_blamed(plan, weights, guardrails),
+            is_randomised=not self._is_switched,
+            allocation=_allocation(own),
+            problems=_problems(self._stretch, self.now_ns),
+            held_ns=held_ns,
+            canary_units=int(own.canary[everyone, UNITS].sum()),
+            champion_units=int(own.champion[everyone, UNITS].sum()),
+            canary_requests=int(own.canary[everyone, REQUESTS].sum()),
+            champion_requests=int(own.champion[everyone, REQUESTS].sum()),
+            expected_units=_expected_units(own),
+            request_rate=_rate(self._stretch.bins, self.now_ns),
+            excess_errors=_excess_errors(own),
+            shadow_failed=failed,
+            shadow_sound=sound,
+            shadow_answered=slices.shadow.answered,
+            shadow_failures=slices.shadow.failed,
+        )
+
+    @cached_property
+    def excess_share(self) -> float:
+        """By how much more of its requests the canary fails at most, with 95 % confidence at all times."""
+        return 1.0 if self._is_broken else _excess_share(self.plan, self._stretch)
+
+    @cached_property
+    def evidence(self) -> Evidence:
+        """Everything."""
+        facts = {each.name: getattr(self.grounds, each.name) for each in fields(Grounds)}
+        return Evidence(**facts | {"guardrails": self._guardrails, "excess_share": self.excess_share})
+
+    @property
+    def _guardrails(self) -> tuple[GuardrailEvidence, ...]:
+        enough = log(1 / self.plan.false_promotion)
+        shown = tuple(
+            found if isinstance(found, GuardrailEvidence) else show(each, found, self._stretch, enough)
+            for each, found in zip(self.plan.guardrails, self.grounds.guardrails, strict=False)
+        )
+        if self._is_switched or self.state.phase is Phase.ROLLED_BACK:
+            return shown
+        return _with_events_to_harm(self.plan, self._stretch, shown)
+
+    @cached_property
+    def _is_broken(self) -> bool:
+        return _is_broken(self.slices)
+
+    @cached_property
+    def _stretch(self) -> Stretch:
+        slices = self.slices
+        if self.state.phase is Phase.PROMOTED:
+            slices = slices.since(self.state.promoted_ns)
+        return Stretch(slices, self.state.evidence_since_ns)
+
+    @property
+    def _is_switched(self) -> bool:
+        return self.state.phase is Phase.PROMOTED and not _coin(self._stretch.slices).any()
+
+
+def _coin(slices: Slices) -> NDArray[np.bool_]:
+    return (slices.share > 0) & (slices.share < 1)
 
 
 def _is_broken(slices: Slices) -> bool:
@@ -111,10 +159,6 @@ def _is_broken(slices: Slices) -> bool:
         *(min((*each.units, *each.requests), default=0) for each in slices.allocations),
     )
     return slices.health.backwards > 0 or least < 0
-
-
-def _stretch(state: RolloutState, slices: Slices) -> Slices:
-    return slices.since(state.promoted_ns) if state.phase is Phase.PROMOTED else slices
 
 
 # All guardrails together
@@ -147,7 +191,7 @@ def _overall(weights: tuple[float, ...], log_es: list[float]) -> float:
 
 
 def _blamed(
-    plan: Plan, weights: tuple[float, ...], guardrails: tuple[GuardrailEvidence, ...]
+    plan: Plan, weights: tuple[float, ...], guardrails: tuple[GuardrailGrounds, ...]
 ) -> tuple[str, ...]:
     """Return whose harm is shown on its own, all names together wrong with probability ``false_rollback`` at most."""
     weighed = [(g, w) for g, w in zip(guardrails, weights, strict=True) if w]
@@ -166,42 +210,17 @@ def _with_events_to_harm(
     number = next(
         (i for i, each in enumerate(plan.guardrails) if each.metric is Metric.ERRORS and weights[i]), None
     )
-    if number is None or not len(stretch.last_epoch.epochs):
+    if number is None or not guardrails or not len(stretch.last_epoch.epochs):
         return guardrails
     log_es = [each.harm for each in guardrails]
-    found = _events_to_harm(plan, stretch, number, log_es, weights)
+
+    def overall(harm: float) -> float:
+        return _overall(weights, [*log_es[:number], harm, *log_es[number + 1 :]])
+
+    enough = log(1 / plan.false_rollback)
+    found = events_to_harm(plan.guardrails[number], log_es[number], stretch, overall, enough)
     named = replace(guardrails[number], events_to_harm=found)
     return (*guardrails[:number], named, *guardrails[number + 1 :])
-
-
-def _events_to_harm(
-    plan: Plan, stretch: Stretch, number: int, log_es: list[float], weights: tuple[float, ...]
-) -> int | None:
-    guardrail, slices = plan.guardrails[number], stretch.slices
-    row = int(np.flatnonzero((slices.share > 0) & (slices.share < 1))[-1])
-    enough = log(1 / plan.false_rollback)
-    canary, champion = event_counts(guardrail, slices.canary), event_counts(guardrail, slices.champion)
-
-    def rolls_back(more: int) -> bool:
-        worse = canary.copy()
-        worse[row] += more
-        harm = event_harm(worse, champion, stretch, guardrail.margin)
-        return _overall(weights, [*log_es[:number], harm, *log_es[number + 1 :]]) > enough
-
-    # No event multiplies any bet by more than one over its chance at the margin: fewer than this cannot do.
-    share, margin = float(slices.share[row]), guardrail.margin
-    most = -log(share * (1 + margin) / (1 + share * margin))
-    low = max(0, ceil((enough - _overall(weights, log_es)) / most) - 1)
-    step, high = 1, low + 1
-    while not rolls_back(high):
-        if high > _MOST_EVENTS:
-            return None
-        low, step = high, 2 * step
-        high += step
-    while high - low > max(1, high // 16):
-        middle = (low + high) // 2
-        low, high = (low, middle) if rolls_back(middle) else (middle, high)
-    return high
 
 
 # The state of the counting
@@ -246,7 +265,7 @@ def _problems(stretch: Stretch, now_ns: int) -> tuple[str, ...]:
 
 
 def _expected_units(slices: Slices) -> float:
-    coin = (slices.share > 0) & (slices.share < 1)
+    coin = _coin(slices)
     odds = slices.share[coin] / (1 - slices.share[coin])
     return float(odds @ slices.champion[coin, UNITS])
 
@@ -274,13 +293,13 @@ def _rate(slices: Slices, now_ns: int) -> float:
 
 def _excess_errors(slices: Slices) -> float:
     """Return an estimate of the requests that the canary failed beyond what the champion would have."""
-    coin = (slices.share > 0) & (slices.share < 1)
+    coin = _coin(slices)
     odds = slices.share[coin] / (1 - slices.share[coin])
     failed = float(slices.canary[coin, REQUEST_ERRORS].sum())
     return max(0.0, failed - float(odds @ slices.champion[coin, REQUEST_ERRORS]))
 
 
-def _excess_share(plan: Plan, stretch: Stretch, guardrails: tuple[GuardrailEvidence, ...]) -> float:
+def _excess_share(plan: Plan, stretch: Stretch) -> float:
     """Return by how much more of its requests the canary fails at most, with 95 % confidence at all times.
 
     Two routes, each with half of the 5 %, and the lesser counts: the risk ratio times the champion's share, and the
@@ -288,16 +307,18 @@ def _excess_share(plan: Plan, stretch: Stretch, guardrails: tuple[GuardrailEvide
     """
     if plan.excess_errors is None:
         return 0.0
-    errors = next((each for each in plan.guardrails if each.metric is Metric.ERRORS), None)
-    if errors is None:
-        errors = Guardrail("errors", Metric.ERRORS, 0.1, 0.25, 0.01, None, advisory=True)
-    least = difference_limit(errors, stretch.slices, 0.025)
-    judged = next((each for each in guardrails if each.metric is Metric.ERRORS), None)
-    if judged is None or judged.high == inf or not judged.champion_total:
-        return least
+    named = next((each for each in plan.guardrails if each.metric is Metric.ERRORS), None)
+    errors = named or Guardrail("errors", Metric.ERRORS, 0.1, 0.25, 0.01, None, advisory=True)
+    slices = stretch.slices
+    least = difference_limit(errors, slices, 0.025)
+    coin = _coin(slices)
+    units = int(slices.champion[coin, UNITS].sum())
     # The two-sided sequence of 95 % errs on this side in 2.5 % at most.
-    share = judged.champion_events / judged.champion_total
-    return min(least, max(0.0, judged.high - 1) * share)
+    high = ratio_of_events(errors, stretch)[1] if named and units else inf
+    if high == inf:
+        return least
+    share = int(first_outcomes(errors, slices.champion)[coin].sum()) / units
+    return min(least, max(0.0, high - 1) * share)
 
 
 # Without a coin

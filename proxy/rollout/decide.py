@@ -38,7 +38,8 @@ from dataclasses import dataclass, replace
 from math import log
 
 from proxy.rollout import sentences
-from proxy.rollout.evidence import Evidence, GuardrailEvidence
+from proxy.rollout.assemble import Assembly
+from proxy.rollout.evidence import Evidence, Grounds, GuardrailGrounds
 from proxy.rollout.needs import needs_of, next_cost
 from proxy.rollout.plan import Plan
 from proxy.rollout.state import ENGINE, Phase, RolloutState, weight
@@ -46,7 +47,7 @@ from proxy.rollout.transitions import Action, apply
 from proxy.rollout.verdict import Decision, Reason, Verdict
 from proxy.settings import Inconclusive, Metric
 
-__all__ = ["MIN_UNITS", "SRM", "SUSPICION", "decide", "missing", "reached"]
+__all__ = ["MIN_UNITS", "SRM", "SUSPICION", "Ruling", "decide", "missing", "reached", "rule", "rule_on"]
 
 MIN_UNITS = 50
 """Canary units without which nothing is raised, whatever the evidence says."""
@@ -83,7 +84,7 @@ class _Judgement:
 class _Moment:
     plan: Plan
     state: RolloutState
-    evidence: Evidence
+    evidence: Grounds
     now_ns: int
 
     @property
@@ -102,12 +103,28 @@ class _Moment:
         return self.is_under_way and self.now_ns - self.state.started_ns >= self.plan.max_duration_ns
 
 
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """A decision without the words for it: what is done, and the reason."""
+
+    verdict: Verdict
+    reason: Reason
+    action: Action | None
+    about: tuple[str, ...]
+    """Guardrails that it is about."""
+    would: Verdict
+    would_reason: Reason
+    """The verdict, had nobody paused or settled the rollout."""
+    after: RolloutState
+    """Where the rollout stands once the action is done."""
+
+
 def reached(log_e: float, threshold: float) -> bool:
     """Tell whether evidence has reached a threshold; a tie has not."""
     return log_e > threshold + _GUARD_BAND
 
 
-def missing(plan: Plan, evidence: Evidence) -> tuple[GuardrailEvidence, ...]:
+def missing(plan: Plan, evidence: Grounds) -> tuple[GuardrailGrounds, ...]:
     """Return the critical guardrails that are not yet shown to be good enough for the promotion."""
     enough = log(1 / plan.false_promotion)
     return tuple(g for g in evidence.guardrails if not g.advisory and not reached(g.noninferiority, enough))
@@ -122,14 +139,39 @@ def decide(plan: Plan, state: RolloutState, evidence: Evidence, now_ns: int) -> 
         evidence: of this state's stretch: :func:`~proxy.rollout.assemble.assemble` with the same state and time.
         now_ns: the engine's clock.
     """
-    moment = _Moment(plan, state, evidence, now_ns)
+    return _decision(plan, state, evidence, rule(plan, state, evidence, now_ns), now_ns)
+
+
+def rule(plan: Plan, state: RolloutState, grounds: Grounds, now_ns: int) -> Ruling:
+    """Return what :func:`decide` does; arguments as there, but for what is only shown."""
+    moment = _Moment(plan, state, grounds, now_ns)
     judged = _judge(moment)
     shown = judged
     if state.paused_by and judged.reason is not Reason.ROLLED_BACK:
         shown = _Judgement(Verdict.HOLD, Reason.PAUSED, about=judged.about)
     elif state.is_settled_by_person:
         shown = _Judgement(Verdict.HOLD, Reason.BY_PERSON, about=judged.about)
-    return _decision(moment, judged, shown)
+    after = state
+    if shown.action is not None:
+        moved = apply(replace(plan, dry_run=False), state, shown.action, now_ns, ENGINE, shown.reason)
+        assert not isinstance(moved, str), moved  # the rules ask for nothing that the law refuses
+        after = moved
+    return Ruling(
+        shown.verdict, shown.reason, shown.action, judged.about, judged.verdict, judged.reason, after
+    )
+
+
+def rule_on(assembly: Assembly) -> Ruling:
+    """Return what :func:`decide` does on evidence of which no more is made than it takes.
+
+    An excess share of 1 holds back more than the true one, and nothing else: only where the budget holds the step is
+    the true one looked at.
+    """
+    plan, state, grounds, now_ns = assembly.plan, assembly.state, assembly.grounds, assembly.now_ns
+    ruling = rule(plan, state, grounds, now_ns)
+    if ruling.would_reason is not Reason.BUDGET:
+        return ruling
+    return rule(plan, state, replace(grounds, excess_share=assembly.excess_share), now_ns)
 
 
 def _judge(moment: _Moment) -> _Judgement:
@@ -243,7 +285,7 @@ def _baking(moment: _Moment) -> _Judgement | None:
     return _Judgement(Verdict.PROMOTE, Reason.SHOWN, Action.PROMOTE)
 
 
-def _not_shown_by_copies(plan: Plan, evidence: Evidence) -> tuple[str, ...] | None:
+def _not_shown_by_copies(plan: Plan, evidence: Grounds) -> tuple[str, ...] | None:
     """Return the critical guardrails that copies can speak about and have not shown; None: there is none.
 
     A switch of everything at once has no coin before it. Copies show whether the canary answers, and answers the same;
@@ -274,7 +316,7 @@ def _ramping(moment: _Moment) -> _Judgement:
     return _Judgement(Verdict.RAMP, Reason.SHOWN, Action.RAMP)
 
 
-def _promotable(plan: Plan, evidence: Evidence) -> _Judgement:
+def _promotable(plan: Plan, evidence: Grounds) -> _Judgement:
     lacking = missing(plan, evidence)
     if lacking or not plan.critical or len(evidence.guardrails) != len(plan.guardrails):
         return _Judgement(Verdict.HOLD, Reason.NOT_SHOWN, about=tuple(each.name for each in lacking))
@@ -298,49 +340,39 @@ _RULES: tuple[Callable[[_Moment], _Judgement | None], ...] = (
 )
 
 
-def _most(evidence: Evidence, of: Callable[[GuardrailEvidence], float]) -> tuple[str, ...]:
+def _most(evidence: Grounds, of: Callable[[GuardrailGrounds], float]) -> tuple[str, ...]:
     """Return the critical guardrail with the most evidence."""
     critical = [g for g in evidence.guardrails if not g.advisory and g.metric is not Metric.DISAGREEMENT]
     return (max(critical, key=of).name,) if critical else ()
 
 
-def _decision(moment: _Moment, judged: _Judgement, shown: _Judgement) -> Decision:
-    plan, state, evidence = moment.plan, moment.state, moment.evidence
-    after = state
-    if shown.action is not None:
-        for_real = replace(plan, dry_run=False)
-        moved = apply(for_real, state, shown.action, moment.now_ns, ENGINE, shown.reason)
-        assert not isinstance(moved, str), moved  # the rules ask for nothing that the law refuses
-        after = moved
+def _decision(plan: Plan, state: RolloutState, evidence: Evidence, ruling: Ruling, now_ns: int) -> Decision:
     log_e = {"harm": evidence.harm, "suspicion": evidence.suspicion, "allocation": evidence.allocation}
     for each in evidence.guardrails:
         log_e[f"{each.name}.harm"] = each.harm
         log_e[f"{each.name}.suspicion"] = each.suspicion
         log_e[f"{each.name}.noninferiority"] = each.noninferiority
+    after = ruling.after
     weight_now, weight_then = weight(plan, state), weight(plan, after)
+    said = sentences.Said(ruling.verdict, ruling.reason, ruling.about, weight_now, weight_then)
     return Decision(
-        verdict=shown.verdict,
-        reason=shown.reason,
-        action=shown.action,
+        verdict=ruling.verdict,
+        reason=ruling.reason,
+        action=ruling.action,
         phase=after.phase,
         step=after.step,
         weight=weight_then,
         weight_now=weight_now,
-        sentence=sentences.say(
-            plan,
-            state,
-            evidence,
-            sentences.Said(shown.verdict, shown.reason, judged.about, weight_now, weight_then),
-        ),
-        needs=needs_of(plan, state, evidence, judged.reason, moment.now_ns),
+        sentence=sentences.say(plan, state, evidence, said),
+        needs=needs_of(plan, state, evidence, ruling.would_reason, now_ns),
         rollout=state.rollout,
         sequence=state.sequence,
         dry_run=plan.dry_run,
-        would=judged.verdict,
-        would_reason=judged.reason,
+        would=ruling.would,
+        would_reason=ruling.would_reason,
         log_e=log_e,
         confidence={each.name: (each.low, each.high) for each in evidence.guardrails},
-        blamed=evidence.blamed if judged.reason is Reason.HARM else (),
+        blamed=evidence.blamed if ruling.would_reason is Reason.HARM else (),
         requests_exposed=evidence.canary_requests,
         units_exposed=evidence.canary_units,
     )

@@ -2,21 +2,24 @@
 
 An e-value of 100 against a claim means: had the claim been true, evidence like this would have come up in one of 100
 rollouts at most, however often one looked.
+
+*Grounds* are what a verdict rests on, and are made at each look. *Evidence* is that and what only people are shown
+(intervals, quantiles, how much more it takes): dearer, and made when a decision is written down or somebody asks.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from proxy.settings import Metric
 
-__all__ = ["Evidence", "GuardrailEvidence", "Parts"]
+__all__ = ["Evidence", "Grounds", "GuardrailEvidence", "GuardrailGrounds", "Parts"]
 
 Parts = tuple[tuple[str, float], ...]
 """Name → log e of what a guardrail's evidence was made of, for the report."""
 
 
 @dataclass(frozen=True, slots=True)
-class GuardrailEvidence:
-    """One guardrail. Without data every log e is 0 and the interval is the whole range."""
+class GuardrailGrounds:
+    """What decides of one guardrail. Without data every log e is 0."""
 
     name: str
     metric: Metric
@@ -28,6 +31,13 @@ class GuardrailEvidence:
     disagreement against "within the tolerance"."""
     noninferiority: float = 0.0
     """log e against "worse by the promotion margin or more"."""
+    parts: Parts = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GuardrailEvidence(GuardrailGrounds):
+    """One guardrail, as it is shown. Without data the interval is the whole range."""
+
     low: float = 0.0
     high: float = float("inf")
     """95 % confidence sequence of the canary's figure as a multiple of the champion's; for disagreement, of the share
@@ -46,14 +56,13 @@ class GuardrailEvidence:
     be within the promotion margin; 0: it is shown; None: no telling, or never."""
     events_to_harm: int | None = None
     """About so many events of the canary, one after another, until it would be rolled back; None: no telling."""
-    parts: Parts = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
-    """All that is known about a rollout at one moment."""
+class Grounds:
+    """What a verdict about a rollout rests on, at one moment."""
 
-    guardrails: tuple[GuardrailEvidence, ...] = ()
+    guardrails: tuple[GuardrailGrounds, ...] = ()
     harm: float = 0.0
     """log e of all critical guardrails together: their weighted average."""
     harm_of_events: float = 0.0
@@ -82,11 +91,18 @@ class Evidence:
     excess_errors: float = 0.0
     """Requests that the canary failed beyond what the champion would have, estimated; 0 at least."""
     excess_share: float = 1.0
-    """Share of its requests that the canary fails beyond the champion's at most, with 95 % confidence."""
+    """Share of its requests that the canary fails beyond the champion's at most, with 95 % confidence. 1 is always
+    true; how much less it is takes long to tell, and is asked only where a step depends on it."""
     shadow_failed: float = 0.0
     """log e against "copies fail within the tolerance of errors", while baking."""
     shadow_sound: float = 0.0
     """log e against "copies fail beyond the tolerance of errors", while baking."""
     shadow_answered: int = 0
     shadow_failures: int = 0
-    parts: Parts = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence(Grounds):
+    """All that is known about a rollout at one moment."""
+
+    guardrails: tuple[GuardrailEvidence, ...] = ()

@@ -31,14 +31,15 @@ Disagreement
     One-sample bets (B5) on copies that were compared, against the tolerance.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import exp, inf, log, log1p
 
 import numpy as np
+from numpy.typing import NDArray
 
-from proxy.rollout.evidence import GuardrailEvidence
+from proxy.rollout.evidence import GuardrailGrounds
 from proxy.rollout.plan import EVENT_METRICS, Guardrail
 from proxy.rollout.slices import (
     BUCKETS,
@@ -55,19 +56,20 @@ from proxy.rollout.slices import (
     starts_ns,
 )
 from proxy.settings import Metric
-from proxy.stats import blocks, bounded, events, histogram, latency, mixtures, proportion, quantiles
+from proxy.stats import blocks, bounded, events, histogram, latency, mixtures, proportion
 
 __all__ = [
     "CONFIDENCE",
     "WIDE_MARGIN",
     "Stretch",
-    "at_each_quantile",
     "difference_limit",
+    "disagreements",
     "event_counts",
     "event_harm",
     "first_outcomes",
     "halves",
-    "judge",
+    "weigh",
+    "within",
 ]
 
 CONFIDENCE = 0.05
@@ -87,12 +89,6 @@ _BLOCK_SAMPLES = 50
 """A block lasts 10 s and until both arms have so many requests; at 1 request a second that is 50 s."""
 
 _GUARD_QUANTILES = (0.5, 0.95)
-_REGRET = 1.7
-"""Nats that a mixture of bets loses to the best of them."""
-
-_ENOUGH_UNITS = 200
-"""Units without which no growth of evidence is extrapolated."""
-
 _NO_EVENTS = (0.0, 1.0)
 _LOG_TWO = log(2)
 
@@ -138,10 +134,14 @@ class Stretch:
 
     def late(self, by_start: Reals) -> float:
         """Return evidence that also allows for a late onset, from the evidence of each slice and all later ones."""
-        if not len(by_start):
-            return 0.0
+        return float(self.late_each(by_start))
+
+    def late_each(self, by_start: Reals) -> Reals:
+        """Return the same of several metrics: from (..., S), (...)."""
+        if not by_start.shape[-1]:
+            return np.zeros(by_start.shape[:-1])
         rows, numbers = self._starts
-        return mixtures.late_onset(by_start[rows], PLANNED_STARTS, numbers)
+        return mixtures.late_onset_each(by_start[..., rows], PLANNED_STARTS, numbers)
 
     @cached_property
     def last_epoch(self) -> Slices:
@@ -152,6 +152,11 @@ class Stretch:
             return slices.only(coins)
         epoch = slices.epochs[coins[-1]]
         return slices.only(np.flatnonzero([each == epoch for each in slices.epochs]))
+
+    @cached_property
+    def has_reference(self) -> bool:
+        """Whether anything can be said about latency."""
+        return bool(self.slices.references) and bool((self.slices.reference >= 0).any())
 
     @cached_property
     def latency_share(self) -> Reals:
@@ -236,19 +241,41 @@ def _blocks(slices: Slices) -> tuple[Counts, Counts, Counts]:
     return np.array([starts[row] for row in firsts], np.int64), sums[0], sums[1]
 
 
-def judge(guardrail: Guardrail, stretch: Stretch, enough: float) -> GuardrailEvidence:
-    """Return the evidence about a guardrail.
+def weigh(guardrails: Sequence[Guardrail], stretch: Stretch) -> tuple[GuardrailGrounds, ...]:
+    """Return what decides of each guardrail; those on events are weighed together, which is most of the speed."""
+    on_events = iter(_events([each for each in guardrails if _is_on_events(each)], stretch))
+    found = []
+    for each in guardrails:
+        if _is_on_events(each):
+            found.append(next(on_events))
+        elif each.metric is Metric.LATENCY:
+            found.append(_latency(each, stretch))
+        else:
+            found.append(_disagreement(each, stretch.slices))
+    return tuple(found)
 
-    Args:
-        guardrail: what must not be worse, and by how much.
-        stretch: the counts.
-        enough: log e that a promotion asks for, to tell how much is missing.
-    """
-    if guardrail.metric is Metric.DISAGREEMENT:
-        return _disagreement(guardrail, stretch.slices, enough)
+
+def within(guardrail: Guardrail, stretch: Stretch) -> float:
+    """Return log e against "worse by the promotion margin or more", for a guardrail on events or latency."""
     if guardrail.metric is Metric.LATENCY:
-        return _latency(guardrail, stretch, enough)
-    return _events(guardrail, stretch, enough)
+        return _not_slower(guardrail, stretch)
+    return _events_within([guardrail], stretch)[0]
+
+
+def _is_on_events(guardrail: Guardrail) -> bool:
+    return guardrail.metric in EVENT_METRICS or guardrail.metric is Metric.SLOW
+
+
+def _grouped(
+    guardrails: Sequence[Guardrail], key: Callable[[Guardrail], float], of: Callable[[float, Counts], Reals]
+) -> Reals:
+    """Return (M,) one log e for each guardrail, asking once for all of them that have a key in common."""
+    keys = np.array([key(each) for each in guardrails], np.float64)
+    found = np.zeros(len(guardrails))
+    for value in np.unique(keys).tolist():
+        rows = np.flatnonzero(keys == value)
+        found[rows] = of(value, rows)
+    return found
 
 
 # Events
@@ -275,56 +302,84 @@ def first_outcomes(guardrail: Guardrail, arm: Counts) -> Counts:
 
 def event_harm(canary: Counts, champion: Counts, stretch: Stretch, margin: float) -> float:
     """Return log e against "no more events than the champion has by the margin", from first events (S,)."""
-    if not canary.any() and not champion.any():
-        return 0.0
+    return float(_harms(canary[None], champion[None], stretch, margin)[0])
+
+
+def _harms(canary: Counts, champion: Counts, stretch: Stretch, margin: float) -> Reals:
+    """Return (M,) `event_harm` of several metrics, from first events (M, S)."""
     share = stretch.slices.share
-    outright = events.harm_at(canary, champion, share, margin, (1 + margin) * OUTRIGHT)
-    lesser = stretch.late(events.harm_by_start(canary, champion, share, margin))
-    return halves(outright, lesser)
+    outright = events.harm_at_each(canary, champion, share, margin, (1 + margin) * OUTRIGHT)
+    lesser = _lesser_harms(canary, champion, stretch, margin)
+    logs = [halves(*each) for each in zip(outright.tolist(), lesser.tolist(), strict=True)]
+    return np.where(_has_any(canary, champion), logs, 0.0)
 
 
-def _events(guardrail: Guardrail, stretch: Stretch, enough: float) -> GuardrailEvidence:
-    slices = stretch.slices
-    share = slices.share
-    canary, champion = event_counts(guardrail, slices.canary), event_counts(guardrail, slices.champion)
-    low, high, suspicion = 0.0, inf, 0.0
-    if canary.any() or champion.any():
-        low, high = events.risk_ratio_sequence(canary, champion, share, CONFIDENCE)
-        suspicion = stretch.late(events.harm_by_start(canary, champion, share, 0.0))
-    shown = _events_within(guardrail, slices)
-    coin = (share > 0) & (share < 1)
-    outcomes = first_outcomes(guardrail, slices.canary), first_outcomes(guardrail, slices.champion)
-    return GuardrailEvidence(
-        name=guardrail.name,
-        metric=guardrail.metric,
-        advisory=guardrail.advisory,
-        harm=event_harm(canary, champion, stretch, guardrail.margin),
-        suspicion=suspicion,
-        noninferiority=shown,
-        low=low,
-        high=high,
-        canary_events=int(outcomes[0][coin].sum()),
-        champion_events=int(outcomes[1][coin].sum()),
-        canary_total=int(slices.canary[coin, UNITS].sum()),
-        champion_total=int(slices.champion[coin, UNITS].sum()),
-        requests_to_show=_more(shown, enough, stretch, lambda s: _events_within(guardrail, s)),
+def _lesser_harms(canary: Counts, champion: Counts, stretch: Stretch, margin: float) -> Reals:
+    by_start = events.harm_by_start(canary, champion, stretch.slices.share, margin)
+    return np.where(_has_any(canary, champion), stretch.late_each(by_start), 0.0)
+
+
+def _has_any(canary: Counts, champion: Counts) -> NDArray[np.bool_]:
+    """Tell of which metrics (M, S) there is an event: without any, log e is exactly 0."""
+    return (canary.any(axis=1) | champion.any(axis=1)).astype(bool)
+
+
+def _events(guardrails: Sequence[Guardrail], stretch: Stretch) -> list[GuardrailGrounds]:
+    if not guardrails:
+        return []
+    canary, champion = _each_event(guardrails, stretch)
+    harm = _grouped(
+        guardrails, lambda each: each.margin, lambda m, rows: _harms(canary[rows], champion[rows], stretch, m)
     )
+    suspicion = _lesser_harms(canary, champion, stretch, 0.0)
+    shown = _events_within(guardrails, stretch)
+    figures = zip(harm.tolist(), suspicion.tolist(), shown, strict=True)
+    return [
+        GuardrailGrounds(each.name, each.metric, each.advisory, *found)
+        for each, found in zip(guardrails, figures, strict=True)
+    ]
 
 
-def _events_within(guardrail: Guardrail, slices: Slices) -> float:
-    """Return log e against "worse by the promotion margin and by the tolerance", or more."""
-    canary, champion = event_counts(guardrail, slices.canary), event_counts(guardrail, slices.champion)
-    ratio = events.noninferiority(canary, champion, slices.share, guardrail.promotion_margin)
-    if not guardrail.tolerance:
-        return ratio
-    return halves(ratio, _difference_within(guardrail, slices, guardrail.tolerance))
+def _each_event(guardrails: Sequence[Guardrail], stretch: Stretch) -> tuple[Counts, Counts]:
+    """Return the first events (M, S) of both arms."""
+    slices = stretch.slices
+    canary, champion = (
+        np.stack([event_counts(each, arm) for each in guardrails]) for arm in (slices.canary, slices.champion)
+    )
+    return canary, champion
 
 
-def _difference_within(guardrail: Guardrail, slices: Slices, limit: float) -> float:
-    canary, champion = (_outcomes(guardrail, arm) for arm in (slices.canary, slices.champion))
+def _events_within(guardrails: Sequence[Guardrail], stretch: Stretch) -> list[float]:
+    """Return log e of each against "worse by the promotion margin and by the tolerance", or more."""
+    share = stretch.slices.share
+    canary, champion = _each_event(guardrails, stretch)
+    ratios = _grouped(
+        guardrails,
+        lambda each: each.promotion_margin,
+        lambda margin, rows: events.noninferiority_each(canary[rows], champion[rows], share, margin),
+    )
+    differences = _grouped(
+        guardrails,
+        lambda each: each.tolerance or 0.0,
+        lambda limit, rows: _differences_within([guardrails[i] for i in rows], stretch.slices, limit),
+    )
+    return [
+        halves(ratio, difference) if each.tolerance else ratio
+        for each, ratio, difference in zip(guardrails, ratios.tolist(), differences.tolist(), strict=True)
+    ]
+
+
+def _differences_within(guardrails: Sequence[Guardrail], slices: Slices, limit: float) -> Reals:
+    if not limit:
+        return np.zeros(len(guardrails))
+    arms = [
+        np.stack([_outcomes(each, arm) for each in guardrails]) for arm in (slices.canary, slices.champion)
+    ]
     # A centre of 0 for every slice: chosen before any of them, and the same however slices are merged.
     centre = np.zeros(len(slices.share))
-    return bounded.difference_within(canary, champion, slices.share, _NO_EVENTS, centre, min(limit, 0.999))
+    return bounded.difference_within_each(
+        arms[0], arms[1], slices.share, _NO_EVENTS, centre, min(limit, 0.999)
+    )
 
 
 def _outcomes(guardrail: Guardrail, arm: Counts) -> Counts:
@@ -340,11 +395,11 @@ def difference_limit(guardrail: Guardrail, slices: Slices, alpha: float) -> floa
     """
     needed = log(1 / alpha)
     inside, outside = log(1e-7), log(0.999)
-    if _difference_within(guardrail, slices, exp(outside)) <= needed:
+    if _differences_within([guardrail], slices, exp(outside))[0] <= needed:
         return 1.0
     for _ in range(9):
         middle = (inside + outside) / 2
-        if _difference_within(guardrail, slices, exp(middle)) > needed:
+        if _differences_within([guardrail], slices, exp(middle))[0] > needed:
             outside = middle
         else:
             inside = middle
@@ -354,11 +409,11 @@ def difference_limit(guardrail: Guardrail, slices: Slices, alpha: float) -> floa
 # Latency
 
 
-def _latency(guardrail: Guardrail, stretch: Stretch, enough: float) -> GuardrailEvidence:
+def _latency(guardrail: Guardrail, stretch: Stretch) -> GuardrailGrounds:
     slices = stretch.slices
-    shown = _latency_shown(guardrail, stretch.last_epoch)
-    if not slices.references or not (slices.reference >= 0).any():
-        return shown
+    plain = GuardrailGrounds(guardrail.name, guardrail.metric, guardrail.advisory)
+    if not stretch.has_reference:
+        return plain
     columns = slice(FIRST_LATENCY, FIRST_LATENCY + BUCKETS)
     arms = slices.canary[:, columns], slices.champion[:, columns]
     common = (*arms, stretch.latency_share, stretch.references)
@@ -368,21 +423,18 @@ def _latency(guardrail: Guardrail, stretch: Stretch, enough: float) -> Guardrail
     guard = stretch.guard_by_start(guardrail.margin)
     tiers = stretch.late(wide.combined), stretch.late_agreed(narrow.combined, guard)
     suspicion = stretch.late(narrow.combined)
-    within = _not_slower(guardrail, stretch)
     return replace(
-        shown,
+        plain,
         harm=halves(*tiers),
         suspicion=suspicion,
-        noninferiority=within,
-        requests_to_show=_more(
-            within, enough, stretch, lambda s: _not_slower(guardrail, Stretch(s, stretch.beginning_ns))
-        ),
+        noninferiority=_not_slower(guardrail, stretch),
         parts=(
             ("wide", tiers[0]),
             ("narrow_and_blocks", tiers[1]),
             ("narrow", suspicion),
             ("blocks", float(guard[0])),
             ("tilt", float(narrow.tilt[0])),
+            ("tail", float(narrow.tail[0])),
             ("over_p50", float(narrow.exceed50[0])),
             ("over_p95", float(narrow.exceed95[0])),
             ("over_p99", float(narrow.exceed99[0])),
@@ -392,7 +444,7 @@ def _latency(guardrail: Guardrail, stretch: Stretch, enough: float) -> Guardrail
 
 def _not_slower(guardrail: Guardrail, stretch: Stretch) -> float:
     slices = stretch.slices
-    if not slices.references or not (slices.reference >= 0).any():
+    if not stretch.has_reference:
         return 0.0
     columns = slice(FIRST_LATENCY, FIRST_LATENCY + BUCKETS)
     return latency.not_slower(
@@ -404,79 +456,24 @@ def _not_slower(guardrail: Guardrail, stretch: Stretch) -> float:
     ).combined
 
 
-def _latency_shown(guardrail: Guardrail, epoch: Slices) -> GuardrailEvidence:
-    """Return what people see of the latency in one epoch; nothing of it decides."""
-    first = slice(FIRST_LATENCY, FIRST_LATENCY + BUCKETS)
-    every = slice(LATENCY, LATENCY + BUCKETS)
-    firsts = [arm[:, first].sum(axis=0) for arm in (epoch.canary, epoch.champion)]
-    low, high = quantiles.quantile_ratio_sequence(firsts[0], firsts[1], 0.5, CONFIDENCE)
-    return GuardrailEvidence(
-        name=guardrail.name,
-        metric=guardrail.metric,
-        advisory=guardrail.advisory,
-        low=low,
-        high=high,
-        canary_total=int(firsts[0].sum()),
-        champion_total=int(firsts[1].sum()),
-        canary_ns=at_each_quantile(epoch.canary[:, every].sum(axis=0)),
-        champion_ns=at_each_quantile(epoch.champion[:, every].sum(axis=0)),
-    )
-
-
-def at_each_quantile(counts: Counts) -> tuple[int, ...]:
-    """Return p50, p95 and p99 of a histogram in nanoseconds, for display; nothing when it is empty."""
-    if not counts.any():
-        return ()
-    return tuple(int(histogram.quantile_ns(counts, q)) for q in (0.5, 0.95, 0.99))
-
-
 # Disagreement
 
 
-def _disagreement(guardrail: Guardrail, slices: Slices, enough: float) -> GuardrailEvidence:
-    total, count = slices.shadow.compared, min(slices.shadow.disagreed, slices.shadow.compared)
+def _disagreement(guardrail: Guardrail, slices: Slices) -> GuardrailGrounds:
+    count, total = disagreements(slices)
     tolerance = guardrail.tolerance or 0.0
-    low, high = proportion.proportion_sequence(count, total, CONFIDENCE)
     beyond = proportion.exceeds(count, total, tolerance)
-    within = proportion.within(count, total, tolerance)
-    more = 0 if within > enough else None
-    if more is None and total >= _ENOUGH_UNITS and within > 0:
-        more = _extrapolated(within, enough, within, total)
-    return GuardrailEvidence(
+    return GuardrailGrounds(
         name=guardrail.name,
         metric=guardrail.metric,
         advisory=guardrail.advisory,
         harm=beyond,
         suspicion=beyond,
-        noninferiority=within,
-        low=low,
-        high=high,
-        canary_events=count,
-        canary_total=total,
-        requests_to_show=more,
+        noninferiority=proportion.within(count, total, tolerance),
     )
 
 
-# How much more
-
-
-def _more(shown: float, enough: float, stretch: Stretch, of: Callable[[Slices], float]) -> int | None:
-    """Return about how many more requests show it, if evidence goes on to grow as in the present epoch."""
-    if shown > enough:
-        return 0
-    epoch = stretch.last_epoch
-    units = int(epoch.canary[:, UNITS].sum() + epoch.champion[:, UNITS].sum())
-    requests = int(epoch.canary[:, REQUESTS].sum() + epoch.champion[:, REQUESTS].sum())
-    if units < _ENOUGH_UNITS:
-        return None
-    grown = shown if len(epoch.epochs) == len(stretch.slices.epochs) else of(epoch)
-    if grown <= -_REGRET / 2:
-        return None
-    more = _extrapolated(shown, enough, grown, units)
-    return None if more is None else int(more * requests / units)
-
-
-def _extrapolated(shown: float, enough: float, grown: float, units: int) -> int | None:
-    growth = (grown + _REGRET) / units
-    more = (enough - shown) / growth
-    return int(more) + 1 if 0 <= more < inf else None
+def disagreements(slices: Slices) -> tuple[int, int]:
+    """Return how many compared copies disagreed, and how many were compared."""
+    total = slices.shadow.compared
+    return min(slices.shadow.disagreed, total), total

@@ -5,7 +5,7 @@ Estimates for people, made from what was seen so far. No decision rests on them 
 
 from math import ceil, inf, isfinite, log
 
-from proxy.rollout.evidence import Evidence, GuardrailEvidence
+from proxy.rollout.evidence import Evidence, Grounds, GuardrailEvidence
 from proxy.rollout.plan import HARM_METRICS, Plan
 from proxy.rollout.state import Phase, RolloutState
 from proxy.rollout.verdict import Need, Reason
@@ -15,7 +15,7 @@ __all__ = ["needs_of", "next_cost"]
 _SECOND_NS = 1_000_000_000
 
 
-def next_cost(plan: Plan, state: RolloutState, evidence: Evidence) -> float:
+def next_cost(plan: Plan, state: RolloutState, evidence: Grounds) -> float:
     """Return how many requests the next step could cost beyond what the champion would fail, with 95 % confidence.
 
     It is the greatest excess share that the evidence allows, times the requests that the canary would get on the next

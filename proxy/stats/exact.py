@@ -166,8 +166,9 @@ def grouped_sums(counts: Counts, coefficients: Floats | Split, group: NDArray[np
     limbs = _fitting(counts, coefficients)
     groups, rows, bets = limbs.shape[1:]
     before = counts.shape[:-2]
-    joined = np.zeros((*before, groups, rows), np.int64)
-    np.add.at(joined, (..., group, slice(None)), counts)
+    joined = np.zeros((groups, *before, rows), np.int64)
+    np.add.at(joined, group, np.moveaxis(counts, -2, 0))
+    joined = np.moveaxis(joined, 0, -2)
     added: Counts = joined.reshape(math.prod(before), groups * rows) @ limbs.reshape(3, groups * rows, bets)
     return _rounded(added.reshape(3, *before, bets))
 

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from proxy.rollout.decide import MIN_UNITS, SRM, decide, reached
+from proxy.rollout.assemble import Assembly
+from proxy.rollout.decide import MIN_UNITS, SRM, decide, reached, rule, rule_on
 from proxy.rollout.evidence import Evidence
 from proxy.rollout.plan import Plan
+from proxy.rollout.slices import no_slices
 from proxy.rollout.state import Phase, RolloutState
 from proxy.rollout.transitions import Action
 from proxy.rollout.verdict import Decision, Reason, Verdict
@@ -158,6 +160,19 @@ def test_verdicts(name: str) -> None:
     assert decision.action is actions.get(verdict)
     assert decision.sentence
     assert "v3" in decision.sentence or "no verdict" in decision.sentence
+
+
+@pytest.mark.parametrize("over", [False, True])
+@pytest.mark.parametrize("name", CASES)
+def test_the_budget_is_looked_at_only_where_it_holds(name: str, over: bool) -> None:
+    """To know nothing of the excess changes no ruling, for then it is looked at."""
+    found, of, stands, *_ = CASES[name]
+    wishes = Inconclusive if over else [of.on_inconclusive]
+    for wish in wishes:
+        plan_ = replace(of, on_inconclusive=wish, max_duration_ns=MINUTE if over else of.max_duration_ns)
+        assembly = Assembly(plan_, state(plan_, **stands), no_slices(), NOW)
+        vars(assembly).update(grounds=replace(found, excess_share=1.0), excess_share=found.excess_share)
+        assert rule_on(assembly) == rule(plan_, assembly.state, found, NOW)
 
 
 PROBLEMS = ("counts_backwards", "no_canary_traffic", "stray_units", "stale", "clock")

@@ -7,10 +7,10 @@ from math import comb, exp, inf, log
 import numpy as np
 import pytest
 
-from proxy.rollout.guardrails import Stretch, at_each_quantile, difference_limit, event_harm, halves, judge
+from proxy.rollout.guardrails import Stretch, difference_limit, event_harm, halves, weigh
+from proxy.rollout.showing import judge
 from proxy.rollout.slices import (
     BIN_NS,
-    BUCKETS,
     ERRORS,
     FIELDS,
     FIRST_EVENTS,
@@ -22,7 +22,7 @@ from proxy.rollout.slices import (
     starts_ns,
 )
 from proxy.stats import bounded, events
-from tests.rollout.world import MINUTE, START, Behaviour, World, guardrail, plan
+from tests.rollout.world import START, Behaviour, World, guardrail, plan
 
 ENOUGH = log(20)
 
@@ -173,15 +173,6 @@ def test_rare_events_are_shown_by_their_difference() -> None:
     assert judge(guardrail("errors", tolerance=0.0), stretch, ENOUGH).noninferiority == 0.0
 
 
-def test_what_is_missing_is_told() -> None:
-    """A number of requests while it is not shown, 0 once it is."""
-    some = judge(
-        guardrail("errors"), served(1, canary=Behaviour(errors=0.02), champion=Behaviour(errors=0.02)), ENOUGH
-    )
-    assert some.requests_to_show is None or some.requests_to_show > 0
-    assert judge(guardrail("errors"), served(6), ENOUGH).requests_to_show == 0
-
-
 def test_slow_is_what_takes_longer_than_the_threshold() -> None:
     """To within one bucket of 5 percent."""
     slices = counted([0.5], [0], [0], [0])
@@ -234,6 +225,34 @@ def test_a_much_slower_canary_needs_no_blocks() -> None:
     assert found.harm > log(1000)
     assert parts["blocks"] == 0.0
     assert parts["wide"] > log(1000)
+
+
+def test_parts_name_every_bet() -> None:
+    """A tail that grew is found by the bet on tails, and the parts say so."""
+    stretch = served(30)
+    slices = stretch.slices
+    canary = slices.canary.copy()
+    canary[:, FIRST_LATENCY + 240] += canary[:, UNITS] // 50
+    found = weigh([guardrail("latency")], Stretch(replace(slices, canary=canary), START))[0]
+    parts = dict(found.parts)
+    assert parts.keys() >= {"tilt", "tail", "over_p50", "over_p95", "over_p99"}
+    assert parts["tail"] > log(1000) > parts["over_p50"]
+
+
+def test_guardrails_are_weighed_together_as_they_are_alone() -> None:
+    """In whatever company, margins and tolerances of its own included, each has the same bits."""
+    stretch = served(30, canary=Behaviour(errors=0.02, client_errors=0.01))
+    many = [
+        guardrail("slow", name="a", threshold_ns=25_000_000, margin=0.3),
+        guardrail("errors", promotion_margin=0.5),
+        guardrail("latency"),
+        guardrail("client_errors", tolerance=0.0),
+        guardrail("disagreement"),
+        guardrail("slow", name="b", threshold_ns=30_000_000),
+        guardrail("abandoned"),
+    ]
+    assert list(weigh(many, stretch)) == [weigh([each], stretch)[0] for each in many]
+    assert weigh([], stretch) == ()
 
 
 def test_a_somewhat_slower_canary_needs_both() -> None:
@@ -302,11 +321,3 @@ def test_copies_are_held_to_the_tolerance(compared: int, disagreed: int, beyond:
     assert (found.suspicion > ENOUGH, found.noninferiority > ENOUGH) == (beyond, within)
     assert (found.requests_to_show == 0) == within
     assert found.low <= (disagreed / compared if compared else 0) <= found.high
-
-
-def test_quantiles_for_display() -> None:
-    """Of nothing there are none."""
-    assert at_each_quantile(np.zeros(BUCKETS, np.int64)) == ()
-    one = np.zeros(BUCKETS, np.int64)
-    one[200] = 5
-    assert all(MINUTE > each > 0 for each in at_each_quantile(one))

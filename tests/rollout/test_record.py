@@ -8,8 +8,8 @@ import orjson
 import pytest
 
 from proxy.rollout import record
-from proxy.rollout.assemble import assemble
-from proxy.rollout.decide import decide
+from proxy.rollout.assemble import Assembly, assemble
+from proxy.rollout.decide import decide, rule_on
 from proxy.rollout.slices import Health, ShadowEvidence, no_slices
 from proxy.rollout.state import Phase
 from proxy.settings import Inconclusive
@@ -75,6 +75,22 @@ def test_a_snapshot_leads_to_the_same_bytes(number: int) -> None:
     )
     assert record.recompute(written) == record.decision_bytes(decision)
     assert record.snapshot(*record.read(written)) == written
+
+
+@pytest.mark.parametrize("number", range(0, CASES, 2))
+def test_what_is_only_shown_decides_nothing(number: int) -> None:
+    """The ruling that is made without it is the decision's, and leaves the decision its bytes."""
+    world = case(number)
+    assembly = Assembly(world.plan, world.state, world.slices(), world.now_ns)
+    ruling = rule_on(assembly)
+    assert "evidence" not in vars(assembly)
+    assert ("excess_share" in vars(assembly)) <= (assembly.grounds.held_ns >= world.plan.hold_ns)
+    decision = decide(world.plan, world.state, assembly.evidence, world.now_ns)
+    for name in ("verdict", "reason", "action", "would", "would_reason"):
+        assert getattr(ruling, name) == getattr(decision, name)
+    assert (ruling.after.phase, ruling.after.step) == (decision.phase, decision.step)
+    written = record.snapshot(world.plan, world.state, assembly.slices, world.now_ns)
+    assert record.recompute(written) == record.decision_bytes(decision)
 
 
 def test_the_cases_are_of_many_kinds() -> None:
