@@ -215,5 +215,43 @@ async def test_a_killed_supervisor_takes_nothing_along(tmp_path: Path) -> None:
         await eventually(is_all, "evidence of 240 requests", 10.0)
 
 
+async def test_an_upgrade_on_the_way(tmp_path: Path) -> None:
+    """With SIGUSR2 under traffic: the same rollout at the same weight, each request counted once, no unit new again."""
+    async with models() as served:
+        text = config(tmp_path, served).replace("hold: 2s", "hold: 1h")
+        async with serve(tmp_path, text) as proxy:
+            crowd, again = Crowd(proxy), Crowd(proxy)
+            await crowd.ask(USERS[:300])
+            before = await rollout(proxy)
+
+            async def is_done() -> bool:
+                status = await proxy.status()
+                config = status.get("config", {})
+                return config.get("upgrades_total") == 1 and not config["earlier_pids"]
+
+            async with asyncio.TaskGroup() as group:
+                group.create_task(again.ask(USERS[:300] + USERS[300:600]))
+                proxy.process.send_signal(signal.SIGUSR2)
+                group.create_task(eventually(is_done, "the upgrade"))
+            assert (crowd.broken, again.broken) == (0, 0)
+            assert again.statuses.keys() == {200}
+            assert all(again.history[user] == crowd.history[user] for user in USERS[:300])
+
+            async def is_all() -> dict[str, Any]:
+                found = await rollout(proxy)
+                return found if sum(counts(found).values()) >= 900 else {}
+
+            after = await eventually(is_all, "evidence of 900 requests")
+            assert sum(counts(after).values()) == 900
+            assert 600 - CHANCE <= sum(counts(after, "units").values()) <= 600
+            same = ("rollout", "phase", "step", "weight", "sequence")
+            assert [after[name] for name in same] == [before[name] for name in same]
+            assert verdicts(proxy) == []
+            kept = [
+                each for each in after["evidence"]["decisions"] if each["decision"]["reason"] == "hold_time"
+            ]
+            assert len(kept) == 1, "nobody else thought about it meanwhile"
+
+
 async def _is(value: bool) -> bool:
     return value
