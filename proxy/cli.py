@@ -22,6 +22,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "abort": ("proxy.commands.steer", "Take a rollout's canary back to 0 % now."),
     "pause": ("proxy.commands.steer", "Keep a rollout's canary at its weight."),
     "resume": ("proxy.commands.steer", "Let the engine decide about a rollout again."),
+    "report": ("proxy.commands.report", "Write up a rollout: decision, evidence, what was not tested."),
+    "plan-experiment": ("proxy.commands.plan_experiment", "Say how long a rollout takes, and who meets a bad canary."),
     "demo": ("proxy.demo.command", "Real models, real data, the whole story in about a minute."),
 }
 """Name → (module, line in the help). The command stands in its module under its own name."""
@@ -45,7 +47,7 @@ class LazyGroup(click.Group):
         """Import and return one command; None for an unknown name."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(import_module(COMMANDS[cmd_name][0]), cmd_name)
+        command: click.Command = getattr(import_module(COMMANDS[cmd_name][0]), cmd_name.replace("-", "_"))
         return command
 
     def resolve_command(

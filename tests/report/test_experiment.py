@@ -1,0 +1,114 @@
+"""How a rollout would go: against rollouts that went, and against what cannot be."""
+
+from dataclasses import replace
+from decimal import Decimal
+from math import inf, isfinite
+from typing import Any
+
+import pytest
+
+from proxy.report.experiment import Outlook, Traffic, foresee, with_steps
+from proxy.report.needed import Model
+from proxy.rollout.state import Phase
+from proxy.settings import Metric
+from tests.rollout.world import MINUTE, Behaviour, World, guardrail, plan
+
+MODEL = Model(((Metric.ERRORS, 0.01), (Metric.CLIENT_ERRORS, 0.02)), 0.3, 0.01, 2.0, 0.0)
+TRAFFIC = Traffic(200.0, None, 0.0, MODEL)
+
+
+def outlook(**changes: Any) -> Outlook:
+    return foresee(plan(**changes), TRAFFIC)
+
+
+def test_a_rollout_goes_about_so() -> None:
+    """A simulated canary that is as good is promoted within a third of what was foreseen."""
+    good = Behaviour(errors=0.01, client_errors=0.02)
+    world = World(plan(), rate=2000, canary=good, champion=good, every=3)
+    world.run(600, Phase.PROMOTED)
+    assert world.state.phase is Phase.PROMOTED
+    took = (world.now_ns - world.state.started_ns) / 1e9
+    assert outlook().seconds == pytest.approx(took, rel=0.33)
+
+
+def test_a_bad_one_falls_about_so() -> None:
+    """Simulated canaries that fail twice as often have had about as many requests as foreseen when they fall."""
+    found = next(each for each in outlook().found if each.guardrail.name == "errors")
+    good, bad = Behaviour(errors=0.01, client_errors=0.02), Behaviour(errors=0.02, client_errors=0.02)
+    exposed = []
+    for seed in range(4):
+        world = World(plan(), rate=2000, canary=bad, champion=good, seed=seed, every=3)
+        exposed.append(world.run(600, Phase.ROLLED_BACK).requests_exposed)
+        assert world.state.phase is Phase.ROLLED_BACK
+    assert found.canary_requests / 2 < sum(exposed) / len(exposed) < found.canary_late
+    assert found.mean_s < found.late_s
+
+
+def test_the_steps() -> None:
+    """No step is shorter than hold, and the last one lasts until the slowest guardrail is shown."""
+    found = outlook()
+    assert [each.weight for each in found.stages] == [1, 5, 25, 50]
+    assert all(each.seconds >= 300 for each in found.stages)
+    assert found.fits
+    slow = foresee(plan(), replace(TRAFFIC, rate=3.0))
+    assert slow.stages[-1].why == slow.shown[0].guardrail.name
+    assert slow.seconds == pytest.approx(slow.shown[0].mean_s, rel=0.01)
+    assert slow.stages[0].why == "50 units"
+
+
+def test_a_budget_holds_a_step() -> None:
+    """The smaller the budget, the longer the steps; without one they last as long as hold."""
+    tight, loose, none = (outlook(excess_errors=each).seconds for each in (30, 100, None))
+    assert tight > loose > none
+    assert {each.why for each in outlook(excess_errors=None).stages} == {"hold"}
+
+
+def test_more_traffic_is_never_slower() -> None:
+    """Twice the traffic finds and shows everything no later."""
+    slow, fast = (foresee(plan(excess_errors=None), replace(TRAFFIC, rate=rate)) for rate in (50.0, 100.0))
+    assert fast.seconds <= slow.seconds
+    for a, b in zip(slow.found, fast.found, strict=True):
+        assert b.mean_s <= a.mean_s
+
+
+def test_users_run_out() -> None:
+    """Where few users come again and again, what only their first requests show is never shown."""
+    few = foresee(plan(excess_errors=None), replace(TRAFFIC, rate=3.0, units=300))
+    shown = {each.guardrail.name: each.mean_s for each in few.shown}
+    assert shown["latency"] == inf
+    many = foresee(plan(excess_errors=None), replace(TRAFFIC, rate=3.0, units=3_000_000))
+    endless = foresee(plan(excess_errors=None), replace(TRAFFIC, rate=3.0))
+    assert many.seconds == pytest.approx(endless.seconds, rel=0.05)
+    assert TRAFFIC.known(1000) == 1000
+    assert replace(TRAFFIC, units=1000).known(1e9) == pytest.approx(1000)
+    assert all(each.canary_units <= 300 for each in few.found)
+
+
+def test_other_variants_leave_less() -> None:
+    """Variants with weights of their own take requests from the comparison."""
+    alone, beside = foresee(plan(), TRAFFIC), foresee(plan(others=Decimal(40)), TRAFFIC)
+    assert len(beside.stages) == len(alone.stages)
+    assert beside.stages[0].canary_requests == pytest.approx(200 * 300 * 0.01)
+
+
+def test_disagreement_needs_copies() -> None:
+    """Without copies it is never shown; with them it takes as long as they take to come."""
+    of = plan(guardrails=(guardrail("errors"), guardrail("disagreement")))
+    without, all_of_them = foresee(of, TRAFFIC), foresee(of, replace(TRAFFIC, copies=1.0))
+    assert not isfinite(without.seconds)
+    assert isfinite(all_of_them.seconds)
+    assert {each.guardrail.name for each in without.found} == {"errors"}
+
+
+def test_a_dead_canary_and_other_steps() -> None:
+    """On each step it is said how many failures it takes; steps can be changed."""
+    found = foresee(with_steps(plan(), (10, 50)), TRAFFIC)
+    assert [weight for weight, _ in found.dead] == [10, 50]
+    assert all(failures for _, failures in found.dead)
+    assert foresee(plan(guardrails=(guardrail("latency"),)), TRAFFIC).dead == ()
+
+
+def test_everything_at_once() -> None:
+    """A switch of everything at once has no steps to foresee."""
+    with pytest.raises(ValueError, match="no steps to foresee"):
+        foresee(plan(steps=(Decimal(100),), hold_ns=MINUTE), TRAFFIC)
