@@ -53,6 +53,7 @@ from proxy.rollout.slices import (
     Counts,
     Reals,
     Slices,
+    added,
     starts_ns,
 )
 from proxy.settings import Metric
@@ -215,7 +216,7 @@ def _blocks(slices: Slices) -> tuple[Counts, Counts, Counts]:
 
     A block lies in one epoch. What is left of an epoch that makes no block is left out.
     """
-    starts, spans = slices.start_ns.tolist(), slices.span_ns.tolist()
+    spans = slices.span_ns.tolist()
     firsts: list[int] = []
     lasts: list[int] = []
     first, held, time = 0, [0, 0], 0
@@ -233,12 +234,9 @@ def _blocks(slices: Slices) -> tuple[Counts, Counts, Counts]:
         none = np.zeros((0, BUCKETS), np.int64)
         return np.zeros(0, np.int64), none, none
     columns = slice(LATENCY, LATENCY + BUCKETS)
-    edges = np.array([[a, b + 1] for a, b in zip(firsts, lasts, strict=True)]).ravel()
-    sums = []
-    for arm in (slices.canary, slices.champion):
-        padded = np.concatenate([arm[:, columns], np.zeros((1, BUCKETS), np.int64)])
-        sums.append(np.add.reduceat(padded, edges, axis=0)[::2])
-    return np.array([starts[row] for row in firsts], np.int64), sums[0], sums[1]
+    begins, ends = np.array(firsts), np.array(lasts) + 1
+    canary, champion = (added(arm[:, columns], begins, ends) for arm in (slices.canary, slices.champion))
+    return slices.start_ns[begins], canary, champion
 
 
 def weigh(guardrails: Sequence[Guardrail], stretch: Stretch) -> tuple[GuardrailGrounds, ...]:

@@ -7,7 +7,7 @@ import pytest
 
 from proxy.evidence import layout
 from proxy.rollout import slices as form
-from proxy.rollout.slices import BIN_NS, PLANNED_STARTS, Slices, no_slices, starts_ns
+from proxy.rollout.slices import BIN_NS, PLANNED_STARTS, Slices, added, no_slices, starts_ns
 from tests.rollout.world import MINUTE, START, World, plan
 
 
@@ -73,3 +73,11 @@ def test_slices_since_a_promotion_are_those_of_its_epochs() -> None:
     assert [each.epoch for each in later.allocations] == ["b"]
     assert both.since(START) is both
     assert both.before(START + 2 * BIN_NS).epochs == ("a", "a")
+
+
+def test_sums_of_rows() -> None:
+    """Each from its first row up to its end, whatever lies between them."""
+    counts = np.arange(24, dtype=np.int64).reshape(6, 4)
+    sums = added(counts, np.array([0, 2, 5]), np.array([2, 3, 6]))
+    assert sums.tolist() == [(counts[0] + counts[1]).tolist(), counts[2].tolist(), counts[5].tolist()]
+    assert counts[0].tolist() == [0, 1, 2, 3]
