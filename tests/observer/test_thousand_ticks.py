@@ -48,12 +48,11 @@ def serve(world: World, tick: int, generator: np.random.Generator) -> None:
     block.close()
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-async def test_a_twin_survives_a_thousand_looks(tmp_path: Path, seed: int) -> None:
+async def test_a_twin_survives_a_thousand_looks(tmp_path: Path) -> None:
     """It goes up step by step, and is never rolled back: not on the way, and not by the holdback after it."""
     world = World(tmp_path, CONFIG.replace("hold: 60s", "hold: 60s, holdback: 5%"))
     world.publish()
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(1)
     worst = 0.0
     for tick in range(TICKS):
         serve(world, tick, generator)
