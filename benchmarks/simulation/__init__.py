@@ -16,7 +16,8 @@
 ``promotion``                 a canary exactly at its margin: how often is it promoted all the same
 ``coverage``                  how often a confidence sequence ever leaves the truth out
 ``delay_*``                   something is wrong (or fine): how many requests until it is known
-``engine``                    whole rollouts over virtual time: assemble, decide, the law of transitions
+``engine``                    one rollout over virtual time: evidence, ruling, the law of transitions
+``rollouts``                  canaries that are the same, too bad, slower, dead, and what became of them
 ============================  ========================================================================
 
 A look is a moment at which somebody reads the evidence and would act. Every rate is that of runs in which *any* look

@@ -1,4 +1,4 @@
-"""Whole rollouts over virtual time: traffic, slices, ``assemble``, ``decide``, ``apply``; a bin of 10 s at a time."""
+"""Whole rollouts over virtual time: traffic, slices, ``Assembly``, ``rule_on``, ``apply``; a bin of 10 s at a time."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -8,8 +8,8 @@ import numpy as np
 
 from benchmarks.simulation.cell import Floats
 from benchmarks.simulation.traffic import LAW, histograms, reference
-from proxy.rollout.assemble import assemble
-from proxy.rollout.decide import decide
+from proxy.rollout.assemble import Assembly
+from proxy.rollout.decide import Ruling, rule_on
 from proxy.rollout.plan import Plan, plan_of
 from proxy.rollout.slices import (
     BIN_NS,
@@ -28,7 +28,6 @@ from proxy.rollout.slices import (
 )
 from proxy.rollout.state import ENGINE, Phase, RolloutState, weight
 from proxy.rollout.transitions import apply, begin
-from proxy.rollout.verdict import Decision
 from proxy.settings import parse
 from proxy.stats.histogram import Counts
 
@@ -92,7 +91,7 @@ class Rollout:
     def __post_init__(self) -> None:
         self.state = begin(self.plan, "0123456789abcdef", START_NS)
         self.bins = 0
-        self.decisions: list[Decision] = []
+        self.rulings: list[Ruling] = []
         self.arms = np.zeros((2, self.most_bins, FIELDS), np.int64)
         self.share = np.zeros(self.most_bins)
         self.reference = reference(self.rng, LAW.probabilities())
@@ -124,16 +123,15 @@ class Rollout:
         ):
             _answer(self.rng, counts, behaviour, number, asked)
 
-    def decide(self) -> Decision:
+    def decide(self) -> Ruling:
         """Judge the moment, and let the law do what was decided."""
-        evidence = assemble(self.plan, self.state, self.slices(), self.now_ns)
-        decision = decide(self.plan, self.state, evidence, self.now_ns)
-        self.decisions.append(decision)
-        if decision.action is not None:
-            after = apply(self.plan, self.state, decision.action, self.now_ns, ENGINE, str(decision.reason))
+        ruling = rule_on(Assembly(self.plan, self.state, self.slices(), self.now_ns))
+        self.rulings.append(ruling)
+        if ruling.action is not None:
+            after = apply(self.plan, self.state, ruling.action, self.now_ns, ENGINE, str(ruling.reason))
             assert isinstance(after, RolloutState), after
             self.state = after
-        return decision
+        return ruling
 
     def run(self, every: int = 1) -> Phase:
         """Let time pass, decide after each ``every`` bins, until it is promoted or rolled back or time is over."""

@@ -39,7 +39,7 @@ def drawn(
         samples["exposed"][run] = rollout.exposed
         samples["failed"][run] = rollout.failed
         samples["weight"][run] = 100.0 * rollout.share[rollout.bins - 1]
-        samples["invalid"][run] = any(each.verdict is Verdict.INVALID for each in rollout.decisions)
+        samples["invalid"][run] = any(each.verdict is Verdict.INVALID for each in rollout.rulings)
     return samples
 
 
