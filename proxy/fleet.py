@@ -18,7 +18,7 @@ Rule
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,11 @@ from typing import Any
 from proxy.children import Child, Timing
 from proxy.clock import monotonic, wall_ns
 from proxy.control.release import Release
-from proxy.evidence.units import restore_units
+from proxy.evidence.blocks import remove
+from proxy.evidence.units import remove_units, restore_units
 from proxy.handover import InheritedProcess, Totals
 from proxy.retirement import is_quiet
+from proxy.routing.experiment import Experiment
 from proxy.tally import Layout, fold, read_all
 from proxy.tasks import spawn
 
@@ -122,6 +124,8 @@ class Fleet:
         self._files: dict[str, str] = {}
         """Text of the certificate files of the current and the pending release."""
         self._committing: set[asyncio.Task[dict[str, Any] | None]] = set()
+        self._tried: dict[str, set[str]] = {}
+        """Rollouts of any table that is not folded, and their epochs."""
         self._restored: set[str] = set()
         """Rollouts whose units were looked for."""
         self._fold_failures = totals.fold_failures
@@ -161,6 +165,8 @@ class Fleet:
         A process that does not answer in time is killed, and like any other that is down does not count.
         """
         tried = {route.experiment.rollout for route in release.table.routes if route.experiment}
+        for experiment in _rollouts_of(release):
+            self._tried.setdefault(experiment.rollout, set()).add(experiment.epoch)
         if fresh := tried - self._restored:
             await asyncio.to_thread(self._restore_units, release.settings.state_dir, fresh)
         self._pending = release
@@ -438,6 +444,21 @@ class Fleet:
         for version in folded:
             for path in self._run_dir.glob(f"*-{version}.tally"):
                 path.unlink(missing_ok=True)
+        # A rollout's id never comes again. That of a split by fixed weights may, and its counts go on then.
+        releases = [held.release for held in self._held.values()]
+        releases += [release for release in (self._current, self._pending) if release]
+        live = {experiment.rollout for release in releases for experiment in _rollouts_of(release)}
+        for rollout in self._tried.keys() - live:
+            for epoch in self._tried.pop(rollout):
+                remove(self._run_dir, epoch)
+            remove_units(self._run_dir, rollout)
+            self._restored.discard(rollout)
+
+
+def _rollouts_of(release: Release) -> Iterator[Experiment]:
+    for route in release.table.routes:
+        if route.experiment is not None and route.experiment.is_tried:
+            yield route.experiment
 
 
 def _certificates(files: Mapping[str, str]) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """Which process holds which version, step by step, over children that do nothing by themselves."""
 
 import asyncio
+import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,11 @@ from proxy.certificates import Inspection
 from proxy.control.judge import Accepted, judge
 from proxy.control.matching import match
 from proxy.control.release import Release
-from proxy.evidence.layout import CELLS
-from proxy.evidence.units import units_path
+from proxy.evidence.blocks import open_evidence
+from proxy.evidence.layout import CELLS, CELLS_STANDING
+from proxy.evidence.units import open_units, units_path
 from proxy.fleet import Commands, Fleet, FoldRule, StartError
+from proxy.rollout.state import Phase
 from proxy.tally import Block, block_path, open_block, read_all
 from tests.control.rollout_world import START_NS, TEXT, Ids
 
@@ -286,12 +290,46 @@ async def test_units_of_an_earlier_start_are_there_before_the_first_table(
     rollout = entries["wine"].state.rollout
     saved = tmp_path / "state" / "rollouts" / f"{rollout}.map"
     saved.parent.mkdir(parents=True)
-    saved.write_bytes(b"\1" * CELLS)
+    saved.write_bytes(zlib.compress(b"\1" * CELLS))
     await world.fleet.prepare(Release(verdict.settings, 1, verdict.digest, verdict.certificates, entries))
-    assert units_path(world.run_dir, rollout).read_bytes() == saved.read_bytes()
+    assert units_path(world.run_dir, rollout).read_bytes() == b"\1" * CELLS
     units_path(world.run_dir, rollout).unlink()
     await world.fleet.prepare(Release(verdict.settings, 2, verdict.digest, verdict.certificates, entries))
     assert not units_path(world.run_dir, rollout).exists()
+
+
+async def test_what_a_rollout_counted_goes_with_its_last_table(world: World) -> None:
+    """Blocks and the map of a rollout that no table has any more are deleted; those of a split by weights stay."""
+    await world.come_up(*world.workers, world.observer)
+    verdict = judge(TEXT.encode(), None, source="a.yaml", environ={})
+    assert isinstance(verdict, Accepted)
+    ids, files = Ids(), []
+    for version in (1, 2, 3):
+        if version != 2:  # the second goes on with the rollouts of the first, by other weights
+            entries = match({}, verdict.settings, START_NS, ids).entries
+        else:
+            entries = {
+                name: replace(entry, state=replace(entry.state, phase=Phase.ROLLED_BACK))
+                for name, entry in entries.items()
+            }
+        fresh = Release(verdict.settings, version, verdict.digest, verdict.certificates, entries)
+        await world.fleet.prepare(fresh)
+        world.fleet.commit(fresh)
+        await settle()
+        for route in fresh.table.routes:
+            assert route.experiment is not None
+            open_evidence(world.run_dir, route.experiment.epoch, 0, route.experiment.size).close()
+            open_units(world.run_dir, route.experiment.rollout, CELLS_STANDING).close()
+        files.append({path.name for path in world.run_dir.glob("evidence-*")})
+        if version == 2:
+            assert await world.fleet.fold_quiet() == (1,)
+            assert files[0] < {path.name for path in world.run_dir.glob("evidence-*")}
+    assert await world.fleet.fold_quiet() == (2,)
+    water = fresh.table.routes[-1].experiment
+    assert water is not None
+    left = {path.name for path in world.run_dir.glob("evidence-*")}
+    assert left == files[2] - files[1] | {f"evidence-{water.epoch}-w0.block"}
+    assert len(list(world.run_dir.glob("units-*.map"))) == 3
 
 
 async def test_settled_is_when_everybody_has_committed(world: World) -> None:

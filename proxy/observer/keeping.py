@@ -59,6 +59,7 @@ class Keeper:
         self._unrecorded: deque[Verdict] = deque(maxlen=_MAX_UNRECORDED)
         self._generation = 0
         self._units: dict[str, int | None] = {}
+        self._units_turn: list[str] = []
         self._load_due_s: dict[str, float] = {}
         self._units_due_s = self._prune_due_s = monotonic()
         self._had_earlier = False
@@ -74,12 +75,17 @@ class Keeper:
             by route, the gist of what was said last.
         """
         said: dict[str, tuple[object, ...]] = {}
+        # For all of them: a disk that hangs must not keep a tick waiting once for each rollout.
+        end_s = monotonic() + LOAD_PATIENCE_S
         for dossier in dossiers:
-            if dossier.is_loaded or monotonic() < self._load_due_s.get(dossier.rollout, 0.0):
+            now_s = monotonic()
+            if dossier.is_loaded or now_s < self._load_due_s.get(dossier.rollout, 0.0):
                 continue
+            if now_s >= end_s:
+                break
             fresh = Ledger(dossier.ledger.fields)
             try:
-                stored, latest_ns, last = await self._shelf.call(_fetching(dossier, fresh), LOAD_PATIENCE_S)
+                stored, latest_ns, last = await self._shelf.call(_fetching(dossier, fresh), end_s - now_s)
             except StoreError:
                 self._load_due_s[dossier.rollout] = monotonic() + LOAD_AGAIN_S
                 continue
@@ -109,10 +115,11 @@ class Keeper:
         return before not in (None, self._others)
 
     async def _reload(self, dossiers: Collection[Dossier]) -> None:
+        end_s = monotonic() + LOAD_PATIENCE_S
         for dossier in dossiers:
             fresh = Ledger(dossier.ledger.fields)
             with suppress(StoreError):
-                stored = await self._shelf.call(_loading(dossier, fresh), LOAD_PATIENCE_S)
+                stored = await self._shelf.call(_loading(dossier, fresh), max(end_s - monotonic(), 0.0))
                 dossier.ledger.join(fresh)
                 dossier.take_shadows(stored.shadows)
 
@@ -153,7 +160,7 @@ class Keeper:
         if self._writing is not None:
             await self.write(dossiers, now_ns, patience_s)
         await self.write(dossiers, now_ns, patience_s)
-        self._save_units(dossiers)
+        self._save_units(*(dossier.rollout for dossier in dossiers))
 
     # Verdicts
 
@@ -201,27 +208,33 @@ class Keeper:
         now_s = monotonic()
         while self._unrecorded and not self._shelf.problem:
             self._shelf.submit(_recording(self._unrecorded.popleft()))
-        if now_s >= self._units_due_s:
+        live = {dossier.rollout: None for dossier in dossiers}
+        for rollout in self._units.keys() - live:
+            del self._units[rollout]
+            self._shelf.submit(_forgetting(self._state_dir, rollout))
+        if now_s >= self._units_due_s and not self._units_turn:
             self._units_due_s = now_s + UNITS_EVERY_S
-            self._save_units(dossiers)
+            self._units_turn = [*live]
+        if self._units_turn:
+            # One at a time: whoever waits for the store does not wait for all of them.
+            self._save_units(self._units_turn.pop())
         if now_s >= self._prune_due_s:
             self._prune_due_s = now_s + PRUNE_EVERY_S
-            live = [dossier.rollout for dossier in dossiers]
-            self._shelf.submit(lambda store: self._prune(store, live, now_ns))
+            self._shelf.submit(lambda store: self._prune(store, list(live), now_ns))
 
     def _prune(self, store: Store, live: Sequence[str], now_ns: int) -> None:
         store.prune(live, now_ns)
         for rollout in saved_units(self._state_dir).difference(live):
             forget_units(self._state_dir, rollout)
 
-    def _save_units(self, dossiers: Collection[Dossier]) -> None:
-        live = [dossier.rollout for dossier in dossiers]
-        self._units = {rollout: self._units.get(rollout) for rollout in live}
+    def _save_units(self, *rollouts: str) -> None:
         units = self._units
+        for rollout in rollouts:
+            units.setdefault(rollout, None)
 
         def save(_: Store) -> None:
-            for rollout in live:
-                units[rollout] = save_units(self._run_dir, self._state_dir, rollout, units[rollout])
+            for rollout in rollouts:
+                units[rollout] = save_units(self._run_dir, self._state_dir, rollout, units.get(rollout))
 
         self._shelf.submit(save)
 
@@ -242,6 +255,10 @@ def _fetching(dossier: Dossier, ledger: Ledger) -> Callable[[Store], _Fetched]:
 
 def _loading(dossier: Dossier, ledger: Ledger) -> Callable[[Store], Loaded]:
     return lambda store: store.load(dossier.rollout, ledger)
+
+
+def _forgetting(state_dir: Path, rollout: str) -> Callable[[Store], None]:
+    return lambda _: forget_units(state_dir, rollout)
 
 
 def _recording(verdict: Verdict) -> Callable[[Store], int]:

@@ -160,13 +160,18 @@ async def test_a_fall_does_not(world: World) -> None:
 
 
 async def test_the_units_are_saved(world: World) -> None:
-    """The maps of units of live rollouts are saved from time to time; those of others are deleted."""
+    """The maps of units of live rollouts are saved in turns; those of others are deleted, also of one that ends."""
     open_units(world.run_dir, ROLLOUT, CELLS_STANDING).close()
     open_units(world.run_dir, "ef" * 8, CELLS_STANDING).close()
     save_units(world.run_dir, world.state_dir, "ef" * 8)
-    world.keeper.housekeep([world.dossier, Dossier("cd" * 8, "beer", "", "v1")], BIN_NS)
+    beer = Dossier("cd" * 8, "beer", "", "v1")
+    world.keeper.housekeep([world.dossier, beer], BIN_NS)
+    world.keeper.housekeep([world.dossier, beer], BIN_NS)
     await world.shelf.submit(Store.engine_ns)
     assert saved_units(world.state_dir) == {ROLLOUT}
+    world.keeper.housekeep([beer], BIN_NS)
+    await world.shelf.submit(Store.engine_ns)
+    assert saved_units(world.state_dir) == frozenset()
 
 
 async def test_the_end_of_the_program_before(world: World) -> None:
