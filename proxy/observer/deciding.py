@@ -56,6 +56,9 @@ THINK_S: Final = 0.25
 NOTE_EVERY_NS: Final = BIN_NS
 """What was noted is not noted again in that time, so a verdict that wavers fills no journal. A new one never waits."""
 
+SHOW_EVERY_NS: Final = 2_000_000_000
+"""What is judged as before is put into words and figures once in that time: they take longer than judging does."""
+
 _log = logging.getLogger("modelproxy")
 
 
@@ -116,6 +119,8 @@ class Deciding:
         self._states: dict[str, RolloutState] = {}
         self._orders: dict[str, _Order] = {}
         self._latest: dict[str, Judgement] = {}
+        self._shown_ns: dict[str, int] = {}
+        """When it was put into words last, by route."""
         self._noted: dict[str, tuple[object, ...]] = {}
         self._note_due_ns: dict[str, dict[tuple[object, ...], int]] = {}
         self._failing: set[tuple[str, str]] = set()
@@ -194,6 +199,8 @@ class Deciding:
         latest = self._latest.get(name)
         if latest is not None and latest.state.rollout != dossier.rollout:
             latest = None
+        if latest is not None:
+            await asyncio.to_thread(getattr, latest, "evidence")  # takes its time, which is not the loop's
         document = evidence_document(dossier, latest, decisions, self.shelf.problem)
         return document | {"history": await asyncio.to_thread(read_history, self._state_dir, name)}
 
@@ -202,7 +209,15 @@ class Deciding:
         return await self._keeper.snapshot(digest)
 
     def _forget(self, route: str) -> None:
-        for kept in (self._states, self.judgements, self._latest, self._noted, self._note_due_ns):
+        kept: dict[str, Any]
+        for kept in (
+            self._states,
+            self.judgements,
+            self._latest,
+            self._shown_ns,
+            self._noted,
+            self._note_due_ns,
+        ):
             kept.pop(route, None)
 
     def _set_clock(self, message: Mapping[str, Any]) -> None:
@@ -374,9 +389,16 @@ class Deciding:
         slices = dossier.slices(state.variant, clock_jumped=has_jumped)
         now_ns = self._time.now_ns()
         found = await asyncio.to_thread(judge, plan, state, slices, now_ns)
-        dossier.add_point(now_ns, point(found))
         self._latest[route.name] = found
+        if self._is_to_show(route.name, found):
+            dossier.add_point(now_ns, await asyncio.to_thread(point, found))
+            self._shown_ns[route.name] = now_ns
         return found
+
+    def _is_to_show(self, name: str, found: Judgement) -> bool:
+        """Tell whether it is worth its words: it moves something, is another than before, or that was a while ago."""
+        age_ns = found.now_ns - self._shown_ns.get(name, -SHOW_EVERY_NS)
+        return found.moves or found.gist != gist(self.judgements.get(name, {})) or age_ns >= SHOW_EVERY_NS
 
     async def _act(self, name: str, found: Judgement) -> None:
         state, dossier = found.state, self.dossiers.get(found.state.rollout)
@@ -384,8 +406,9 @@ class Deciding:
             return  # it has moved meanwhile: the next tick judges the new state
         if found.moves:
             await self._order(name, dossier, state, found)
-        else:
-            self._orders.pop(name, None)
+            return
+        self._orders.pop(name, None)
+        if self._shown_ns.get(name) == found.now_ns:
             await self._note(name, found.plan, dossier, state, found, found.document)
 
     def _settle(self, name: str, table: Table, state: RolloutState) -> None:

@@ -1,4 +1,8 @@
-"""One judgement of one rollout: from slices to what is shown, journalled and kept. Pure."""
+"""One judgement of one rollout: from slices to what is shown, journalled and kept. Pure.
+
+What follows of a moment is known at once. The words, intervals and forecasts that go with it take longer to make than
+that: they are made once somebody asks, by the same counts.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,8 +13,8 @@ from typing import Any
 import orjson
 
 from proxy.rollout import record
-from proxy.rollout.assemble import assemble
-from proxy.rollout.decide import decide
+from proxy.rollout.assemble import Assembly
+from proxy.rollout.decide import Ruling, decide, rule_on
 from proxy.rollout.evidence import Evidence
 from proxy.rollout.plan import Plan
 from proxy.rollout.slices import Slices
@@ -32,23 +36,40 @@ class Judgement:
     state: RolloutState
     slices: Slices
     now_ns: int
-    evidence: Evidence
-    decision: Decision
+    assembly: Assembly
+    ruling: Ruling
 
     @property
     def action(self) -> Action | None:
         """What is to be done."""
-        return self.decision.action
+        return self.ruling.action
 
     @property
     def moves(self) -> bool:
         """Tell whether the supervisor is to be asked for something."""
-        return self.decision.action is not None and not self.decision.dry_run
+        return self.ruling.action is not None and not self.plan.dry_run
 
     @property
     def falls(self) -> bool:
         """Tell whether it takes the canary off."""
-        return self.decision.verdict is Verdict.ROLLBACK
+        return self.ruling.verdict is Verdict.ROLLBACK
+
+    @property
+    def gist(self) -> tuple[object, ...]:
+        """What :func:`gist` makes of the document."""
+        ruling = self.ruling
+        words = (ruling.verdict, ruling.reason, ruling.would, ruling.would_reason)
+        return (*map(str, words), self.state.rollout, str(ruling.after.phase), ruling.after.step)
+
+    @property
+    def evidence(self) -> Evidence:
+        """All that is known of the moment."""
+        return self.assembly.evidence
+
+    @cached_property
+    def decision(self) -> Decision:
+        """The ruling, with the words for it."""
+        return decide(self.plan, self.state, self.evidence, self.now_ns)
 
     @cached_property
     def document(self) -> dict[str, Any]:
@@ -73,8 +94,8 @@ class Judgement:
 
 def judge(plan: Plan, state: RolloutState, slices: Slices, now_ns: int) -> Judgement:
     """Return what is to be made of ``slices`` at ``now_ns``."""
-    evidence = assemble(plan, state, slices, now_ns)
-    return Judgement(plan, state, slices, now_ns, evidence, decide(plan, state, evidence, now_ns))
+    assembly = Assembly(plan, state, slices, now_ns)
+    return Judgement(plan, state, slices, now_ns, assembly, rule_on(assembly))
 
 
 def held_back(reason: str, sentence: str) -> dict[str, Any]:

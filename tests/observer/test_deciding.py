@@ -169,6 +169,29 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     await world.deciding.finish(WAIT_S)
 
 
+async def test_words_are_made_now_and_then(world: World) -> None:
+    """The same verdict once in two seconds, another one at once; and evidence whenever it is asked for."""
+    shown = []
+    for units in (5, 6, 7, 8, 9):
+        world.count({"v1": 500, "v3": units})
+        await world.tick(seconds=0.5)
+        shown.append(world.deciding.judgements["wine"]["units_exposed"])
+    assert shown == [5, 5, 5, 5, 35]
+    told = await world.deciding.describe("wine")
+    assert told is not None
+    assert told["canary_units"] == 35
+    world.count({"v3": 2})
+    await world.tick(seconds=0.5)
+    told = await world.deciding.describe("wine")
+    assert told is not None
+    assert told["canary_units"] == 37
+    assert world.deciding.judgements["wine"]["units_exposed"] == 35
+    world.count({"v3": 40}, errors={"v3": 40})
+    await world.tick(seconds=0.5)
+    assert world.deciding.judgements["wine"]["reason"] == "harm"
+    assert world.deciding.judgements["wine"]["units_exposed"] == 77
+
+
 async def test_a_healthy_canary_ramps(world: World) -> None:
     """With enough units after the time to hold it goes a step up, once, on evidence that is stored."""
     for _ in range(29):

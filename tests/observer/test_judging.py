@@ -1,5 +1,6 @@
 """One judgement: what is shown of it, what is kept of it, and that it can be made again."""
 
+from dataclasses import replace
 from math import inf
 
 import numpy as np
@@ -97,3 +98,17 @@ def test_points() -> None:
     empty = judge(found.plan, found.state, no_slices(), NOW_NS)
     assert empty.evidence.guardrails[0].high == inf
     assert orjson.loads(point(empty))["guardrails"]["errors"]["high"] is None
+
+
+def test_words_are_made_when_somebody_asks() -> None:
+    """What follows is known without them, and the same of a paused, a rehearsed and a failing canary."""
+    found = judged(errors=20)
+    assert (found.moves, found.falls) == (True, True)
+    assert "decision" not in vars(found)
+    assert "evidence" not in vars(found.assembly)
+    for each in (found, judged(), judged(errors=1), judged(errors=20, dry_run=True)):
+        assert each.gist == gist(each.document)
+    paused = replace(found.state, paused_by="ann")
+    stays = judge(found.plan, paused, found.slices, found.now_ns)
+    assert stays.gist == gist(stays.document)
+    assert (stays.moves, stays.document["would"]) == (False, "rollback")
