@@ -1,0 +1,67 @@
+"""Where reports get their evidence from."""
+
+from pathlib import Path
+
+import click
+import pytest
+
+from proxy.commands.evidence import list_stored, read_evidence
+from proxy.control.book import Book, Content, Entry
+from proxy.report.facts import gather
+from proxy.rollout.state import Phase
+from proxy.rollout.transitions import Action
+from tests.commands.keeping import keep
+from tests.report.told import bad_rollout, good_rollout, tell
+from tests.rollout.world import plan
+
+
+def test_the_disk_tells_what_the_proxy_told(tmp_path: Path) -> None:
+    """Counts, points, decisions and history of a rollout that is over are those that were shown while it ran."""
+    told = bad_rollout()
+    keep(tmp_path, told)
+    found, shown = read_evidence(tmp_path, "wine", None).document, told.document()
+    assert [each["decision"]["verdict"] for each in found["decisions"]] == [
+        each["decision"]["verdict"] for each in shown["decisions"]
+    ]
+    assert found["points"] == shown["points"]
+    assert len(found["history"]) == len(told.history)
+    mine, other = (
+        sum(v["requests"] for e in each["epochs"] for v in e["variants"]) for each in (found, shown)
+    )
+    assert mine == other
+    assert found["canary_requests"] == shown["canary_requests"]
+    assert found["champion"] == "v1"
+
+
+def test_where_it_stands(tmp_path: Path) -> None:
+    """The book says it while it is there; afterwards the last decision does, and whoever moved it later."""
+    keep(tmp_path, bad_rollout(), good_rollout())
+    for rollout, phase in (("0" * 16, Phase.ROLLED_BACK), ("1" * 16, Phase.PROMOTED)):
+        found = read_evidence(tmp_path, "wine", rollout)
+        facts = gather("wine", found.document, {})
+        assert facts.state is not None
+        assert (facts.state.phase, facts.state.by) == (phase, "engine")
+    world = good_rollout().world
+    state = read_evidence(tmp_path, "wine", None).document["state"]
+    paused = type(world.state).from_document({**state, "paused_by": "anna"})
+    Book(tmp_path).write(Content({"wine": Entry(paused, world.plan.document())}))
+    assert read_evidence(tmp_path, "wine", None).document["state"]["paused_by"] == "anna"
+
+
+def test_a_person_was_last(tmp_path: Path) -> None:
+    """What somebody did after the last decision is read from the journal."""
+    told = tell(plan(), rate=500).run(3)
+    told.move(Action.ABORT, "anna", "looks odd")
+    told.history[-1] |= {"phase": "rolled_back", "sequence": 9}
+    keep(tmp_path, told)
+    found = read_evidence(tmp_path, "wine", None).document["state"]
+    assert (found["phase"], found["by"], found["reason"]) == ("rolled_back", "anna", "looks odd")
+
+
+def test_many_that_begin_alike(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A beginning of an id has to name one rollout."""
+    keep(tmp_path, bad_rollout(), good_rollout())
+    with pytest.raises(click.exceptions.Exit):
+        read_evidence(tmp_path, "wine", "")
+    assert "expected one of the rollouts" in capsys.readouterr().err
+    assert [each.rollout[0] for each in list_stored(tmp_path, None)] == ["0", "1"]
