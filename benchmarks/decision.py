@@ -1,23 +1,27 @@
 """Milliseconds per decision: from the counts of a rollout to a verdict, for small and large plans.
 
+*rule* is what each look takes, twice a second: whether anything follows. *decide* is that and all that people are
+shown: sentence, needs, intervals, forecasts; made when the verdict is another one or written down, or every 2 s.
+
 Run from the project's folder: ``python -m benchmarks.decision``. What is shown is the time of the processor, which
 other work on the machine disturbs least: the best and the median of many passes.
 """
 
 import platform
+from collections.abc import Callable
 from decimal import Decimal
 from time import process_time_ns
 
 import numpy as np
 
-from proxy.rollout.assemble import assemble
-from proxy.rollout.decide import decide
+from proxy.rollout.assemble import Assembly, assemble
+from proxy.rollout.decide import decide, rule_on
 from proxy.rollout.plan import Guardrail, Plan
 from tests.rollout.world import MINUTE, Behaviour, World, guardrail, plan
 
 __all__ = ["main"]
 
-PASSES = 50
+PASSES = 100
 
 
 def _guardrails(count: int) -> tuple[Guardrail, ...]:
@@ -36,12 +40,19 @@ def _world(of: Plan, bins: int) -> World:
     return world
 
 
-def _milliseconds(world: World) -> tuple[float, float]:
-    slices, now_ns = world.slices(), world.now_ns
+def _works(world: World) -> dict[str, Callable[[], object]]:
+    of, state, slices, now_ns = world.plan, world.state, world.slices(), world.now_ns
+    return {
+        "rule": lambda: rule_on(Assembly(of, state, slices, now_ns)),
+        "decide": lambda: decide(of, state, assemble(of, state, slices, now_ns), now_ns),
+    }
+
+
+def _milliseconds(work: Callable[[], object]) -> tuple[float, float]:
     times = []
     for _ in range(PASSES):
         begun = process_time_ns()
-        decide(world.plan, world.state, assemble(world.plan, world.state, slices, now_ns), now_ns)
+        work()
         times.append((process_time_ns() - begun) / 1e6)
     times.sort()
     return times[0], times[PASSES // 2]
@@ -55,8 +66,9 @@ def main() -> None:
     for name, guardrails in (("default plan", plan().guardrails), ("20 guardrails", _guardrails(20))):
         for bins in (60, 512):
             of = plan(guardrails=guardrails, steps=(Decimal(25), Decimal(100)), hold_ns=5 * MINUTE)
-            best, median = _milliseconds(_world(of, bins))
-            print(f"{name:<14} {bins:>4} slices {best:8.2f} {median:8.2f}")
+            for work, run in _works(_world(of, bins)).items():
+                best, median = _milliseconds(run)
+                print(f"{name:<14} {bins:>4} slices  {work:<6} {best:8.2f} {median:8.2f}")
 
 
 if __name__ == "__main__":
