@@ -6,6 +6,7 @@ decision. Of one under way that of now counts.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from datetime import datetime
 from math import inf, log
 from typing import Any
 
@@ -23,6 +24,8 @@ from proxy.settings import Metric
 __all__ = ["Facts", "Judged", "deciding_digest", "gather"]
 
 _LN10 = log(10)
+_SECOND_NS = 1_000_000_000
+_JUST_BEFORE_S = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +114,22 @@ class Facts:
 
     @property
     def history(self) -> tuple[Line, ...]:
-        """Lines of the journal that belong to this rollout, or name none."""
-        return tuple(each for each in self.document.history if each.rollout in ("", self.document.rollout))
+        """Lines of the journal that belong to this rollout, or name none and are from its time."""
+        begun_ns = self.state.started_ns if self.state is not None else 0
+        return tuple(
+            each
+            for each in self.document.history
+            if each.rollout == self.document.rollout or (not each.rollout and _is_since(each.ts, begun_ns))
+        )
+
+
+def _is_since(ts: str, begun_ns: int) -> bool:
+    try:
+        moment = datetime.fromisoformat(ts.replace("Z", "+00:00"))
+    except ValueError:
+        return True
+    # The file that begins a rollout is journalled just before its evidence begins.
+    return moment.timestamp() >= begun_ns // _SECOND_NS - _JUST_BEFORE_S
 
 
 def deciding_digest(document: Mapping[str, Any]) -> str:

@@ -3,11 +3,16 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 import pytest
 from click.testing import CliRunner, Result
 
 from proxy.cli import main
+from proxy.observer.ledger import Epoch, Ledger
+from proxy.observer.store import Batch, open_store
+from proxy.rollout.slices import FIELDS, FIRST_LATENCY
+from proxy.routing.hashing import SPACE
 from tests.commands.keeping import keep
 from tests.commands.serving import answering
 from tests.report.reading import read
@@ -106,6 +111,34 @@ def test_from_a_state_directory(tmp_path: Path) -> None:
     assert "v3 was rolled back at 1 %" in older.stdout
     assert "| 2025-" in older.stdout
     assert f"--state-dir {tmp_path} --rollout {'0' * 16} --verify" in older.stdout
+
+
+def test_json_from_a_state_directory(tmp_path: Path) -> None:
+    """The evidence on the disk is told as the admin address tells it."""
+    keep(tmp_path, good_rollout())
+    found = orjson.loads(run("wine", "--state-dir", str(tmp_path), "--json").stdout)["evidence"]
+    assert found["state"]["phase"] == "promoted"
+    assert {"points", "epochs", "decisions", "history", "guardrails"} <= found.keys()
+
+
+def test_a_split_from_a_state_directory(tmp_path: Path) -> None:
+    """Variants with fixed weights are compared with the one that has the most."""
+    store = open_store(tmp_path, 0)
+    ledger = Ledger(FIELDS)
+    ledger.admit(Epoch("e", ("v1", "v2"), (SPACE // 4 * 3, SPACE // 4), 10**18))
+    counts = np.zeros((2, FIELDS), np.int64)
+    for row, (units, errors) in enumerate([(3000, 30), (1000, 60)]):
+        counts[row, [0, 1]], counts[row, [2, 5, 8]] = units, errors
+        counts[row, FIRST_LATENCY + 200] = units
+    ledger.merge("run", "e", 10**8, counts)
+    store.write([Batch("ab" * 8, "wine", "", 10**18 + 10**10, ledger.take_changes())])
+    store.close()
+    result = run("wine", "--state-dir", str(tmp_path))
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith(
+        "# Comparison on route wine\n\n**After 1,000 requests it is certain that v2 fails more"
+    )
+    assert "Weights are fixed: nothing was decided." in result.stdout
 
 
 def test_a_state_directory_without_it(tmp_path: Path) -> None:

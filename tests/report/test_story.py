@@ -33,6 +33,12 @@ def test_every_move_has_its_row() -> None:
             "verdict": "hold",
             "rollout": told.world.state.rollout,
         },
+        {
+            "ts": "2025-11-20T05:00:00.000Z",
+            "event": "publish",
+            "by": "file",
+            "changes": ["routes[wine]: long ago"],
+        },
         {"ts": "no time", "event": "verb", "verdict": "resume", "by": "bert"},
         {"ts": "2025-11-21T05:00:02.000Z", "event": "verb", "verdict": "abort", "rollout": "another"},
     ]
