@@ -172,7 +172,7 @@ def _interval(story: _Story, name: str, metric: Metric) -> _Make:
     champion = story.facts.champion
     title = f"{name}: {story.facts.canary} divided by {champion}"
     what = "The ratio of both medians" if metric is Metric.LATENCY else "The ratio of both rates"
-    caption = f"{what} lies in the band in 95 of 100 rollouts, at all times. 1 is the same; above it the canary has more."
+    caption = f"{what} lies in the band in 95 of 100 rollouts, at all times. Above 1 the canary has more."
     bounds = [(story.at(p), *_bounds(p, name)) for p in story.points]
     clipped = [
         (
