@@ -23,7 +23,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "pause": ("proxy.commands.steer", "Keep a rollout's canary at its weight."),
     "resume": ("proxy.commands.steer", "Let the engine decide about a rollout again."),
     "report": ("proxy.commands.report", "Write up a rollout: decision, evidence, what was not tested."),
-    "plan-experiment": ("proxy.commands.plan_experiment", "Say how long a rollout takes, and who meets a bad canary."),
+    "plan-experiment": (
+        "proxy.commands.plan_experiment",
+        "Say how long a rollout takes, and who meets a bad canary.",
+    ),
     "demo": ("proxy.demo.command", "Real models, real data, the whole story in about a minute."),
 }
 """Name → (module, line in the help). The command stands in its module under its own name."""
