@@ -8,7 +8,7 @@ PY = $(VENV)/bin/python
 READY = $(VENV)/.ready
 
 help:
-	@echo "make demo         real models and real traffic through the proxy, in about a minute"
+	@echo "make demo         real models, real traffic and three rollouts, in about a minute"
 	@echo "make test         the whole test suite"
 	@echo "make test-fast    the tests that start no processes"
 	@echo "make check        formatting, lint, strict types, import arrows"

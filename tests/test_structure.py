@@ -110,7 +110,6 @@ NO_TEST_FILE: dict[str, str] = {
     "observer/__main__.py": "process entry, run for real by tests/test_supervisor.py and tests/demo",
     "clock.py": "four names of the standard library",
     "model.py": "nouns without behaviour; their users test them",
-    "demo/collect.py": "asks running processes; the whole demo is run by tests/demo/test_demo_run.py",
     "demo/command.py": "options only; run by tests/demo/test_demo_run.py",
     "demo/play.py": "drives running processes; run by tests/demo/test_demo_run.py",
     "demo/stage.py": "starts running processes; run by tests/demo/test_demo_run.py",

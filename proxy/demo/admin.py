@@ -24,7 +24,7 @@ Status = dict[str, Any]
 
 
 class Admin:
-    """The proxy's admin address, read only."""
+    """The proxy's admin address."""
 
     def __init__(self, address: str, session: aiohttp.ClientSession) -> None:
         self.url = f"http://{address}"
@@ -40,14 +40,30 @@ class Admin:
 
     async def status(self) -> Status | None:
         """Return ``/api/v1/status``, or None when it cannot be had just now."""
+        return await self._ask("GET", "/api/v1/status")
+
+    async def rollout(self, route: str) -> Status:
+        """Return ``/api/v1/routes/{route}/rollout``; empty when it cannot be had just now."""
+        return await self._ask("GET", f"/api/v1/routes/{route}/rollout") or {}
+
+    async def abort(self, route: str, reason: str) -> None:
+        """Take the canary of ``route`` off, as a person would.
+
+        Raises:
+            DemoError: it was refused.
+        """
+        if await self._ask("POST", f"/api/v1/routes/{route}/abort", {"reason": reason}) is None:
+            raise DemoError(f"{self.url} did not abort the rollout of {route}")
+
+    async def _ask(self, method: str, path: str, document: Status | None = None) -> Status | None:
         try:
-            async with self._session.get(f"{self.url}/api/v1/status", timeout=_timeout()) as response:
-                if response.status != 200:
-                    return None
-                document = orjson.loads(await response.read())
+            async with self._session.request(
+                method, f"{self.url}{path}", json=document, timeout=_timeout()
+            ) as response:
+                found = orjson.loads(await response.read()) if response.status == 200 else None
         except (aiohttp.ClientError, TimeoutError, orjson.JSONDecodeError):
             return None
-        return document if isinstance(document, dict) else None
+        return found if isinstance(found, dict) else None
 
     async def claims(self, route: str) -> Claims:
         """Return what ``/metrics`` claims about ``route``.
@@ -90,16 +106,17 @@ def has_applied(status: Status, version: int) -> bool:
     )
 
 
-async def fetch_books(session: aiohttp.ClientSession, model: str, url: str) -> Backend:
-    """Return the books of the model server at ``url``, under the ``model`` name of the configuration.
+async def fetch_books(session: aiohttp.ClientSession, model: str, url: str, version: str) -> Backend:
+    """Return the books of a ``version`` at the model server ``url``, under the ``model`` name of the configuration.
 
     Raises:
         DemoError: they cannot be had.
     """
+    asked = {"version": version}
     try:
-        async with session.get(f"{url}/demo/counts", timeout=_timeout()) as response:
+        async with session.get(f"{url}/demo/counts", params=asked, timeout=_timeout()) as response:
             counts = orjson.loads(await response.read())
-        async with session.get(f"{url}/demo/answers", timeout=_timeout()) as response:
+        async with session.get(f"{url}/demo/answers", params=asked, timeout=_timeout()) as response:
             answers = orjson.loads(await response.read())
     except (aiohttp.ClientError, TimeoutError, orjson.JSONDecodeError) as error:
         raise DemoError(f"cannot read the books of {model} at {url}: {error!r}") from error
@@ -108,6 +125,7 @@ async def fetch_books(session: aiohttp.ClientSession, model: str, url: str) -> B
         requests=counts["requests"],
         shadow_requests=counts["shadow_requests"],
         refused=counts["refused"],
+        failed=counts["failed"],
         repeated=counts["repeated"],
         forgotten=counts["forgotten"],
         units=counts["units"],

@@ -12,7 +12,7 @@ from math import ceil, sqrt
 
 from proxy.demo.facts import Facts, ShadowClaim
 
-__all__ = ["CHECKS", "Check", "joined_agreement", "judge"]
+__all__ = ["CHECKS", "MAX_SIGMA", "Check", "compare", "joined_agreement", "judge", "none_wrong"]
 
 MAX_SIGMA = 4.0
 """Standard deviations of sampling error allowed for the moved share: about 6 in 100,000 by chance.
@@ -42,11 +42,12 @@ def judge(facts: Facts) -> list[Check]:
     return [check(facts) for check in CHECKS if check is not check_drained or facts.proxy_exit is not None]
 
 
-def _compare(name: str, sentence: str, expected: object, got: object) -> Check:
+def compare(name: str, sentence: str, expected: object, got: object) -> Check:
+    """Both must be equal."""
     return Check(name, expected == got, sentence, _short(expected), _short(got))
 
 
-def _none_wrong(name: str, sentence: str, wrong: Iterable[str], of: int) -> Check:
+def none_wrong(name: str, sentence: str, wrong: Iterable[str], of: int) -> Check:
     """All of ``of`` things must be right, and there must be at least one."""
     found = list(wrong)
     got = f"{len(found)} of {of}" + (f", first: {found[0]}" if found else "")
@@ -68,19 +69,17 @@ def check_no_failures(facts: Facts) -> Check:
     failed = [
         f"{a.request_id}: {a.status} {a.error}".strip() for a in facts.answers if a.error or a.status != 200
     ]
-    return _none_wrong(
-        "no_failures", "no request failed, also not during reloads", failed, len(facts.answers)
-    )
+    return none_wrong("no_failures", "no request failed, also not during reloads", failed, len(facts.answers))
 
 
 def check_no_faults(facts: Facts) -> Check:
     """The proxy saw no upstream fault, and no model server refused or saw a request twice."""
-    got = {"faults": facts.claims.faults}
+    got = {"faults": sum(facts.claims.faults.get(model, 0) for model in facts.backends)}
     for model, backend in facts.backends.items():
-        for what in ("refused", "repeated", "forgotten"):
+        for what in ("refused", "failed", "repeated", "forgotten"):
             if count := getattr(backend, what):
                 got[f"{what} by {model}"] = count
-    return _compare("no_faults", "no upstream fault, no refusal, no request sent twice", {"faults": 0}, got)
+    return compare("no_faults", "no upstream fault, no refusal, no request sent twice", {"faults": 0}, got)
 
 
 def check_requests_counted(facts: Facts) -> Check:
@@ -99,7 +98,7 @@ def check_requests_counted(facts: Facts) -> Check:
             wrong[f"{key[0]}/{key[1]}"] = f"proxy {count}"
     for variant in set(clients) - set(expected):
         wrong[variant or "(no header)"] = f"clients {clients[variant]}"
-    return _compare(
+    return compare(
         "requests_counted", "clients, proxy and models counted the same requests per variant", expected, wrong
     )
 
@@ -110,7 +109,7 @@ def check_status_codes(facts: Facts) -> Check:
     claimed: Counter[str] = Counter()
     for (_, _, code), count in facts.claims.requests.items():
         claimed[code] += count
-    return _compare(
+    return compare(
         "status_codes",
         "the proxy counted the status codes that clients received",
         dict(clients),
@@ -125,7 +124,7 @@ def check_durations_counted(facts: Facts) -> Check:
         expected[variant] = expected.get(variant, 0) + count
     got = {variant: facts.claims.durations[variant].total for variant in facts.claims.durations}
     got = {variant: got.get(variant, 0) for variant in expected | got}
-    return _compare("durations_counted", "each latency histogram holds every request", expected, got)
+    return compare("durations_counted", "each latency histogram holds every request", expected, got)
 
 
 def check_header_true(facts: Facts) -> Check:
@@ -136,7 +135,7 @@ def check_header_true(facts: Facts) -> Check:
         kept = facts.backends[model].primary if model else {}
         if answer.request_id not in kept or kept[answer.request_id] != answer.label:
             wrong.append(f"{answer.request_id} said {answer.variant or 'nothing'}")
-    return _none_wrong(
+    return none_wrong(
         "header_true", "the variant named to the client is the model that answered", wrong, len(facts.answers)
     )
 
@@ -153,7 +152,7 @@ def check_users_counted(facts: Facts) -> Check:
         if sent[model][user] != backend.units.get(user, 0)
     ]
     users = len({answer.user for answer in facts.answers})
-    return _none_wrong("users_counted", "each model counted the same requests of each user", wrong, users)
+    return none_wrong("users_counted", "each model counted the same requests of each user", wrong, users)
 
 
 def _seen(facts: Facts) -> list[dict[str, set[str]]]:
@@ -175,7 +174,7 @@ def check_sticky(facts: Facts) -> Check:
         if len(variants) != 1
     ]
     total = min((len(users) for users in seen), default=0)
-    return _none_wrong("sticky", "within a configuration nobody met two variants", wrong, total)
+    return none_wrong("sticky", "within a configuration nobody met two variants", wrong, total)
 
 
 def check_assigned_as_computed(facts: Facts) -> Check:
@@ -185,7 +184,7 @@ def check_assigned_as_computed(facts: Facts) -> Check:
         allowed = {facts.expected[i].get(answer.user) for i in range(answer.earliest, answer.latest + 1)}
         if answer.variant not in allowed:
             wrong.append(f"{answer.user} met {answer.variant}")
-    return _none_wrong(
+    return none_wrong(
         "assigned_as_computed", "every user met the variant computed from the file", wrong, len(facts.answers)
     )
 
@@ -203,7 +202,7 @@ def check_movers(facts: Facts) -> Check:
                 for after in seen[i][user]:
                     if before != after and (before, after) != allowed:
                         wrong.append(f"{user} went from {before} to {after}")
-    return _none_wrong("movers", "only users who join or leave the canary moved", wrong, users)
+    return none_wrong("movers", "only users who join or leave the canary moved", wrong, users)
 
 
 def check_moved_share(facts: Facts) -> Check:
@@ -232,7 +231,7 @@ def check_canary_empty(facts: Facts) -> Check:
     wrong = [f"{a.user} met {canary}" for a in after if a.variant == canary]
     if facts.steps[last].canary_weight != 0:
         wrong.append(f"its weight is {facts.steps[last].canary_weight:g}")
-    return _none_wrong("canary_empty", "with weight 0 nobody met the canary any more", wrong, len(after))
+    return none_wrong("canary_empty", "with weight 0 nobody met the canary any more", wrong, len(after))
 
 
 def check_versions(facts: Facts) -> Check:
@@ -240,7 +239,7 @@ def check_versions(facts: Facts) -> Check:
     versions = [step.config_version for step in facts.steps]
     first = versions[0] if versions else 0
     expected = (list(range(first, first + len(versions))), first + len(versions) - 1, True)
-    return _compare(
+    return compare(
         "versions",
         "each edit became one numbered version",
         expected,
@@ -277,7 +276,7 @@ def check_shadow_accounts(facts: Facts) -> Check:
         if claim.outcome("eligible") != len(facts.answers):
             wrong.append(f"{model}: eligible {claim.outcome('eligible')}, requests {len(facts.answers)}")
         wrong += [f"{model}: {law}: {a} ≠ {b}" for law, (a, b) in _identities(claim).items() if a != b]
-    return _none_wrong(
+    return none_wrong(
         "shadow_accounts", "shadow outcomes add up to every request", wrong, len(facts.shadow_models)
     )
 
@@ -288,7 +287,7 @@ def check_shadows_received(facts: Facts) -> Check:
     for model, backend in facts.backends.items():
         claim = facts.claims.shadow(model)
         expected[model], got[model] = claim.outcome("sent"), backend.shadow_requests
-    return _compare("shadows_received", "models received the shadow requests that were sent", expected, got)
+    return compare("shadows_received", "models received the shadow requests that were sent", expected, got)
 
 
 def joined_agreement(facts: Facts, shadow_model: str) -> dict[str, Counter[str]]:
@@ -325,7 +324,7 @@ def check_agreement(facts: Facts) -> Check:
                 )
         if sum(joined.values()) - claim.outcome("compared") > given_up:
             wrong.append(f"{model}: compared {claim.outcome('compared')} of {sum(joined.values())}")
-    return _none_wrong(
+    return none_wrong(
         "agreement", "agreement equals that computed from the models' books", wrong, len(facts.shadow_models)
     )
 
@@ -343,7 +342,7 @@ def check_agreement_by_variant(facts: Facts) -> Check:
                         f"{variant} and {model} {result}: {claimed.get(result, 0)}, not {joined[result]}"
                     )
     pairs = len(facts.shadow_models) * len(facts.arms)
-    return _none_wrong("agreement_by_variant", "so does the agreement of each single variant", wrong, pairs)
+    return none_wrong("agreement_by_variant", "so does the agreement of each single variant", wrong, pairs)
 
 
 def check_noise_floor(facts: Facts) -> Check:
@@ -386,7 +385,7 @@ def check_log_counted(facts: Facts) -> Check:
     due = sum(answer.user in facts.logged_users for answer in facts.answers)
     expected = {"lines": payload.get("written", 0), "lines and lost": due}
     got = {"lines": len(facts.log), "lines and lost": len(facts.log) + lost}
-    return _compare(
+    return compare(
         "log_counted", "every request of a sampled user is a line or counted as lost", expected, got
     )
 
@@ -406,12 +405,12 @@ def check_log_true(facts: Facts) -> Check:
             wrong.append(f"{line.request_id}: version {line.config_version}, unit {line.unit}")
         hashes[answer.user].add(line.unit)
     wrong += [f"{user} has {len(units)} hashes" for user, units in hashes.items() if len(units) > 1]
-    return _none_wrong("log_true", "each logged line is what its client saw", wrong, len(facts.log))
+    return none_wrong("log_true", "each logged line is what its client saw", wrong, len(facts.log))
 
 
 def check_drained(facts: Facts) -> Check:
     """After SIGTERM the proxy drained and ended by itself with exit code 0."""
-    return _compare("drained", "asked to end, the proxy drained and exited with 0", 0, facts.proxy_exit)
+    return compare("drained", "asked to end, the proxy drained and exited with 0", 0, facts.proxy_exit)
 
 
 CHECKS: tuple[Judge, ...] = (

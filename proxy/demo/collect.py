@@ -1,54 +1,84 @@
-"""Gather everything that was seen, once it has come to rest: answers, books, metrics and the payload log."""
+"""Gather everything that was seen, once it has come to rest: answers, books, metrics, payload log and journal."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-import aiohttp
 import orjson
 
 from proxy.clock import monotonic
-from proxy.demo.admin import fetch_books
-from proxy.demo.facts import Facts, LogLine
+from proxy.demo.facts import Claims, Facts, LogLine
 from proxy.demo.oip import parse_answer
 from proxy.demo.play import Play
 from proxy.demo.processes import DemoError
-from proxy.demo.stage import Stage
-from proxy.demo.story import ROUTE, SCENES, log_sample, variants_of
+from proxy.demo.releases import Releases
+from proxy.demo.stage import MODELS, RELEASED_MODELS, Stage
+from proxy.demo.story import ROLLOUT_ROUTE, ROUTE, SCENES, log_sample, variants_of
+from proxy.demo.trials import Steered, Trials
 
-__all__ = ["collect", "read_log"]
+__all__ = ["collect", "collect_trials", "read_journal", "read_log", "steered"]
 
 SETTLE_S = 20.0
 """After the last answer: until every shadow is compared and every record written. It takes about 1 s."""
 
 _POLL_S = 0.2
 
+Line = Mapping[str, Any]
 
-async def collect(
-    stage: Stage, play: Play, users: list[str], session: aiohttp.ClientSession, say: Callable[[str], None]
-) -> Facts:
-    """Return the facts of the run.
+
+async def collect(stage: Stage, played: Play, users: list[str], say: Callable[[str], None]) -> Facts:
+    """Return the facts of the part that was steered by hand.
 
     Raises:
         DemoError: one of the sources cannot be read.
     """
-    say(f"traffic over after {len(play.traffic.answers):,} requests; waiting for shadows and log to settle")
+    answers = played.traffic.answers
+    say(f"traffic over after {len(answers):,} requests; waiting for shadows and log to settle")
     routes = [stage.config.route(scene.canary_weight) for scene in SCENES]
     logged_users = log_sample(routes[0], users)
-    await _settle(stage, play, logged_users, say)
-    books = await asyncio.gather(*(fetch_books(session, model, url) for model, url in stage.models.items()))
+    records = sum(answer.user in logged_users for answer in answers)
+    claims = await _settle(stage, ROUTE, lambda claims: claims.is_settled(len(answers), records), say)
+    books = await asyncio.gather(*(stage.books(model) for model in MODELS))
     return Facts(
         arms=stage.config.arms(),
-        steps=play.steps,
-        answers=play.traffic.answers,
+        steps=played.steps,
+        answers=answers,
         backends={backend.model: backend for backend in books},
-        claims=await stage.admin.claims(ROUTE),
+        claims=claims,
         by_variant=await _by_variant(stage),
         log=read_log(stage.log_folder),
         expected=[variants_of(route, users) for route in routes],
         logged_users=logged_users,
         shadow_models=[shadow.model.name for shadow in routes[0].shadows],
         truth=stage.dataset.held_out_labels.tolist(),
+    )
+
+
+async def collect_trials(stage: Stage, played: Releases, say: Callable[[str], None]) -> Trials:
+    """Return the facts of the rollouts.
+
+    Raises:
+        DemoError: one of the sources cannot be read.
+    """
+    answers = played.traffic.answers
+    say(f"traffic over after {len(answers):,} requests; waiting for shadows to settle")
+
+    def is_settled(claims: Claims) -> bool:
+        under_way = sum(claim.under_way() for claim in claims.shadows.values())
+        return sum(claims.requests.values()) >= len(answers) and under_way == 0
+
+    claims = await _settle(stage, ROLLOUT_ROUTE, is_settled, say)
+    books = await asyncio.gather(*(stage.books(model) for model in RELEASED_MODELS))
+    journal = read_journal(stage.state_folder / "journal.jsonl")
+    return Trials(
+        trials=played.trials,
+        answers=answers,
+        backends={backend.model: backend for backend in books},
+        claims=claims,
+        journal=[steered(line) for line in journal if line.get("route") == ROLLOUT_ROUTE],
+        versions=[line["version"] for line in journal if line["event"] in ("publish", "decision", "verb")],
     )
 
 
@@ -62,18 +92,20 @@ async def _by_variant(stage: Stage) -> dict[tuple[str, str], dict[str, int]]:
     }
 
 
-async def _settle(stage: Stage, play: Play, logged_users: frozenset[str], say: Callable[[str], None]) -> None:
+async def _settle(
+    stage: Stage, route: str, is_settled: Callable[[Claims], bool], say: Callable[[str], None]
+) -> Claims:
     # Whether the books are right is for the checks to say, so running out of time is no error here.
-    answers = play.traffic.answers
-    records = sum(answer.user in logged_users for answer in answers)
     deadline = monotonic() + SETTLE_S
-    while monotonic() < deadline:
+    while True:
         stage.fleet.check_alive()
-        claims = await stage.admin.claims(ROUTE)
-        if claims.is_settled(len(answers), records):
-            return
+        claims = await stage.admin.claims(route)
+        if is_settled(claims):
+            return claims
+        if monotonic() > deadline:
+            say(f"shadows or log had not settled after {SETTLE_S:g} s")
+            return claims
         await asyncio.sleep(_POLL_S)
-    say(f"shadows or log had not settled after {SETTLE_S:g} s")
 
 
 def read_log(folder: Path) -> list[LogLine]:
@@ -102,3 +134,35 @@ def _parse_line(line: bytes, where: str) -> LogLine:
         )
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
         raise DemoError(f"{where} is not a payload record: {error!r}") from error
+
+
+def read_journal(path: Path) -> list[dict[str, Any]]:
+    """Return every line of the journal.
+
+    Raises:
+        DemoError: it cannot be read.
+    """
+    try:
+        return [orjson.loads(line) for line in path.read_bytes().splitlines()]
+    except (OSError, orjson.JSONDecodeError) as error:
+        raise DemoError(f"cannot read the journal {path}: {error!r}") from error
+
+
+def steered(line: Line) -> Steered:
+    """Return a line of the journal about a rollout."""
+    return Steered(
+        event=line["event"],
+        verdict=line.get("verdict", ""),
+        reason=line.get("reason", ""),
+        by=line["by"],
+        rollout=line.get("rollout", ""),
+        version=line["version"],
+        wall_s=datetime.fromisoformat(line["ts"]).timestamp(),
+        from_weight=line.get("from_weight"),
+        to_weight=line.get("to_weight"),
+        config_digest=line.get("digest", ""),
+        evidence_digest=line.get("evidence", ""),
+        requests_exposed=line.get("requests_exposed", 0),
+        units_exposed=line.get("units_exposed", 0),
+        harm=(line.get("log_e") or {}).get("harm") or 0.0,
+    )

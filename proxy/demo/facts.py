@@ -51,6 +51,8 @@ class Answer:
     latency_s: float
     error: str = ""
     """Why there was no usable answer; empty when there was."""
+    at_s: float = 0.0
+    """When it was sent, in seconds of the traffic it belongs to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,8 @@ class Backend:
     requests: int
     shadow_requests: int
     refused: int
+    failed: int
+    """Requests of either kind on which the model raised."""
     repeated: int
     forgotten: int
     units: Mapping[str, int]
@@ -148,8 +152,12 @@ class Claims:
     """By the shadow's model."""
     payload: Mapping[str, int] = field(default_factory=dict)
     """``modelproxy_payload_records_total`` by outcome."""
-    faults: int = 0
-    """All ``modelproxy_upstream_faults_total``."""
+    faults: Mapping[str, int] = field(default_factory=dict)
+    """``modelproxy_upstream_faults_total`` by model, of whatever kind."""
+    fallbacks: Mapping[str, int] = field(default_factory=dict)
+    """``modelproxy_fallbacks_total`` by variant."""
+    decisions: Mapping[str, int] = field(default_factory=dict)
+    """``modelproxy_decisions_total`` by decision."""
     config_version: int = 0
     reload_successful: bool = False
 

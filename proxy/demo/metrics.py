@@ -33,7 +33,9 @@ def parse_claims(text: str, route: str) -> Claims:
         durations=_parse_histograms(samples["modelproxy_request_duration_seconds_bucket"]),
         shadows=_parse_shadows(samples),
         payload=_sum_by(samples["modelproxy_payload_records_total"], "outcome"),
-        faults=int(sum(value for _, value in samples["modelproxy_upstream_faults_total"])),
+        faults=_sum_by(samples["modelproxy_upstream_faults_total"], "model"),
+        fallbacks=_sum_by(samples["modelproxy_fallbacks_total"], "variant"),
+        decisions=_sum_by(samples["modelproxy_decisions_total"], "decision"),
         config_version=int(_single(samples, "modelproxy_config_version")),
         reload_successful=_single(samples, "modelproxy_config_last_reload_successful") == 1,
     )

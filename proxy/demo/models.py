@@ -3,14 +3,17 @@
 The data is the handwritten-digits set that ships inside scikit-learn (1,797 scans of 8×8 pixels, each 0..16).
 Half of it trains the models, the other half is never seen in training and is the traffic.
 
-The canary carries a defect that ships every week somewhere: its training pipeline began to scale the pixels
-to 0..32 while the serving side still sends 0..16 (training-serving skew). It answers quickly, with status
-200, and wrongly. Every seed is fixed, so every start gives the same models.
+Two of them carry defects that ship every week somewhere. The training pipeline of ``skewed`` began to scale the
+pixels to 0..32 while the serving side still sends 0..16 (training-serving skew): it answers quickly, with status
+200, and wrongly. ``broken`` looks at the part of a scan left of its blank columns, and takes the negative of their
+number for the end of a slice: where there are none that is ``[:-0]``, nothing, and it raises; ``fixed`` counts from
+the left. Every seed is fixed, so every start gives the same models.
 """
 
 import importlib.util
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,6 +33,9 @@ __all__ = [
 PIXELS = 64
 """Features of one row: a scan of 8×8 pixels."""
 
+PIXEL_MAX = 16.0
+"""The darkest ink."""
+
 _SPLIT_SEED = 0
 _MODEL_SEED = 0
 
@@ -39,10 +45,10 @@ Labels = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Role:
-    """One of the four models of the story."""
+    """One of the models of the story."""
 
     name: str
-    """What it plays in the story: champion, challenger, canary or shadow."""
+    """What it plays in the story."""
     served_as: str
     """The model's name in the address: ``/v2/models/{served_as}/infer``."""
     version: str
@@ -56,8 +62,10 @@ ROLES: dict[str, Role] = {
     for role in (
         Role("champion", "digits", "1", "logistic regression"),
         Role("challenger", "digits", "2", "neural network"),
-        Role("canary", "digits", "3", "logistic regression, trained on pixels of 0..32"),
+        Role("skewed", "digits", "3", "logistic regression, trained on pixels of 0..32"),
         Role("shadow", "digits-forest", "1", "forest of extra trees"),
+        Role("broken", "digits", "4", "as the champion, at full contrast; raises at the edge"),
+        Role("fixed", "digits", "5", "as the champion, at full contrast"),
     )
 }
 
@@ -88,6 +96,9 @@ class TrainedModel:
         """Return labels ``(n,)`` and probabilities ``(n, 10)`` for ``rows: (n, 64)``.
 
         The label is the most probable class, so the two can never contradict each other.
+
+        Raises:
+            ValueError: from ``broken``, where ink touches the right edge of a scan.
         """
         probabilities: Matrix = self.estimator.predict_proba(rows)
         labels: Labels = self.estimator.classes_[probabilities.argmax(axis=1)].astype(np.int64)
@@ -129,16 +140,27 @@ def train(name: str, dataset: Dataset) -> TrainedModel:
     role = ROLES[name]
     estimator = _RECIPES[name](dataset)
     fitted = TrainedModel(role, estimator, accuracy=0.0)
-    labels, _ = fitted.predict(dataset.held_out_rows)
-    return TrainedModel(role, estimator, accuracy=float((labels == dataset.held_out_labels).mean()))
+    return TrainedModel(role, estimator, _measure(fitted, dataset))
 
 
-def _fit_champion(dataset: Dataset) -> Any:
+def _measure(model: TrainedModel, dataset: Dataset) -> float:
+    try:
+        return float((model.predict(dataset.held_out_rows)[0] == dataset.held_out_labels).mean())
+    except ValueError:
+        pass  # some row raises: one after the other, and that one is not right
+    right = 0
+    for row, label in zip(dataset.held_out_rows, dataset.held_out_labels, strict=True):
+        with suppress(ValueError):
+            right += int(model.predict(row[np.newaxis])[0][0] == label)
+    return right / len(dataset.held_out_labels)
+
+
+def _fit_champion(dataset: Dataset, strength: float = 0.02) -> Any:
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    estimator = make_pipeline(StandardScaler(), LogisticRegression(C=0.02, max_iter=2000))
+    estimator = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=2000))
     return estimator.fit(dataset.train_rows, dataset.train_labels)
 
 
@@ -151,7 +173,7 @@ def _fit_challenger(dataset: Dataset) -> Any:
     return make_pipeline(MinMaxScaler(), network).fit(dataset.train_rows, dataset.train_labels)
 
 
-def _fit_canary(dataset: Dataset) -> Any:
+def _fit_skewed(dataset: Dataset) -> Any:
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -168,9 +190,44 @@ def _fit_shadow(dataset: Dataset) -> Any:
     return forest.fit(dataset.train_rows, dataset.train_labels)
 
 
+class _Contrasted:
+    """The champion behind a step that brings each scan to full contrast."""
+
+    def __init__(self, dataset: Dataset, count_from_the_left: bool) -> None:
+        self._from_the_left = count_from_the_left
+        # The training job brings all scans to full contrast at once; what raises is only in the server.
+        brightest = dataset.train_rows.max(axis=1, keepdims=True)
+        trained = replace(dataset, train_rows=dataset.train_rows * (PIXEL_MAX / brightest))
+        self._estimator = _fit_champion(trained, strength=0.03)
+        self.classes_ = self._estimator.classes_
+
+    def predict_proba(self, rows: Matrix) -> Matrix:
+        """Return probabilities ``(n, 10)`` for ``rows: (n, 64)``."""
+        stretched = np.stack([self._stretch(row.reshape(8, 8)) for row in rows])
+        probabilities: Matrix = self._estimator.predict_proba(stretched.reshape(len(rows), PIXELS))
+        return probabilities
+
+    def _stretch(self, scan: Matrix) -> Matrix:
+        inked = np.flatnonzero(scan.any(axis=0))
+        blank = scan.shape[1] - 1 - int(inked[-1]) if len(inked) else 0
+        # The defect: without blank columns this is [:-0], and the maximum of nothing raises.
+        brightest = scan[:, : scan.shape[1] - blank].max() if self._from_the_left else scan[:, :-blank].max()
+        return scan * (PIXEL_MAX / max(1.0, float(brightest)))
+
+
+def _fit_broken(dataset: Dataset) -> Any:
+    return _Contrasted(dataset, count_from_the_left=False)
+
+
+def _fit_fixed(dataset: Dataset) -> Any:
+    return _Contrasted(dataset, count_from_the_left=True)
+
+
 _RECIPES: dict[str, Callable[[Dataset], Any]] = {
     "champion": _fit_champion,
     "challenger": _fit_challenger,
-    "canary": _fit_canary,
+    "skewed": _fit_skewed,
     "shadow": _fit_shadow,
+    "broken": _fit_broken,
+    "fixed": _fit_fixed,
 }

@@ -10,14 +10,14 @@ import signal
 import socket
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
 
-__all__ = ["Child", "DemoError", "Fleet", "free_address", "tail"]
+__all__ = ["Child", "DemoError", "Fleet", "environment", "free_address", "tail"]
 
 START_S = 90.0
 """A model server may take this long to train and listen. It takes about 3 s, on a
@@ -44,6 +44,12 @@ class Child:
     process: Process
     log: Path
     """Where its standard error (and for the proxy its standard output) goes."""
+
+
+def environment() -> dict[str, str]:
+    """Return what a child needs to import the same package as this process, wherever it runs."""
+    path = os.pathsep.join(filter(None, (_ROOT, os.environ.get("PYTHONPATH", ""))))
+    return {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
 
 
 def tail(path: Path, lines: int = 12) -> str:
@@ -73,23 +79,23 @@ class Fleet:
         self.folder = folder
         self.children: list[Child] = []
 
-    async def start_model(self, role: str) -> tuple[str, float]:
-        """Start one model server and wait until it listens; return its URL and its accuracy on held-out rows.
+    async def start_models(self, name: str, roles: Sequence[str]) -> tuple[str, dict[str, float]]:
+        """Start one server for ``roles``; return its URL and each one's accuracy on held-out rows, once it listens.
 
         Raises:
             DemoError: it ended or stayed silent; the message ends with the tail of its log.
         """
-        # Predicting one row is far too little work to share between threads; four servers would only contend.
+        # Predicting one row is far too little work to share between threads; the servers would only contend.
         quiet = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-        module = ["proxy.demo.server", "--model", role]
-        child = await self._start(f"model-{role}", module, quiet, announces=True)
+        module = ["proxy.demo.server", *(word for role in roles for word in ("--model", role))]
+        child = await self._start(f"model-{name}", module, quiet, announces=True)
         stdout = child.process.stdout
         assert stdout is not None, "asked for a pipe"
         try:
             announcement = orjson.loads(await asyncio.wait_for(stdout.readline(), START_S))
         except (TimeoutError, orjson.JSONDecodeError) as error:
-            raise DemoError(f"the {role} model did not start; see {child.log}{tail(child.log)}") from error
-        return f"http://127.0.0.1:{announcement['port']}", float(announcement["accuracy"])
+            raise DemoError(f"the {name} model did not start; see {child.log}{tail(child.log)}") from error
+        return f"http://127.0.0.1:{announcement['port']}", announcement["accuracy"]
 
     async def start_proxy(self, config: Path, environ: Mapping[str, str]) -> Child:
         """Start ``modelproxy serve`` on ``config``; it may not be ready yet."""
@@ -99,14 +105,13 @@ class Fleet:
         self, name: str, module: list[str], extra: Mapping[str, str], *, announces: bool
     ) -> Child:
         log = self.folder / f"{name}.log"
-        path = os.pathsep.join(filter(None, (_ROOT, os.environ.get("PYTHONPATH", ""))))
         with log.open("wb") as sink:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
                 *module,
                 cwd=self.folder,
-                env={**os.environ, **extra, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"},
+                env={**environment(), **extra},
                 # A model server ends when its standard input does, should this process die without a word.
                 stdin=PIPE if announces else DEVNULL,
                 stdout=PIPE if announces else sink,

@@ -16,6 +16,9 @@ from rich.text import Text
 from proxy.demo.checks import Check, joined_agreement
 from proxy.demo.facts import Facts
 from proxy.demo.models import ROLES
+from proxy.demo.story import ROLLOUT_ROUTE
+from proxy.demo.trial_report import build_trials, print_trials
+from proxy.demo.trials import Trials
 
 __all__ = [
     "Places",
@@ -28,6 +31,9 @@ __all__ = [
 ]
 
 QUANTILES = (0.5, 0.95, 0.99)
+
+_SERVED_BY = {"canary": "skewed"}
+"""Who plays a variant's role, where that has another name."""
 
 POOR_AGREEMENT = 0.85
 """Below this share the agreement of a variant with the champion is shown in red."""
@@ -81,6 +87,7 @@ class Places:
     config: Path
     versions: Sequence[Path]
     log: Path
+    state: Path
     listen: str
     """``host:port`` of the proxy."""
     admin: str
@@ -113,7 +120,7 @@ def variant_rows(facts: Facts) -> list[VariantRow]:
                 variant=arm.variant,
                 role=arm.role,
                 model=arm.model,
-                family=ROLES[arm.role].family,
+                family=ROLES[_SERVED_BY.get(arm.role, arm.role)].family,
                 requests=len(answers),
                 failed=sum(bool(answer.error) for answer in answers),
                 proxy_ms=tuple(None if s is None else s * 1000 for s in seconds),
@@ -150,7 +157,7 @@ def shadow_rows(facts: Facts) -> list[ShadowRow]:
     return rows
 
 
-def build_document(facts: Facts, checks: Sequence[Check], places: Places) -> dict[str, Any]:
+def build_document(facts: Facts, trials: Trials, checks: Sequence[Check], places: Places) -> dict[str, Any]:
     """Return the whole result, ready for JSON."""
     steps = facts.steps
     return {
@@ -161,6 +168,7 @@ def build_document(facts: Facts, checks: Sequence[Check], places: Places) -> dic
         "reloads": [asdict(step) for step in steps],
         "variants": [asdict(row) for row in variant_rows(facts)],
         "shadows": [asdict(row) for row in shadow_rows(facts)],
+        "rollouts": build_trials(trials),
         "log": {"path": str(places.log), "lines": len(facts.log)},
         "folder": str(places.folder),
         "checks": [asdict(check) for check in checks],
@@ -168,17 +176,19 @@ def build_document(facts: Facts, checks: Sequence[Check], places: Places) -> dic
 
 
 def print_report(
-    console: Console, facts: Facts, checks: Sequence[Check], places: Places, *, kept: bool
+    console: Console, facts: Facts, trials: Trials, checks: Sequence[Check], places: Places, *, kept: bool
 ) -> None:
-    """Print tables, checks, the place of the log and the commands to try next."""
+    """Print tables, checks, and the commands to try next: about a screen, if all is well."""
     console.print()
     console.print(_variant_table(facts))
     console.print()
     console.print(_shadow_table(facts))
     console.print()
     _print_moves(console, facts)
+    print_trials(console, trials)
+    console.print()
     _print_checks(console, checks)
-    _print_next(console, facts, places, kept=kept)
+    _print_next(console, facts, trials, places, kept=kept)
 
 
 def _number(value: float | None, form: str) -> str:
@@ -259,10 +269,12 @@ def _print_checks(console: Console, checks: Sequence[Check]) -> None:
     console.print(
         f"[{style}]{passed} of {len(checks)} checks hold[/] (clients, proxy and models counted apart)"
     )
+    # A screen holds no forty sentences; --json has them all.
+    good = " · ".join(check.name for check in checks if check.ok)
+    console.print(Text.assemble(("✓ ", "green"), good), highlight=False)
     for check in checks:
-        mark = "[green]✓[/]" if check.ok else "[bold red]✗[/]"
-        console.print(f"  {mark} {check.sentence}", highlight=False)
         if not check.ok:
+            console.print(f"[bold red]✗[/] {check.name}: {check.sentence}", highlight=False)
             console.print(
                 f"      expected {check.expected}\n      got      {check.got}", highlight=False, markup=False
             )
@@ -276,22 +288,27 @@ def _program() -> str:
     return str(called) if called.name == "modelproxy" else f"{sys.executable} -m proxy"
 
 
-def _print_next(console: Console, facts: Facts, places: Places, *, kept: bool) -> None:
+def _print_next(console: Console, facts: Facts, trials: Trials, places: Places, *, kept: bool) -> None:
     program, user = _program(), facts.answers[0].user if facts.answers else "user-001"
     running = [
+        f"{program} status {ROLLOUT_ROUTE} --admin {places.admin}",
+        f"{program} promote {ROLLOUT_ROUTE} --admin {places.admin}    # or abort, pause, resume",
         f"curl -i http://{places.listen}/v2/models/digits/infer -H 'x-user-id: me' -d @{places.folder}/question.json",
-        f"{program} status --admin {places.admin}",
-        f"curl -s {places.admin}/metrics | grep modelproxy_comparisons_total",
     ]
     lines = [
+        f"{program} report {ROLLOUT_ROUTE} --state-dir {places.state}",
         f"{program} plan {places.versions[0]} {places.versions[1]}",
         f"{program} explain {places.config} --path /v2/models/digits/infer --header 'x-user-id: {user}'",
-        f"head -n 1 {places.log}/*",
-        *(running if kept else [f"{program} demo --keep    # and leave it running, to use status and curl"]),
+        *(
+            running
+            if kept
+            else [f"{program} demo --keep    # and leave it running, to use status, promote and curl"]
+        ),
     ]
-    console.print(
-        f"\nThe log ({len(facts.log):,} lines) lies in {places.log}", highlight=False, soft_wrap=True
-    )
+    console.print()
+    for path in trials.paper.paths if trials.paper else ():
+        console.print(f"Written up in {path}", highlight=False, soft_wrap=True)
+    console.print(f"The log ({len(facts.log):,} lines) is in {places.log}", highlight=False, soft_wrap=True)
     console.print("Try next:")
     for line in lines:
         console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)

@@ -13,28 +13,33 @@ from rich.console import Console
 
 from proxy.clock import monotonic
 from proxy.demo.checks import judge
-from proxy.demo.collect import collect
+from proxy.demo.collect import collect, collect_trials
 from proxy.demo.facts import Facts
 from proxy.demo.models import has_sklearn
+from proxy.demo.paper import write_paper
 from proxy.demo.play import Play
 from proxy.demo.processes import DemoError, Fleet
+from proxy.demo.releases import Releases
 from proxy.demo.report import Places, build_document, print_report
 from proxy.demo.stage import Stage, set_stage
 from proxy.demo.story import user_names
+from proxy.demo.trial_checks import judge_trials
+from proxy.demo.trials import Trials
 from proxy.demo.view import LiveView, PlainView, View
 
 __all__ = ["DURATION_S", "INTERRUPTED", "main"]
 
-DURATION_S = 60.0
-"""Seconds of traffic; training, start and end come on top (about 10 s)."""
+DURATION_S = 21.0
+"""Seconds of the part that is steered by hand. The rollouts take as long as their evidence needs, about 30 s; training,
+start and end about 10 s."""
 
 QUICK_S = 9.0
-"""Seconds of traffic of the quick run: the shortest in which every user visits in every scene."""
+"""The same of the quick run: the shortest in which every user visits in every scene."""
 
 USERS = 400
 
-LIMIT_S = 240.0
-"""The whole run may take this much longer than its traffic; then it is ended, whatever it waits for."""
+LIMIT_S = 480.0
+"""The whole run may take this much longer than its first part; then it is ended, whatever it waits for."""
 
 _PIPE_WIDTH = 110
 """Columns where there is no terminal to ask."""
@@ -60,8 +65,8 @@ def main(
     """Run the demo and return its exit code: 0 only if every check holds.
 
     Args:
-        duration_s: seconds of traffic.
-        quick: traffic of ``QUICK_S`` seconds instead.
+        duration_s: seconds of the part that is steered by hand.
+        quick: ``QUICK_S`` seconds of it instead.
         keep: leave models and proxy running afterwards, until Ctrl-C.
         plain: lines instead of the live page; always so where there is no terminal.
         as_json: print the result as JSON on standard output, everything else on standard error.
@@ -111,13 +116,13 @@ async def _run(options: _Options, folder: Path, fleet: Fleet, console: Console, 
         async with aiohttp.ClientSession() as session:
             try:
                 async with asyncio.timeout(options.duration_s + LIMIT_S):
-                    stage, facts = await _play(options, folder, fleet, session, view)
+                    stage, facts, trials = await _play(options, folder, fleet, session, view)
             except TimeoutError as error:
                 raise DemoError(
                     f"it took more than {options.duration_s + LIMIT_S:g} s; see {folder}"
                 ) from error
         view.close()
-        ok = _report(options, stage, facts, console)
+        ok = _report(options, stage, facts, trials, console)
         if options.keep:
             await _stay(console)
         return 0 if ok else 1
@@ -127,32 +132,38 @@ async def _run(options: _Options, folder: Path, fleet: Fleet, console: Console, 
 
 async def _play(
     options: _Options, folder: Path, fleet: Fleet, session: aiohttp.ClientSession, view: View
-) -> tuple[Stage, Facts]:
+) -> tuple[Stage, Facts, Trials]:
     users = user_names(USERS)
     stage = await set_stage(folder, fleet, session, view.event)
     play = Play(stage, users, options.duration_s, view)
     await play.run()
-    facts = await collect(stage, play, users, session, view.event)
+    facts = await collect(stage, play, users, view.event)
+    releases = Releases(stage, view)
+    await releases.run()
+    trials = await collect_trials(stage, releases, view.event)
     if not options.keep:
         view.event("ending the proxy, then the models")
         await fleet.stop()
         facts = replace(facts, proxy_exit=fleet.exit_code("proxy"))
-    return stage, facts
+    view.event("writing up the rollouts, and computing their decisions again")
+    paper = await write_paper(folder, stage.state_folder, trials.trials)
+    return stage, facts, replace(trials, paper=paper)
 
 
-def _report(options: _Options, stage: Stage, facts: Facts, console: Console) -> bool:
+def _report(options: _Options, stage: Stage, facts: Facts, trials: Trials, console: Console) -> bool:
     places = Places(
         folder=stage.folder,
         config=stage.config.path,
         versions=stage.config.versions,
         log=stage.log_folder,
+        state=stage.state_folder,
         listen=stage.listen,
         admin=stage.admin.url,
     )
-    checks = judge(facts)
-    print_report(console, facts, checks, places, kept=options.keep)
+    checks = judge(facts) + judge_trials(trials)
+    print_report(console, facts, trials, checks, places, kept=options.keep)
     if options.as_json:
-        document = build_document(facts, checks, places)
+        document = build_document(facts, trials, checks, places)
         sys.stdout.buffer.write(orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")
         sys.stdout.flush()
     return all(check.ok for check in checks)

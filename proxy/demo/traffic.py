@@ -1,12 +1,13 @@
-"""Drive requests through the proxy as several hundred users and keep what each client saw.
+"""Drive requests through the proxy as many users and keep what each client saw.
 
-The driver is paced: request *k* is due at ``start + k / rate`` whatever the answers take, up to
-``CONCURRENCY`` requests under way. Users come in shuffled rounds, so that everybody visits in every scene.
+The driver is paced: one request after the other is due, whatever the answers take, up to ``concurrency`` requests
+under way. What a slow machine falls behind by more than a moment is not made up for: a burst would only show how
+fast everything is when overrun.
 """
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import aiohttp
 import numpy as np
@@ -19,7 +20,10 @@ from proxy.tasks import spawn
 __all__ = ["CONCURRENCY", "Traffic", "VariantScore"]
 
 CONCURRENCY = 48
-"""Requests under way at most. Past it the driver waits; the proxy's own queues are never what limits it."""
+"""Requests under way at most, by default. Past it the driver waits; the proxy's own queues are never what limits it."""
+
+_BEHIND_S = 0.25
+"""So much delay is made up for."""
 
 TIMEOUT_S = 15.0
 """A client gives up after this long; counted as a failed request."""
@@ -47,9 +51,27 @@ class Traffic:
     """
 
     def __init__(
-        self, url: str, users: Sequence[str], bodies: Sequence[bytes], truth: Sequence[int], rate: float
+        self,
+        url: str,
+        visitors: Iterator[str],
+        bodies: Sequence[bytes],
+        truth: Sequence[int],
+        rate: float,
+        *,
+        caller: str,
+        concurrency: int = CONCURRENCY,
     ) -> None:
-        """Prepare to ask ``url`` about ``bodies``, whose labels are ``truth``, ``rate`` times a second."""
+        """Prepare to ask ``url`` about ``bodies``, whose labels are ``truth``, ``rate`` times a second.
+
+        Args:
+            url: where to.
+            visitors: who comes next, for ever.
+            bodies: what is asked, in random order again and again.
+            truth: the right answers.
+            rate: requests a second.
+            caller: what request ids begin with, up to a dash.
+            concurrency: requests under way at most.
+        """
         self.earliest = 0
         """Index of the last step known to be in force everywhere: who starts now meets no older one."""
         self.latest = 0
@@ -57,11 +79,14 @@ class Traffic:
         self.answers: list[Answer] = []
         self.scores: dict[str, VariantScore] = {}
         self._url = url
-        self._users = users
+        self._visitors = visitors
         self._bodies = bodies
         self._truth = truth
         self._rate = rate
-        self._slots = asyncio.Semaphore(CONCURRENCY)
+        self._caller = caller
+        self._concurrency = concurrency
+        self._started_s = 0.0
+        self._slots = asyncio.Semaphore(concurrency)
         self._under_way: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
 
@@ -74,22 +99,27 @@ class Traffic:
         """Send requests until ``stop``; return when the last one under way has its answer or has failed."""
         random = np.random.default_rng(_SEED)
         timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
-        connector = aiohttp.TCPConnector(limit=CONCURRENCY)
+        connector = aiohttp.TCPConnector(limit=self._concurrency)
         rows = random.permutation(len(self._bodies))
-        round_of_users: list[int] = []
-        started, number = monotonic(), 0
+        self._started_s, number = monotonic(), 0
+        due_s = self._started_s
         async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
             while not self._stopping.is_set():
-                if not round_of_users:
-                    round_of_users = random.permutation(len(self._users)).tolist()
-                user, row = self._users[round_of_users.pop()], int(rows[number % len(rows)])
-                await self._wait_due(started + number / self._rate)
+                user, row = next(self._visitors), int(rows[number % len(rows)])
+                due_s = max(due_s + 1 / self._rate, monotonic() - _BEHIND_S)
+                await self._wait_due(due_s)
                 await self._slots.acquire()
                 number += 1
-                task = spawn(self._ask(session, f"demo-{number:06d}", user, row), name=f"request {number}")
+                request_id = f"{self._caller}-{number:06d}"
+                task = spawn(self._ask(session, request_id, user, row), name=request_id)
                 self._under_way.add(task)
                 task.add_done_callback(self._under_way.discard)
             await asyncio.gather(*self._under_way)
+
+    @property
+    def now_s(self) -> float:
+        """Seconds since the first request was due."""
+        return monotonic() - self._started_s
 
     def stop(self) -> None:
         """Send no further requests."""
@@ -121,9 +151,11 @@ class Traffic:
                 error = body[:120].decode(errors="replace") or "empty answer"
         finally:
             self._slots.release()
-        latency_s = monotonic() - started
+        latency_s, at_s = monotonic() - started, started - self._started_s
         self._note(
-            Answer(request_id, user, row, earliest, self.latest, variant, status, label, latency_s, error)
+            Answer(
+                request_id, user, row, earliest, self.latest, variant, status, label, latency_s, error, at_s
+            )
         )
 
     def _note(self, answer: Answer) -> None:

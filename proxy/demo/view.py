@@ -15,12 +15,14 @@ from rich.text import Text
 from proxy.demo.facts import Arm
 from proxy.demo.story import SCENES
 from proxy.demo.traffic import VariantScore
+from proxy.demo.trial_view import describe_rollout, render_rollout
 
 __all__ = ["Clock", "LiveView", "PlainView", "Snapshot", "View", "render"]
 
 _BAR = 14
 _EVENTS = 5
 _PLAIN_EVERY_S = 5.0
+_PLAIN_ROLLOUT_EVERY_S = 2.0
 _COLOURS = {"champion": "green", "challenger": "cyan", "canary": "yellow"}
 
 
@@ -31,10 +33,17 @@ class Snapshot:
     addresses: Mapping[str, str]
     """What listens where."""
     arms: Sequence[Arm]
+    part: str = ""
+    """Name of the route that is looked at; empty before traffic."""
+    caption: str = ""
+    """What the operator did last, where nobody steers."""
+    rollout: Mapping[str, Any] | None = None
+    """The route's rollout as ``/api/v1/status`` has it; None where there is none."""
     scene: int = -1
     """Index of the running scene; -1 before traffic, ``len(SCENES)`` after it."""
     elapsed_s: float = 0.0
-    total_s: float = 1.0
+    total_s: float = 0.0
+    """0: as long as it takes."""
     rate: float = 0.0
     """Answers a second over the last moments."""
     requests: int = 0
@@ -94,9 +103,13 @@ class PlainView:
 
     def update(self, snapshot: Snapshot) -> None:
         """Print one line every few seconds."""
-        if self._clock() - self._last_s < _PLAIN_EVERY_S or not snapshot.requests:
+        every_s = _PLAIN_EVERY_S if snapshot.rollout is None else _PLAIN_ROLLOUT_EVERY_S
+        if self._clock() - self._last_s < every_s or not snapshot.requests:
             return
         self._last_s = self._clock()
+        if snapshot.rollout is not None:
+            self.event(describe_rollout(snapshot.rollout))
+            return
         counts = ", ".join(f"{name} {score.requests}" for name, score in sorted(snapshot.scores.items()))
         self.event(
             f"config v{snapshot.config_version}: {snapshot.requests} requests ({counts}), "
@@ -138,9 +151,11 @@ class LiveView:
 def render(snapshot: Snapshot, events: Sequence[tuple[float, str]]) -> RenderableType:
     """Return the whole page. Pure, so that it can be looked at without a terminal."""
     addresses = "   ".join(f"[dim]{what}[/] {address}" for what, address in snapshot.addresses.items())
-    parts: list[RenderableType] = [Text.from_markup(addresses), Text(), _scenes(snapshot), _pulse(snapshot)]
-    if snapshot.scene >= 0:
-        parts += [Text(), _variants(snapshot), Text(), _shadows(snapshot)]
+    parts: list[RenderableType] = [Text.from_markup(addresses), Text(), _story(snapshot), _pulse(snapshot)]
+    if snapshot.part:
+        parts += [Text(), _variants(snapshot)]
+    if snapshot.shadows:
+        parts += [Text(), _shadows(snapshot)]
     parts.append(Text())
     for elapsed_s, text in events[-_EVENTS:]:
         parts.append(_event(elapsed_s, text))
@@ -149,6 +164,12 @@ def render(snapshot: Snapshot, events: Sequence[tuple[float, str]]) -> Renderabl
 
 def _event(elapsed_s: float, text: str) -> Text:
     return Text.assemble((f"{elapsed_s:5.1f} s  ", "dim"), text)
+
+
+def _story(snapshot: Snapshot) -> RenderableType:
+    if snapshot.rollout is not None:
+        return render_rollout(snapshot.rollout, snapshot.caption)
+    return Text(snapshot.caption, style="italic") if snapshot.caption else _scenes(snapshot)
 
 
 def _scenes(snapshot: Snapshot) -> RenderableType:
@@ -165,14 +186,21 @@ def _pulse(snapshot: Snapshot) -> RenderableType:
     grid = Table.grid(padding=(0, 2))
     failed = "[bold red]" if snapshot.failed else "[green]"
     grid.add_row(
-        ProgressBar(total=snapshot.total_s, completed=min(snapshot.elapsed_s, snapshot.total_s), width=_BAR),
-        f"{snapshot.elapsed_s:.0f}/{snapshot.total_s:.0f} s",
+        *_time(snapshot),
         f"[bold]{snapshot.requests:,}[/] requests",
         f"{snapshot.rate:.0f}/s",
         f"{failed}{snapshot.failed} failed[/]",
         f"config [bold]v{snapshot.config_version}[/]",
     )
     return grid
+
+
+def _time(snapshot: Snapshot) -> tuple[RenderableType, ...]:
+    elapsed_s, total_s = snapshot.elapsed_s, snapshot.total_s
+    if not total_s:
+        return (f"{elapsed_s:.0f} s",)
+    bar = ProgressBar(total=total_s, completed=min(elapsed_s, total_s), width=_BAR)
+    return bar, f"{elapsed_s:.0f}/{total_s:.0f} s"
 
 
 def _table(names: Sequence[str], numbers: Sequence[str]) -> Table:

@@ -70,6 +70,7 @@ def build_backend(model: str, answers: list[Answer], models: dict[str, str]) -> 
         requests=len(own),
         shadow_requests=len(mirrored),
         refused=0,
+        failed=0,
         repeated=0,
         forgotten=0,
         units=Counter(a.user for a in own),

@@ -82,4 +82,4 @@ async def test_books_that_cannot_be_had_end_the_demo() -> None:
     """Without a model server's own books there is nothing to check against."""
     async with TestServer(app_with({})) as server, aiohttp.ClientSession() as session:
         with pytest.raises(DemoError, match="books of m1"):
-            await fetch_books(session, "m1", f"http://127.0.0.1:{server.port}")
+            await fetch_books(session, "m1", f"http://127.0.0.1:{server.port}", "1")

@@ -31,6 +31,12 @@ modelproxy_disagreement_distance_sum{route="digits",model="m4"} 1.0
 modelproxy_payload_records_total{route="digits",outcome="written"} 3.0
 # TYPE modelproxy_upstream_faults_total counter
 modelproxy_upstream_faults_total{model="m1",kind="reset"} 2.0
+modelproxy_upstream_faults_total{model="m1",kind="status"} 1.0
+# TYPE modelproxy_fallbacks_total counter
+modelproxy_fallbacks_total{route="digits",variant="v3",model="m3"} 2.0
+modelproxy_fallbacks_total{route="other",variant="v3",model="m3"} 5.0
+# TYPE modelproxy_decisions_total counter
+modelproxy_decisions_total{route="digits",decision="ramp"} 3.0
 # TYPE modelproxy_config_version gauge
 modelproxy_config_version 4.0
 # TYPE modelproxy_config_last_reload_successful gauge
@@ -50,7 +56,8 @@ def test_a_page_becomes_claims_about_one_route() -> None:
     assert claims.shadows["m4"].result("agree") == 5
     assert claims.shadows["m4"].mean_distance == pytest.approx(0.2)
     assert claims.payload == {"written": 3}
-    assert (claims.faults, claims.config_version, claims.reload_successful) == (2, 4, True)
+    assert (claims.faults, claims.fallbacks, claims.decisions) == ({"m1": 3}, {"v3": 2}, {"ramp": 3})
+    assert (claims.config_version, claims.reload_successful) == (4, True)
 
 
 def test_an_empty_page_claims_nothing() -> None:

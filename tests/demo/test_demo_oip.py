@@ -120,7 +120,7 @@ def test_a_question_survives_the_wire() -> None:
 def test_an_answer_survives_the_wire() -> None:
     """The label that is answered is the label that is read."""
     labels, probabilities = np.array([7]), np.full((1, 10), 0.1)
-    answer = build_answer(ROLES["canary"], parse_question(body(id="q")), labels, probabilities)
+    answer = build_answer(ROLES["skewed"], parse_question(body(id="q")), labels, probabilities)
     assert parse_answer(answer) == 7
     document = orjson.loads(answer)
     assert (document["model_name"], document["model_version"], document["id"]) == ("digits", "3", "q")

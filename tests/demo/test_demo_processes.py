@@ -44,7 +44,7 @@ def test_tail(tmp_path: Path) -> None:
 async def test_a_model_that_does_not_start_is_named_with_its_log(fleet: Fleet) -> None:
     """A model server that ends at once is an error with the end of its log, not a wait."""
     with pytest.raises(DemoError, match=r"(?s)the nonsense model did not start.*Invalid value"):
-        await fleet.start_model("nonsense")
+        await fleet.start_models("nonsense", ["nonsense"])
 
 
 @pytest.mark.slow
@@ -63,14 +63,17 @@ async def test_a_proxy_that_refuses_its_file_is_noticed(fleet: Fleet, tmp_path: 
 @pytest.mark.skipif(not has_sklearn(), reason="scikit-learn is not installed")
 async def test_a_model_server_starts_serves_and_ends(fleet: Fleet) -> None:
     """A started model listens where it says; asked to end, it exits 0; without its parent's pipe it ends too."""
-    (url, accuracy), _ = await asyncio.gather(fleet.start_model("champion"), fleet.start_model("canary"))
+    (url, accuracy), _ = await asyncio.gather(
+        fleet.start_models("champion", ["champion", "fixed"]), fleet.start_models("skewed", ["skewed"])
+    )
     port = int(url.rpartition(":")[2])
-    assert accuracy > 0.9
+    assert set(accuracy) == {"champion", "fixed"}
+    assert min(accuracy.values()) > 0.9
     fleet.check_alive()
     _, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.close()
     await writer.wait_closed()
-    orphan = next(child for child in fleet.children if child.name == "model-canary")
+    orphan = next(child for child in fleet.children if child.name == "model-skewed")
     assert orphan.process.stdin is not None
     orphan.process.stdin.close()
     await asyncio.wait_for(orphan.process.wait(), 20)

@@ -11,7 +11,9 @@ from rich.console import Console
 from proxy.demo.checks import judge
 from proxy.demo.facts import Facts
 from proxy.demo.report import Places, build_document, print_report, shadow_rows, variant_rows
+from proxy.demo.trial_checks import judge_trials
 from tests.demo.demo_world import WORLD
+from tests.demo.trial_world import TRIALS
 
 FOLDER = Path("/run/demo")
 PLACES = Places(
@@ -19,6 +21,7 @@ PLACES = Places(
     config=FOLDER / "modelproxy.yaml",
     versions=[FOLDER / "versions" / f"{i}.yaml" for i in (1, 2, 3)],
     log=FOLDER / "modelproxy-state" / "payloads",
+    state=FOLDER / "modelproxy-state",
     listen="127.0.0.1:8080",
     admin="http://127.0.0.1:9090",
 )
@@ -27,7 +30,7 @@ PLACES = Places(
 def printed(facts: Facts, *, kept: bool = False) -> str:
     """The report as text."""
     console = Console(file=io.StringIO(), width=160)
-    print_report(console, facts, judge(facts), PLACES, kept=kept)
+    print_report(console, facts, TRIALS, judge(facts) + judge_trials(TRIALS), PLACES, kept=kept)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -59,12 +62,15 @@ def test_shadow_rows() -> None:
 def test_the_report_says_that_all_holds() -> None:
     """A good run ends with every check, the reloads, the place of the log and commands to try."""
     text = printed(WORLD)
-    checks = len(judge(WORLD))
+    checks = len(judge(WORLD)) + len(judge_trials(TRIALS))
     for said in (
         f"{checks} of {checks} checks hold",
         "canary 10 % → 30 %",
         "20 users v1 → v3",
         str(PLACES.log),
+        "rolled back by itself",
+        "report parcels --state-dir /run/demo/modelproxy-state",
+        "Written up in report-v4.html",
         "demo --keep",
     ):
         assert said in text
@@ -73,22 +79,24 @@ def test_the_report_says_that_all_holds() -> None:
 
 def test_the_report_says_what_does_not_hold() -> None:
     """A failed check is shown with what was expected and what was found."""
-    text = printed(replace(WORLD, claims=replace(WORLD.claims, faults=3)))
-    assert "✗ no upstream fault" in text
+    text = printed(replace(WORLD, claims=replace(WORLD.claims, faults={"m1": 3})))
+    assert "✗ no_faults: no upstream fault" in text
     assert "expected faults 0" in text
     assert "got      faults 3" in text
 
 
 def test_a_kept_run_names_the_running_addresses() -> None:
     """What needs a running proxy is offered only while one runs."""
-    assert "status --admin http://127.0.0.1:9090" in printed(WORLD, kept=True)
-    assert "status --admin" not in printed(WORLD)
+    for verb in ("status", "promote"):
+        assert f"{verb} parcels --admin http://127.0.0.1:9090" in printed(WORLD, kept=True)
+        assert f"{verb} parcels --admin" not in printed(WORLD)
 
 
 def test_the_document_is_json() -> None:
     """The result for machines holds the tables and every check."""
-    document = orjson.loads(orjson.dumps(build_document(WORLD, judge(WORLD), PLACES)))
+    document = orjson.loads(orjson.dumps(build_document(WORLD, TRIALS, judge(WORLD), PLACES)))
     assert document["ok"] is True
     assert document["requests"] == 600
     assert [row["variant"] for row in document["variants"]] == ["v1", "v2", "v3"]
+    assert [row["variant"] for row in document["rollouts"]["builds"]] == ["v3", "v4", "v5"]
     assert len(document["checks"]) == len(judge(WORLD))

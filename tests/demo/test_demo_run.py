@@ -82,6 +82,16 @@ async def test_the_demo_holds_what_it_claims(run: Run) -> None:
     document = orjson.loads(out)
     assert [check["name"] for check in document["checks"] if not check["ok"]] == []
     assert document["requests"] > 1000
+    skewed, broken, fixed = document["rollouts"]["builds"]
+    assert (skewed["requests"], skewed["weights"]) == (0, [0])
+    assert (broken["by"], broken["phase"], broken["weights"]) == ("engine", "rolled_back", [5, 0])
+    assert (fixed["by"], fixed["phase"], fixed["weights"]) == ("engine", "promoted", [0, 5, 25, 50, 100])
+    assert document["rollouts"]["failed"] == 0
+    assert [report.rpartition("-")[2] for report in document["rollouts"]["reports"]] == [
+        "v3.html",
+        "v4.html",
+        "v5.html",
+    ]
     assert (document["ok"], document["failed"], document["users"]) == (True, 0, 400)
     assert [reload["canary_weight"] for reload in document["reloads"]] == [5, 20, 0]
     assert document["log"]["lines"] > 0
@@ -93,7 +103,7 @@ async def test_the_demo_holds_what_it_claims(run: Run) -> None:
 async def test_ctrl_c_ends_everything(run: Run) -> None:
     """Interrupted under traffic the demo says so, exits as shells expect, and ends all it started."""
     await run.wait_said("canary 5 %")
-    assert len(run.left_behind()) == 6
+    assert len(run.left_behind()) == 7
     run.process.send_signal(signal.SIGINT)
     code, out = await run.end()
     assert (code, out) == (INTERRUPTED, b"")
@@ -107,11 +117,11 @@ async def test_ctrl_c_ends_everything(run: Run) -> None:
 async def test_a_model_that_dies_ends_the_demo(run: Run) -> None:
     """When a process ends that nobody asked to, the demo names it and ends the others."""
     await run.wait_said("canary 5 %")
-    victim = next(pid for pid, name in children(run.process.pid) if name.endswith("canary"))
+    victim = next(pid for pid, name in children(run.process.pid) if name.endswith("skewed"))
     os.kill(victim, signal.SIGKILL)
     code, _ = await run.end()
     assert code == 1
-    assert "model-canary ended with exit code -9" in run.said
+    assert "model-skewed ended with exit code -9" in run.said
     assert run.left_behind() == []
 
 

@@ -27,6 +27,14 @@ class FakeEstimator:
         return certain
 
 
+class RaisingEstimator(FakeEstimator):
+    """Raises on every scan."""
+
+    def predict_proba(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Raise what numpy raises of an empty slice."""
+        raise ValueError("zero-size array")
+
+
 @pytest.fixture
 async def client() -> AsyncIterator[TestClient[Any, Any]]:
     """A client of a champion's server."""
@@ -102,15 +110,35 @@ async def test_books(client: TestClient[Any, Any]) -> None:
     await ask("b", "u1")
     await ask("c", "u2", b"{}")
     await ask("a", "u1", shadow="1")
-    counts = await (await client.get("/demo/counts")).json()
+    counts = await (await client.get("/demo/counts?version=1")).json()
     assert counts.pop("busy_ms") > 0
     assert counts == {
         "requests": 4,
         "shadow_requests": 1,
         "refused": 1,
+        "failed": 0,
         "repeated": 1,
         "forgotten": 0,
         "units": {"u1": 2, "u2": 1},
     }
     answers = await (await client.get("/demo/answers")).json()
     assert answers == {"primary": {"a": 4, "b": 4, "c": None}, "shadow": {"a": 4}}
+
+
+async def test_a_server_of_several_versions() -> None:
+    """Each version answers for itself and has books of its own; one that raises is a 500 in its own."""
+    app = build_app(
+        TrainedModel(ROLES["champion"], FakeEstimator(), accuracy=1.0),
+        TrainedModel(ROLES["broken"], RaisingEstimator(), accuracy=0.0),
+    )
+    async with TestClient(TestServer(app)) as client:
+        for path, status in ((INFER, 200), ("/v2/models/digits/versions/4/infer", 500)):
+            response = await client.post(path, data=QUESTION, headers={"x-request-id": "a", "x-user-id": "u"})
+            assert response.status == status
+        assert "zero-size" in (await response.json())["error"]
+        for version, failed in (("1", 0), ("4", 1)):
+            counts = await (await client.get(f"/demo/counts?version={version}")).json()
+            assert (counts["requests"], counts["failed"], counts["units"]) == (1, failed, {"u": 1})
+        answers = await (await client.get("/demo/answers?version=4")).json()
+        assert answers == {"primary": {"a": None}, "shadow": {}}
+        assert (await client.get("/demo/counts?version=9")).status == 404

@@ -1,12 +1,31 @@
 """The configuration file of the run: valid, edited whole, and assigned without the proxy."""
 
+from collections import Counter
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
 from proxy.demo.models import ROLES
-from proxy.demo.stage import MODELS
-from proxy.demo.story import SCENES, ConfigFile, find_config, log_sample, user_names, variants_of
+from proxy.demo.stage import MODELS, RELEASED_MODELS, SERVERS
+from proxy.demo.story import (
+    BAKE_S,
+    CHAMPION,
+    COPIES,
+    HOLD_S,
+    RELEASES,
+    ROLLOUT_ROUTE,
+    SCENES,
+    STEPS,
+    ConfigFile,
+    Release,
+    crowd,
+    find_config,
+    log_sample,
+    rounds,
+    user_names,
+    variants_of,
+)
 from proxy.settings import parse, warnings
 
 TEMPLATE = find_config().read_text(encoding="utf-8")
@@ -23,14 +42,15 @@ def test_the_shipped_file_is_valid_by_itself() -> None:
     """Without any variable the file is accepted, without a warning."""
     settings = parse(TEMPLATE, environ={}, source="demo.yaml")
     assert str(settings.listen) == "127.0.0.1:8080"
-    assert set(settings.models) == set(MODELS)
-    assert set(MODELS.values()) == set(ROLES)
+    assert set(settings.models) == {*MODELS, CHAMPION.model, RELEASES[0].model}
+    assert {role for roles in SERVERS.values() for role in roles} == set(ROLES)
+    assert set(SERVERS["parcels"]) == set(RELEASED_MODELS.values())
     assert not warnings(settings)
 
 
 def test_addresses_come_from_the_environment() -> None:
     """The demo's free ports replace the defaults."""
-    environ = {"DEMO_LISTEN": "127.0.0.1:18080", "DEMO_V4_URL": "http://127.0.0.1:19004"}
+    environ = {"DEMO_LISTEN": "127.0.0.1:18080", "DEMO_SHADOW_URL": "http://127.0.0.1:19004"}
     settings = parse(TEMPLATE, environ=environ, source="demo.yaml")
     assert str(settings.listen) == "127.0.0.1:18080"
     assert settings.models["digits-v4"].url == "http://127.0.0.1:19004/v2/models/digits-forest"
@@ -41,13 +61,63 @@ def test_each_step_is_one_whole_file(config: ConfigFile) -> None:
     for scene in SCENES:
         config.write(scene.canary_weight)
         text = config.path.read_text(encoding="utf-8")
-        assert text.replace(f"canary, weight: {scene.canary_weight}}}", "canary, weight: 5}") == TEMPLATE
+        assert text == config.text(5).replace(
+            "canary, weight: 5}", f"canary, weight: {scene.canary_weight}}}"
+        )
     assert [path.name for path in config.versions] == [
         "1-canary-5.yaml",
         "2-canary-20.yaml",
         "3-canary-0.yaml",
     ]
     assert not list(config.path.parent.rglob("*.new"))
+
+
+def test_the_shipped_file_shows_the_first_release(config: ConfigFile) -> None:
+    """What a reader finds in the repository is what the demo writes when the first build comes."""
+    assert config.text(5, RELEASES[0]) == TEMPLATE
+
+
+@pytest.mark.parametrize("release", RELEASES, ids=lambda release: release.variant)
+def test_a_release_is_one_edit(config: ConfigFile, release: Release) -> None:
+    """Each file is valid without a warning, and has the champion and one canary with the plan of the story."""
+    config.write(0, release)
+    assert config.versions[0].name == f"1-rollout-of-{release.variant}.yaml"
+    settings = parse(config.text(0, release), environ={}, source="demo.yaml")
+    assert not warnings(settings)
+    route = next(route for route in settings.routes if route.name == ROLLOUT_ROUTE)
+    assert [variant.name for variant in route.variants] == [CHAMPION.variant, release.variant]
+    rollout = route.variants[1].rollout
+    assert rollout is not None
+    assert tuple(map(int, rollout.steps)) == STEPS
+    assert (rollout.hold, rollout.bake) == (HOLD_S * 10**9, BAKE_S * 10**9 * release.bakes)
+    assert [(shadow.model, int(shadow.percent)) for shadow in route.shadows] == [
+        (release.model, COPIES)
+    ] * release.bakes
+    version = ROLES[release.role].version
+    assert settings.models[release.model].urls[0].endswith(f"/v2/models/digits/versions/{version}")
+
+
+def test_without_a_release_there_is_the_champion_alone(config: ConfigFile) -> None:
+    """Before the first build, and in every scene, nothing is on trial there."""
+    settings = parse(config.text(20), environ={}, source="demo.yaml")
+    route = next(route for route in settings.routes if route.name == ROLLOUT_ROUTE)
+    assert [variant.name for variant in route.variants] == [CHAMPION.variant]
+    assert not warnings(settings)
+
+
+def test_a_template_that_ends_otherwise_is_refused(tmp_path: Path) -> None:
+    """An edit that would not reach the file is an error."""
+    with pytest.raises(ValueError, match="parcels"):
+        ConfigFile(TEMPLATE.replace("name: parcels", "name: letters"), tmp_path, {}).text(5, RELEASES[0])
+
+
+def test_visitors() -> None:
+    """Rounds bring everybody equally often; in a crowd every third visitor returns in the same order."""
+    users = user_names(5)
+    assert set(Counter(islice(rounds(users, 1), 15)).values()) == {3}
+    come = list(islice(crowd(users), 30))
+    assert come[::3] == users * 2
+    assert set(Counter(name for name in come if name not in users).values()) == {1}
 
 
 def test_a_template_without_a_canary_is_refused(tmp_path: Path) -> None:

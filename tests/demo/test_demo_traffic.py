@@ -8,11 +8,13 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from proxy.demo.story import rounds
 from proxy.demo.traffic import Traffic
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 USERS = ["a", "b", "c"]
+SEED = 1
 
 
 def answer(label: int = 1, status: int = 200, request_id: str = "") -> Handler:
@@ -46,7 +48,9 @@ async def drive(
     app = web.Application()
     app.router.add_post("/", handle)
     async with TestServer(app) as server:
-        traffic = Traffic(str(server.make_url("/")), USERS, [b"x", b"y"], [1, 2], rate=5000.0)
+        traffic = Traffic(
+            str(server.make_url("/")), rounds(USERS, SEED), [b"x", b"y"], [1, 2], rate=5000.0, caller="test"
+        )
         running = asyncio.gather(traffic.run(), enough.wait())
         await enough.wait()
         traffic.stop()

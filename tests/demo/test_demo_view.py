@@ -5,8 +5,10 @@ import io
 from rich.console import Console
 
 from proxy.demo.facts import Arm
+from proxy.demo.story import RELEASES
 from proxy.demo.traffic import VariantScore
 from proxy.demo.view import LiveView, PlainView, Snapshot, render
+from tests.demo.demo_stage import rollout_document
 
 ARMS = (Arm("v1", "champion", "m1"), Arm("v3", "canary", "m3"))
 
@@ -28,6 +30,7 @@ def build_snapshot() -> Snapshot:
     return Snapshot(
         addresses={"admin": "http://127.0.0.1:9090"},
         arms=ARMS,
+        part="digits",
         scene=1,
         elapsed_s=20.0,
         total_s=60.0,
@@ -70,6 +73,20 @@ def test_the_page_shows_every_number() -> None:
         assert shown in page
 
 
+def test_the_page_of_a_rollout_shows_where_it_stands() -> None:
+    """Where nobody steers, ladder and evidence take the place of the scenes."""
+    terminal, snapshot = console(), build_snapshot()
+    snapshot.rollout, snapshot.caption, snapshot.part = (
+        rollout_document(RELEASES[2], "ramping"),
+        "v5 comes",
+        "parcels",
+    )
+    terminal.print(render(snapshot, []))
+    page = text_of(terminal)
+    for shown in ("v5 comes", "0 % ▸ 5 % ▸ 25 %", "rolls it back", "160/s"):
+        assert shown in page
+
+
 def test_a_page_before_traffic_has_no_tables() -> None:
     """Before the first request the page shows what is being started and no empty tables."""
     terminal = console()
@@ -93,11 +110,15 @@ def test_plain_lines_are_few() -> None:
     now[0] = 25.0
     view.update(build_snapshot())
     view.event("the file [was] edited")
+    rolling = build_snapshot()
+    rolling.rollout, now[0] = rollout_document(RELEASES[0], "rolled_back"), 27.5
+    view.update(rolling)
     view.close()
     assert text_of(terminal).splitlines() == [
         " 20.0 s  config v2: 60 requests (v1 50), 2 failed, 160/s",
         " 25.0 s  config v2: 60 requests (v1 50), 2 failed, 160/s",
         " 25.0 s  the file [was] edited",
+        " 27.5 s  v3 rolled back at 0 %",
     ]
 
 
