@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from benchmarks import idle_connections, tls
+from benchmarks import idle_connections, tls, watching
 from benchmarks.cell import Plan, Sample
 from benchmarks.contenders import ANSWERS, BACKEND, CONTENDERS, Contender, start_command
 from benchmarks.measure import cpu_of, free_ports, hot_process, tree
@@ -83,6 +83,14 @@ def test_tls_configuration_is_valid() -> None:
         model_tls="{ca: a.pem}",
     )
     assert parse(text, environ={}).models["one"].tls.ca == Path("a.pem")
+
+
+@pytest.mark.parametrize("rollouts", [0, 1, 100])
+def test_watching_configuration_is_valid(rollouts: int) -> None:
+    """There are as many rollouts as are asked for, and something to ask where there is none."""
+    settings = parse(watching.config(rollouts, 8080, 9090, 9001, "/tmp/x"), environ={})
+    assert len(settings.routes) == max(1, rollouts)
+    assert sum(route.rollout_variant is not None for route in settings.routes) == rollouts
 
 
 def test_idle_connections_are_scaled_to_a_hundred_thousand(capsys: pytest.CaptureFixture[str]) -> None:
