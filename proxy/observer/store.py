@@ -329,6 +329,11 @@ class Store:
         except OSError:
             return False
 
+    @property
+    def changes(self) -> int:
+        """How many rows were written here since it was opened."""
+        return self._db.total_changes
+
     def others(self) -> int:
         """Return a number that is another one once somebody else has written into the file."""
         (version,) = self._db.execute("PRAGMA data_version").fetchone()

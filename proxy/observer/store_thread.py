@@ -48,7 +48,7 @@ class StoreThread:
         self.failures = 0
         """Requests that the disk refused, or that found no room."""
         self.problem = ""
-        """Why the last request failed; empty: it did not."""
+        """Why a request failed; empty: none did since something was written last."""
         self.generation = 0
         """Grows with every file that is opened."""
         self._open = open_
@@ -107,14 +107,18 @@ class StoreThread:
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
             act, future = job
+            wrote = False
             try:
-                result, error = act(self._ready()), None
+                store = self._ready()
+                before = store.changes
+                result, error = act(store), None
+                wrote = store.changes != before
             except Exception as failure:  # whatever it is, who waits for it must hear of it
                 result, error = None, failure
                 self._after(failure)
             # A closed loop means that the process ends.
             with suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(self._settle, future, result, error)
+                self._loop.call_soon_threadsafe(self._settle, future, result, error, wrote)
         if self._store is not None:
             self._store.close()
 
@@ -145,12 +149,15 @@ class StoreThread:
 
     # In the loop
 
-    def _settle(self, future: "asyncio.Future[Any]", result: Any, error: Exception | None) -> None:
+    def _settle(
+        self, future: "asyncio.Future[Any]", result: Any, error: Exception | None, wrote: bool
+    ) -> None:
         self._waiting -= 1
         if error is None:
-            if self.problem:
+            # A full disk can still be read.
+            if self.problem and wrote:
                 _log.info("evidence is kept again")
-            self.problem = ""
+                self.problem = ""
         else:
             self._note(str(error) if isinstance(error, StoreError) else f"{type(error).__name__}: {error}")
             if not isinstance(error, StoreError):

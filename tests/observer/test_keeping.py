@@ -154,7 +154,7 @@ async def test_a_fall_does_not(world: World) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Store, "record", refuse)
         assert not await world.keeper.record_soon(verdict(2))
-    await world.shelf.submit(Store.engine_ns)
+    await world.shelf.submit(lambda store: store.write([Batch(ROLLOUT, "wine", "v3", 1)]))
     world.keeper.housekeep([world.dossier], BIN_NS)
     assert [each.verdict.sequence for each in await world.keeper.decisions("wine", 5)] == [1, 2]
 

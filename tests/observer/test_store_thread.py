@@ -65,7 +65,7 @@ async def test_bounded(thread: StoreThread) -> None:
 
 
 async def test_errors_reach_who_asked(thread: StoreThread, caplog: pytest.LogCaptureFixture) -> None:
-    """An error of the disk is a StoreError, counted and logged once; the next success ends it."""
+    """An error of the disk is a StoreError, counted and logged once; the next thing that is written ends it."""
 
     def fail(_: Store) -> None:
         raise sqlite3.OperationalError("database or disk is full")
@@ -76,6 +76,8 @@ async def test_errors_reach_who_asked(thread: StoreThread, caplog: pytest.LogCap
     assert (thread.failures, caplog.text.count("disk is full")) == (3, 1)
     assert "disk is full" in thread.problem
     await thread.call(Store.engine_ns, WAIT_S)
+    assert "disk is full" in thread.problem, "a full disk can still be read"
+    await thread.call(lambda store: store.write([note(5)]), WAIT_S)
     assert thread.problem == ""
 
 
