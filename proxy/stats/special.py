@@ -45,7 +45,10 @@ def logsumexp(values: ArrayLike, axis: int = -1) -> Floats:
 
     The sum of nothing, and the sum over values that are all ``-inf``, is ``-inf``. NaN stays NaN.
     """
-    array = np.ascontiguousarray(np.moveaxis(np.asarray(values, np.float64), axis, -1))
+    array = np.asarray(values, np.float64)
+    if axis != -1:
+        array = np.moveaxis(array, axis, -1)
+    array = np.ascontiguousarray(array)
     if array.shape[-1] == 0:
         return np.full(array.shape[:-1], -np.inf)
     top = array.max(axis=-1)
