@@ -504,8 +504,12 @@ class Deciding:
     # The end
 
     def stand_down(self) -> None:
-        """From now on only read and store: this process ends once the workers have, and decides nothing any more."""
+        """From now on only read and store: this process ends once the workers have, and decides nothing any more.
+
+        The maps of units are saved at once: a successor that starts while the workers drain takes them up.
+        """
         self._is_standing_down = True
+        self._keeper.save_units(*self.dossiers)
 
     async def finish(self, patience_s: float) -> None:
         """Read for the last time, store it, and close. The workers have hung up.

@@ -1,7 +1,6 @@
 """What goes to the disk and comes from it, for all rollouts at once; see :mod:`proxy.observer.deciding` for why."""
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -56,7 +55,7 @@ class Keeper:
         self._shelf = shelf
         self._time = time
         self._writing: tuple[asyncio.Future[None], Sequence[Batch]] | None = None
-        self._unrecorded: deque[Verdict] = deque(maxlen=_MAX_UNRECORDED)
+        self._unrecorded: list[Verdict] = []
         self._generation = 0
         self._units: dict[str, int | None] = {}
         self._units_turn: list[str] = []
@@ -160,7 +159,7 @@ class Keeper:
         if self._writing is not None:
             await self.write(dossiers, now_ns, patience_s)
         await self.write(dossiers, now_ns, patience_s)
-        self._save_units(*(dossier.rollout for dossier in dossiers))
+        self.save_units(*(dossier.rollout for dossier in dossiers))
 
     # Verdicts
 
@@ -176,13 +175,26 @@ class Keeper:
         return ""
 
     async def record_soon(self, verdict: Verdict) -> bool:
-        """Store ``verdict`` now if the disk is quick, else later; tell whether the disk refused it."""
-        future = self._shelf.submit(lambda store: store.record(verdict))
+        """Store ``verdict`` now if the disk is quick, else later; tell whether the disk has not refused it yet."""
+        future = self._offer(verdict)
         done, _ = await asyncio.wait((future,), timeout=FALL_PATIENCE_S)
-        if not (done and future.exception() is not None):
-            return True
-        self._unrecorded.append(verdict)
-        return False
+        return not (done and future.exception() is not None)
+
+    def _offer(self, verdict: Verdict) -> asyncio.Future[int]:
+        """Have ``verdict`` stored; one that the disk refuses, at once or after a while, is offered again."""
+
+        def look(future: asyncio.Future[int]) -> None:
+            if future.cancelled() or future.exception() is None:
+                return
+            if len(self._unrecorded) >= _MAX_UNRECORDED:
+                # What moved nothing goes first.
+                self._unrecorded.sort(key=lambda each: (each.moves, each.engine_ns))
+                del self._unrecorded[0]
+            self._unrecorded.append(verdict)
+
+        future = self._shelf.submit(lambda store: store.record(verdict))
+        future.add_done_callback(look)
+        return future
 
     async def decisions(self, route: str, limit: int, moves_of: str = "") -> list[Recorded]:
         """Return the last verdicts about ``route`` and all that moved a rollout, oldest first.
@@ -207,7 +219,7 @@ class Keeper:
         """Do what is due: verdicts that the disk refused before, maps of units, what is too old. Never waits."""
         now_s = monotonic()
         while self._unrecorded and not self._shelf.problem:
-            self._shelf.submit(_recording(self._unrecorded.popleft()))
+            self._offer(self._unrecorded.pop(0))
         live = {dossier.rollout: None for dossier in dossiers}
         for rollout in self._units.keys() - live:
             del self._units[rollout]
@@ -217,7 +229,7 @@ class Keeper:
             self._units_turn = [*live]
         if self._units_turn:
             # One at a time: whoever waits for the store does not wait for all of them.
-            self._save_units(self._units_turn.pop())
+            self.save_units(self._units_turn.pop())
         if now_s >= self._prune_due_s:
             self._prune_due_s = now_s + PRUNE_EVERY_S
             self._shelf.submit(lambda store: self._prune(store, list(live), now_ns))
@@ -227,7 +239,8 @@ class Keeper:
         for rollout in saved_units(self._state_dir).difference(live):
             forget_units(self._state_dir, rollout)
 
-    def _save_units(self, *rollouts: str) -> None:
+    def save_units(self, *rollouts: str) -> None:
+        """Have the disk take the maps of units of these rollouts, where they have changed. Never waits."""
         units = self._units
         for rollout in rollouts:
             units.setdefault(rollout, None)
@@ -259,7 +272,3 @@ def _loading(dossier: Dossier, ledger: Ledger) -> Callable[[Store], Loaded]:
 
 def _forgetting(state_dir: Path, rollout: str) -> Callable[[Store], None]:
     return lambda _: forget_units(state_dir, rollout)
-
-
-def _recording(verdict: Verdict) -> Callable[[Store], int]:
-    return lambda store: store.record(verdict)

@@ -209,10 +209,14 @@ async def test_a_killed_supervisor_takes_nothing_along(tmp_path: Path) -> None:
             served.champion.gate.set()
         assert (late.broken, late.statuses) == (0, {200: 40}), "it drained"
 
-        async def is_all() -> bool:
-            return sum(counts(await rollout(life.proxy)).values()) == 240
+        async def is_all(requests: int) -> dict[str, Any]:
+            found = await rollout(life.proxy)
+            return found if sum(counts(found).values()) == requests else {}
 
-        await eventually(is_all, "evidence of 240 requests", 10.0)
+        await eventually(lambda: is_all(240), "evidence of 240 requests", 10.0)
+        await life.crowd.ask(USERS[:200])
+        found = await eventually(lambda: is_all(440), "evidence of 440 requests", 10.0)
+        assert sum(counts(found, "units").values()) <= 240, "who was counted before is not new"
 
 
 async def test_an_upgrade_on_the_way(tmp_path: Path) -> None:

@@ -11,7 +11,17 @@ import orjson
 import pytest
 
 from proxy.evidence.blocks import open_evidence
-from proxy.evidence.layout import ERRORS, EVENTS, FIELDS, FIRST_EVENTS, FIRST_LATENCY, LATENCY, REQUEST_EVENTS
+from proxy.evidence.layout import (
+    CELLS,
+    ERRORS,
+    EVENTS,
+    FIELDS,
+    FIRST_EVENTS,
+    FIRST_LATENCY,
+    LATENCY,
+    REQUEST_EVENTS,
+)
+from proxy.evidence.units import open_units, restore_units, units_path
 from proxy.observer.deciding import Deciding
 from proxy.observer.engine_time import EngineTime
 from proxy.observer.judging import Judgement, judge
@@ -229,14 +239,19 @@ async def test_who_ends_decides_nothing(world: World) -> None:
     """It goes on to read and to store: a successor may decide already."""
     world.count({"v1": 297})
     await world.tick()
+    assert world.state is not None
+    units = open_units(world.run_dir, world.state.rollout, CELLS)
+    units.slots[7] = 1
+    units.close()
     world.deciding.stand_down()
     world.count({"v3": 3}, {"v3": 3})
     await world.tick(3)
     assert world.decided() == []
     assert len(world.stored().decisions("wine", 10)) == 1  # the note of the first look
-    assert world.state is not None
     slices = world.deciding.dossiers[world.state.rollout].slices("v3")
     assert int(slices.canary[:, 0].sum()) == 3
+    assert restore_units(world.run_dir.parent, world.state_dir, world.state.rollout)
+    assert units_path(world.run_dir.parent, world.state.rollout).read_bytes()[56] == 1
 
 
 async def test_asked_again_until_it_is_done(world: World) -> None:
