@@ -188,8 +188,9 @@ class Keeper:
                 return
             if len(self._unrecorded) >= _MAX_UNRECORDED:
                 # What moved nothing goes first.
-                self._unrecorded.sort(key=lambda each: (each.moves, each.engine_ns))
-                del self._unrecorded[0]
+                del self._unrecorded[
+                    next((i for i, each in enumerate(self._unrecorded) if not each.moves), 0)
+                ]
             self._unrecorded.append(verdict)
 
         future = self._shelf.submit(lambda store: store.record(verdict))

@@ -141,6 +141,10 @@ async def test_a_raise_waits_for_the_disk(world: World) -> None:
     assert [each.verdict.digest for each in await world.keeper.decisions("wine", 5)] == ["d"]
 
 
+def refuse(store: Store, each: Verdict) -> int:
+    raise OSError(28, "No space left on device")
+
+
 async def test_a_fall_does_not(world: World) -> None:
     """A verdict that takes a canary off is stored when the disk is ready, and later if it refuses."""
     release = world.block()
@@ -148,15 +152,28 @@ async def test_a_fall_does_not(world: World) -> None:
     release.set()
     await world.shelf.submit(Store.engine_ns)
 
-    def refuse(store: Store, each: Verdict) -> int:
-        raise OSError(28, "No space left on device")
-
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Store, "record", refuse)
         assert not await world.keeper.record_soon(verdict(2))
     await world.shelf.submit(lambda store: store.write([Batch(ROLLOUT, "wine", "v3", 1)]))
     world.keeper.housekeep([world.dossier], BIN_NS)
     assert [each.verdict.sequence for each in await world.keeper.decisions("wine", 5)] == [1, 2]
+
+
+async def test_what_is_refused_late_is_not_lost(world: World) -> None:
+    """A verdict that nobody waited for any more when the disk refused it is offered again, a move before notes."""
+    release = world.block()
+    others = [verdict(i)._replace(moves=False) for i in range(2, 20)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Store, "record", refuse)
+        assert await world.keeper.record_soon(verdict(1))
+        release.set()
+        for each in others:
+            await world.keeper.record_soon(each)
+    await world.shelf.submit(lambda store: store.write([Batch(ROLLOUT, "wine", "v3", 1)]))
+    world.keeper.housekeep([world.dossier], BIN_NS)
+    stored = [each.verdict.sequence for each in await world.keeper.decisions("wine", 50)]
+    assert (stored[0], len(stored), stored[-1]) == (1, 16, 19)
 
 
 async def test_the_units_are_saved(world: World) -> None:
