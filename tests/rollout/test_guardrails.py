@@ -257,7 +257,7 @@ def test_guardrails_are_weighed_together_as_they_are_alone() -> None:
 
 def test_a_somewhat_slower_canary_needs_both() -> None:
     """A third slower: requests alone are a suspicion; with twenty blocks that agree it is harm."""
-    early, late = (judge(guardrail("latency"), slower(1.33, bins), ENOUGH) for bins in (15, 60))
+    early, late = (judge(guardrail("latency"), slower(1.33, bins), ENOUGH) for bins in (15, 132))
     assert early.suspicion > log(1000)
     assert early.harm < log(20)
     assert late.harm > log(1000)
@@ -266,10 +266,10 @@ def test_a_somewhat_slower_canary_needs_both() -> None:
 
 def test_noise_of_hosts_alone_is_no_harm() -> None:
     """Where blocks swing, requests may be certain, and blocks are not."""
-    world = World(plan(steps=(50, 100)), rate=1000)
-    swing = world.generator.standard_normal(60)
-    world.noise = lambda bin_: float(np.exp(0.35 * swing[bin_]))
-    world.serve(60)
+    world = World(plan(steps=(50, 100)), rate=400)
+    swing = world.generator.standard_normal(25)
+    world.noise = lambda bin_: float(np.exp(0.35 * swing[bin_ // 6]))
+    world.serve(150)
     found = judge(guardrail("latency"), Stretch(world.slices(), START), ENOUGH)
     assert dict(found.parts)["blocks"] < log(20)
     assert found.harm < log(20)
@@ -288,9 +288,9 @@ def test_slices_without_a_reference_say_nothing_of_latency() -> None:
 
 
 def test_blocks_wait_for_enough_answers() -> None:
-    """At four answers a second to both arms a block takes long, so that ten minutes make less than twenty."""
-    world = World(plan(steps=(50, 100)), rate=40, canary=Behaviour(median_ms=80))
-    world.serve(60)
+    """At less than an answer a second to each arm a block takes long, so that half an hour makes less than twenty."""
+    world = World(plan(steps=(50, 100)), rate=10, canary=Behaviour(median_ms=80))
+    world.serve(180)
     begins, series = Stretch(world.slices(), START).block_series
     assert 10 <= len(begins) < 20
     assert all(len(each) == len(begins) for each in series)
@@ -300,11 +300,10 @@ def test_blocks_wait_for_enough_answers() -> None:
 
 def test_blocks_do_not_cross_epochs() -> None:
     """What is left of an epoch is left out."""
-    slices = served(7).bins
-    epochs = replace(slices, epochs=("a", "a", "a", "b", "b", "b", "b"))
-    sparse = replace(epochs, canary=epochs.canary // 12)
-    begins, _ = Stretch(sparse, START).block_series
-    assert START + 3 * BIN_NS in begins.tolist()
+    slices = served(22).bins
+    epochs = replace(slices, epochs=(*"a" * 8, *"b" * 14))
+    begins, _ = Stretch(epochs, START).block_series
+    assert ((begins - START) // BIN_NS).tolist() == [0, 8, 14]
 
 
 # Disagreement
