@@ -154,9 +154,7 @@ def _power(power: int) -> str:
 def _weight(story: _Story) -> _Make:
     title, name = "Weight of the canary", story.facts.canary
     caption = f"Percent of the units that {name} had."
-    weights = [(story.at(p), p.weight) for p in story.points]
-    if (said := story.facts.deciding) is not None and story.points[-1].now_ns <= said.engine_ns:
-        weights.append((story.seconds, said.decision.weight))
+    weights = _weights(story)
     line = Line(name, weights, steps=True)
     top = max(1.0, *(weight for _, weight in weights))
     step = next((each for each in (0.2, 0.5, 1, 2, 5, 10, 25) if top / each <= 5), 25)
@@ -164,6 +162,17 @@ def _weight(story: _Story) -> _Make:
     chart = Chart(title, caption, story.seconds, 0.0, top, ticks, lines=[line], height=120)
     table = story.table([name], lambda point: [percent(point.weight / 100)])
     return lambda number: Figure(title, caption, draw(chart, number), table)
+
+
+def _weights(story: _Story) -> list[tuple[float, float]]:
+    """Return the weight over time: as it was seen now and then, and as each decision left it between two looks."""
+    weights = [(story.at(point), point.weight) for point in story.points]
+    moves = [each for each in story.facts.said if each.moves and not each.decision.dry_run]
+    weights += [(0.0, each.decision.weight_now) for each in moves[:1]]
+    for each in moves:
+        at = (each.engine_ns - story.begin_ns) / _SECOND_NS
+        weights.append((min(max(at, 0.0), story.seconds), each.decision.weight))
+    return sorted(weights, key=lambda point: point[0])
 
 
 def _interval(story: _Story, name: str, metric: Metric) -> _Make:
