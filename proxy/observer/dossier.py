@@ -2,7 +2,9 @@
 
 Rules
     * A reference is frozen from what the champion has shown so far, and holds from the next bin on: what is judged by
-      it had not begun. A new one is taken when an epoch begins and when there is much more to take it from.
+      it had not begun. A new one is taken when an epoch begins and each time the answers have doubled, from those since
+      the last one if they are enough: a bad minute would otherwise be what all later ones are held against, and where
+      no answer is as slow as its p95 ever again, nothing could show that the canary's are not slower.
     * Time in which nobody read the counts is no time held. A pause shorter than :data:`GRACE_NS` is none: an observer
       that is killed is back sooner.
 """
@@ -29,16 +31,13 @@ from proxy.routing.experiment import Experiment
 from proxy.routing.hashing import SPACE
 from proxy.stats.latency import Reference as FrozenLatency
 
-__all__ = ["ENOUGH", "FEW", "GRACE_NS", "MANY", "Dossier", "Reading", "epoch_of"]
+__all__ = ["ENOUGH", "FEW", "GRACE_NS", "Dossier", "Reading", "epoch_of"]
 
 FEW: Final = 100
 """Answers of the champion without which nothing is frozen."""
 
 ENOUGH: Final = 1_000
 """So many make the first reference; FEW do once an epoch ends or the first step has lasted long enough."""
-
-MANY: Final = 20_000
-"""So many make a better one."""
 
 GRACE_NS: Final = 5_000_000_000
 """A pause of reading that is none."""
@@ -98,6 +97,8 @@ class Dossier:
         self._has_fresh_shadows = False
         self._written_ns = 0
         self._frozen: dict[int, FrozenLatency] = {}
+        self._known: tuple[int, Counts] | None = None
+        """First bin of the last reference, and the champion's latencies counted before it."""
 
     # Taking in
 
@@ -175,30 +176,51 @@ class Dossier:
     def freeze(self, epoch: str, now_ns: int, *, is_held: bool) -> bool:
         """Take a reference if it is time for one; tell whether it was.
 
+        There are as many as epochs and doublings: some thirty for a billion answers.
+
         Args:
             epoch: the one in force.
             now_ns: the engine's clock.
             is_held: the first step has lasted as long as it has to.
         """
         is_new, self._epoch = bool(self._epoch) and epoch != self._epoch, epoch
-        references = self.ledger.references
-        known = int(references[-1].counts.sum()) if references else 0
-        latency = self._champion_latency()
-        answers = int(latency.sum())
+        references, at = self.ledger.references, now_ns // BIN_NS
+        if references and at < references[-1].from_bin:
+            return False
+        total = self._champion_latency()
+        answers, frozen = int(total.sum()), total
         if references:
-            is_time = answers > known and (is_new or (known < ENOUGH <= answers) or (known < MANY <= answers))
+            known = self._known_latency(total)
+            before = int(known.sum())
+            is_time = answers > before and (is_new or answers >= max(ENOUGH, 2 * before))
+            if int((since := np.maximum(total - known, 0)).sum()) >= ENOUGH:
+                frozen = since
         else:
             is_time = answers >= ENOUGH or (answers >= FEW and (is_new or is_held))
-        return is_time and self.ledger.freeze(Reference(now_ns // BIN_NS + 1, latency))
+        return is_time and self.ledger.freeze(Reference(at + 1, frozen))
+
+    def _known_latency(self, total: Counts) -> Counts:
+        """Return what of ``total`` had been counted before the last reference began to hold.
+
+        From the slices alone, so that it is the same whoever froze it.
+        """
+        from_bin = self.ledger.references[-1].from_bin
+        if self._known is None or self._known[0] != from_bin:
+            later = [each for each in self.ledger.slices() if each.last >= from_bin]
+            sums = (self._champion_row(each.epoch, each.counts) for each in later)
+            self._known = (from_bin, total - sum(sums, np.zeros(BUCKETS, np.int64)))
+        return self._known[1]
 
     def _champion_latency(self) -> Counts:
-        total = np.zeros(BUCKETS, np.int64)
-        epochs = self.ledger.epochs
-        for name, counts in self.ledger.totals().items():
-            names = epochs[name].variants
-            if self.champion in names:
-                total += counts[names.index(self.champion), FIRST_LATENCY : FIRST_LATENCY + BUCKETS]
-        return total
+        totals = (self._champion_row(name, counts) for name, counts in self.ledger.totals().items())
+        return sum(totals, np.zeros(BUCKETS, np.int64))
+
+    def _champion_row(self, epoch: str, counts: Counts) -> Counts:
+        names = self.ledger.epochs[epoch].variants
+        if self.champion not in names:
+            return np.zeros(BUCKETS, np.int64)
+        row: Counts = counts[names.index(self.champion), FIRST_LATENCY : FIRST_LATENCY + BUCKETS]
+        return row
 
     def add_point(self, now_ns: int, document: bytes) -> None:
         """Keep a point of the plots: the last of each bin stays, and fewer once there are too many."""

@@ -1,5 +1,6 @@
 """Dossiers: what is frozen when, what was watched, and the slices that decisions are made from."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from proxy.evidence.layout import FIELDS, FIRST_LATENCY, REQUESTS, UNITS
-from proxy.observer.dossier import ENOUGH, FEW, GRACE_NS, MANY, Dossier, Reading, epoch_of
+from proxy.observer.dossier import ENOUGH, FEW, GRACE_NS, Dossier, Reading, epoch_of
 from proxy.observer.ledger import BIN_NS, MAX_SLICES, Counts, Epoch, Ledger
 from proxy.observer.store import KEPT_POINTS, Loaded, ShadowCounts, Watch
 from proxy.rollout.slices import starts_ns
@@ -113,7 +114,7 @@ def test_the_first_reference() -> None:
 
 
 def test_later_references() -> None:
-    """Another one is frozen when there are enough answers at last, when an epoch begins, and when there are many."""
+    """Another one is frozen when there are enough answers at last, when an epoch begins, and when they have doubled."""
     made = dossier(epoch(), epoch("e2", QUARTER // 2))
     read(made, 1, FEW, 0)
     assert made.freeze("e1", 1 * SECOND, is_held=True)
@@ -123,10 +124,56 @@ def test_later_references() -> None:
     read(made, 31, ENOUGH + 1, 0)
     assert not made.freeze("e1", 31 * SECOND, is_held=True)
     assert made.freeze("e2", 41 * SECOND, is_held=True)
-    read(made, 51, MANY, 0)
+    read(made, 51, 2 * ENOUGH + 2, 0)
     assert made.freeze("e2", 51 * SECOND, is_held=True)
     assert not made.freeze("e2", 61 * SECOND, is_held=True)
     assert [each.from_bin for each in made.ledger.references] == [1, 3, 5, 6]
+
+
+def _answers(latencies: Mapping[int, int]) -> Counts:
+    made = counts(0, 0)
+    for bucket, number in latencies.items():
+        made[0, FIRST_LATENCY + bucket] = number
+    return made
+
+
+@pytest.mark.parametrize("is_restarted", [False, True], ids=["one life", "another process"])
+def test_a_bad_minute_does_not_stay_the_reference(is_restarted: bool) -> None:
+    """The next reference is of the answers since the last one, also when another process froze that."""
+    made = dossier()
+    made.take([Reading("run", "e1", _answers({300: ENOUGH}))], {}, 1 * SECOND, STATE)
+    assert made.freeze("e1", 1 * SECOND, is_held=True)
+    made.take([Reading("run", "e1", _answers({300: ENOUGH, 200: ENOUGH - 1}))], {}, 12 * SECOND, STATE)
+    assert not made.freeze("e1", 12 * SECOND, is_held=True)
+    made.take([Reading("run", "e1", _answers({300: ENOUGH, 200: ENOUGH}))], {}, 25 * SECOND, STATE)
+    if is_restarted:
+        made, before = dossier(), made
+        made.ledger.join(before.ledger)
+    assert made.freeze("e1", 25 * SECOND, is_held=True)
+    last = made.ledger.references[-1].counts
+    assert (int(last[300]), int(last[200])) == (0, ENOUGH)
+
+
+def test_few_new_answers_are_no_reference_by_themselves() -> None:
+    """A step that begins soon after the last reference is judged by all that is known."""
+    made = dossier(epoch(), epoch("e2", QUARTER // 2))
+    read(made, 1, ENOUGH, 0)
+    assert made.freeze("e1", 1 * SECOND, is_held=True)
+    read(made, 11, ENOUGH + FEW, 0)
+    assert not made.freeze("e1", 11 * SECOND, is_held=True)
+    assert made.freeze("e2", 12 * SECOND, is_held=True)
+    assert int(made.ledger.references[-1].counts.sum()) == ENOUGH + FEW
+
+
+def test_references_are_few() -> None:
+    """A billion answers in one epoch make some twenty."""
+    made = dossier()
+    for doubling in range(21):
+        for step in range(4):
+            at_s = 10 * (4 * doubling + step) + 1
+            read(made, at_s, ENOUGH * (4 + step) * 2**doubling // 4, 0)
+            made.freeze("e1", at_s * SECOND, is_held=True)
+    assert len(made.ledger.references) == 21
 
 
 def test_a_reference_is_never_of_what_it_judges() -> None:
