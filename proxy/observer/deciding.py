@@ -342,7 +342,7 @@ class Deciding:
         assert self._table is not None, "there are ticks only after a commit"
         routes = {each.name: each for each in self._table.routes if each.name in self._states}
         candidates = {name: self._candidate(name, has_jumped) for name in routes}
-        due = self.turns.order(candidates.values(), self._time.now_ns())
+        due = self.turns.order(candidates.values(), self._time.told_ns())
         # The first one is judged however little time there is.
         ends_s = [inf, *[monotonic() + THINK_S] * len(due)]
         # All at once, for one may wait for the disk to act; thinking they take turns, in this order.
@@ -368,11 +368,11 @@ class Deciding:
                 if monotonic() > end_s:
                     return
                 found = await self._judge(route, has_jumped)
-                self.turns.done(candidate, self._time.now_ns())
+                self.turns.done(candidate, self._time.told_ns())
             if found is not None:
                 await self._act(route.name, found)
         if excused:
-            self.turns.done(candidate._replace(mark=()), self._time.now_ns())
+            self.turns.done(candidate._replace(mark=()), self._time.told_ns())
             sentence = f"It cannot be judged, for a fault of this program ({excused[0]}); see the log."
             self.judgements[route.name] = held_back("fault", sentence)
 
@@ -387,12 +387,12 @@ class Deciding:
             return None
         self._settle(route.name, table, state)
         slices = dossier.slices(state.variant, clock_jumped=has_jumped)
-        now_ns = self._time.now_ns()
-        found = await asyncio.to_thread(judge, plan, state, slices, now_ns)
+        # How long a step has lasted is told by the clock that dated its beginning.
+        found = await asyncio.to_thread(judge, plan, state, slices, self._time.told_ns())
         self._latest[route.name] = found
         if self._is_to_show(route.name, found):
-            dossier.add_point(now_ns, await asyncio.to_thread(point, found))
-            self._shown_ns[route.name] = now_ns
+            dossier.add_point(self._time.now_ns(), await asyncio.to_thread(point, found))
+            self._shown_ns[route.name] = found.now_ns
         return found
 
     def _is_to_show(self, name: str, found: Judgement) -> bool:
@@ -447,7 +447,7 @@ class Deciding:
     ) -> None:
         """Show a judgement that moves nothing, and write it down once it is another than before."""
         self.judgements[name] = document
-        now_ns, said = self._time.now_ns(), gist(document)
+        now_ns, said = self._time.told_ns(), gist(document)
         due_ns = {known: due for known, due in self._note_due_ns.get(name, {}).items() if now_ns < due}
         if said == self._noted.get(name) or said in due_ns:
             return

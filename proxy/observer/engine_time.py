@@ -55,8 +55,15 @@ class EngineTime:
 
     def now_ns(self) -> int:
         """Return the time; never less than before."""
-        self._latest_ns = max(self._latest_ns, self._monotonic() + (self._offset_ns or 0))
+        self._latest_ns = max(self._latest_ns, self.told_ns())
         return self._latest_ns
+
+    def told_ns(self) -> int:
+        """Return the time as the supervisor has it, with which states are dated.
+
+        It is behind :meth:`now_ns` where the wall clock went back over a reboot and the disk has evidence of later.
+        """
+        return self._monotonic() + (self._offset_ns or 0)
 
     def look(self) -> bool:
         """Compare the clocks; tell whether they have parted in the bin that is open."""

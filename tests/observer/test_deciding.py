@@ -26,7 +26,7 @@ from proxy.observer.deciding import Deciding
 from proxy.observer.engine_time import EngineTime
 from proxy.observer.judging import Judgement, judge
 from proxy.observer.ledger import BIN_NS
-from proxy.observer.store import FILE_NAME, Store, StoreError, open_store
+from proxy.observer.store import FILE_NAME, Batch, Store, StoreError, open_store
 from proxy.observer.store_thread import StoreThread
 from proxy.rollout import record
 from proxy.rollout.plan import plan_of
@@ -389,6 +389,18 @@ async def test_a_clock_that_jumps(world: World) -> None:
     assert world.deciding.judgements["wine"]["reason"] == "clock"
     await world.tick(2, seconds=6)
     assert world.deciding.judgements["wine"]["reason"] == "hold_time"
+
+
+async def test_a_disk_from_the_future_holds_no_step(world: World) -> None:
+    """Evidence dated later than now, for the wall clock went back over a reboot, makes no step seem to have lasted."""
+    world.count({"v1": 9900, "v3": 100})
+    await world.deciding.shelf.submit(
+        lambda store: store.write([Batch("ef" * 8, "beer", "v3", world.now_ns + 3600 * SECOND)])
+    )
+    await world.tick(3)
+    assert world.deciding.judgements["wine"]["reason"] == "hold_time"
+    await world.tick(seconds=60)
+    assert world.decided() == ["ramp"]
 
 
 async def test_what_wavers_is_not_noted_each_time(world: World) -> None:
