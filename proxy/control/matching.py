@@ -11,7 +11,7 @@ from proxy.rollout.transitions import Effect, begin, reconcile
 from proxy.routing.position import Position
 from proxy.settings import Route, Settings
 
-__all__ = ["HELD_BY", "Matched", "match", "plan_for", "positions_of", "rollout_documents"]
+__all__ = ["HELD_BY", "Matched", "match", "plan_for", "positions_of", "rollout_documents", "standing"]
 
 HELD_BY = "start"
 """Who settled a rollout that nobody knows where it stood."""
@@ -102,6 +102,20 @@ def plan_for(entry: Entry, plan: Plan | None) -> Plan | None:
             continue
         whole = candidate
     return Plan.from_document(whole)
+
+
+def standing(entries: Mapping[str, Entry], before: Mapping[str, Entry]) -> tuple[str, ...]:
+    """Return a sentence for each rollout of ``entries`` that is where it was ``before``.
+
+    A start writes them down: who was killed between the book and the journal left no line about the last step.
+    """
+    return tuple(
+        f"routes[{route}]: the rollout of {entry.state.variant} goes on at "
+        f"{weight(Plan.from_document(entry.plan), entry.state)} % ({str(entry.state.phase).replace('_', ' ')}, "
+        f"by {entry.state.by}: {entry.state.reason})"
+        for route, entry in entries.items()
+        if route in before and before[route].state == entry.state
+    )
 
 
 def positions_of(entries: Mapping[str, Entry]) -> tuple[Position, ...]:

@@ -34,6 +34,7 @@ from proxy.clock import monotonic, wall_ns
 from proxy.control.book import Entry
 from proxy.control.journal import Journal
 from proxy.control.judge import Accepted, Refused, Unchanged, judge
+from proxy.control.matching import standing
 from proxy.control.release import Fleet, Outcome, Release, Result
 from proxy.control.rollouts import FALL_PATIENCE_S, Rollouts, fresh_id
 from proxy.control.steering import Order, Stale, Step, note_facts, take
@@ -299,7 +300,8 @@ class Publisher:
 
     async def _release(self, verdict: Accepted, by: str, why: str) -> Outcome:
         matched = self._rollouts.match(verdict.settings)
-        changes = (*verdict.changes, *matched.sentences, *matched.alarms)
+        stands = () if self._running else standing(matched.entries, self._rollouts.entries)
+        changes = (*verdict.changes, *matched.sentences, *matched.alarms, *stands)
         version = self._last_version + 1
         try:
             release = Release(

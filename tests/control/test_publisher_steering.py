@@ -338,11 +338,17 @@ async def test_a_refused_file_leaves_the_rollouts(world: World) -> None:
 
 
 async def test_a_restart_goes_on(world: World) -> None:
-    """Another start reads the book: same weight, same id, same sequence, and nothing to say."""
+    """Another start reads the book: same weight, same id, same sequence; the journal says where it stands."""
     await world.decide("ramp")
     restarted = World(world.book.path.parent, last_version=2)
     outcome = await restarted.publish()
-    assert (outcome.version, outcome.changes, restarted.weight()) == (3, (), "25")
+    assert (outcome.version, restarted.weight()) == (3, "25")
+    reason = world.rollouts.entries["wine"].state.reason
+    assert outcome.changes == (
+        f"routes[wine]: the rollout of v2 goes on at 25 % (ramping, by engine: {reason})",
+        "routes[beer]: the rollout of v3 goes on at 0 % (baking, by engine: started)",
+    )
+    assert (await restarted.publish(GOOD + b"# edited\n")).changes == (), "said once"
     assert restarted.rollouts.entries["wine"].state == world.rollouts.entries["wine"].state
 
 
