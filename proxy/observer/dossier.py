@@ -93,6 +93,7 @@ class Dossier:
         """Errors, client errors and abandoned requests of the canary that were read here."""
         self._epoch = ""
         self._last: dict[tuple[str, str], Counts] = {}
+        self._lower: set[tuple[str, str]] = set()
         self._fresh_points: set[int] = set()
         self._has_fresh_shadows = False
         self._written_ns = 0
@@ -136,9 +137,14 @@ class Dossier:
         for source, epoch, counts in readings:
             last = self._last.get((source, epoch))
             if last is not None and (counts < last).any():
-                self.watch = self.watch._replace(backwards=self.watch.backwards + 1)
+                # Once is no proof: a directory that was read while it was deleted is lower too, and then gone.
+                if (source, epoch) in self._lower:
+                    self.watch = self.watch._replace(backwards=self.watch.backwards + 1)
+                    self.news += 1
+                self._lower.add((source, epoch))
                 counts = np.maximum(counts, last)
-                self.news += 1
+            else:
+                self._lower.discard((source, epoch))
             if last is None or not np.array_equal(counts, last):
                 self.news += 1
                 self.events += self._new_events(epoch, counts, last)

@@ -26,11 +26,14 @@ def read_evidence(run_dir: Path, wanted: Mapping[str, int]) -> list[Reading]:
         wanted: epoch → how many variants it has.
     """
     found: list[Reading] = []
-    # A source that ends meanwhile is found by its other name the next time.
-    for name, place in sources(run_dir).items():
+    places = sources(run_dir)
+    for name, place in places.items():
         for epoch in sorted(epochs(place) & wanted.keys()):
             found.append(Reading(name, epoch, read(place, epoch, wanted[epoch])))
-    return found
+    # A source that was adopted meanwhile is deleted where it was, file by file: half of it would seem to have gone
+    # backwards. The next time it is found where it is now.
+    now = sources(run_dir)
+    return [each for each in found if now.get(each.source) == places[each.source]]
 
 
 def read_shadow(run_dir: Path, table: Table, route: Route, variant: str) -> ShadowCounts | None:

@@ -230,10 +230,14 @@ def test_away_before_a_restart() -> None:
 
 
 def test_backwards() -> None:
-    """A reading below an earlier one of the same source is counted, and takes nothing away."""
+    """A reading below an earlier one of the same source takes nothing away; the second in a row is counted."""
     made = dossier()
     read(made, 1, 100, 10)
     read(made, 2, 99, 11)
+    assert made.watch.backwards == 0
+    read(made, 3, 100, 11)
+    read(made, 4, 99, 11)
+    read(made, 5, 99, 11)
     assert made.watch.backwards == 1
     assert made.slices("v3").champion[:, REQUESTS].sum() == 100
     made.take([Reading("next", "e1", counts(5, 5))], {}, 3 * SECOND, STATE)

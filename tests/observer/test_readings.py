@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from proxy.evidence.blocks import open_evidence
+import pytest
+
+from proxy.evidence.blocks import Counts, adopt, open_evidence, read
 from proxy.evidence.layout import FIELDS, REQUEST_EVENTS
 from proxy.observer.readings import read_evidence, read_shadow
 from proxy.routing.table import Table, compile_table
@@ -53,6 +55,28 @@ def test_workers_add_up_and_sources_do_not(tmp_path: Path) -> None:
     assert {each.epoch for each in readings.values()} == {EPOCH}
     assert readings["ours"].counts[:, REQUEST_EVENTS].tolist() == [12, 14]
     assert readings["before"].counts[:, REQUEST_EVENTS].tolist() == [100, 101]
+
+
+def test_a_source_that_is_adopted_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A directory that may be half deleted while it is read tells nothing; its numbers are found where they are now."""
+    ours, before = tmp_path / "ours", tmp_path / "before"
+    for place in (ours, before):
+        place.mkdir()
+        fill(place, 0, 5)
+        fill(place, 1, 7)
+    follow(ours, before)
+
+    def read_late(source: Path, epoch: str, variants: int) -> Counts:
+        if source == before.resolve():
+            adopt(ours, before)
+            (before / f"evidence-{EPOCH}-w0.block").unlink()
+        return read(source, epoch, variants)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("proxy.observer.readings.read", read_late)
+        assert [each.source for each in read_evidence(ours, {EPOCH: 2})] == ["ours"]
+    readings = {each.source: each for each in read_evidence(ours, {EPOCH: 2})}
+    assert readings["before"].counts[:, REQUEST_EVENTS].tolist() == [12, 14]
 
 
 def test_copies(tmp_path: Path) -> None:
