@@ -60,6 +60,10 @@ KEPT_NS: Final = 90 * 86_400 * 1_000_000_000
 _KEPT_VERDICTS: Final = 256
 """Of one rollout, verdicts that changed nothing. Those that moved it are all kept: it has 20 steps at most."""
 
+_KEPT_NOTES: Final = 2048
+"""Of all rollouts, verdicts that changed nothing: with what they were drawn from they take up to 200 KiB each, and the
+file must have room for evidence."""
+
 KEPT_POINTS: Final = 1024
 """Of one rollout, points of its plots."""
 
@@ -499,6 +503,11 @@ class Store:
                     "DELETE FROM decisions WHERE number IN (SELECT number FROM decisions "
                     "WHERE rollout = ? AND moves = 0 ORDER BY number DESC LIMIT -1 OFFSET ?)",
                     (verdict.rollout, _KEPT_VERDICTS),
+                )
+                self._db.execute(
+                    "DELETE FROM decisions WHERE number IN (SELECT number FROM decisions "
+                    "WHERE moves = 0 ORDER BY number DESC LIMIT -1 OFFSET ?)",
+                    (_KEPT_NOTES,),
                 )
         return int(cursor.lastrowid or 0)
 

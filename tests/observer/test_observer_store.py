@@ -291,6 +291,14 @@ def test_verdicts_that_moved_nothing_are_bounded(store: Store) -> None:
     assert kept == [0, *range(300 - 256, 300)]
 
 
+def test_notes_of_many_rollouts_are_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many rollouts there are, their notes leave room for evidence; what moved a rollout stays."""
+    monkeypatch.setattr("proxy.observer.store._KEPT_NOTES", 10)
+    for sequence in range(20):
+        store.record(verdict(sequence, moves=sequence == 3, rollout=f"r{sequence}"))
+    assert [each.verdict.sequence for each in store.decisions("wine", 99)] == [3, *range(10, 20)]
+
+
 # What is deleted
 
 
