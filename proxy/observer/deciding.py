@@ -315,7 +315,8 @@ class Deciding:
         if route is None or route.experiment is None or route.experiment.rollout != dossier.rollout:
             return
         plan, state = plan_of(self._table.settings, route.settings), self._states.get(route.name)
-        is_held = plan is None or state is None or now_ns - state.started_ns >= plan.hold_ns
+        first_ns = 0 if plan is None else plan.bake_ns + plan.hold_ns
+        is_held = plan is None or state is None or now_ns - state.started_ns >= first_ns
         dossier.freeze(route.experiment.epoch, now_ns, is_held=is_held)
 
     def _read_shadows(self, tables: Sequence[Table]) -> dict[str, dict[tuple[str, int], ShadowCounts]]:

@@ -2,9 +2,10 @@
 
 Rules
     * A reference is frozen from what the champion has shown so far, and holds from the next bin on: what is judged by
-      it had not begun. A new one is taken when an epoch begins and each time the answers have doubled, from those since
-      the last one if they are enough: a bad minute would otherwise be what all later ones are held against, and where
-      no answer is as slow as its p95 ever again, nothing could show that the canary's are not slower.
+      it had not begun. A new one is taken when an epoch begins, when there are enough answers at last, and each
+      time they have doubled; from those since the last one if they are enough. A bad minute would otherwise be what all
+      later ones are held against, and where no answer is as slow as its p95 ever again, nothing could show that the
+      canary's are not slower.
     * Time in which nobody read the counts is no time held. A pause shorter than :data:`GRACE_NS` is none: an observer
       that is killed is back sooner.
 """
@@ -196,9 +197,10 @@ class Dossier:
         total = self._champion_latency()
         answers, frozen = int(total.sum()), total
         if references:
-            known = self._known_latency(total)
+            known, size = self._known_latency(total), int(references[-1].counts.sum())
             before = int(known.sum())
-            is_time = answers > before and (is_new or answers >= max(ENOUGH, 2 * before))
+            is_due = is_new or answers >= max(ENOUGH, 2 * before) or size < ENOUGH <= answers - before
+            is_time = answers > before and is_due
             if int((since := np.maximum(total - known, 0)).sum()) >= ENOUGH:
                 frozen = since
         else:

@@ -154,6 +154,20 @@ def test_a_bad_minute_does_not_stay_the_reference(is_restarted: bool) -> None:
     assert (int(last[300]), int(last[200])) == (0, ENOUGH)
 
 
+def test_a_reference_of_few_is_soon_replaced() -> None:
+    """One that was taken because it was time is followed by one of enough answers, however many came before."""
+    made = dossier()
+    read(made, 1, FEW, 0)
+    assert made.freeze("e1", 1 * SECOND, is_held=True)
+    read(made, 9, 5 * ENOUGH, 0)
+    assert not made.freeze("e1", 9 * SECOND, is_held=True)
+    read(made, 19, 6 * ENOUGH - 1, 0)
+    assert not made.freeze("e1", 19 * SECOND, is_held=True)
+    read(made, 29, 6 * ENOUGH, 0)
+    assert made.freeze("e1", 29 * SECOND, is_held=True)
+    assert [int(each.counts.sum()) for each in made.ledger.references] == [FEW, ENOUGH]
+
+
 def test_few_new_answers_are_no_reference_by_themselves() -> None:
     """A step that begins soon after the last reference is judged by all that is known."""
     made = dossier(epoch(), epoch("e2", QUARTER // 2))
