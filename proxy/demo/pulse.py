@@ -2,6 +2,7 @@
 
 from asyncio import Task
 from collections import deque
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from proxy.clock import monotonic
@@ -23,7 +24,17 @@ _RATE_OVER = 8
 class Pulse:
     """Looks at the traffic of one route and shows it on ``view``."""
 
-    def __init__(self, stage: Stage, route: str, traffic: Traffic, view: View, snapshot: Snapshot) -> None:
+    def __init__(
+        self,
+        stage: Stage,
+        route: str,
+        traffic: Traffic,
+        view: View,
+        snapshot: Snapshot,
+        tell: Callable[[Mapping[str, Any]], None] = lambda _: None,
+    ) -> None:
+        """Prepare to look at ``route``; ``tell`` is given it as the status has it, before the view is."""
+        self._tell = tell
         self._stage, self._route, self._traffic, self._view = stage, route, traffic, view
         self._snapshot = snapshot
         self._begun = monotonic()
@@ -46,6 +57,7 @@ class Pulse:
         self._recent.append((now, len(self._traffic.answers)))
         status = await self._stage.admin.status()
         route = self._refresh(now - self._begun, status)
+        self._tell(route)
         self._view.update(self._snapshot)
         return route
 

@@ -44,8 +44,9 @@ the champion, which would speak for any canary."""
 REGULARS = 300
 """Visitors that return: each about every three seconds."""
 
-LIMIT_S = 90.0
-"""A rollout that has not ended by then is left as it is, for the checks to say so. They take 4 to 20 s."""
+LIMIT_S = 120.0
+"""A rollout that has not ended by then is left as it is, for the checks to say so. They take 3 to 20 s; where a machine
+becomes slow and quick again the last may take a minute, for evidence is what it waits for."""
 
 _SHOW_S = 1.5
 """So long the end of each is watched."""
@@ -69,7 +70,7 @@ class Releases:
         self.trials: list[Trial] = []
         self.snapshot = Snapshot(addresses=stage.addresses, arms=(CHAMPION,), part=ROLLOUT_ROUTE)
         self._stage, self._view = stage, view
-        self._pulse = Pulse(stage, ROLLOUT_ROUTE, self.traffic, view, self.snapshot)
+        self._pulse = Pulse(stage, ROLLOUT_ROUTE, self.traffic, view, self.snapshot, self._tell)
         self._told = ""
         self._said: set[tuple[str, int]] = set()
 
@@ -130,13 +131,14 @@ class Releases:
 
     async def _look(self, task: "asyncio.Task[None]") -> dict[str, Any]:
         route = await self._pulse.beat(task)
-        if route.get("rollout"):
-            self._tell(route["rollout"])
         await asyncio.sleep(TICK_S)
         return route
 
-    def _tell(self, rollout: Rollout) -> None:
+    def _tell(self, route: Mapping[str, Any]) -> None:
         """Say what has moved, and once why it stands still although its copies could say more."""
+        rollout = route.get("rollout")
+        if not rollout:
+            return
         weight = f"{rollout['variant']} {rollout['weight']:g} %"
         if rollout["rollout"] != self._told:
             self._told, self._said = rollout["rollout"], {(rollout["phase"], rollout["step"])}
@@ -144,7 +146,8 @@ class Releases:
             self._view.event(f"{weight}: the rollout begins{copies}")
         elif (where := (rollout["phase"], rollout["step"])) not in self._said:
             self._said.add(where)
-            self._view.event(f"{weight}: {rollout['reason']}")
+            whose = "" if rollout["by"] == "engine" else f", by {rollout['by']}"
+            self._view.event(f"{weight}{whose}: {rollout['reason']}")
         judgement = rollout.get("judgement") or {}
         if judgement.get("reason") == "disagreement" and ("held", 0) not in self._said:
             self._said.add(("held", 0))

@@ -28,6 +28,7 @@ def rollout_document(release: Release, phase: str, **changes: Any) -> dict[str, 
         "weight": weight,
         "promoted_weight": 100.0,
         "seconds_in_step": 1.0,
+        "by": "engine",
         "reason": f"{release.variant} is {phase}",
         "judgement": {
             "verdict": "hold",
@@ -88,7 +89,7 @@ class FakeAdmin:
         """Return the next of the script; the last one stays."""
         self._rollout = next(self._coming, self._rollout)
         if self._rollout and self._rollout["variant"] in self.aborted:
-            self._rollout = self._rollout | {"phase": "rolled_back", "reason": "by hand"}
+            self._rollout = self._rollout | {"phase": "rolled_back", "by": "a person", "reason": "by hand"}
         variants = [{"name": "v1", "weight": 100}]
         route = {"name": "parcels", "variants": variants, "shadows": [], "rollout": self._rollout}
         return {"config": {"version": 3}, "workers": [{"version": 3}], "routes": [route]}

@@ -17,8 +17,8 @@ RECORD = {
 }
 DECISION = {
     "ts": "2026-11-21T10:18:13.545Z", "event": "decision", "version": 5, "by": "engine", "digest": "c7",
-    "route": "parcels", "rollout": "6e", "verdict": "rollback", "reason": "harm", "evidence": "09", "log_e": {"harm": 10.2},
-    "requests_exposed": 21, "units_exposed": 20, "from_weight": 5.0, "to_weight": 0.0,
+    "route": "parcels", "rollout": "6e", "verdict": "rollback", "reason": "harm", "evidence": "09",
+    "log_e": {"harm": 10.2}, "requests_exposed": 21, "units_exposed": 20, "from_weight": 5.0, "to_weight": 0.0,
 }  # fmt: skip
 
 

@@ -68,6 +68,7 @@ async def test_the_story(listen: str) -> None:
     assert (played.trials[0].compared, played.trials[0].disagreed) == (4, 3)
     assert "v3 0 %: the rollout begins, and copies of 20 % of the requests" in view.events
     assert "its answers differ" in view.events
+    assert "v3 0 %, by a person: by hand" in view.events
     assert view.events.count("v5 100 %: v5 is promoted") == 1
     assert played.traffic.answers
     assert played.traffic.failed == 0
