@@ -46,6 +46,8 @@ class CountingModel:
         """Of every answer."""
         self.fails: Callable[[str], bool] = lambda user: False
         """Tells who gets a 503 instead."""
+        self.delay_s = 0.0
+        """Before each answer."""
         self.gate = asyncio.Event()
         """While it is clear, answers wait."""
         self.gate.set()
@@ -63,6 +65,7 @@ class CountingModel:
             self.users[user] += 1
         self.waiting += 1
         await self.gate.wait()
+        await asyncio.sleep(self.delay_s)
         self.waiting -= 1
         outputs = [{"name": "label", "datatype": "INT64", "shape": [1], "data": [self.label]}]
         status = 503 if self.fails(user) else self.status

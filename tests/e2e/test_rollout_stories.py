@@ -83,6 +83,21 @@ async def test_a_defective_canary_goes_by_itself(tmp_path: Path) -> None:
         assert recomputed(proxy, line)["verdict"] == "rollback"
 
 
+async def test_a_slow_canary_goes_by_itself(tmp_path: Path) -> None:
+    """It answers everybody, and late: once there is a reference to compare with, some hundred answers are enough."""
+    async with models() as (one, two):
+        two.delay_s = 0.05
+        text = config(tmp_path, (one.url, two.url), "rollout: {steps: [50], hold: 2s}")
+        async with serve(tmp_path, text) as proxy:
+            crowd = Crowd(proxy)
+            await crowd.ask_until(USERS, lambda: verdicts(proxy), "the rollback", 60.0)
+            (line,) = decisions(proxy)
+            assert (line["verdict"], line["reason"], line["blamed"]) == ("rollback", "harm", ["latency"])
+            assert line["sentence"].startswith("v2 is rolled back: answers of v2 take ")
+            assert crowd.statuses.keys() == {200}
+        assert recomputed(proxy, line)["verdict"] == "rollback"
+
+
 @pytest.mark.parametrize("death", ["refuses", "hangs", "resets", "fails"])
 async def test_a_dead_canary_costs_three_units(tmp_path: Path, death: str) -> None:
     """At 10 %, the third failure is the last, and within a second of it the canary has no traffic any more."""
