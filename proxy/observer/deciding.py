@@ -214,6 +214,7 @@ class Deciding:
             self._states,
             self.judgements,
             self._latest,
+            self._orders,
             self._shown_ns,
             self._noted,
             self._note_due_ns,
