@@ -18,7 +18,7 @@ help:
 	@echo "make soak         traffic, reloads and kills for SECONDS=600, then all books compared (Linux)"
 	@echo "make real         real model servers and unmodified clients, with and without the proxy: every byte compared"
 	@echo "make real-servers the same with MLServer and KServe (1.2 GB of packages)"
-	@echo "make simulate     how often the engine errs and how long it takes: benchmarks/SIMULATION.md (half an hour on two cores)"
+	@echo "make simulate     how often the engine errs and how long it takes: benchmarks/SIMULATION.md (a quarter of an hour on two cores)"
 	@echo "make oracles      our statistics next to gbstats, scipy and statsmodels (400 MB of packages)"
 	@echo "make bench        CPU per request next to HAProxy, nginx, Envoy and aiohttp (Debian, as root)"
 	@echo "make bench-quick  the same, shorter and rougher"
