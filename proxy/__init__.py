@@ -26,6 +26,7 @@ Rooms, and what each may import, are checked by ``tests/test_structure.py``:
 ``evidence``              what a worker counts for or against a variant, in files
 ``exchange``              what a worker leaves behind for the observer, as bytes
 ``dataplane``             the hot path: downstream and upstream protocols, pools
+``engine``                evidence read, kept, judged; decisions asked for and told
 ``observer``              intake, metrics, payload log, spans
 ``control``               publisher, file watch, admin address
 ``supervisor``            starts, watches and restarts the processes

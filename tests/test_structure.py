@@ -46,9 +46,13 @@ ALLOWED: dict[str, set[str]] = {
         "certificates", "clock", "errors", "model", "printable", "private", "rollout", "routing", "settings", "tally",
         "tasks",
     },
+    "engine": {
+        "clock", "control", "errors", "evidence", "identifiers", "private", "rollout", "routing", "settings", "stats",
+        "tally", "tasks",
+    },
     "observer": {
-        "clock", "compare", "control", "errors", "evidence", "exchange", "identifiers", "link", "logs", "model",
-        "printable", "private", "rollout", "routing", "settings", "stats", "tally", "tasks",
+        "clock", "compare", "control", "engine", "errors", "evidence", "exchange", "identifiers", "link", "logs",
+        "model", "printable", "private", "rollout", "routing", "settings", "stats", "tally", "tasks",
     },
     # The supervisor starts the others as processes: it imports neither of them.
     "children": {"clock", "link", "tasks"},
@@ -75,7 +79,7 @@ ALLOWED: dict[str, set[str]] = {
     # The outside.
     "demo": {"clock", "routing", "settings", "tasks"},
     "commands": {
-        "certificates", "clock", "control", "demo", "errors", "observer", "printable", "report", "rollout", "routing",
+        "certificates", "clock", "control", "demo", "engine", "errors", "printable", "report", "rollout", "routing",
         "settings", "supervisor",
     },
     "cli": set(),
@@ -87,7 +91,7 @@ PURE = (
     "report/", "rollout/", "compare/", "errors.py", "evidence/layout.py", "exchange.py", "model.py", "printable.py",
     "retirement.py", "routing/", "settings/", "stats/", "wire/", "control/changes.py", "control/matching.py",
     "control/openapi.py", "control/steering.py", "observer/accounting.py", "observer/heads.py",
-    "observer/evidence_view.py", "observer/judging.py", "observer/ledger.py", "observer/pairing.py",
+    "engine/evidence_view.py", "engine/judging.py", "engine/ledger.py", "observer/pairing.py",
     "observer/record.py", "observer/redact.py",
 )  # fmt: skip
 """No clock, no socket, no files, no environment, no globals that change: values in, values out."""

@@ -11,9 +11,9 @@ from proxy.commands.output import fail
 from proxy.printable import printable
 
 if TYPE_CHECKING:
-    from proxy.observer.archive import Archive, Stored
-    from proxy.observer.ledger import Ledger
-    from proxy.observer.store import Recorded
+    from proxy.engine.archive import Archive, Stored
+    from proxy.engine.ledger import Ledger
+    from proxy.engine.store import Recorded
     from proxy.rollout.state import RolloutState
 
 __all__ = ["Found", "ask_for_evidence", "list_stored", "read_evidence"]
@@ -109,8 +109,8 @@ def read_evidence(state_dir: Path, route: str, rollout: str | None) -> Found:
 
 
 def _open(state_dir: Path) -> "Archive":
-    from proxy.observer.archive import open_archive
-    from proxy.observer.store import StoreError
+    from proxy.engine.archive import open_archive
+    from proxy.engine.store import StoreError
 
     try:
         return open_archive(state_dir)
@@ -131,10 +131,10 @@ def _snapshot(archive: "Archive", digest: str) -> bytes | None:
 def _document(state_dir: Path, archive: "Archive", stored: "Stored") -> dict[str, Any]:
     """Return what the admin address would show of it."""
     from proxy.control.history import read_history
-    from proxy.observer.dossier import Dossier
-    from proxy.observer.evidence_view import evidence_document
-    from proxy.observer.judging import judge
-    from proxy.observer.ledger import Ledger
+    from proxy.engine.dossier import Dossier
+    from proxy.engine.evidence_view import evidence_document
+    from proxy.engine.judging import judge
+    from proxy.engine.ledger import Ledger
     from proxy.rollout.slices import FIELDS
 
     history = read_history(state_dir, stored.route)

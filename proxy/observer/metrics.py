@@ -20,9 +20,9 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from proxy import __version__
+from proxy.engine.rollout_view import rollout_document
 from proxy.model import DURATION_BOUNDS_NS, HandshakeFailure
 from proxy.observer.accounting import Accounts, Histogram, build_accounts, merge, wanted_slots
-from proxy.observer.rollout_view import rollout_document
 from proxy.observer.source import Reading
 from proxy.rollout.state import Phase
 from proxy.routing.table import Table

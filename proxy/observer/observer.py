@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Any, Final
 from aiohttp import web
 
 from proxy.control.gate import build_runner
+from proxy.engine.deciding import Deciding, Request
 from proxy.errors import ConfigError
 from proxy.link import Link, open_link
 from proxy.logs import set_level
 from proxy.observer.admin_site import AdminSite
 from proxy.observer.blocks import Blocks
-from proxy.observer.deciding import Deciding, Request
 from proxy.observer.intake import Intake
 from proxy.observer.outcomes import Outcomes
 from proxy.observer.pairing import Pair

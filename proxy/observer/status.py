@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from proxy import __version__
+from proxy.engine.rollout_view import rollout_document
 from proxy.model import Fault
 from proxy.observer.accounting import (
     Accounts,
@@ -19,7 +20,6 @@ from proxy.observer.accounting import (
     build_accounts,
     merge,
 )
-from proxy.observer.rollout_view import rollout_document
 from proxy.observer.source import Reading
 from proxy.routing.hashing import SPACE
 from proxy.routing.table import Route, Shadow, Table, Variant

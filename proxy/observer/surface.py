@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 from aiohttp import web
 
 from proxy.control.admin import Access, NotReadyError, ReloadOutcome, UnknownError, build_app
+from proxy.engine.rollout_view import rollout_document
 from proxy.observer.metrics import encode_metrics
-from proxy.observer.rollout_view import rollout_document
 from proxy.observer.source import CountReader, Reading, Source
 from proxy.observer.status import build_status, build_table_document
 from proxy.printable import printable

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import orjson
 
-from proxy.observer.ledger import BIN_NS, Epoch, Ledger, Reference
-from proxy.observer.store import FILE_NAME, Batch, Verdict, open_store
+from proxy.engine.ledger import BIN_NS, Epoch, Ledger, Reference
+from proxy.engine.store import FILE_NAME, Batch, Verdict, open_store
 from proxy.rollout import record
 from proxy.rollout.slices import FIELDS
 from proxy.rollout.verdict import canonical

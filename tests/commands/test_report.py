@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from proxy.cli import main
-from proxy.observer.ledger import Epoch, Ledger
-from proxy.observer.store import Batch, open_store
+from proxy.engine.ledger import Epoch, Ledger
+from proxy.engine.store import Batch, open_store
 from proxy.rollout.slices import FIELDS, FIRST_LATENCY
 from proxy.routing.hashing import SPACE
 from tests.commands.keeping import keep

@@ -10,16 +10,16 @@ import orjson
 import pytest
 
 from proxy.control.dashboard import CONTENT_SECURITY_POLICY, PAGE, build_policy
-from proxy.observer.evidence_view import evidence_document
-from proxy.observer.judging import point
-from proxy.observer.rollout_view import rollout_document
+from proxy.engine.evidence_view import evidence_document
+from proxy.engine.judging import point
+from proxy.engine.rollout_view import rollout_document
 from proxy.rollout import decide
 from proxy.rollout.state import Phase
 from proxy.rollout.verdict import Verdict
 from proxy.settings import Metric
 from tests.control.rollout_world import START_NS, entry_of, settings_of
-from tests.observer.test_evidence_view import dossier
-from tests.observer.test_judging import judged
+from tests.engine.test_evidence_view import dossier
+from tests.engine.test_judging import judged
 
 TEXT = PAGE.decode()
 SCRIPT = TEXT.partition("<script>")[2].partition("</script>")[0]

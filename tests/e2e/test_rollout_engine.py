@@ -14,7 +14,7 @@ from aiohttp import web
 from standardwebhooks import Webhook
 
 from proxy.clock import monotonic
-from proxy.observer.store import open_store
+from proxy.engine.store import open_store
 from proxy.rollout import record
 from proxy.tasks import spawn
 from tests.e2e.running import CountingModel, Running, eventually, model_server, serve

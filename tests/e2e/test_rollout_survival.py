@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
+from proxy.engine.ledger import Ledger
+from proxy.engine.store import open_store
 from proxy.evidence.layout import FIELDS, REQUESTS, UNITS
-from proxy.observer.ledger import Ledger
-from proxy.observer.store import open_store
 from tests.e2e.running import CountingModel, Running, eventually, model_server, serve
 from tests.e2e.trial import EVENTS, Crowd, counts, decisions, is_in, recomputed, rollout, verdicts
 

@@ -15,7 +15,7 @@ from aiohttp import web
 from standardwebhooks import Webhook
 
 from proxy.clock import monotonic, wall_ns
-from proxy.observer.store import open_store
+from proxy.engine.store import open_store
 from proxy.rollout import record
 from proxy.routing.table import compile_table
 from proxy.settings import parse

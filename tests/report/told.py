@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from proxy.observer.judging import Judgement, judge, point
+from proxy.engine.judging import Judgement, judge, point
 from proxy.rollout.evidence import GuardrailEvidence
 from proxy.rollout.plan import Plan
 from proxy.rollout.slices import ERRORS, FIRST_LATENCY, REQUESTS, UNITS

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from proxy.engine.dossier import Dossier, Reading
+from proxy.engine.engine_time import EngineTime
+from proxy.engine.keeping import Keeper
+from proxy.engine.ledger import BIN_NS, Epoch
+from proxy.engine.store import Batch, ShadowCounts, Store, StoreError, Verdict, open_store
+from proxy.engine.store_thread import StoreThread
 from proxy.evidence.layout import CELLS_STANDING, FIELDS
 from proxy.evidence.units import open_units, save_units, saved_units
-from proxy.observer.dossier import Dossier, Reading
-from proxy.observer.engine_time import EngineTime
-from proxy.observer.keeping import Keeper
-from proxy.observer.ledger import BIN_NS, Epoch
-from proxy.observer.store import Batch, ShadowCounts, Store, StoreError, Verdict, open_store
-from proxy.observer.store_thread import StoreThread
 from proxy.tally import follow
 
 WAIT_S = 20.0

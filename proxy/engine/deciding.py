@@ -10,7 +10,7 @@ Rules
       the disk refused is offered again later.
     * Evidence of earlier processes that could not be loaded is missing evidence: it may still show harm, for the rest
       is valid by itself. It raises nothing.
-    * A tick judges for :data:`THINK_S` at most, one rollout after the other (:mod:`proxy.observer.turns`), so that
+    * A tick judges for :data:`THINK_S` at most, one rollout after the other (:mod:`proxy.engine.turns`), so that
       neither the loop nor a single rollout waits for a hundred others.
     * A fault in one route's judgement is counted, said once, and is that route's HOLD; the others go on.
 """
@@ -26,17 +26,17 @@ from typing import Any, Final, TypeAlias
 
 from proxy.clock import monotonic, wall_ns
 from proxy.control.history import read_history
-from proxy.observer.dossier import Dossier, Reading, epoch_of
-from proxy.observer.engine_time import EngineTime
-from proxy.observer.evidence_view import SHOWN_DECISIONS, evidence_document
-from proxy.observer.judging import Judgement, gist, held_back, judge, point
-from proxy.observer.keeping import Keeper
-from proxy.observer.ledger import BIN_NS
-from proxy.observer.readings import read_evidence, read_shadow
-from proxy.observer.store import ShadowCounts, Verdict
-from proxy.observer.store_thread import StoreThread
-from proxy.observer.turns import Candidate, Turns
-from proxy.observer.webhooks import Event, Webhooks, event_body
+from proxy.engine.dossier import Dossier, Reading, epoch_of
+from proxy.engine.engine_time import EngineTime
+from proxy.engine.evidence_view import SHOWN_DECISIONS, evidence_document
+from proxy.engine.judging import Judgement, gist, held_back, judge, point
+from proxy.engine.keeping import Keeper
+from proxy.engine.ledger import BIN_NS
+from proxy.engine.readings import read_evidence, read_shadow
+from proxy.engine.store import ShadowCounts, Verdict
+from proxy.engine.store_thread import StoreThread
+from proxy.engine.turns import Candidate, Turns
+from proxy.engine.webhooks import Event, Webhooks, event_body
 from proxy.rollout.plan import Plan, plan_of
 from proxy.rollout.state import ENGINE, RolloutState
 from proxy.routing.table import Route, Table

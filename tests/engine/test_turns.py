@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.observer.turns import IDLE_NS, MOST_HASTE, Candidate, Turns
+from proxy.engine.turns import IDLE_NS, MOST_HASTE, Candidate, Turns
 
 SECOND = 1_000_000_000
 

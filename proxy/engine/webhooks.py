@@ -26,8 +26,8 @@ import orjson
 
 from proxy import __version__
 from proxy.clock import wall_ns
+from proxy.engine.store import Delivery, Store, StoreError
 from proxy.identifiers import random_bits
-from proxy.observer.store import Delivery, Store, StoreError
 from proxy.settings import Webhook
 from proxy.tasks import spawn
 
@@ -72,7 +72,7 @@ def event_body(kind: str, ts: str, facts: Mapping[str, Any]) -> bytes:
 
 
 class Shelf(Protocol):
-    """Where messages on their way are kept; see :class:`proxy.observer.store_thread.StoreThread`."""
+    """Where messages on their way are kept; see :class:`proxy.engine.store_thread.StoreThread`."""
 
     def submit(self, act: Callable[[Store], T]) -> "asyncio.Future[T]":
         """Have ``act`` done some time; never waits."""

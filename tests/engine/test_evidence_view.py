@@ -4,12 +4,12 @@ import numpy as np
 import orjson
 import pytest
 
+from proxy.engine.dossier import Dossier, Reading
+from proxy.engine.evidence_view import evidence_document
+from proxy.engine.ledger import BIN_NS, Epoch
+from proxy.engine.store import Recorded, ShadowCounts, Verdict
 from proxy.evidence.layout import EVENTS, FIELDS, FIRST_LATENCY, REQUESTS, UNITS
-from proxy.observer.dossier import Dossier, Reading
-from proxy.observer.evidence_view import evidence_document
-from proxy.observer.ledger import BIN_NS, Epoch
-from proxy.observer.store import Recorded, ShadowCounts, Verdict
-from tests.observer.test_judging import judged
+from tests.engine.test_judging import judged
 
 HALF = 1 << 63
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-from proxy.observer.store import FILE_NAME, Store, StoreError
+from proxy.engine.store import FILE_NAME, Store, StoreError
 
 __all__ = ["Archive", "Stored", "open_archive"]
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.observer.engine_time import JUMP_NS, EngineTime
+from proxy.engine.engine_time import JUMP_NS, EngineTime
 
 BIN = 10_000_000_000
 

@@ -10,6 +10,12 @@ import numpy as np
 import orjson
 import pytest
 
+from proxy.engine.deciding import Deciding
+from proxy.engine.engine_time import EngineTime
+from proxy.engine.judging import Judgement, judge
+from proxy.engine.ledger import BIN_NS
+from proxy.engine.store import FILE_NAME, Batch, Store, StoreError, open_store
+from proxy.engine.store_thread import StoreThread
 from proxy.evidence.blocks import open_evidence
 from proxy.evidence.layout import (
     CELLS,
@@ -22,12 +28,6 @@ from proxy.evidence.layout import (
     REQUEST_EVENTS,
 )
 from proxy.evidence.units import open_units, restore_units, units_path
-from proxy.observer.deciding import Deciding
-from proxy.observer.engine_time import EngineTime
-from proxy.observer.judging import Judgement, judge
-from proxy.observer.ledger import BIN_NS
-from proxy.observer.store import FILE_NAME, Batch, Store, StoreError, open_store
-from proxy.observer.store_thread import StoreThread
 from proxy.rollout import record
 from proxy.rollout.plan import plan_of
 from proxy.rollout.state import RolloutState, weight
@@ -438,7 +438,7 @@ async def test_one_fault_is_one_routes(world: World, monkeypatch: pytest.MonkeyP
         raise ZeroDivisionError("x")
 
     with monkeypatch.context() as patch:
-        patch.setattr("proxy.observer.deciding.judge", fail)
+        patch.setattr("proxy.engine.deciding.judge", fail)
         await world.tick(3)
     assert world.deciding.tick_failures == 3
     assert caplog.text.count("cannot be judged") == 1
@@ -462,7 +462,7 @@ async def test_a_person_is_faster(world: World, monkeypatch: pytest.MonkeyPatch)
 
     world.count({"v1": 297, "v3": 30}, {"v3": 30})
     with monkeypatch.context() as patch:
-        patch.setattr("proxy.observer.deciding.judge", judge_slowly)
+        patch.setattr("proxy.engine.deciding.judge", judge_slowly)
         await world.tick()
     assert world.requests == []
     await world.tick()
@@ -476,7 +476,7 @@ async def test_a_person_is_faster(world: World, monkeypatch: pytest.MonkeyPatch)
 
 async def test_many_rollouts_take_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With time for one judgement in a tick, each of many has its turn, and a canary that fails has it next."""
-    monkeypatch.setattr("proxy.observer.deciding.THINK_S", -1.0)
+    monkeypatch.setattr("proxy.engine.deciding.THINK_S", -1.0)
     models, _, route = CONFIG.partition("routes:\n")
     text = f"{models}routes:\n" + "".join(
         route.replace("wine", f"r{i}").replace("/*", f"/{i}/*") for i in range(8)

@@ -1,4 +1,4 @@
-"""What goes to the disk and comes from it, for all rollouts at once; see :mod:`proxy.observer.deciding` for why."""
+"""What goes to the disk and comes from it, for all rollouts at once; see :mod:`proxy.engine.deciding` for why."""
 
 import asyncio
 from collections.abc import Callable, Collection, Sequence
@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from proxy.clock import monotonic
+from proxy.engine.dossier import Dossier
+from proxy.engine.engine_time import EngineTime
+from proxy.engine.judging import gist_of_bytes
+from proxy.engine.ledger import Ledger
+from proxy.engine.store import Batch, Loaded, Recorded, Store, StoreError, Verdict
+from proxy.engine.store_thread import StoreThread
 from proxy.evidence.units import forget_units, save_units, saved_units
-from proxy.observer.dossier import Dossier
-from proxy.observer.engine_time import EngineTime
-from proxy.observer.judging import gist_of_bytes
-from proxy.observer.ledger import Ledger
-from proxy.observer.store import Batch, Loaded, Recorded, Store, StoreError, Verdict
-from proxy.observer.store_thread import StoreThread
 from proxy.tally import EARLIER
 
 __all__ = ["Keeper"]

@@ -15,6 +15,8 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from proxy.engine.ledger import BIN_NS, Counts, Epoch, Ledger, Reference
+from proxy.engine.store import KEPT_POINTS, Batch, Loaded, ShadowCounts, Watch, crowded
 from proxy.evidence.layout import (
     BUCKETS,
     FIELDS,
@@ -24,8 +26,6 @@ from proxy.evidence.layout import (
     REQUESTS,
     UNITS,
 )
-from proxy.observer.ledger import BIN_NS, Counts, Epoch, Ledger, Reference
-from proxy.observer.store import KEPT_POINTS, Batch, Loaded, ShadowCounts, Watch, crowded
 from proxy.rollout.slices import Allocation, Health, ShadowEvidence, Slices, starts_ns
 from proxy.rollout.state import RolloutState
 from proxy.routing.experiment import Experiment

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from proxy.observer.archive import open_archive
-from proxy.observer.ledger import Ledger
-from proxy.observer.store import FILE_NAME, StoreError, Verdict, open_store
-from tests.observer.test_observer_store import FIELDS, batch_at, loaded, shown
+from proxy.engine.archive import open_archive
+from proxy.engine.ledger import Ledger
+from proxy.engine.store import FILE_NAME, StoreError, Verdict, open_store
+from tests.engine.test_engine_store import FIELDS, batch_at, loaded, shown
 
 
 def test_it_reads_beside_a_writer(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ import jsonschema
 import pytest
 
 from proxy.control.openapi import build_openapi
-from proxy.observer import rollout_view
-from proxy.observer.rollout_view import rollout_document
+from proxy.engine import rollout_view
+from proxy.engine.rollout_view import rollout_document
 from proxy.rollout.state import Phase, RolloutState
 from tests.control.rollout_world import START_NS, entry_of, settings_of
 

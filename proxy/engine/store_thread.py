@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from proxy.clock import monotonic_ns, wall_ns
-from proxy.observer.store import Store, StoreError, is_damage, open_store
+from proxy.engine.store import Store, StoreError, is_damage, open_store
 
 __all__ = ["MAX_WAITING", "REOPEN_NS", "StoreThread"]
 

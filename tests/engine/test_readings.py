@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from proxy.engine.readings import read_evidence, read_shadow
 from proxy.evidence.blocks import Counts, adopt, open_evidence, read
 from proxy.evidence.layout import FIELDS, REQUEST_EVENTS
-from proxy.observer.readings import read_evidence, read_shadow
 from proxy.routing.table import Table, compile_table
 from proxy.settings import parse
 from proxy.tally import block_path, follow, open_block
@@ -73,7 +73,7 @@ def test_a_source_that_is_adopted_meanwhile(tmp_path: Path, monkeypatch: pytest.
         return read(source, epoch, variants)
 
     with monkeypatch.context() as patch:
-        patch.setattr("proxy.observer.readings.read", read_late)
+        patch.setattr("proxy.engine.readings.read", read_late)
         assert [each.source for each in read_evidence(ours, {EPOCH: 2})] == ["ours"]
     readings = {each.source: each for each in read_evidence(ours, {EPOCH: 2})}
     assert readings["before"].counts[:, REQUEST_EVENTS].tolist() == [12, 14]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from proxy.observer.store import FILE_NAME, Batch, Store, StoreError, open_store
-from proxy.observer.store_thread import MAX_WAITING, StoreThread
+from proxy.engine.store import FILE_NAME, Batch, Store, StoreError, open_store
+from proxy.engine.store_thread import MAX_WAITING, StoreThread
 
 WAIT_S = 20.0
 

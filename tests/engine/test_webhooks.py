@@ -11,9 +11,9 @@ from pydantic import SecretStr
 from standardwebhooks import Webhook as Verifier
 
 from proxy.clock import wall_ns
-from proxy.observer.store import Delivery, Store
-from proxy.observer.store_thread import StoreThread
-from proxy.observer.webhooks import MAX_QUEUED, PAUSES_S, Event, Webhooks, event_body, signature
+from proxy.engine.store import Delivery, Store
+from proxy.engine.store_thread import StoreThread
+from proxy.engine.webhooks import MAX_QUEUED, PAUSES_S, Event, Webhooks, event_body, signature
 from proxy.settings import Webhook
 from proxy.tasks import spawn
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from proxy.observer.ledger import Changes, Epoch, Ledger, Reference
-from proxy.observer.store import (
+from proxy.engine.ledger import Changes, Epoch, Ledger, Reference
+from proxy.engine.store import (
     FILE_NAME,
     KEPT_NS,
     KEPT_ROLLOUTS,
@@ -39,8 +39,8 @@ NOW_NS = 1_800_000_000_000_000_000
 WRITER = """
 import sys
 from pathlib import Path
-from proxy.observer.store import open_store
-from tests.observer.test_observer_store import batch_at
+from proxy.engine.store import open_store
+from tests.engine.test_engine_store import batch_at
 
 store = open_store(Path(sys.argv[1]), 0)
 for at in range(1, 1_000_000):
@@ -293,7 +293,7 @@ def test_verdicts_that_moved_nothing_are_bounded(store: Store) -> None:
 
 def test_notes_of_many_rollouts_are_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many rollouts there are, their notes leave room for evidence; what moved a rollout stays."""
-    monkeypatch.setattr("proxy.observer.store._KEPT_NOTES", 10)
+    monkeypatch.setattr("proxy.engine.store._KEPT_NOTES", 10)
     for sequence in range(20):
         store.record(verdict(sequence, moves=sequence == 3, rollout=f"r{sequence}"))
     assert [each.verdict.sequence for each in store.decisions("wine", 99)] == [3, *range(10, 20)]

@@ -6,8 +6,8 @@ from math import inf
 import numpy as np
 import orjson
 
+from proxy.engine.judging import Judgement, gist, gist_of_bytes, held_back, judge, point
 from proxy.evidence.layout import ERRORS, EVENTS, FIELDS, FIRST_EVENTS, FIRST_LATENCY, LATENCY, REQUEST_EVENTS
-from proxy.observer.judging import Judgement, gist, gist_of_bytes, held_back, judge, point
 from proxy.rollout import record
 from proxy.rollout.plan import Plan, plan_of
 from proxy.rollout.slices import Health, Slices, no_slices

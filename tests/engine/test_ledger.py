@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.observer.ledger import BIN_NS, MAX_SLICES, Counts, Epoch, Ledger, Reference, RowKey
+from proxy.engine.ledger import BIN_NS, MAX_SLICES, Counts, Epoch, Ledger, Reference, RowKey
 
 FIELDS = 3
 ARMS = ("v1", "v3")

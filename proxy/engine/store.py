@@ -27,8 +27,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import orjson
 
+from proxy.engine.ledger import Changes, Counts, Epoch, Ledger, Reference, RowKey
 from proxy.errors import ProxyError
-from proxy.observer.ledger import Changes, Counts, Epoch, Ledger, Reference, RowKey
 from proxy.private import make_private_directory, open_private
 
 __all__ = [

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import orjson
 
+from proxy.engine.dossier import Dossier
+from proxy.engine.judging import Judgement
+from proxy.engine.ledger import Counts
+from proxy.engine.store import Recorded
 from proxy.evidence.layout import BUCKETS, EVENTS, FIRST_LATENCY, REQUEST_EVENTS, REQUESTS, UNITS
-from proxy.observer.dossier import Dossier
-from proxy.observer.judging import Judgement
-from proxy.observer.ledger import Counts
-from proxy.observer.store import Recorded
 from proxy.rollout.evidence import GuardrailEvidence
 from proxy.rollout.verdict import rounded
 from proxy.routing.hashing import SPACE

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from proxy.engine.dossier import ENOUGH, FEW, GRACE_NS, Dossier, Reading, epoch_of
+from proxy.engine.ledger import BIN_NS, MAX_SLICES, Counts, Epoch, Ledger
+from proxy.engine.store import KEPT_POINTS, Loaded, ShadowCounts, Watch
 from proxy.evidence.layout import FIELDS, FIRST_LATENCY, REQUESTS, UNITS
-from proxy.observer.dossier import ENOUGH, FEW, GRACE_NS, Dossier, Reading, epoch_of
-from proxy.observer.ledger import BIN_NS, MAX_SLICES, Counts, Epoch, Ledger
-from proxy.observer.store import KEPT_POINTS, Loaded, ShadowCounts, Watch
 from proxy.rollout.slices import starts_ns
 from proxy.rollout.state import Phase, RolloutState
 from proxy.routing.experiment import Arm, Experiment

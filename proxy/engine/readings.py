@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from proxy.engine.dossier import Reading
+from proxy.engine.store import ShadowCounts
 from proxy.evidence.blocks import epochs, read, sources
-from proxy.observer.dossier import Reading
-from proxy.observer.store import ShadowCounts
 from proxy.routing.table import Route, Table
 from proxy.tally import Section
 
