@@ -358,16 +358,14 @@ async def _settled(proxy: Running, run: Run) -> None:
 class Samples:
     """What ``/metrics`` says, read once: thousands of routes' worth of histograms are left out."""
 
-    _LINE = re.compile(r"(modelproxy_\w+(?<!_bucket)(?<!_sum)(?<!_count))(?:\{(.*)\})? ([0-9.e+]+)")
+    _LINE = re.compile(r"(modelproxy_\w+(?<!_bucket)(?<!_sum)(?<!_count))(?:\{(.*)\})? ([0-9.e+-]+)")
     _LABEL = re.compile(r'(\w+)="([^"]*)"')
 
     def __init__(self, text: str) -> None:
         self._by_name: dict[str, list[tuple[dict[str, str], int]]] = {}
         for name, labels, value in self._LINE.findall(text):
-            if float(value):
-                self._by_name.setdefault(name, []).append(
-                    (dict(self._LABEL.findall(labels)), int(float(value)))
-                )
+            if count := int(float(value)):
+                self._by_name.setdefault(name, []).append((dict(self._LABEL.findall(labels)), count))
         self._by_owner: dict[tuple[str, str], list[tuple[dict[str, str], int]]] = {}
         for name, samples in self._by_name.items():
             for sample in samples:
