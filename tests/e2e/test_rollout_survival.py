@@ -1,6 +1,7 @@
 """Whoever is killed in mid-rollout, whenever: the same is decided, no unit counts twice and no request is forgotten."""
 
 import asyncio
+import math
 import os
 import signal
 import sys
@@ -156,8 +157,8 @@ def stored(state: Path, rollout_id: str) -> dict[str, int]:
 
 def collisions(users: int) -> float:
     """Return how many of ``users`` are not counted, at most (six standard deviations): another has their cell."""
-    expected = users**2 / (2 * CELLS)
-    return expected + 6 * expected**0.5
+    expected: float = users * users / (2 * CELLS)
+    return expected + 6 * math.sqrt(expected)
 
 
 @pytest.mark.timeout(240)
