@@ -1,91 +1,11 @@
 """The admin address over real HTTP: what it says, to whom, and how it refuses."""
 
-from collections.abc import AsyncIterator, Mapping
-from typing import Any
-
-import orjson
 import pytest
 from aiohttp import hdrs
-from aiohttp.test_utils import TestClient, TestServer
 
 from proxy.control.admin import BODY_LIMIT_BYTES, Access, NotReadyError, ReloadOutcome, build_app
 from proxy.control.openapi import build_openapi
-
-TOKEN = "a-token-that-is-long-enough"
-
-Client = TestClient[Any, Any]
-
-
-class FakeSurface:
-    """Says what the test wants."""
-
-    def __init__(self) -> None:
-        self.allowed = Access(loopback=True, token=None)
-        self.reason: str | None = None
-        self.failure: Exception | None = None
-        self.outcome = ReloadOutcome(True, {"result": "published", "version": 2, "problems": []})
-        self.reloads: list[str] = []
-        self.orders: list[tuple[str, str, str, str]] = []
-        self.accepts: list[str] = []
-
-    def access(self) -> Access:
-        return self.allowed
-
-    def unready(self) -> str | None:
-        return self.reason
-
-    async def metrics(self, accept: str) -> tuple[bytes, str]:
-        self.accepts.append(accept)
-        self._maybe_fail()
-        return b"modelproxy_observer_up 1.0\n", "text/plain; version=1.0.0; charset=utf-8"
-
-    async def status(self) -> Mapping[str, Any]:
-        self._maybe_fail()
-        return {"version": "1"}
-
-    async def table(self) -> Mapping[str, Any]:
-        self._maybe_fail()
-        return {"version": 7}
-
-    async def rollout(self, route: str) -> Mapping[str, Any]:
-        self._maybe_fail()
-        return {"route": route, "phase": "ramping"}
-
-    async def snapshot(self, digest: str) -> bytes:
-        self._maybe_fail()
-        return b'{"of":"%s"}' % digest.encode()
-
-    async def steer(self, verb: str, route: str, by: str, reason: str) -> ReloadOutcome:
-        self.orders.append((verb, route, by, reason))
-        self._maybe_fail()
-        return self.outcome
-
-    async def reload(self, by: str) -> ReloadOutcome:
-        self.reloads.append(by)
-        self._maybe_fail()
-        return self.outcome
-
-    def _maybe_fail(self) -> None:
-        if self.failure is not None:
-            raise self.failure
-
-
-@pytest.fixture
-def surface() -> FakeSurface:
-    return FakeSurface()
-
-
-@pytest.fixture
-async def client(surface: FakeSurface) -> AsyncIterator[Client]:
-    async with TestClient(TestServer(build_app(surface))) as connected:
-        yield connected
-
-
-async def error_of(response: Any) -> str:
-    document = orjson.loads(await response.read())
-    assert response.content_type == "application/json"
-    assert isinstance(document["error"], str)
-    return str(document["error"])
+from tests.control.admin_site import TOKEN, Client, FakeSurface, error_of
 
 
 async def test_reading(client: Client, surface: FakeSurface) -> None:

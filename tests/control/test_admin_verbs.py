@@ -1,26 +1,12 @@
 """What a person may say about a rollout over HTTP: who, with which words, and what comes of it."""
 
-from collections.abc import AsyncIterator
-
 import orjson
 import pytest
-from aiohttp.test_utils import TestClient, TestServer
 
-from proxy.control.admin import VERBS, Access, ReloadOutcome, UnknownError, build_app
-from tests.control.test_admin import TOKEN, Client, FakeSurface, error_of
+from proxy.control.admin import VERBS, Access, ReloadOutcome, UnknownError
+from tests.control.admin_site import TOKEN, Client, FakeSurface, error_of
 
 URL = "/api/v1/routes/wine/{}"
-
-
-@pytest.fixture
-def surface() -> FakeSurface:
-    return FakeSurface()
-
-
-@pytest.fixture
-async def client(surface: FakeSurface) -> AsyncIterator[Client]:
-    async with TestClient(TestServer(build_app(surface))) as connected:
-        yield connected
 
 
 @pytest.mark.parametrize("verb", VERBS)

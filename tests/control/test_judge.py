@@ -6,22 +6,7 @@ import pytest
 
 from proxy.control.judge import Accepted, Refused, Unchanged, judge
 from proxy.settings import Settings
-
-GOOD = b"""
-listen: 127.0.0.1:8080
-models:
-  m1: {url: "http://127.0.0.1:9001"}
-  m2: {url: "http://127.0.0.1:9002"}
-routes:
-  - name: wine
-    match: {path: "/*"}
-    variants:
-      - {name: v1, model: m1, role: champion}
-      - {name: v2, model: m2, role: canary, weight: 5}
-"""
-RAISED = GOOD.replace(b"weight: 5", b"weight: 20")
-BROKEN = GOOD.replace(b"weight: 5", b"weight: 120").replace(b"model: m1", b"model: m9")
-MOVED = GOOD.replace(b":8080", b":8081")
+from tests.control.publishing import BROKEN, GOOD, MOVED, RAISED
 
 
 def accepted(content: bytes) -> Settings:

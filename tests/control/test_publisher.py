@@ -10,92 +10,17 @@ import pytest
 
 from proxy.control import publisher as publisher_module
 from proxy.control import release as release_module
-from proxy.control.book import Book
-from proxy.control.journal import Journal
-from proxy.control.publisher import Publisher
-from proxy.control.release import Outcome, Release, Result
-from proxy.control.rollouts import Rollouts
-
-GOOD = b"""
-listen: 127.0.0.1:8080
-models:
-  m1: {url: "http://127.0.0.1:9001"}
-  m2: {url: "http://127.0.0.1:9002"}
-routes:
-  - name: wine
-    match: {path: "/*"}
-    variants:
-      - {name: v1, model: m1, role: champion}
-      - {name: v2, model: m2, role: canary, weight: 5}
-"""
-RAISED = GOOD.replace(b"weight: 5", b"weight: 20")
-BROKEN = GOOD.replace(b"weight: 5", b"weight: 120").replace(b"model: m1", b"model: m9")
-MOVED = GOOD.replace(b":8080", b":8081")
-
-
-class FakeFleet:
-    """Keeps what it is told; refuses or waits when a test says so."""
-
-    def __init__(self) -> None:
-        self.calls: list[tuple[str, int]] = []
-        self.refusals: tuple[str, ...] = ()
-        self.asked = asyncio.Event()
-        self.gate = asyncio.Event()
-        self.gate.set()
-
-    async def prepare(self, release: Release) -> tuple[str, ...]:
-        """Wait for the gate, then answer."""
-        self.calls.append(("prepare", release.version))
-        self.asked.set()
-        await self.gate.wait()
-        return self.refusals
-
-    def commit(self, release: Release) -> None:
-        """Keep the call."""
-        self.calls.append(("commit", release.version))
-
-    def abandon(self, release: Release) -> None:
-        """Keep the call."""
-        self.calls.append(("abandon", release.version))
-
-
-class World:
-    """A publisher over a fake fleet and a real journal."""
-
-    def __init__(self, state_dir: Path, last_version: int = 0) -> None:
-        self.fleet = FakeFleet()
-        self.journal = Journal(state_dir)
-        self.rollouts = Rollouts(Book(state_dir))
-        self.pushes = 0
-        self.publisher = Publisher(
-            source="a.yaml",
-            fleet=self.fleet,
-            journal=self.journal,
-            rollouts=self.rollouts,
-            last_version=last_version,
-            environ={},
-            on_change=self._on_change,
-        )
-
-    def _on_change(self) -> None:
-        self.pushes += 1
-
-    async def publish(self, content: bytes, by: str = "file") -> Outcome:
-        """Publish ``content``."""
-        return await self.publisher.publish(content, by=by, why="the file changed")
-
-    def lines(self) -> list[dict[str, Any]]:
-        """Return the journal's entries."""
-        return [orjson.loads(line) for line in self.journal.path.read_bytes().splitlines()]
+from proxy.control.release import Result
+from tests.control.publishing import BROKEN, GOOD, MOVED, RAISED, Publishing
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
+def world(tmp_path: Path) -> Publishing:
     """A publisher that has published nothing."""
-    return World(tmp_path / "state")
+    return Publishing(tmp_path / "state")
 
 
-async def test_a_change_is_prepared_journalled_and_committed(world: World) -> None:
+async def test_a_change_is_prepared_journalled_and_committed(world: Publishing) -> None:
     """Two good documents become versions 1 and 2, each with its line in the journal."""
     first = await world.publish(GOOD, by="start")
     second = await world.publish(RAISED)
@@ -115,12 +40,12 @@ async def test_a_change_is_prepared_journalled_and_committed(world: World) -> No
 
 async def test_versions_go_on_from_the_journal(tmp_path: Path) -> None:
     """The first version after a restart is one more than the last, and the line says from which."""
-    world = World(tmp_path, last_version=41)
+    world = Publishing(tmp_path, last_version=41)
     assert (await world.publish(GOOD)).version == 42
     assert world.lines()[0]["from"] == 41
 
 
-async def test_a_bad_file_changes_nothing_and_says_so(world: World) -> None:
+async def test_a_bad_file_changes_nothing_and_says_so(world: Publishing) -> None:
     """After a refusal the old table runs, the status tells, and the journal has it."""
     await world.publish(GOOD)
     before = world.publisher.running
@@ -136,7 +61,7 @@ async def test_a_bad_file_changes_nothing_and_says_so(world: World) -> None:
     assert (last["event"], last["running"], last["problems"]) == ("refused", 1, list(outcome.problems))
 
 
-async def test_the_running_content_again_clears_the_error(world: World) -> None:
+async def test_the_running_content_again_clears_the_error(world: Publishing) -> None:
     """Taking a bad edit back makes no new version and ends the alarm."""
     await world.publish(GOOD)
     await world.publish(BROKEN)
@@ -148,7 +73,7 @@ async def test_the_running_content_again_clears_the_error(world: World) -> None:
     assert len(world.lines()) == 2
 
 
-async def test_a_change_that_needs_a_restart_is_refused(world: World) -> None:
+async def test_a_change_that_needs_a_restart_is_refused(world: Publishing) -> None:
     """Another listen address is refused with that sentence."""
     await world.publish(GOOD)
     outcome = await world.publish(MOVED)
@@ -156,7 +81,7 @@ async def test_a_change_that_needs_a_restart_is_refused(world: World) -> None:
     assert "needs a restart" in outcome.problems[0]
 
 
-async def test_a_refusal_by_one_process_is_a_refusal(world: World) -> None:
+async def test_a_refusal_by_one_process_is_a_refusal(world: Publishing) -> None:
     """What one process cannot hold is effective nowhere, and its number is never used again."""
     await world.publish(GOOD)
     world.fleet.refusals = ("worker 1: no space left on device",)
@@ -169,7 +94,7 @@ async def test_a_refusal_by_one_process_is_a_refusal(world: World) -> None:
     assert world.lines()[-1]["from"] == 1
 
 
-async def test_publishes_do_not_overlap(world: World) -> None:
+async def test_publishes_do_not_overlap(world: Publishing) -> None:
     """A second publish starts when the first is committed."""
     await world.publish(GOOD)
     world.fleet.gate.clear()
@@ -183,7 +108,7 @@ async def test_publishes_do_not_overlap(world: World) -> None:
     assert world.fleet.calls[2:] == [("prepare", 2), ("commit", 2), ("prepare", 3), ("commit", 3)]
 
 
-async def test_a_file_that_is_gone_keeps_the_table(world: World) -> None:
+async def test_a_file_that_is_gone_keeps_the_table(world: Publishing) -> None:
     """Without a document the last reload counts as failed and the table stays."""
     await world.publish(GOOD)
     outcome = await world.publisher.refuse("a.yaml: cannot read", by="file", why="the file changed")
@@ -195,13 +120,15 @@ async def test_a_file_that_is_gone_keeps_the_table(world: World) -> None:
 async def test_a_failing_journal_does_not_stop_a_publish(tmp_path: Path) -> None:
     """Where the journal cannot be written the change is made all the same, and counted."""
     (tmp_path / "state").write_text("in the way")
-    world = World(tmp_path / "state")
+    world = Publishing(tmp_path / "state")
     assert (await world.publish(GOOD)).ok
     assert (await world.publish(RAISED)).version == 2
     assert world.publisher.status()["journal_failures_total"] == 2
 
 
-async def test_a_hanging_disk_does_not_stop_a_publish(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_hanging_disk_does_not_stop_a_publish(
+    world: Publishing, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A journal that takes too long counts as failed, and the change is made."""
     monkeypatch.setattr(publisher_module, "JOURNAL_PATIENCE_S", 0.01)
     write = world.journal.published
@@ -218,7 +145,7 @@ async def test_a_hanging_disk_does_not_stop_a_publish(world: World, monkeypatch:
     released.set()
 
 
-async def test_a_bug_in_compiling_refuses(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_bug_in_compiling_refuses(world: Publishing, monkeypatch: pytest.MonkeyPatch) -> None:
     """A table that cannot be compiled is refused like a bad file."""
     await world.publish(GOOD)
 
@@ -231,7 +158,7 @@ async def test_a_bug_in_compiling_refuses(world: World, monkeypatch: pytest.Monk
     assert "cannot compile" in outcome.problems[0]
 
 
-async def test_whoever_shows_the_status_is_told(world: World) -> None:
+async def test_whoever_shows_the_status_is_told(world: Publishing) -> None:
     """Each publish and refusal is told once."""
     await world.publish(GOOD)
     await world.publish(BROKEN)
@@ -239,14 +166,14 @@ async def test_whoever_shows_the_status_is_told(world: World) -> None:
     assert world.pushes == 3
 
 
-async def test_the_outcome_as_json(world: World) -> None:
+async def test_the_outcome_as_json(world: Publishing) -> None:
     """The reply to a reload request is plain JSON."""
     document = (await world.publish(GOOD)).document()
     assert orjson.loads(orjson.dumps(document)) == document
     assert (document["result"], document["version"], document["problems"]) == ("published", 1, [])
 
 
-async def test_what_a_process_refuses_may_pass_later(world: World) -> None:
+async def test_what_a_process_refuses_may_pass_later(world: Publishing) -> None:
     """What the document says is wrong for good; what a process cannot hold is worth another try."""
     world.fleet.refusals = ("worker 1: no space left on device",)
     refused = await world.publish(GOOD)
@@ -257,7 +184,7 @@ async def test_what_a_process_refuses_may_pass_later(world: World) -> None:
     assert not (await world.publish(GOOD)).may_pass_later
 
 
-async def test_at_rest_nothing_is_published(world: World) -> None:
+async def test_at_rest_nothing_is_published(world: Publishing) -> None:
     """It waits for the publish under way, and those that come meanwhile wait for it."""
     world.fleet.gate.clear()
     first = asyncio.ensure_future(world.publish(GOOD))

@@ -4,19 +4,15 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pytest
 
 from proxy.control import publisher as publisher_module
 from proxy.control import rollouts as rollouts_module
 from proxy.control.book import Book, Content
-from proxy.control.journal import Journal
-from proxy.control.publisher import Publisher
 from proxy.control.release import Outcome, Release, Result
-from proxy.control.rollouts import Rollouts
 from proxy.control.steering import Order, read_order
+from tests.control.publishing import FakeFleet, Publishing
 from tests.control.rollout_world import TEXT
-from tests.control.test_publisher import FakeFleet
 
 GOOD = TEXT.encode()
 HURRIED = GOOD.replace(b"hold: 1m", b"hold: 2m")
@@ -51,31 +47,18 @@ class FullBook(Book):
         super().write(content)
 
 
-class World:
-    """A publisher with rollouts over a fake fleet and a real disk."""
+class World(Publishing):
+    """A publisher with rollouts, on a disk that may be full."""
+
+    fleet: Fleet
 
     def __init__(self, state_dir: Path, last_version: int = 0) -> None:
-        self.fleet = Fleet(state_dir)
-        self.journal = Journal(state_dir)
         self.book = FullBook(state_dir)
-        self.rollouts = Rollouts(self.book)
-        self.changes = 0
-        self.publisher = Publisher(
-            source="a.yaml",
-            fleet=self.fleet,
-            journal=self.journal,
-            rollouts=self.rollouts,
-            last_version=last_version,
-            environ={},
-            on_change=self._on_change,
-        )
+        super().__init__(state_dir, last_version, Fleet(state_dir), self.book)
 
-    def _on_change(self) -> None:
-        self.changes += 1
-
-    async def publish(self, content: bytes = GOOD) -> Outcome:
+    async def publish(self, content: bytes = GOOD, by: str = "file") -> Outcome:
         """Publish ``content``."""
-        return await self.publisher.publish(content, by="file", why="the file changed")
+        return await super().publish(content, by)
 
     async def say(self, verb: str, route: str = "wine", reason: str = "") -> Outcome:
         """A person's word."""
@@ -107,10 +90,6 @@ class World:
         running = self.publisher.running
         assert running is not None
         return next(p["weight"] for p in running.positions if p["route"] == route)
-
-    def lines(self) -> list[dict[str, Any]]:
-        """Return the journal."""
-        return [orjson.loads(line) for line in self.journal.path.read_bytes().splitlines()]
 
 
 @pytest.fixture(name="world")
@@ -369,9 +348,9 @@ async def test_a_damaged_book(world: World, caplog: pytest.LogCaptureFixture) ->
 
 async def test_whoever_shows_it_is_told(world: World) -> None:
     """Every order but a repeated one is told, because a counter may have changed."""
-    before = world.changes
+    before = world.pushes
     message = world.decision("ramp")
     await world.steer(message)
     await world.steer(message)
     await world.say("abort")
-    assert world.changes == before + 2
+    assert world.pushes == before + 2
