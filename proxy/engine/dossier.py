@@ -93,6 +93,8 @@ class Dossier:
         self.events = 0
         """Errors, client errors and abandoned requests of the canary that were read here."""
         self._epoch = ""
+        self._is_new = False
+        """Another epoch has begun, and it was no time yet for the reference that is then due."""
         self._last: dict[tuple[str, str], Counts] = {}
         self._lower: set[tuple[str, str]] = set()
         self._fresh_points: set[int] = set()
@@ -190,7 +192,8 @@ class Dossier:
             now_ns: the engine's clock.
             is_held: the first step has lasted as long as it has to.
         """
-        is_new, self._epoch = bool(self._epoch) and epoch != self._epoch, epoch
+        is_new = self._is_new = self._is_new or (bool(self._epoch) and epoch != self._epoch)
+        self._epoch = epoch
         references, at = self.ledger.references, now_ns // BIN_NS
         if references and at < references[-1].from_bin:
             return False
@@ -205,7 +208,9 @@ class Dossier:
                 frozen = since
         else:
             is_time = answers >= ENOUGH or (answers >= FEW and (is_new or is_held))
-        return is_time and self.ledger.freeze(Reference(at + 1, frozen))
+        is_frozen = is_time and self.ledger.freeze(Reference(at + 1, frozen))
+        self._is_new = is_time and not is_frozen
+        return is_frozen
 
     def _known_latency(self, total: Counts) -> Counts:
         """Return what of ``total`` had been counted before the last reference began to hold.

@@ -168,6 +168,18 @@ def test_a_reference_of_few_is_soon_replaced() -> None:
     assert [int(each.counts.sum()) for each in made.ledger.references] == [FEW, ENOUGH]
 
 
+def test_an_epoch_that_begins_too_soon_has_its_reference_later() -> None:
+    """Where the last reference does not hold yet when the epoch begins, the one that is due then is only late."""
+    made = dossier(epoch(), epoch("e2", QUARTER // 2))
+    read(made, 1, ENOUGH, 0)
+    assert made.freeze("e1", 1 * SECOND, is_held=True)
+    assert not made.freeze("e2", 6 * SECOND, is_held=True)
+    read(made, 11, ENOUGH + 5, 0)
+    assert made.freeze("e2", 11 * SECOND, is_held=True)
+    read(made, 31, ENOUGH + 9, 0)
+    assert not made.freeze("e2", 31 * SECOND, is_held=True)
+
+
 def test_few_new_answers_are_no_reference_by_themselves() -> None:
     """A step that begins soon after the last reference is judged by all that is known."""
     made = dossier(epoch(), epoch("e2", QUARTER // 2))
