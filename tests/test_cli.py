@@ -420,6 +420,11 @@ ROLLOUTS: list[tuple[str, dict[str, Any], list[str]]] = [
         ],
     ),
     (
+        "paused for a reason",
+        {"paused_by": "anna", "paused_reason": "a sale"},
+        [" paused by anna (a sale): the engine moves nothing until resume"],
+    ),
+    (
         "rolled back",
         {"phase": "rolled_back", "weight": 0, "seconds_in_step": 5.7, "by": "admin ::1", "reason": "bad"},
         ["rollout of v2: rolled back at 0 % for 5 s, by admin ::1: bad"],

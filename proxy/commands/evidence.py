@@ -220,11 +220,17 @@ def _afterwards(state: "RolloutState", last: "Recorded", history: list[dict[str,
     for line in history:
         later = line.get("rollout") == state.rollout and line.get("event") == "verb"
         if later and int(line.get("sequence", 0)) > state.sequence:
-            state = replace(
-                state,
-                phase=Phase(line["phase"]),
-                by=printable(str(line.get("by"))),
-                reason=printable(str(line.get("reason", ""))),
-                sequence=int(line["sequence"]),
-            )
+            state = _after_verb(state, line)
     return state
+
+
+def _after_verb(state: "RolloutState", line: Mapping[str, Any]) -> "RolloutState":
+    """Return the state that a person's word left behind: a pause stops the engine and settles nothing."""
+    from proxy.rollout.state import Phase
+
+    by, reason = printable(str(line.get("by"))), printable(str(line.get("reason", "")))
+    moved = replace(state, phase=Phase(line["phase"]), sequence=int(line["sequence"]))
+    if line.get("verdict") == "pause":
+        return replace(moved, paused_by=by, paused_reason=reason)
+    moved = replace(moved, paused_by="", paused_reason="")
+    return moved if state.paused_by and line.get("verdict") == "resume" else replace(moved, by=by, reason=reason)

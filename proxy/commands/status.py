@@ -165,9 +165,9 @@ def _rollout(route: Mapping[str, Any]) -> "list[RenderableType]":
     is_bad = rollout["phase"] in ("rolled_back", "inconclusive")
     lines = [Text(f"{line}: {rollout['reason']}", style="red" if is_bad else "green")]
     if rollout["paused_by"]:
-        lines.append(
-            Text(f"  paused by {rollout['paused_by']}: the engine moves nothing until resume", style="yellow")
-        )
+        why = f" ({rollout['paused_reason']})" if rollout.get("paused_reason") else ""
+        line = f"  paused by {rollout['paused_by']}{why}: the engine moves nothing until resume"
+        lines.append(Text(line, style="yellow"))
     if rollout.get("dry_run"):
         lines.append(Text("  dry run: the engine moves nothing", style="yellow"))
     judgement = rollout.get("judgement") or {}

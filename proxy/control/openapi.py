@@ -295,6 +295,7 @@ def _rollout() -> Schema:
         seconds_in_step={"type": "number", "minimum": 0},
         seconds_since_start={"type": "number", "minimum": 0},
         paused_by={**_TEXT, "description": "Who paused it; empty: the engine decides."},
+        paused_reason={**_TEXT, "description": "What was given as the reason for the pause; empty: nothing."},
         by={**_TEXT, "description": "Who brought it where it stands."},
         reason=_TEXT,
         dry_run={"type": "boolean"},

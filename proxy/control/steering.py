@@ -141,7 +141,7 @@ def take(order: Order, entry: Entry, plan: Plan, now_ns: int, fresh: str) -> Ste
         action = Action(order.decision.get("action") or order.verb)
     except ValueError:
         return f"expected an action that moves a rollout, got {order.decision.get('action')!r}"
-    reason = order.reason or f"{action} was asked for"
+    reason = order.reason or ("" if action is Action.PAUSE else f"{action} was asked for")
     after = apply(plan, state, action, now_ns, order.by, reason, rollout=fresh)
     if isinstance(after, str):
         return f"{state.variant}: {after}"

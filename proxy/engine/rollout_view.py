@@ -46,6 +46,7 @@ def rollout_document(
         "seconds_in_step": max(0.0, round((now_ns - state.since_ns) / _NS, 3)),
         "seconds_since_start": max(0.0, round((now_ns - state.started_ns) / _NS, 3)),
         "paused_by": state.paused_by,
+        "paused_reason": state.paused_reason,
         "by": state.by,
         "reason": state.reason,
         "dry_run": plan.dry_run,

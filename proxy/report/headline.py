@@ -24,7 +24,8 @@ def headline(facts: Facts) -> str:
     if then.plan.dry_run:
         sentence += " This is a dry run: the engine moves no weight."
     if state.paused_by and state.phase is not Phase.ROLLED_BACK:
-        sentence += f" {state.paused_by} has paused it: the engine moves nothing until it is resumed."
+        why = f" ({state.paused_reason})" if state.paused_reason else ""
+        sentence += f" {state.paused_by} has paused it{why}: the engine moves nothing until it is resumed."
     return sentence
 
 

@@ -60,6 +60,8 @@ class RolloutState:
     """Grows with every change: an action on an older state is refused."""
     plan_digest: str
     """Of the plan that it was last matched with."""
+    paused_reason: str = ""
+    """What the person gave as the reason for the pause; empty: it is not paused, or no reason was given."""
 
     @property
     def is_terminal(self) -> bool:
@@ -89,7 +91,7 @@ class RolloutState:
         """
         values: dict[str, Any] = {}
         for each in fields(cls):
-            value = document.get(each.name)
+            value = document.get(each.name, "" if each.default == "" else None)
             if type(value) is not (int if each.type is int else str):
                 raise ValueError(f"expected {each.name} of a rollout's state, got {value!r}")
             values[each.name] = value

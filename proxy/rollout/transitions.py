@@ -178,7 +178,7 @@ def _by_person(
     if not by:
         return "expected who asks for it"
     if action is Action.PAUSE:
-        return _paused(state, by)
+        return _paused(state, by, reason)
     if action is Action.RESUME:
         return _resumed(plan, state, now_ns, by, reason, rollout)
     if action not in _PERSON:
@@ -186,22 +186,22 @@ def _by_person(
     phase = _PERSON[action].get(state.phase)
     if phase is None:
         return f"it is {state.phase} already"
-    return _moved(replace(state, paused_by=""), phase, state.step, now_ns, by, reason)
+    return _moved(replace(state, paused_by="", paused_reason=""), phase, state.step, now_ns, by, reason)
 
 
-def _paused(state: RolloutState, by: str) -> RolloutState | str:
+def _paused(state: RolloutState, by: str, reason: str) -> RolloutState | str:
     if state.paused_by:
         return f"it is paused already, by {state.paused_by}"
     if state.is_terminal:
         return f"there is nothing to pause: it is {state.phase}, and the engine does not move it"
-    return replace(state, paused_by=by, sequence=state.sequence + 1)
+    return replace(state, paused_by=by, paused_reason=reason, sequence=state.sequence + 1)
 
 
 def _resumed(
     plan: Plan, state: RolloutState, now_ns: int, by: str, reason: str, rollout: str
 ) -> RolloutState | str:
     if state.paused_by:
-        return replace(state, paused_by="", sequence=state.sequence + 1)
+        return replace(state, paused_by="", paused_reason="", sequence=state.sequence + 1)
     if state.phase is Phase.PROMOTED and state.by != ENGINE:
         return replace(state, by=ENGINE, reason=reason, sequence=state.sequence + 1)
     if state.phase in (Phase.ROLLED_BACK, Phase.INCONCLUSIVE):
@@ -269,7 +269,8 @@ def reconcile(
     if restarts:
         started = begin(new, rollout, now_ns, reason=restarts[0], sequence=state.sequence)
         if state.paused_by:
-            started = replace(started, phase=Phase.BAKING, step=-1, paused_by=state.paused_by)
+            held = replace(started, phase=Phase.BAKING, step=-1)
+            started = replace(held, paused_by=state.paused_by, paused_reason=state.paused_reason)
         return Reconciled(Effect.RESTARTS, started, restarts)
     anew = _judged_anew(old, new, state)
     kept, sentences = _fitted(old, new, state, now_ns)

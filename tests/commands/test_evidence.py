@@ -48,6 +48,23 @@ def test_where_it_stands(tmp_path: Path) -> None:
     assert read_evidence(tmp_path, "wine", None).document["state"]["paused_by"] == "anna"
 
 
+def test_a_pause_settles_nothing(tmp_path: Path) -> None:
+    """Of a pause in the journal one learns who and why; who brought it into its phase stays; resume ends it."""
+    told = tell(plan(), rate=500).run(3)
+    for sequence, verb in enumerate(("pause", "resume"), 8):
+        told.history.append(
+            {
+                "ts": "2026-01-01T00:00:00.000Z", "event": "verb", "rollout": told.world.state.rollout,
+                "route": "wine", "by": "anna", "reason": "lunch", "verdict": verb, "phase": "ramping",
+                "sequence": sequence,
+            }
+        )  # fmt: skip
+        keep(tmp_path / verb, told)
+    paused, resumed = (read_evidence(tmp_path / verb, "wine", None).document["state"] for verb in ("pause", "resume"))
+    assert (paused["by"], paused["paused_by"], paused["paused_reason"]) == ("engine", "anna", "lunch")
+    assert (resumed["by"], resumed["paused_by"], resumed["paused_reason"]) == ("engine", "", "")
+
+
 def test_a_person_was_last(tmp_path: Path) -> None:
     """What somebody did after the last decision is read from the journal."""
     told = tell(plan(), rate=500).run(3)

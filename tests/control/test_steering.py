@@ -129,6 +129,13 @@ def test_steps(order: Order, phase: Phase, words: str, flags: tuple[bool, bool, 
     assert (step.falls, step.rises, step.is_urgent) == flags
 
 
+@pytest.mark.parametrize("reason", ["a sale", ""])
+def test_a_pause_keeps_its_reason(reason: str) -> None:
+    """What the person said, and nothing where nothing was said."""
+    asked = taken(Order("pause", "wine", "anna", reason)).entry.state
+    assert (asked.paused_by, asked.paused_reason) == ("anna", reason)
+
+
 def test_the_journal_learns_what_the_engine_knew() -> None:
     """The line has the verdict, the figures and the weights."""
     facts = taken(engine("ramp")).facts

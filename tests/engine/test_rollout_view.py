@@ -31,13 +31,18 @@ def fixture_clock(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_it_is_all_there() -> None:
     """Names, place, times, words and the engine's last judgement."""
     state = replace(
-        STATE, step=1, since_ns=START_NS + 60_000_000_000, paused_by="admin 127.0.0.1", reason="shown"
+        STATE,
+        step=1,
+        since_ns=START_NS + 60_000_000_000,
+        paused_by="admin 127.0.0.1",
+        paused_reason="a sale",
+        reason="shown",
     )
     assert rollout_document(SETTINGS, ROUTES["wine"], told(state), {"verdict": "hold"}) == {
         "route": "wine", "variant": "v2", "rollout": STATE.rollout, "phase": "ramping", "step": 1,
         "steps": [5.0, 25.0, 50.0], "weight": 25.0, "promoted_weight": 100.0, "seconds_in_step": 30.0,
-        "seconds_since_start": 90.0, "paused_by": "admin 127.0.0.1", "by": "engine", "reason": "shown",
-        "dry_run": False, "sequence": 1, "judgement": {"verdict": "hold"},
+        "seconds_since_start": 90.0, "paused_by": "admin 127.0.0.1", "paused_reason": "a sale",
+        "by": "engine", "reason": "shown", "dry_run": False, "sequence": 1, "judgement": {"verdict": "hold"},
     }  # fmt: skip
 
 

@@ -68,7 +68,7 @@ CASES: list[tuple[str, Callable[[], Told], list[str]]] = [
     ("promoted", good_rollout, ["promoted to 100 %", "as good as v1", "client_errors and latency", "one of 20"]),
     ("slow", slow, ["its answers took", "as long as those of v1 (half of them"]),
     ("a champion without errors", never_fails, ["it failed ", " times in ", "and v1 0 times in "]),
-    ("paused", paused, ["v3 is at 1 %, step 1 of 4", "anna has paused it"]),
+    ("paused", paused, ["v3 is at 1 %, step 1 of 4", "anna has paused it (lunch): the engine"]),
     ("aborted", aborted, ["v3 was taken back by anna (looks odd)", "not yet known in errors"]),
     ("promoted by hand", promoted_by_hand, ["promoted to 100 % by anna, after", "the evidence by then"]),
     ("under way", lambda: tell(plan(), rate=500).run(3), ["v3 is at 1 %, step 1 of 4, for 30 s", "The engine: "]),

@@ -13,8 +13,15 @@ from tests.rollout.world import START, plan, state
 def test_a_state_survives_being_written_down() -> None:
     """A document, as JSON and back, is the same state."""
     for phase in Phase:
-        written = state(plan(), phase=phase, paused_by="anna")
+        written = state(plan(), phase=phase, paused_by="anna", paused_reason="a sale")
         assert RolloutState.from_document(orjson.loads(orjson.dumps(written.document()))) == written
+
+
+def test_a_state_written_before_pauses_had_reasons_is_read() -> None:
+    """What is missing there is empty: a book of an earlier version is not damaged."""
+    document = state(plan(), paused_by="anna").document()
+    del document["paused_reason"]
+    assert RolloutState.from_document(document) == state(plan(), paused_by="anna")
 
 
 @pytest.mark.parametrize(

@@ -128,9 +128,9 @@ def test_what_a_person_may_do(of: Plan, action: Action, phase: Phase) -> None:
 def test_a_pause_stops_nothing_but_the_engine() -> None:
     """It keeps phase and step, resume gives both back, and neither can be said twice."""
     before = state(plan(), step=2)
-    paused = apply(plan(), before, Action.PAUSE, NOW, "anna", "")
+    paused = apply(plan(), before, Action.PAUSE, NOW, "anna", "a sale")
     assert isinstance(paused, RolloutState)
-    assert paused == replace(before, paused_by="anna", sequence=2)
+    assert paused == replace(before, paused_by="anna", paused_reason="a sale", sequence=2)
     assert "already" in str(apply(plan(), paused, Action.PAUSE, NOW, "ben", ""))
     resumed = apply(plan(), paused, Action.RESUME, NOW, "ben", "")
     assert resumed == replace(before, sequence=3)
@@ -139,11 +139,11 @@ def test_a_pause_stops_nothing_but_the_engine() -> None:
 
 def test_a_person_can_promote_and_abort_what_is_paused() -> None:
     """The later word counts, and the pause is over."""
-    paused = state(plan(), paused_by="anna")
+    paused = state(plan(), paused_by="anna", paused_reason="a sale")
     for action in (Action.PROMOTE, Action.ABORT):
         after = apply(plan(), paused, action, NOW, "ben", "")
         assert isinstance(after, RolloutState)
-        assert (after.paused_by, after.by) == ("", "ben")
+        assert (after.paused_by, after.paused_reason, after.by) == ("", "", "ben")
 
 
 def test_resume_hands_a_promotion_back_to_the_engine() -> None:
@@ -295,8 +295,8 @@ def test_more_time_lets_an_ended_rollout_go_on() -> None:
 def test_a_paused_rollout_restarts_without_traffic() -> None:
     """The person's word stands, and nobody meets a model that nobody let go on."""
     new = EDITS["canary's model"][0]
-    _, after = edited(plan(), new, state(plan(), step=2, paused_by="anna"))
-    assert (after.paused_by, int(weight(new, after))) == ("anna", 0)
+    _, after = edited(plan(), new, state(plan(), step=2, paused_by="anna", paused_reason="why"))
+    assert (after.paused_by, after.paused_reason, int(weight(new, after))) == ("anna", "why", 0)
 
 
 @pytest.mark.parametrize(
