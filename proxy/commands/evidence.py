@@ -233,4 +233,6 @@ def _after_verb(state: "RolloutState", line: Mapping[str, Any]) -> "RolloutState
     if line.get("verdict") == "pause":
         return replace(moved, paused_by=by, paused_reason=reason)
     moved = replace(moved, paused_by="", paused_reason="")
-    return moved if state.paused_by and line.get("verdict") == "resume" else replace(moved, by=by, reason=reason)
+    return (
+        moved if state.paused_by and line.get("verdict") == "resume" else replace(moved, by=by, reason=reason)
+    )

@@ -1,7 +1,8 @@
 """The book of rollouts on disk: ``state_dir/rollouts.json``, replaced whole, so that a crash leaves it old or new.
 
-It holds, for each route with a rollout, its state and the plan that it was last matched with; how often each verdict
-was applied; and the clock of the engine.
+It holds, for each route with a rollout, its state and the plan that it was last matched with; the same of rollouts that
+were rolled back or paused and that the file has dropped since; how often each verdict was applied; and the clock of the
+engine.
 
 Rules
     * Reading never fails. What cannot be read is *unknown*, and whoever asks holds it at weight 0: the whole file when
@@ -15,7 +16,7 @@ import contextlib
 import logging
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from proxy.control.engine_clock import EngineClock
 from proxy.private import make_private_directory, open_private
 from proxy.rollout.state import RolloutState
 
-__all__ = ["Book", "Content", "Entry", "Reading"]
+__all__ = ["Book", "Content", "Ended", "Entry", "Reading"]
 
 FORMAT = 1
 """Of the file. One of a later format is not understood: everything in it is unknown."""
@@ -46,6 +47,16 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Ended:
+    """A rollout that the file does not have any more, and that must not begin anew should it come back."""
+
+    entry: Entry
+    """As it stood."""
+    ended_ns: int
+    """When the file dropped it, by the engine's clock."""
+
+
+@dataclass(frozen=True, slots=True)
 class Content:
     """What is written down."""
 
@@ -56,6 +67,8 @@ class Content:
     clock: EngineClock | None = None
     now_ns: int = 0
     """The engine's clock when it was written."""
+    ended: tuple[Ended, ...] = ()
+    """Oldest first."""
     stale: int = 0
     failures: int = 0
     """Counts of :class:`proxy.control.rollouts.Rollouts`."""
@@ -151,17 +164,32 @@ def _parse(data: bytes, path: Path) -> Reading:
     unknown = set()
     for route, entry in document["rollouts"].items():
         try:
-            state = RolloutState.from_document(entry["state"])
-            if state.route != route or not isinstance(entry["plan"], dict):
-                raise ValueError("its route or its plan is another's")
-            entries[route] = Entry(state, entry["plan"])
+            entries[route] = _entry(entry, route)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             _log.error("%s: routes[%s]: %s", path, route, error)
             unknown.add(route)
     warning = f"{path}: the entries of {', '.join(sorted(unknown))} cannot be read" if unknown else ""
     now_ns, stale, failures = (_whole(document.get(name)) for name in ("now_ns", "stale", "failures"))
-    content = Content(entries, _decisions(document), _clock(document), now_ns, stale, failures)
+    ended = tuple(_ended(document, path))
+    content = Content(entries, _decisions(document), _clock(document), now_ns, ended, stale, failures)
     return Reading(content, frozenset(unknown), warning)
+
+
+def _entry(document: Mapping[str, Any], route: str) -> Entry:
+    state, plan = RolloutState.from_document(document["state"]), document["plan"]
+    if state.route != route or not isinstance(plan, dict):
+        raise ValueError("its route or its plan is another's")
+    return Entry(state, plan)
+
+
+def _ended(document: Mapping[str, Any], path: Path) -> Iterator[Ended]:
+    """Yield what ended rollouts can be read; of the others nobody knows what they would forbid."""
+    found = document.get("ended", ())
+    for each in found if isinstance(found, list) else ():
+        try:
+            yield Ended(_entry(each, each["state"]["route"]), _whole(each.get("ended_ns")))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            _log.error("%s: an ended rollout cannot be read: %s", path, error)
 
 
 def _decisions(document: Mapping[str, Any]) -> dict[str, dict[str, int]]:
@@ -190,16 +218,18 @@ def _document(content: Content) -> dict[str, Any]:
     clock = content.clock
     return {
         "format": FORMAT,
-        "rollouts": {
-            route: {"state": entry.state.document(), "plan": dict(entry.plan)}
-            for route, entry in content.entries.items()
-        },
+        "rollouts": {route: _written(entry) for route, entry in content.entries.items()},
+        "ended": [{**_written(each.entry), "ended_ns": each.ended_ns} for each in content.ended],
         "decisions": content.decisions,
         "clock": None if clock is None else {"offset_ns": clock.offset_ns, "boot": clock.boot},
         "now_ns": content.now_ns,
         "stale": content.stale,
         "failures": content.failures,
     }
+
+
+def _written(entry: Entry) -> dict[str, Any]:
+    return {"state": entry.state.document(), "plan": dict(entry.plan)}
 
 
 def _write(path: Path, data: bytes) -> None:

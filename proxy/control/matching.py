@@ -1,20 +1,42 @@
 """What becomes of every rollout when a file is published: pure, by the law of :mod:`proxy.rollout.transitions`."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from proxy.control.book import Entry
+from proxy.control.book import Ended, Entry
 from proxy.rollout.plan import Plan, plan_of
 from proxy.rollout.state import Phase, RolloutState, weight
-from proxy.rollout.transitions import Effect, begin, reconcile
+from proxy.rollout.transitions import Effect, begin, come_back, reconcile
 from proxy.routing.position import Position
 from proxy.settings import Route, Settings
 
-__all__ = ["HELD_BY", "Matched", "match", "plan_for", "positions_of", "rollout_documents", "standing"]
+__all__ = [
+    "HELD_BY",
+    "KEPT_NS",
+    "KEPT_OF_ALL",
+    "KEPT_OF_A_ROUTE",
+    "Matched",
+    "match",
+    "plan_for",
+    "positions_of",
+    "remembered",
+    "rollout_documents",
+    "standing",
+]
 
 HELD_BY = "start"
 """Who settled a rollout that nobody knows where it stood."""
+
+KEPT_OF_A_ROUTE = 16
+"""So many canaries that left the file rolled back, or paused, are remembered of one route: the last ones."""
+
+KEPT_OF_ALL = 512
+"""The same, of all routes together."""
+
+KEPT_NS = 90 * 86_400 * 1_000_000_000
+"""And so long, like their evidence."""
 
 _EFFECTS = {
     Effect.CONTINUES: "the rollout of {variant} continues at {weight} %",
@@ -41,6 +63,7 @@ def match(
     now_ns: int,
     fresh: Callable[[], str],
     unknown: Collection[str] | None = (),
+    ended: Sequence[Ended] = (),
 ) -> Matched:
     """Return the rollouts that ``settings`` ask for, going on from those that there are.
 
@@ -51,6 +74,8 @@ def match(
         fresh: returns an id that no rollout had.
         unknown: routes whose rollout stands nobody knows where; None: all that are not in ``entries``. Such a rollout
             is held at weight 0.
+        ended: rollouts that the file does not have any more, oldest first. One that comes back with the same canary
+            goes on as what it was.
     """
     matched: dict[str, Entry] = {}
     sentences: list[str] = []
@@ -58,7 +83,11 @@ def match(
     for route in settings.routes:
         plan, entry = plan_of(settings, route), entries.get(route.name)
         place = f"routes[{route.name}]"
-        if entry is not None:
+        past = _past(plan, entry, ended)
+        if plan is not None and past is not None:
+            matched[route.name], line = _returned(plan, past, entry, now_ns, fresh())
+            alarms.append(f"{place}: {line}")
+        elif entry is not None:
             state, line = _reconcile(entry, plan, route, now_ns, fresh)
             sentences += [f"{place}: {line}"] if line else []
             if state is not None and plan is not None:
@@ -80,6 +109,68 @@ def match(
         if name not in present
     )
     return Matched(matched, tuple(sentences), tuple(alarms))
+
+
+def remembered(
+    ended: Sequence[Ended], before: Mapping[str, Entry], after: Mapping[str, Entry], now_ns: int
+) -> tuple[Ended, ...]:
+    """Return the ended rollouts that are to be remembered once ``after`` has taken the place of ``before``.
+
+    They are those that were rolled back or paused, and whose canary nothing tries now.
+
+    Args:
+        ended: those that were remembered so far, oldest first.
+        before: where the rollouts stood, by route.
+        after: where they stand now.
+        now_ns: the engine's clock.
+    """
+    left = [
+        Ended(entry, now_ns)
+        for entry in before.values()
+        if entry.state.phase is Phase.ROLLED_BACK or entry.state.paused_by
+    ]
+    wanted: list[Ended] = []
+    of_route: Counter[str] = Counter()
+    for each in (*reversed(left), *reversed(ended)):
+        route = each.entry.state.route
+        live = after.get(route)
+        is_live = live is not None and _is_same_build(each.entry, Plan.from_document(live.plan))
+        if is_live or now_ns - each.ended_ns >= KEPT_NS or of_route[route] >= KEPT_OF_A_ROUTE:
+            continue
+        of_route[route] += 1
+        wanted.append(each)
+    return tuple(reversed(wanted[:KEPT_OF_ALL]))
+
+
+def _is_same_build(entry: Entry, plan: Plan) -> bool:
+    """Tell whether the canary of ``plan`` is the one that ``entry`` tried."""
+    old = plan_for(entry, plan)
+    if old is None or entry.state.route != plan.route:
+        return False
+    return old.canary.name == plan.canary.name and old.canary.same_model(plan.canary)
+
+
+def _past(plan: Plan | None, entry: Entry | None, ended: Sequence[Ended]) -> Entry | None:
+    """Return the ended rollout that goes on with ``plan``; None: nothing is known of its canary, or it is on trial."""
+    if plan is None or (entry is not None and _is_same_build(entry, plan)):
+        return None
+    return next((each.entry for each in reversed(ended) if _is_same_build(each.entry, plan)), None)
+
+
+def _returned(plan: Plan, past: Entry, entry: Entry | None, now_ns: int, fresh: str) -> tuple[Entry, str]:
+    """Return where a canary stands that was here before, in place of ``entry``, and the sentence about it."""
+    sequence = max(past.state.sequence, entry.state.sequence if entry is not None else 0)
+    state = come_back(plan, replace(past.state, sequence=sequence), now_ns, fresh)
+    start = f"modelproxy resume {plan.route} starts it again"
+    if state.phase is not Phase.ROLLED_BACK:
+        return Entry(state, plan.document()), (
+            f"the rollout of {state.variant} waits at 0 %: it was paused by {state.paused_by} when the file dropped "
+            f"it; {start}"
+        )
+    return Entry(state, plan.document()), (
+        f"the rollout of {state.variant} stays at 0 %: this build was rolled back before, and a file that brings it "
+        f"back starts nothing; {start}, and so does another name, model or server"
+    )
 
 
 def plan_for(entry: Entry, plan: Plan | None) -> Plan | None:

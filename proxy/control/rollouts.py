@@ -5,6 +5,8 @@ Rules
       the engine's decision takes effect only after the book says so: a restart would forget it otherwise.
     * A restart never brings back a canary that was taken off: where the disk takes no new book when a weight falls, the
       old one is made unbelievable (:meth:`proxy.control.book.Book.outdate`).
+    * Nor does a file that lacks a route, or its rollout, for a while: what was rolled back or paused when it went is
+      remembered (:func:`proxy.control.matching.remembered`).
     * A book that could not be written is tried again until it is what is in memory.
 """
 
@@ -18,7 +20,7 @@ from typing import Any
 
 from proxy.control.book import Book, Content, Entry
 from proxy.control.engine_clock import start_clock
-from proxy.control.matching import Matched, match, rollout_documents
+from proxy.control.matching import Matched, match, remembered, rollout_documents
 from proxy.settings import Settings
 from proxy.tasks import spawn
 
@@ -52,6 +54,8 @@ class Rollouts:
         content = reading.content
         self.entries: Mapping[str, Entry] = content.entries
         """By route. What is wanted: a table may lag behind it."""
+        self.ended = content.ended
+        """Rollouts that the file does not have any more, oldest first."""
         self.warning = reading.warning
         """What was wrong with the book at the start; empty: nothing."""
         self._unknown = reading.unknown
@@ -71,7 +75,7 @@ class Rollouts:
 
     def match(self, settings: Settings) -> Matched:
         """Return what becomes of the rollouts under ``settings``; nothing is changed yet."""
-        return match(self.entries, settings, self.clock.now_ns(), fresh_id, self._unknown)
+        return match(self.entries, settings, self.clock.now_ns(), fresh_id, self._unknown, self.ended)
 
     def count(self, route: str, verdict: str) -> None:
         """Count a verdict."""
@@ -93,6 +97,7 @@ class Rollouts:
 
     def adopt(self, entries: Mapping[str, Entry], settings: Settings) -> None:
         """Take ``entries`` for what is wanted, under ``settings``."""
+        self.ended = remembered(self.ended, self.entries, entries, self.clock.now_ns())
         self.entries = entries
         names = {route.name for route in settings.routes}
         self._decisions = {route: counted for route, counted in self._decisions.items() if route in names}
@@ -108,7 +113,7 @@ class Rollouts:
             entries: what is wanted from now on, if the caller adopts it.
             falls: a weight is lower than the book has it: should this fail, the book is made unbelievable.
         """
-        if not (entries or self._is_kept):
+        if not (entries or self.entries or self._is_kept):
             return True
         patience_s = FALL_PATIENCE_S if falls else BOOK_PATIENCE_S
         try:
@@ -137,7 +142,8 @@ class Rollouts:
 
     def _content(self, entries: Mapping[str, Entry]) -> Content:
         now_ns = self.clock.now_ns()
-        return Content(entries, self.totals(), self.clock, now_ns, self.stale, self.failures)
+        ended = remembered(self.ended, self.entries, entries, now_ns)
+        return Content(entries, self.totals(), self.clock, now_ns, ended, self.stale, self.failures)
 
     async def _do(self, act: Callable[..., None], *arguments: Any, patience_s: float) -> None:
         future = asyncio.get_running_loop().run_in_executor(self._disk, act, *arguments)

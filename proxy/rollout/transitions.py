@@ -20,7 +20,7 @@ from proxy.rollout.plan import Plan
 from proxy.rollout.state import ENGINE, Phase, RolloutState, weight
 from proxy.settings import Route
 
-__all__ = ["Action", "Effect", "Reconciled", "apply", "begin", "reconcile"]
+__all__ = ["Action", "Effect", "Reconciled", "apply", "begin", "come_back", "reconcile"]
 
 
 class Action(StrEnum):
@@ -269,8 +269,7 @@ def reconcile(
     if restarts:
         started = begin(new, rollout, now_ns, reason=restarts[0], sequence=state.sequence)
         if state.paused_by:
-            held = replace(started, phase=Phase.BAKING, step=-1)
-            started = replace(held, paused_by=state.paused_by, paused_reason=state.paused_reason)
+            started = _waiting(started, state)
         return Reconciled(Effect.RESTARTS, started, restarts)
     anew = _judged_anew(old, new, state)
     kept, sentences = _fitted(old, new, state, now_ns)
@@ -278,6 +277,37 @@ def reconcile(
         kept = _fresh(kept, rollout, now_ns, anew[0])
         return Reconciled(Effect.JUDGED_ANEW, _matched(new, kept), (*anew, *sentences))
     return Reconciled(Effect.CONTINUES, _matched(new, kept), sentences)
+
+
+def come_back(new: Plan, state: RolloutState, now_ns: int, rollout: str) -> RolloutState:
+    """Return the state of a rollout that the file dropped and has again, with the same canary.
+
+    A file that lacks a route for a moment is nobody's decision: what was rolled back stays so, and what was paused
+    waits at weight 0. Anything else begins anew.
+
+    Args:
+        new: the plan now.
+        state: where it stood when the file dropped it.
+        now_ns: the engine's clock.
+        rollout: a fresh id, used where it begins anew.
+    """
+    if state.phase is Phase.ROLLED_BACK:
+        why = state.reason
+        if _CAME_BACK not in why:
+            how = f"modelproxy resume {new.route} does, or another name, model or server"
+            why = f"{why.rstrip('.')}; {_CAME_BACK}, which starts nothing: {how}"
+        return _matched(new, replace(state, reason=why, sequence=state.sequence + 1))
+    begun = begin(new, rollout, now_ns, sequence=state.sequence)
+    return _waiting(begun, state) if state.paused_by else begun
+
+
+def _waiting(begun: RolloutState, before: RolloutState) -> RolloutState:
+    """Return a state that begins, at weight 0, under the pause of the one before."""
+    held = replace(begun, phase=Phase.BAKING, step=-1)
+    return replace(held, paused_by=before.paused_by, paused_reason=before.paused_reason)
+
+
+_CAME_BACK = "the file dropped it and brought the same build back"
 
 
 def _matched(plan: Plan, state: RolloutState) -> RolloutState:

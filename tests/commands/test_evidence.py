@@ -60,7 +60,9 @@ def test_a_pause_settles_nothing(tmp_path: Path) -> None:
             }
         )  # fmt: skip
         keep(tmp_path / verb, told)
-    paused, resumed = (read_evidence(tmp_path / verb, "wine", None).document["state"] for verb in ("pause", "resume"))
+    paused, resumed = (
+        read_evidence(tmp_path / verb, "wine", None).document["state"] for verb in ("pause", "resume")
+    )
     assert (paused["by"], paused["paused_by"], paused["paused_reason"]) == ("engine", "anna", "lunch")
     assert (resumed["by"], resumed["paused_by"], resumed["paused_reason"]) == ("engine", "", "")
 

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
-from proxy.control.book import Book, Content
+from proxy.control.book import Book, Content, Ended
 from proxy.control.engine_clock import EngineClock
 from tests.control.rollout_world import START_NS, entry_of, settings_of
 
@@ -19,7 +19,8 @@ def content() -> Content:
     settings = settings_of()
     entries = {name: entry_of(settings, name) for name in ("wine", "beer")}
     decisions = {"wine": {"ramp": 2, "hold": 7}}
-    return Content(entries, decisions, EngineClock(-5, "a-boot"), START_NS + 9, 3, 4)
+    ended = (Ended(entries["beer"], START_NS + 7),)
+    return Content(entries, decisions, EngineClock(-5, "a-boot"), START_NS + 9, ended, 3, 4)
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:
@@ -27,6 +28,19 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     Book(tmp_path / "state").write(content())
     reading = Book(tmp_path / "state").read()
     assert (reading.content, reading.unknown, reading.warning) == (content(), frozenset(), "")
+
+
+def test_a_damaged_memory_is_only_that(tmp_path: Path) -> None:
+    """An ended rollout that cannot be read is left out and logged; the others and everything else count."""
+    book = Book(tmp_path)
+    book.write(content())
+    document = orjson.loads(book.path.read_bytes())
+    for damaged in ([{}, 5, *document["ended"]], [*document["ended"], {"state": {"route": "wine"}}]):
+        book.path.write_bytes(orjson.dumps({**document, "ended": damaged}))
+        assert book.read().content == content()
+    for other in (None, {}, "none"):
+        book.path.write_bytes(orjson.dumps({**document, "ended": other}))
+        assert book.read().content == replace(content(), ended=())
 
 
 def test_the_first_start_knows_that_there_is_nothing(tmp_path: Path) -> None:

@@ -6,8 +6,19 @@ from typing import Any
 
 import pytest
 
-from proxy.control.book import Entry
-from proxy.control.matching import HELD_BY, match, plan_for, positions_of, rollout_documents
+from proxy.control.book import Ended, Entry
+from proxy.control.matching import (
+    HELD_BY,
+    KEPT_NS,
+    KEPT_OF_A_ROUTE,
+    KEPT_OF_ALL,
+    Matched,
+    match,
+    plan_for,
+    positions_of,
+    remembered,
+    rollout_documents,
+)
 from proxy.rollout.state import ENGINE, Phase
 from tests.control.rollout_world import START_NS, TEXT, Ids, entry_of, plan_in, settings_of
 
@@ -163,3 +174,128 @@ def test_documents() -> None:
     )
     assert rollout_documents(entries) == (entries["wine"].state.document(),)
     assert entries["wine"].state.by == ENGINE
+
+
+class Files:
+    """One file after the other, and what is remembered from each to the next."""
+
+    def __init__(self, **change: Any) -> None:
+        entry = entry_of(settings_of())
+        self.entries = {"wine": Entry(replace(entry.state, **change), entry.plan)}
+        self.ended: tuple[Ended, ...] = ()
+        self.now_ns = START_NS
+        self._fresh = Ids()
+
+    def read(self, text: str, after_ns: int = 1) -> Matched:
+        """Publish ``text`` after a while."""
+        self.now_ns += after_ns
+        matched = match(self.entries, settings_of(text), self.now_ns, self._fresh, (), self.ended)
+        self.ended = remembered(self.ended, self.entries, matched.entries, self.now_ns)
+        self.entries = dict(matched.entries)
+        return matched
+
+
+OFF: dict[str, Any] = {
+    "phase": Phase.ROLLED_BACK,
+    "step": 2,
+    "sequence": 9,
+    "reason": "It failed 3 times as often.",
+}
+CANARY = "{name: v2, model: m2, role: canary, rollout: {steps: [5, 25, 50], hold: 1m}}"
+AWAY: list[tuple[str, str]] = [
+    ("without the route", TEXT.replace("name: wine", "name: whine", 1)),
+    ("with a weight", TEXT.replace(CANARY, "{name: v2, model: m2, role: canary, weight: 0}", 1)),
+    ("with another canary", TEXT.replace(CANARY, CANARY.replace("v2", "v9"), 1)),
+    ("with another model", TEXT.replace(CANARY, CANARY.replace("m2", "m1"), 1)),
+]
+
+
+@pytest.mark.parametrize("text", [case[1] for case in AWAY], ids=[case[0] for case in AWAY])
+def test_a_file_that_flickers_brings_nothing_back(text: str) -> None:
+    """A canary that was rolled back stays so when a file lacks it for a while, and it is said how to start it."""
+    files = Files(**OFF)
+    files.read(text)
+    assert files.entries.get("wine") is None or files.entries["wine"].state.phase is not Phase.ROLLED_BACK
+    matched = files.read(TEXT)
+    state = files.entries["wine"].state
+    assert (state.phase, state.rollout) == (Phase.ROLLED_BACK, f"{255:016x}")
+    assert state.sequence > 9
+    assert state.reason.startswith("It failed 3 times as often; the file dropped it")
+    (alarm,) = matched.alarms
+    assert "stays at 0 %" in alarm
+    assert "modelproxy resume wine" in alarm
+    assert "modelproxy resume wine" in state.reason
+    assert not any("routes[wine]: the rollout of v2 begins" in line for line in matched.sentences)
+    # Again and again, without growing words.
+    files.read(text)
+    files.read(TEXT)
+    again = files.entries["wine"].state
+    assert (again.phase, again.reason) == (Phase.ROLLED_BACK, state.reason)
+    assert again.sequence > state.sequence
+
+
+def test_another_build_begins() -> None:
+    """It is the build that is remembered: another name, model or server is another canary."""
+    files = Files(**OFF)
+    files.read(AWAY[0][1])
+    for change in (
+        ("9002", "9003"),
+        (CANARY, CANARY.replace("m2", "m1")),
+        (CANARY, CANARY.replace("v2", "v9")),
+    ):
+        matched = match({}, settings_of(TEXT.replace(*change)), files.now_ns, Ids(), (), files.ended)
+        assert (matched.entries["wine"].state.phase, matched.alarms) == (Phase.RAMPING, ())
+
+
+def test_a_pause_survives_a_file_that_flickers() -> None:
+    """A person's word is not undone by a file: the rollout begins anew, and waits at 0 % for resume."""
+    files = Files(step=2, paused_by="anna", paused_reason="a sale", sequence=4)
+    files.read(AWAY[0][1])
+    matched = files.read(TEXT)
+    state = matched.entries["wine"].state
+    assert (state.paused_by, state.paused_reason, state.sequence) == ("anna", "a sale", 5)
+    assert positions_of(matched.entries)[0].weight == 0
+    assert "paused by anna" in matched.alarms[0]
+
+
+def test_what_was_under_way_begins_anew() -> None:
+    """Only what must not reach clients is remembered."""
+    files = Files(step=2)
+    files.read(AWAY[0][1])
+    assert files.ended == ()
+    assert files.read(TEXT).entries["wine"].state.step == 0
+
+
+def test_what_is_tried_again_is_not_remembered_as_over() -> None:
+    """A person who started it again was heard: a flicker afterwards begins anew, as with any other."""
+    files = Files(**OFF)
+    files.read(AWAY[0][1])
+    files.read(TEXT)
+    started = replace(files.entries["wine"].state, phase=Phase.RAMPING, step=0)
+    files.entries["wine"] = Entry(started, files.entries["wine"].plan)
+    files.read(AWAY[0][1])
+    assert files.ended == ()
+    assert files.read(TEXT).entries["wine"].state.phase is Phase.RAMPING
+
+
+def test_memory_is_bounded() -> None:
+    """The last ones of each route and of all are remembered, and for so long only."""
+    entry = entry_of(settings_of())
+
+    def over(route: str, number: int) -> Entry:
+        plan = {
+            **entry.plan,
+            "route": route,
+            "canary": {"name": f"v{number}", "model": "m", "urls": ["http://m"]},
+        }
+        return Entry(replace(entry.state, route=route, phase=Phase.ROLLED_BACK), plan)
+
+    ended: tuple[Ended, ...] = ()
+    for number in range(KEPT_OF_A_ROUTE + 3):
+        ended = remembered(ended, {"wine": over("wine", number)}, {}, START_NS + number)
+    assert [each.entry.plan["canary"]["name"] for each in ended] == [
+        f"v{number}" for number in range(3, KEPT_OF_A_ROUTE + 3)
+    ]
+    assert remembered(ended, {}, {}, START_NS + KEPT_NS + 3) == ended[1:]
+    many = {f"route-{number}": over(f"route-{number}", 0) for number in range(KEPT_OF_ALL + 2)}
+    assert len(remembered(ended, many, {}, START_NS)) == KEPT_OF_ALL

@@ -77,6 +77,20 @@ async def test_what_is_written_is_known_after_a_restart(rollouts: Rollouts, disk
     again.close()
 
 
+async def test_a_restart_remembers_what_the_file_dropped(rollouts: Rollouts, disk: Disk) -> None:
+    """Dropped, restarted, and brought back by the file: the canary that was rolled back stays off."""
+    rollouts.adopt({"wine": OFF}, SETTINGS)
+    assert await rollouts.write({})
+    again = Rollouts(disk)
+    assert again.entries == {}
+    matched = again.match(SETTINGS)
+    assert matched.entries["wine"].state.phase is Phase.ROLLED_BACK
+    assert matched.entries["wine"].state.rollout == OFF.state.rollout
+    again.adopt(matched.entries, SETTINGS)
+    assert again.ended == ()
+    again.close()
+
+
 async def test_without_a_rollout_there_is_no_book(rollouts: Rollouts, disk: Disk) -> None:
     """Who has no rollouts gets no file, and no failure on a full disk."""
     disk.is_full = True
