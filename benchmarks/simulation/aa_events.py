@@ -12,7 +12,6 @@ from benchmarks.simulation.traffic import RAMP, diurnal, errors_by_look, inciden
 from proxy.rollout.guardrails import event_harm
 from proxy.stats.events import harm
 from proxy.stats.histogram import Counts
-from proxy.stats.special import logsumexp
 
 __all__ = ["CELLS", "judged_repeatedly"]
 
@@ -59,8 +58,8 @@ def _ever(alpha: float, events: int) -> float:
     return reached
 
 
-def average_of_eight(rng: Generator, runs: int, rate: float) -> Samples:
-    """Draw runs of eight independent metrics whose e-values are averaged, and of tests of each of them."""
+def strongest_of_eight(rng: Generator, runs: int, rate: float) -> Samples:
+    """Draw runs of eight independent metrics of which the strongest counts, and of tests of each of them."""
     looks = 200
     share, total = np.full(looks, SHARE), np.arange(1, looks + 1) * REQUESTS
     samples = {name: np.empty(runs) for name in ("e", "z", "z01", "eight")}
@@ -72,7 +71,7 @@ def average_of_eight(rng: Generator, runs: int, rate: float) -> Samples:
             logs.append(harm_by_look(*errors, share, 0.0))
             sums = np.cumsum(errors[0]), np.cumsum(errors[1])
             tests.append(proportions_z(sums[0], mine, sums[1], total - mine))
-        samples["e"][run] = _best(logsumexp(np.stack(logs), axis=0) - np.log(8.0))
+        samples["e"][run] = _best(np.stack(logs)) - np.log(8.0)
         samples["z"][run] = repeated(tests[0], 0.05)
         samples["z01"][run] = repeated(tests[0], 0.01)
         samples["eight"][run] = max(repeated(each, 0.05) for each in tests)
@@ -246,12 +245,12 @@ CELLS = (
     ),
     *(
         Cell(
-            f"average-{name}",
+            f"eight-{name}",
             f"{_SETTING.format(rate=name)}, 200 looks",
             12_000,
-            partial(average_of_eight, rate=rate),
+            partial(strongest_of_eight, rate=rate),
             (
-                Errs("e", "eight metrics, averaged"),
+                Errs("e", "the strongest of eight metrics, at α / 8"),
                 Alarms("z", "two-proportion z at every look, p < 0.05"),
                 Alarms("z01", "two-proportion z at every look, p < 0.01"),
                 Alarms("eight", "the same, any of eight metrics, p < 0.05"),

@@ -102,7 +102,7 @@ def _rule(cells: Sequence[str]) -> str:
 _ERRING = (
     (
         "errors 1 %, looked at 200 times",
-        "average-1 %",
+        "eight-1 %",
         "z",
         "z test at every look, p < 0.05",
         "errors-1 %",

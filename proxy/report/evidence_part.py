@@ -103,8 +103,8 @@ def _together(judged: Judged) -> Paragraph:
     if not several:
         return Paragraph(f"{text}, with a threshold of {round(1 / plan.false_rollback):,}.")
     text += (
-        f"; this average is what rolls back, from {round(1 / plan.false_rollback):,} on, so that watching several "
-        "guardrails makes no false alarm likelier"
+        ", the greatest of theirs times its part of the accepted risk; this is what rolls back, from "
+        f"{round(1 / plan.false_rollback):,} on, so that watching several guardrails makes no false alarm likelier"
     )
     worse = [each.name for each in found.guardrails if standing(judged, each) is Standing.WORSE]
     if found.blamed:

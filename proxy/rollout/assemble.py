@@ -6,9 +6,11 @@ Stretches
     compared with; harm still means that the new one is worse.
 
 All guardrails together
-    The overall evidence of harm is a weighted average of the critical guardrails' e-values, which is an e-value
-    whatever their dependence (Vovk & Wang 2021): errors and latency 0.3 each, the others share 0.4 but have no more
-    than 0.3; of these, those that the plan has, scaled to 1. Weights depend on the plan alone.
+    The overall evidence of harm is the greatest of the critical guardrails' e-values, each times its weight. Errors and
+    latency have 0.3 each, the others share 0.4 but have no more than 0.3; of these, those that the plan has, scaled to
+    1. Weights depend on the plan alone. Not the sum: the first answer of a user who comes back reveals a coin that the
+    bets on errors have yet to be paid for, and a sum of bets of which some know what others wait for guarantees nothing
+    (:func:`proxy.stats.mixtures.strongest`).
 
 Problems, as they are called in :attr:`~proxy.rollout.evidence.Evidence.problems`
     ``counts_backwards``: a counter fell. ``no_canary_traffic``: in the present epoch the champion has so many units
@@ -187,7 +189,7 @@ def _can_roll_back(guardrail: Guardrail) -> bool:
 
 
 def _overall(weights: tuple[float, ...], log_es: list[float]) -> float:
-    return mixtures.average(log_es, weights) if any(weights) else 0.0
+    return mixtures.strongest(log_es, weights) if any(weights) else 0.0
 
 
 def _blamed(
@@ -234,6 +236,7 @@ def _allocation(slices: Slices) -> float:
     if all(each.units == each.requests for each in slices.allocations):
         return float(units)
     requests = sum(_epoch_allocation(each, each.requests) for each in slices.allocations)
+    # Each completion reveals its own coin to both: one filtration.
     return halves(units, requests)
 
 

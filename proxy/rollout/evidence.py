@@ -64,11 +64,11 @@ class Grounds:
 
     guardrails: tuple[GuardrailGrounds, ...] = ()
     harm: float = 0.0
-    """log e of all critical guardrails together: their weighted average."""
+    """log e of all critical guardrails together: of the greatest, each times its weight. Below 0 without data."""
     harm_of_events: float = 0.0
-    """The same average with nothing from latency: what the canary's own failures say, whoever else is missing."""
+    """The same with nothing from latency: what the canary's own failures say, whoever else is missing."""
     suspicion: float = 0.0
-    """The average of what guardrails suspect."""
+    """The greatest of what guardrails suspect, each times its weight."""
     blamed: tuple[str, ...] = ()
     """Guardrails that fail on their own at the accepted risk, all of them together (e-Holm)."""
     is_randomised: bool = True

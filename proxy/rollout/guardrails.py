@@ -6,24 +6,23 @@ Events (errors, client_errors, abandoned, slow)
 
     * harm: half on a canary that answers nothing but errors, from the beginning; half on every lesser harm, of which
       half from the beginning and half on late onsets (:func:`~proxy.rollout.slices.starts_ns`). Each part is an
-      e-process of the same claim, so their average is one.
-    * non-inferiority: half on the risk ratio (B1) and half on the difference (B3) of first outcomes. The average is an
-      e-value of "worse by the promotion margin *and* by the tolerance", so what it shows is "within the one or the
-      other".
+      e-process of the same claim, and all learn of coins by the same events, so their average is one.
+    * non-inferiority: half on the risk ratio (B1) and half on the difference (B3) of first outcomes. Each is an
+      e-process of "worse by the promotion margin *and* by the tolerance", so what they show is "within the one or the
+      other". But a coin is revealed to the one by its first event and to the other by its first outcome, so what
+      counts is the greater of the halves, not their sum (:func:`proxy.stats.mixtures.strongest`).
 
 Latency, the rule of two tiers
     E_wide: requests, at a margin of +50 %, which noise of hosts does not reach. E_narrow: requests, at the guardrail's
     margin. E_guard: blocks of time, at the guardrail's margin. The metric's e-value is
 
-        E = 1/2 E_wide + 1/2 min(E_narrow, E_guard).
+        E = 1/2 max(E_wide, min(E_narrow, E_guard)).
 
     Is the lesser of two e-processes one? Of the *union* of their null hypotheses, yes: whichever of the two claims is
     true, that one's e-process bounds the lesser from above at every moment, and what is bounded by an e-process is
-    one. So the second term is an e-process of "no slower by the margin for requests, or for hosts over time"; no
-    alpha has to be divided and the result may be averaged with other metrics. It dominates the rule with thresholds,
-    2/alpha for the wide one or for both others. Two limits, stated: the guard is asymptotic, and it is an e-process of
-    the sequence of blocks, stopped here at moments that more is known at. Both bear on the guard alone, and requests
-    must agree with it.
+    one. So the second term is an e-process of "no slower by the margin for requests, or for hosts over time". It may
+    be that of the blocks, which know more than the first answers, so the greater half counts. A limit, stated: the
+    guard is asymptotic; it bears on the guard alone, and requests must agree with it.
 
     References are frozen: a slice is judged by the one it came with, and a slice without one says nothing.
 
@@ -95,6 +94,7 @@ Hosts' noise lasts for minutes, and twenty blocks of 10 s know only three minute
 _GUARD_QUANTILES = (0.5, 0.95)
 _NO_EVENTS = (0.0, 1.0)
 _LOG_TWO = log(2)
+_HALF_EACH = (0.5, 0.5)
 
 
 @dataclass(frozen=True)
@@ -365,7 +365,9 @@ def _events_within(guardrails: Sequence[Guardrail], stretch: Stretch) -> list[fl
         lambda limit, rows: _differences_within([guardrails[i] for i in rows], stretch.slices, limit),
     )
     return [
-        halves(ratio, difference) if each.tolerance else ratio
+        mixtures.strongest((ratio, difference), _HALF_EACH)
+        if each.tolerance and (ratio or difference)
+        else ratio
         for each, ratio, difference in zip(guardrails, ratios.tolist(), differences.tolist(), strict=True)
     ]
 
@@ -426,7 +428,7 @@ def _latency(guardrail: Guardrail, stretch: Stretch) -> GuardrailGrounds:
     suspicion = stretch.late(narrow.combined)
     return replace(
         plain,
-        harm=halves(*tiers),
+        harm=mixtures.strongest(tiers, _HALF_EACH),
         suspicion=suspicion,
         noninferiority=_not_slower(guardrail, stretch),
         parts=(

@@ -22,7 +22,7 @@ from proxy.stats.latency import Reference
 
 __all__ = ["ENGINE_VERSION", "decision_bytes", "digest", "read", "recompute", "snapshot"]
 
-ENGINE_VERSION = 1
+ENGINE_VERSION = 2
 """Grows with each change that lets the same counts give another decision."""
 
 

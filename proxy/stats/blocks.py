@@ -17,6 +17,7 @@ from typing import Final
 import numpy as np
 
 from proxy.stats.histogram import Counts, log_quantiles
+from proxy.stats.mixtures import strongest
 from proxy.stats.normal import one_sided
 from proxy.stats.special import Floats
 
@@ -144,10 +145,11 @@ def _mean_variance(series: Floats) -> float:
 
 
 def two_tiers(wide: float, narrow: float, guard: float | None) -> float:
-    """Return the log e-value of the rule of two tiers: the average of the wide one and the guarded narrow one.
+    """Return the log evidence of the rule of two tiers: half of the wide one or of the guarded narrow one, if greater.
 
-    Half of the error goes to each: at least ``log(1/alpha)`` when ``wide >= log(2/alpha)``, or when both ``narrow`` and
-    ``guard`` are. The guarded evidence is the lesser of the two: it counts as much as both agree on.
+    Half of the error goes to each, whatever the blocks know before the requests: at least ``log(1/alpha)`` when
+    ``wide >= log(2/alpha)``, or when both ``narrow`` and ``guard`` are. The guarded evidence is the lesser of the two:
+    it counts as much as both agree on.
 
     Args:
         wide: Request-level log e-value at the wide margin (+50 percent for latency, +100 percent for rates).
@@ -155,9 +157,9 @@ def two_tiers(wide: float, narrow: float, guard: float | None) -> float:
         guard: `block_guard` or `rate_guard` at the same margin; None where the guard may be left out
             (`guard_is_needed`).
 
-    Source: specification 1.2, with the average of e-values in place of the two thresholds, which it dominates.
+    Source: specification 1.2; `proxy.stats.mixtures.strongest` says why it is not the average.
     """
-    return _mean([wide, narrow if guard is None else min(narrow, guard)])
+    return strongest((wide, narrow if guard is None else min(narrow, guard)), (0.5, 0.5))
 
 
 def _mean(logs: Sequence[float]) -> float:

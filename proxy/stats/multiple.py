@@ -11,10 +11,12 @@ __all__ = ["e_bh", "e_holm"]
 def e_holm(log_es: ArrayLike, weights: ArrayLike | None = None) -> Floats:
     """Return log e-values adjusted so that naming all that reach log(1/alpha) errs with probability <= alpha.
 
-    The adjusted value of one is the least weighted average over all sets that it is in (closed testing).
-    Whoever is named here is also named by the average of all: attribution never says more than the decision.
+    The adjusted value of one is the least that `mixtures.strongest` makes of any set that it is in (closed testing).
+    Whoever is named here is also named by the strongest of all: attribution never says more than the decision.
 
-    Model: any dependence. With e-processes the guarantee holds at every moment at once.
+    Model: any dependence; e-processes of any filtrations. The guarantee holds at every moment at once: whatever is
+    true, to name anyone wrongly the set of all true claims must have reached 1/alpha, which it ever does with
+    probability alpha at most.
     Shapes: ``log_es: (K,)``, finite or -inf, ``weights: (K,)`` above 0, fixed beforehand; equal without. The
     result is ``(K,)``, at most ``log_es``.
     Edges: one e-value is unchanged; none give none.
@@ -22,25 +24,21 @@ def e_holm(log_es: ArrayLike, weights: ArrayLike | None = None) -> Floats:
     Raises:
         ValueError: NaN or +inf, or weights that are not above 0 or of another length.
 
-    Source: Vovk & Wang, "E-values: calibration, combination and applications" (Annals of Statistics 2021),
-    algorithm of adjusted e-values by arithmetic means.
+    Source: Holm (1979) with weights, on the reciprocals of e-values; closed testing as in Vovk & Wang, "E-values:
+    calibration, combination and applications" (Annals of Statistics 2021), with maxima in place of means.
     Checked against: all subsets, for up to 8 e-values.
     """
     logs = _logs(log_es)
     shares = np.ones(len(logs)) if weights is None else np.asarray(weights, np.float64)
     if shares.shape != logs.shape or not ((shares > 0.0) & np.isfinite(shares)).all():
         raise ValueError("expected one weight above 0 per e-value")
-    if not len(logs):
-        return logs
-    order = np.argsort(logs, kind="stable")
-    # The least average over sets with i takes the smallest of the others, as many as make it smaller.
     money = np.log(shares) + logs
-    funded, counted = np.logaddexp.accumulate(money[order]), np.cumsum(shares[order])
+    order = np.argsort(money, kind="stable")
+    # A set is weakest with everyone in it who does not raise its strongest member.
+    weakest = money[order] - np.log(np.cumsum(shares[order]))
     adjusted = np.empty(len(logs))
-    for place, i in enumerate(order):
-        averages = np.logaddexp(money[i], funded[:place]) - np.log(shares[i] + counted[:place])
-        adjusted[i] = min(logs[i], float(averages.min(initial=np.inf)))
-    return adjusted
+    adjusted[order] = np.minimum.accumulate(weakest[::-1])[::-1]
+    return np.minimum(adjusted, logs)
 
 
 def e_bh(log_es: ArrayLike, level: float) -> NDArray[np.bool_]:

@@ -77,7 +77,7 @@ def test_a_broken_lot() -> None:
         assert "novelty" in said
 
 
-def test_one_guardrail_needs_no_average() -> None:
+def test_one_guardrail_needs_no_parts() -> None:
     """With one guardrail nothing is said of several."""
     told = tell(plan(guardrails=(guardrail("errors"),)), rate=500).run(1)
     assert "watching several" not in text(evidence(facts_of(told)))

@@ -102,7 +102,7 @@ KNOWN = ("failures of a canary at 50 % until it is rolled back",)
 
 MISUSES = {
     "ramp": ("pooled", 0.01),
-    "average-1 %": ("z", 0.05),
+    "eight-1 %": ("z", 0.05),
     "latency-tests": ("rank", 0.05),
     "pods": ("rank", 0.05),
     "noise-10 %": ("narrow_at", 0.01),

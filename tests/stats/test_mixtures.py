@@ -2,6 +2,8 @@
 
 import itertools
 import math
+from collections.abc import Iterator
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.stats.events import harm_by_start
-from proxy.stats.mixtures import average, late_onset, late_onset_each, mixed, multinomial
+from proxy.stats.mixtures import average, late_onset, late_onset_each, mixed, multinomial, strongest
 
 logs = st.floats(-500, 500)
 
@@ -49,6 +51,62 @@ def test_average_refuses(values: list[float], weights: list[float]) -> None:
     """What is no weighted mean of e-values is an error."""
     with pytest.raises(ValueError, match="expected"):
         average(values, weights)
+
+
+@given(st.lists(st.tuples(logs | st.just(-math.inf), st.floats(0.01, 10)), min_size=1, max_size=8))
+def test_the_strongest_is_at_most_the_average(parts: list[tuple[float, float]]) -> None:
+    """And at least the average divided by the number of e-values; joining parts of parts changes nothing."""
+    values, weights = [log for log, _ in parts], [weight for _, weight in parts]
+    got, mean = strongest(values, weights), average(values, weights)
+    assert got <= mean + 1e-9
+    assert mean == -math.inf or got >= mean - math.log(len(parts)) - 1e-9
+    inner = strongest(values[1:], weights[1:])
+    assert (
+        strongest([values[0], inner], [weights[0], sum(weights[1:])]) == pytest.approx(got, abs=1e-9)
+        or not (weights[1:])
+    )
+
+
+def test_strongest() -> None:
+    """Weights are relative; an e-value of weight 0 is left out."""
+    assert strongest([math.log(2.0), math.log(8.0)], [1.0, 1.0]) == pytest.approx(math.log(4.0), rel=1e-15)
+    assert strongest([700.0, 5.0], [0.0, 1.0]) == 5.0
+    assert strongest([-math.inf], [1.0]) == -math.inf
+    assert strongest([], []) == 0.0
+    with pytest.raises(ValueError, match="expected"):
+        strongest([0.0], [-1.0])
+
+
+def who_comes_back() -> Iterator[tuple[Fraction, list[tuple[Fraction, Fraction]]]]:
+    """Yield the chance and the course of two e-processes for each way in which three coins can fall.
+
+    One user's first answer is fast and a later one an error, whichever variant serves: nothing is wrong. His coin
+    (1/2) is known from the first answer on to the bet on durations, which has all its money on the champion, for fast
+    answers are its. The bet on errors has all its money on the canary when the error comes. Then another user's first
+    request is an error; his coin has 2/3 for the canary, and the bet on errors has all its money on that.
+    """
+    for canary, other in itertools.product((True, False), repeat=2):
+        chance = Fraction(1, 2) * (Fraction(2, 3) if other else Fraction(1, 3))
+        durations, errors = Fraction(0 if canary else 2), Fraction(2 if canary else 0)
+        last = errors * Fraction(3, 2) if other else Fraction(0)
+        one = Fraction(1)
+        yield chance, [(one, one), (durations, one), (durations, errors), (durations, last)]
+
+
+def test_an_average_across_filtrations_may_err_more_often_than_it_says() -> None:
+    """Each is an e-process of what it sees, and their mean reaches 3/2 with 5/6 > 2/3; the greater half obeys Ville."""
+    courses = list(who_comes_back())
+    for which in (0, 1):  # fair at each step, to whom its own coins are revealed one by one
+        assert all(sum(chance * course[t][which] for chance, course in courses) == 1 for t in range(4))
+    half = (Fraction(1, 2), Fraction(1, 2))
+    alpha = Fraction(2, 3)
+    averages = strongests = Fraction(0)
+    for chance, course in courses:
+        logs = [[math.log(e) if e else -math.inf for e in pair] for pair in course]
+        averages += chance * any(average(pair, half) >= math.log(1 / alpha) - 1e-12 for pair in logs)
+        strongests += chance * any(strongest(pair, half) >= math.log(1 / alpha) - 1e-12 for pair in logs)
+    assert averages == Fraction(5, 6) > alpha
+    assert strongests == Fraction(1, 3) <= alpha
 
 
 def test_mixed() -> None:
