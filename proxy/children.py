@@ -152,7 +152,9 @@ class Child:
             self.deaths += 1
             self._owner.on_change(self)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), pause)
+                # Not wait_for: before Python 3.12 it can swallow a cancellation (python/cpython#86296).
+                async with asyncio.timeout(pause):
+                    await self._stopping.wait()
             pause = min(pause * 2, self._timing.longest_pause_s)
 
     def stop(self) -> None:
@@ -187,7 +189,8 @@ class Child:
         self._asked[answer, version] = future
         self.send(message)
         try:
-            return await asyncio.wait_for(future, self._timing.answer_s)
+            async with asyncio.timeout(self._timing.answer_s):
+                return await future
         except TimeoutError:
             # One that drains is busy ending, and has its own time for that.
             if process is self._process and not self._stopping.is_set():
@@ -307,7 +310,8 @@ class Child:
 
     async def _end_unlinked(self, process: asyncio.subprocess.Process) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(process.wait(), self._timing.unlinked_s)
+            async with asyncio.timeout(self._timing.unlinked_s):
+                await process.wait()
             return
         if process is self._process and not self._stopping.is_set():
             _log.error("%s: closed its link and did not end; it is killed", self.name)

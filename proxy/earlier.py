@@ -134,7 +134,8 @@ class Earlier:
         for process in self._observers:
             process.send({"op": "hush"})
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(process.hushed.wait(), _HUSH_S)
+                async with asyncio.timeout(_HUSH_S):
+                    await process.hushed.wait()
 
     async def drain(self, seconds: float, margin_s: float) -> None:
         """Let the workers finish for ``seconds``, then the observer; who takes ``margin_s`` longer is killed.

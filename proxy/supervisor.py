@@ -273,7 +273,9 @@ class _Supervisor:
                     _log.error("upgrade: cannot serve yet, the program before goes on: %s", problem)
             told = problems
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), pause_s)
+                # Not wait_for: before Python 3.12 it can swallow a cancellation (python/cpython#86296).
+                async with asyncio.timeout(pause_s):
+                    await self._stop.wait()
             pause_s = min(pause_s * 2, self._timing.longest_retry_s)
         return False
 
@@ -419,11 +421,12 @@ class _Supervisor:
         """Give way to the program on disk; return the reasons if that cannot be."""
         async with self._publisher.at_rest(), self._folding:
             try:
-                await asyncio.wait_for(self._until_at_rest(), REST_S)
+                async with asyncio.timeout(REST_S):
+                    await self._until_at_rest()
             except TimeoutError:
                 return (f"a process did not come to rest within {REST_S:g} s",)
             if self._stop.is_set():
-                # The wait may have outlived its cancelling, and the listening socket may turn clients away by now.
+                # Who stops us cancels this a moment later, and the listening socket may turn clients away by now.
                 return ("the proxy is shutting down",)
             if not await self._rollouts.flush():
                 return ("the book of rollouts cannot be written, and the program after would not know it",)
@@ -566,7 +569,8 @@ class _Supervisor:
     async def _keep_folding(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._fleet.may_fold.wait(), FOLD_EVERY_S)
+                async with asyncio.timeout(FOLD_EVERY_S):
+                    await self._fleet.may_fold.wait()
             self._fleet.may_fold.clear()
             try:
                 async with self._folding:

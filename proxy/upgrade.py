@@ -67,7 +67,8 @@ async def preflight(config_path: Path, seconds: float = PREFLIGHT_S) -> tuple[st
     except OSError as error:
         return (f"cannot start {sys.executable}: {error.strerror}",)
     try:
-        _, errors = await asyncio.wait_for(process.communicate(), seconds)
+        async with asyncio.timeout(seconds):
+            _, errors = await process.communicate()
     except TimeoutError:
         return (f"the program on disk does not answer within {seconds:g} s",)
     finally:
@@ -102,7 +103,8 @@ async def succeed(
     theirs, ours = run
     await _until(lambda: fleet.is_complete, "the new workers are not complete; those before go on")
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(_until(lambda: fleet.observer.is_up), OBSERVER_S)
+        async with asyncio.timeout(OBSERVER_S):
+            await _until(lambda: fleet.observer.is_up)
     if fleet.observer.is_up:
         await earlier.hush()
     else:

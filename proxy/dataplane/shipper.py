@@ -74,7 +74,8 @@ class Shipper(asyncio.Protocol):
         """
         spawn(self._connect(), name="observer pipe")
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._connected.wait(), wait_s)
+            async with asyncio.timeout(wait_s):
+                await self._connected.wait()
 
     def ship(self, frame: bytes) -> bool:
         """Take ``frame`` along; False when it must be dropped."""

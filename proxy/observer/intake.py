@@ -266,7 +266,8 @@ class Intake:
         self._calm.clear()
         self._wake.set()
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._calm.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._calm.wait()
         if self._server is not None:
             self._server.close()
             self._path.unlink(missing_ok=True)

@@ -236,7 +236,8 @@ class Observer:
         reply = self._replies[number] = asyncio.get_running_loop().create_future()
         try:
             self._link.send({**(facts or {}), "op": "request", "id": number, "verb": verb, "by": by})
-            return await asyncio.wait_for(reply, _REPLY_TIMEOUT_S)
+            async with asyncio.timeout(_REPLY_TIMEOUT_S):
+                return await reply
         finally:
             del self._replies[number]
 
@@ -448,7 +449,8 @@ async def _in_thread(act: Callable[[], object], timeout_s: float) -> bool:
 
     threading.Thread(target=run, daemon=True).start()
     try:
-        await asyncio.wait_for(done.wait(), timeout_s)
+        async with asyncio.timeout(timeout_s):
+            await done.wait()
     except TimeoutError:
         return False
     return True
