@@ -10,31 +10,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from proxy.cli import main
-from tests.e2e.running import eventually, model_server, serve
-from tests.e2e.trial import is_in
+from tests.e2e.running import eventually, serve
+from tests.e2e.trial import config, is_in, models
 from tests.report.reading import read
 
 pytestmark = pytest.mark.slow
-
-
-def config(directory: Path, one: str, two: str) -> str:
-    return f"""
-listen: 127.0.0.1:0
-admin: 127.0.0.1:0
-workers: 1
-state_dir: {directory}/state
-timeouts: {{drain: 5s}}
-models:
-  one: {{url: "{one}"}}
-  two: {{url: "{two}"}}
-routes:
-  - name: wine
-    match: {{path: "/v2/models/wine/*"}}
-    unit: [header:x-user-id]
-    variants:
-      - {{name: v1, model: one, role: champion}}
-      - {{name: v2, model: two, role: canary, rollout: {{steps: [20, 50]}}}}
-"""
 
 
 async def report(*arguments: str) -> Result:
@@ -44,9 +24,10 @@ async def report(*arguments: str) -> Result:
 async def test_a_dead_canary_is_reported(tmp_path: Path) -> None:
     """The report says that it is gone and why, every decision comes out the same, and a forged one does not."""
     state = ["--state-dir", str(tmp_path / "state")]
-    async with model_server("one") as one, model_server("two") as two:
+    async with models() as (one, two):
         two.status = 500
-        async with serve(tmp_path, config(tmp_path, one.url, two.url)) as proxy:
+        text = config(tmp_path, (one.url, two.url), "rollout: {steps: [20, 50]}")
+        async with serve(tmp_path, text) as proxy:
             users = iter(range(10_000))
             while not await is_in(proxy, "rolled_back"):
                 for _ in range(8):

@@ -1,7 +1,7 @@
 """What canaries do to whom, in a whole proxy with real models and clients: the good, the bad and the dead."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack
 from datetime import datetime
 from itertools import cycle, pairwise
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from proxy.clock import wall_ns
-from tests.e2e.running import CountingModel, Running, eventually, model_server, serve
+from tests.e2e.running import Running, eventually, model_server, serve
 from tests.e2e.trial import (
     EVENTS,
     Crowd,
@@ -20,6 +20,7 @@ from tests.e2e.trial import (
     decisions,
     is_in,
     journal,
+    models,
     receiver,
     recomputed,
     rollout,
@@ -35,13 +36,6 @@ USERS = [f"user-{i}" for i in range(40_000)]
 
 def number(user: str) -> int:
     return int(user.rpartition("-")[2])
-
-
-@asynccontextmanager
-async def models() -> AsyncIterator[tuple[CountingModel, CountingModel]]:
-    """Two model servers."""
-    async with model_server("one") as one, model_server("two") as two:
-        yield one, two
 
 
 async def test_a_defective_canary_goes_by_itself(tmp_path: Path) -> None:

@@ -14,42 +14,26 @@ import orjson
 import pytest
 
 from proxy.clock import monotonic
-from tests.e2e.running import Running, eventually, model_server, serve
+from tests.e2e.running import Running, eventually, serve
+from tests.e2e.trial import config, journal, models, no_rollout, rollout
 
 pytestmark = pytest.mark.slow
 
 USERS = [f"user-{i}" for i in range(60)]
 
 
-def config(directory: Path, urls: tuple[str, str], *, rollout: str = "{steps: [25, 50], hold: 1h}") -> str:
-    """Return a configuration with a canary on its way."""
-    return f"""
-listen: 127.0.0.1:0
-admin: 127.0.0.1:0
-workers: 2
-state_dir: {directory}/state
-timeouts: {{drain: 5s}}
-models:
-  one: {{url: "{urls[0]}"}}
-  two: {{url: "{urls[1]}"}}
-routes:
-  - name: wine
-    match: {{path: "/v2/models/wine/*"}}
-    unit: [header:x-user-id]
-    variants:
-      - {{name: v1, model: one, role: champion}}
-      - {{name: v2, model: two, role: canary, rollout: {rollout}}}
-  - name: beer
-    match: {{path: "/v2/models/beer/*"}}
-    variants: [{{name: v1, model: one, role: champion}}]
+BEER = """  - name: beer
+    match: {path: "/v2/models/beer/*"}
+    variants: [{name: v1, model: one, role: champion}]
 """
 
 
 @asynccontextmanager
-async def models() -> AsyncIterator[tuple[str, str]]:
-    """Two model servers."""
-    async with model_server("one") as one, model_server("two") as two:
-        yield one.url, two.url
+async def on_trial(directory: Path) -> AsyncIterator[str]:
+    """Run two models; yield the configuration of a canary on its way, and of a route without any."""
+    async with models() as (one, two):
+        plan = "rollout: {steps: [25, 50], hold: 1h}"
+        yield config(directory, (one.url, two.url), plan, more=BEER)
 
 
 async def variants(proxy: Running) -> dict[str, str]:
@@ -66,19 +50,6 @@ async def say(proxy: Running, verb: str, reason: str = "", route: str = "wine") 
         return answer.status, await answer.json()
 
 
-async def rollout(proxy: Running, route: str = "wine") -> dict[str, Any]:
-    """Return where the rollout stands."""
-    async with proxy.session.get(f"{proxy.admin}/api/v1/routes/{route}/rollout") as answer:
-        document: dict[str, Any] = await answer.json()
-        return document
-
-
-def journal(proxy: Running, event: str) -> list[dict[str, Any]]:
-    """Return the journal's lines about one kind of event."""
-    lines = map(orjson.loads, (proxy.state / "journal.jsonl").read_bytes().splitlines())
-    return [line for line in lines if line["event"] == event]
-
-
 async def command(proxy: Running, *arguments: str) -> tuple[int, str, str]:
     """Run ``modelproxy`` against the proxy; return exit code, standard output and standard error."""
     process = await asyncio.create_subprocess_exec(
@@ -93,7 +64,7 @@ async def command(proxy: Running, *arguments: str) -> tuple[int, str, str]:
 
 async def test_each_verb_acts_at_once(tmp_path: Path) -> None:
     """With the answer to a verb every worker has it: the very next requests go where it says."""
-    async with models() as urls, serve(tmp_path, config(tmp_path, urls)) as proxy:
+    async with on_trial(tmp_path) as text, serve(tmp_path, text) as proxy:
         at_25 = await variants(proxy)
         assert 5 <= Counter(at_25.values())["v2"] <= 25
 
@@ -130,21 +101,20 @@ async def test_each_verb_acts_at_once(tmp_path: Path) -> None:
 
 async def test_what_cannot_be_done(tmp_path: Path) -> None:
     """An unknown route is told which there are, and one without a rollout that it has none."""
-    async with models() as urls, serve(tmp_path, config(tmp_path, urls)) as proxy:
+    async with on_trial(tmp_path) as text, serve(tmp_path, text) as proxy:
         status, answer = await say(proxy, "abort", route="water")
         assert (status, answer["error"]) == (404, "no route is called water; there are: wine, beer")
         status, answer = await say(proxy, "abort", route="beer")
         assert status == 409
         assert "route beer has no rollout" in answer["error"]
-        assert (await rollout(proxy, "beer"))["error"] == "route beer has no rollout"
+        assert await no_rollout(proxy, "beer") == "route beer has no rollout"
         assert journal(proxy, "verb") == []
 
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL], ids=["terminated", "killed"])
 async def test_a_restart_forgets_nothing(tmp_path: Path, ending: signal.Signals) -> None:
     """What was aborted stays off and what was promoted stays on, however the proxy ended."""
-    async with models() as urls:
-        text = config(tmp_path, urls)
+    async with on_trial(tmp_path) as text:
         for verb, expected in (("abort", "v1"), ("promote", "v2"), ("abort", "v1")):
             async with serve(tmp_path, text) as proxy:
                 assert (await say(proxy, verb))[0] == 200
@@ -161,8 +131,7 @@ async def test_a_restart_forgets_nothing(tmp_path: Path, ending: signal.Signals)
 
 async def test_a_damaged_book_is_the_champions(tmp_path: Path) -> None:
     """Of a rollout that nobody knows where it stood, nothing is shown to clients until a person says so."""
-    async with models() as urls:
-        text = config(tmp_path, urls)
+    async with on_trial(tmp_path) as text:
         async with serve(tmp_path, text) as proxy:
             assert (await say(proxy, "promote"))[0] == 200
         (tmp_path / "state" / "rollouts.json").write_bytes(b'{"format": 1, "rollo')
@@ -176,25 +145,23 @@ async def test_a_damaged_book_is_the_champions(tmp_path: Path) -> None:
 
 async def test_the_file_is_edited_on_the_way(tmp_path: Path) -> None:
     """The file declares, the verbs move: an edit elsewhere moves nothing back, and one of the steps fits them."""
-    async with models() as urls:
-        text = config(tmp_path, urls)
-        async with serve(tmp_path, text) as proxy:
-            assert (await say(proxy, "promote"))[0] == 200
-            await proxy.publish(text.replace("drain: 5s", "drain: 6s"))
-            assert set((await variants(proxy)).values()) == {"v2"}
-            async with proxy.session.post(f"{proxy.admin}/api/v1/reload") as answer:
-                assert (await answer.json())["result"] == "unchanged"
-            assert (await say(proxy, "abort"))[0] == 200
-            assert (await say(proxy, "resume"))[0] == 200
-            await proxy.publish(config(tmp_path, urls, rollout="{steps: [10, 50], hold: 1h}"))
-            assert ((await rollout(proxy))["weight"], (await rollout(proxy))["step"]) == (10.0, 0)
-            changes = journal(proxy, "publish")[-1]["changes"]
-            assert any("the steps were edited: it continues at 10 %, and was at 25 %" in c for c in changes)
+    async with on_trial(tmp_path) as text, serve(tmp_path, text) as proxy:
+        assert (await say(proxy, "promote"))[0] == 200
+        await proxy.publish(text.replace("drain: 5s", "drain: 6s"))
+        assert set((await variants(proxy)).values()) == {"v2"}
+        async with proxy.session.post(f"{proxy.admin}/api/v1/reload") as answer:
+            assert (await answer.json())["result"] == "unchanged"
+        assert (await say(proxy, "abort"))[0] == 200
+        assert (await say(proxy, "resume"))[0] == 200
+        await proxy.publish(text.replace("[25, 50]", "[10, 50]"))
+        assert ((await rollout(proxy))["weight"], (await rollout(proxy))["step"]) == (10.0, 0)
+        changes = journal(proxy, "publish")[-1]["changes"]
+        assert any("the steps were edited: it continues at 10 %, and was at 25 %" in c for c in changes)
 
 
 async def test_an_upgrade_goes_on(tmp_path: Path) -> None:
     """The program after reads the same book, and its versions go on."""
-    async with models() as urls, serve(tmp_path, config(tmp_path, urls)) as proxy:
+    async with on_trial(tmp_path) as text, serve(tmp_path, text) as proxy:
         _, answer = await say(proxy, "abort", "bad")
         before = await rollout(proxy)
         proxy.process.send_signal(signal.SIGUSR2)
@@ -216,7 +183,7 @@ async def test_an_upgrade_goes_on(tmp_path: Path) -> None:
 
 async def test_the_command_line(tmp_path: Path) -> None:
     """The commands say what happens and from which to which weight; what is refused ends with 1."""
-    async with models() as urls, serve(tmp_path, config(tmp_path, urls)) as proxy:
+    async with on_trial(tmp_path) as text, serve(tmp_path, text) as proxy:
         assert await command(proxy, "pause", "wine", "--reason", "lunch") == (
             0, "wine: v2: paused, stays at 25 % (ramping, step 1 of 2, paused by admin 127.0.0.1)\n", "",
         )  # fmt: skip

@@ -19,7 +19,7 @@ from proxy.engine.store import open_store
 from proxy.rollout import record
 from proxy.routing.table import compile_table
 from proxy.settings import parse
-from tests.e2e.running import Running, eventually
+from tests.e2e.running import CountingModel, Running, eventually, model_server
 
 __all__ = [
     "EVENTS",
@@ -30,6 +30,8 @@ __all__ = [
     "decisions",
     "is_in",
     "journal",
+    "models",
+    "no_rollout",
     "receiver",
     "recomputed",
     "rollout",
@@ -82,6 +84,13 @@ routes:
       - {{name: v1, model: one, role: champion}}
       - {{name: v2, model: two, role: canary, {variant}}}
 {more}"""
+
+
+@asynccontextmanager
+async def models() -> AsyncIterator[tuple[CountingModel, CountingModel]]:
+    """Run two model servers."""
+    async with model_server("one") as one, model_server("two") as two:
+        yield one, two
 
 
 def who_joins(text: str, weight: int, users: Iterable[str]) -> list[str]:
@@ -157,6 +166,13 @@ async def rollout(proxy: Running, route: str = "wine") -> dict[str, Any]:
     except (aiohttp.ClientError, OSError):
         return {}
     return document
+
+
+async def no_rollout(proxy: Running, route: str = "wine") -> str:
+    """Return why there is nothing to say about a rollout of a route."""
+    async with proxy.session.get(f"{proxy.admin}/api/v1/routes/{route}/rollout") as answer:
+        assert answer.status == 404
+        return str((await answer.json())["error"])
 
 
 async def is_in(proxy: Running, phase: str, step: int | None = None, route: str = "wine") -> dict[str, Any]:
