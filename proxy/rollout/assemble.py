@@ -30,7 +30,15 @@ from proxy.rollout.evidence import Evidence, Grounds, GuardrailEvidence, Guardra
 from proxy.rollout.guardrails import Stretch, difference_limit, first_outcomes, halves, weigh
 from proxy.rollout.plan import HARM_METRICS, Guardrail, Plan
 from proxy.rollout.showing import events_to_harm, ratio_of_events, show
-from proxy.rollout.slices import REQUEST_ERRORS, REQUESTS, UNITS, Allocation, Slices
+from proxy.rollout.slices import (
+    BUCKETS,
+    FIRST_LATENCY,
+    REQUEST_ERRORS,
+    REQUESTS,
+    UNITS,
+    Allocation,
+    Slices,
+)
 from proxy.rollout.state import Phase, RolloutState
 from proxy.rollout.switched import judge_switched
 from proxy.settings import Metric
@@ -43,6 +51,9 @@ _STALE_NS = 30_000_000_000
 _LATELY_NS = 300_000_000_000
 _EXPECTED_UNITS = 20
 """Units of the canary that chance leaves out in one of e^20 rollouts."""
+
+_COMPARED = 50
+"""Coins of the canary whose latency was compared, without which it counts as never compared."""
 
 _WEIGHTS = {Metric.ERRORS: 0.3, Metric.LATENCY: 0.3}
 _REST = 0.4
@@ -98,6 +109,7 @@ class Assembly:
             champion_units=int(own.champion[everyone, UNITS].sum()),
             canary_requests=int(own.canary[everyone, REQUESTS].sum()),
             champion_requests=int(own.champion[everyone, REQUESTS].sum()),
+            is_latency_seen=self._is_switched or _is_latency_seen(plan, self._stretch, self.now_ns),
             expected_units=_expected_units(own),
             request_rate=_rate(self._stretch.bins, self.now_ns),
             excess_errors=_excess_errors(own),
@@ -246,6 +258,23 @@ def _epoch_allocation(each: Allocation, counts: tuple[int, ...]) -> float:
         return 0.0
     shares = np.array([each.shares[i] for i in kept])
     return allocation(np.array([counts[i] for i in kept], np.int64), shares / shares.sum())
+
+
+def _is_latency_seen(plan: Plan, stretch: Stretch, now_ns: int) -> bool:
+    """Tell whether latency has been compared: of 50 coins of the canary, or for as long as a step has to last.
+
+    The latter is for units that come back: all may have been counted before there was a reference, and only a larger
+    step brings others.
+    """
+    slices = stretch.slices
+    compared = (slices.reference >= 0) & _coin(slices)
+    if not compared.any():
+        return False
+    columns = slice(FIRST_LATENCY, FIRST_LATENCY + BUCKETS)
+    if int(slices.canary[compared, columns].sum()) >= _COMPARED:
+        return True
+    since_ns = int(slices.start_ns[compared].min())
+    return not slices.health.own_coins and now_ns - since_ns >= plan.hold_ns
 
 
 def _problems(stretch: Stretch, now_ns: int) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ E(worse at all) = 25, E(harm) = 3                  HOLD        suspicion
 copies: E(disagreement beyond the tolerance) = 21  HOLD        disagreement
 4 minutes on the step                              HOLD        hold_time
 5 minutes, 49 units                                HOLD        no_traffic
+5 minutes, no latency to compare with yet          HOLD        no_reference
 5 minutes, the next step could cost 300 errors     HOLD        budget
 5 minutes, the next step is safe enough            RAMP        shown
 on 50 %, latency not yet shown                     HOLD        not_shown
@@ -308,6 +309,8 @@ def _ramping(moment: _Moment) -> _Judgement:
         return _Judgement(Verdict.HOLD, Reason.HOLD_TIME)
     if evidence.canary_units < MIN_UNITS:
         return _Judgement(Verdict.HOLD, Reason.NO_TRAFFIC)
+    if not evidence.is_latency_seen and any(each.metric is Metric.LATENCY for each in plan.critical):
+        return _Judgement(Verdict.HOLD, Reason.NO_REFERENCE)
     if state.step >= len(plan.ladder) - 1:
         return _promotable(plan, evidence)
     cost = next_cost(plan, state, evidence)

@@ -84,6 +84,8 @@ class Grounds:
     canary_requests: int = 0
     champion_requests: int = 0
     """In this stretch of evidence; what clients were exposed to is ``canary_requests``."""
+    is_latency_seen: bool = True
+    """Whether latency has been compared at all: a reference was frozen, and canary requests came after it."""
     expected_units: float = 0.0
     """Units that the canary should have had, from what the champion had and the shares."""
     request_rate: float = 0.0

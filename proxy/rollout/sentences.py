@@ -195,6 +195,7 @@ def _stays(why: str) -> Callable[[_Scene], str]:
         return f"{it.stays}: " + why.format(
             by=it.state.paused_by or it.state.by,
             reason=it.state.reason.removeprefix(f"{it.name} is rolled back: "),
+            champion=it.champion,
             units=it.evidence.canary_units,
             hold=format_duration(it.plan.hold_ns),
             bake=format_duration(
@@ -231,6 +232,10 @@ _SENTENCES: dict[Reason, Callable[[_Scene], str]] = {
     Reason.HOLD_TIME: _stays("each step takes {hold} at least"),
     Reason.BAKE_TIME: _stays("it bakes for {bake} first"),
     Reason.NO_TRAFFIC: _stays("{units:,} units are too few to say anything"),
+    Reason.NO_REFERENCE: _stays(
+        "its latency cannot be compared yet: that takes some hundred answers of {champion}, and after them some of its "
+        "own"
+    ),
     Reason.BUDGET: _budget,
     Reason.NOT_SHOWN: _not_shown,
     Reason.SHOWN: _shown,

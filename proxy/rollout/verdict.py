@@ -54,6 +54,8 @@ class Reason(StrEnum):
     BAKE_TIME = "bake_time"
     NO_TRAFFIC = "no_traffic"
     """Too few units to say anything."""
+    NO_REFERENCE = "no_reference"
+    """Latency is a guardrail, and cannot be compared yet."""
     BUDGET = "budget"
     """The next step could cost more errors than the budget has."""
     NOT_SHOWN = "not_shown"

@@ -14,6 +14,9 @@ __all__ = ["rollout_warnings"]
 
 _TIMED = frozenset({Metric.LATENCY, Metric.SLOW})
 
+_REFERENCE_NS = 20_000_000_000
+"""So long it takes until latency is compared, where requests are many: its counts are kept by ten seconds."""
+
 _BUCKET = Decimal(5)
 """Percent that a bucket of the latency histograms is wide."""
 
@@ -31,6 +34,7 @@ def rollout_warnings(route: Route, path: Path, source: Source) -> Iterator[Probl
             here = (*path, "variants", i)
             yield from _evidence(route, path, source)
             yield from _bake(route, variant, variant.rollout, (*here, "rollout"), source)
+            yield from _hold(variant.rollout, (*here, "rollout"), source)
             yield from _time(variant.rollout, (*here, "rollout"), source)
             yield from _afterwards(route, variant.rollout, (*here, "rollout"), source)
             yield from _watched(variant.rollout, (*here, "rollout", "guardrails"), source)
@@ -55,6 +59,16 @@ def _bake(route: Route, variant: Variant, rollout: Rollout, path: Path, source: 
         yield source.problem((*path, "bake"), expected, format_duration(rollout.bake))
 
 
+def _hold(rollout: Rollout, path: Path, source: Source) -> Iterator[Problem]:
+    is_timed = any(each.metric is Metric.LATENCY and not each.advisory for each in rollout.guardrails)
+    if is_timed and rollout.hold < _REFERENCE_NS:
+        expected = (
+            f"{format_duration(_REFERENCE_NS)} or more beside a guardrail for latency: it takes about so long until "
+            "there is something to compare with, and the first step waits for that"
+        )
+        yield source.problem((*path, "hold"), expected, format_duration(rollout.hold))
+
+
 def _time(rollout: Rollout, path: Path, source: Source) -> Iterator[Problem]:
     least = rollout.bake + len(rollout.steps) * rollout.hold
     if rollout.max_duration < least:
@@ -68,12 +82,6 @@ def _afterwards(route: Route, rollout: Rollout, path: Path, source: Source) -> I
     """Find what needs a champion with traffic when the promotion has left it none."""
     if rollout.holdback:
         return
-    if rollout.switch_back:
-        expected = (
-            "a holdback above 0 beside it: without units on the old champion nothing can be compared, and only a "
-            "person can switch back"
-        )
-        yield source.problem((*path, "switch_back"), expected, format_duration(rollout.switch_back))
     if any(v.role is Role.CHALLENGER and v.weight for v in route.variants):
         expected = "a holdback: the promotion leaves the champion nothing, and the challengers nobody to compare with"
         yield source.problem((*path, "holdback"), expected, "0, beside challengers")

@@ -38,7 +38,8 @@ def test_a_damaged_memory_is_only_that(tmp_path: Path) -> None:
     for damaged in ([{}, 5, *document["ended"]], [*document["ended"], {"state": {"route": "wine"}}]):
         book.path.write_bytes(orjson.dumps({**document, "ended": damaged}))
         assert book.read().content == content()
-    for other in (None, {}, "none"):
+    others: tuple[object, ...] = (None, {}, "none")
+    for other in others:
         book.path.write_bytes(orjson.dumps({**document, "ended": other}))
         assert book.read().content == replace(content(), ended=())
 

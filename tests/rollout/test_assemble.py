@@ -15,6 +15,7 @@ from proxy.rollout.plan import Guardrail
 from proxy.rollout.slices import (
     BIN_NS,
     ERRORS,
+    FIRST_LATENCY,
     REQUEST_ERRORS,
     REQUESTS,
     UNITS,
@@ -76,6 +77,25 @@ def test_the_whole_is_the_strongest_of_its_parts() -> None:
     assert exp(found.harm) == pytest.approx(greatest)
     assert found.blamed == ("errors",)
     assert found.suspicion > log(20)
+
+
+def test_latency_is_seen_once_it_was_compared() -> None:
+    """Slices without a reference compare nothing; 50 coins of the canary after it do, or as much time as a step has."""
+    made = world(bins=60, step=0)
+    reference = np.full(60, -1, np.int64)
+    assert not of(made, reference=reference).is_latency_seen
+    reference[-2:] = 0
+    assert not of(made, reference=reference).is_latency_seen  # about 1 % of 2,000
+    reference[-20:] = 0
+    assert of(made, reference=reference).is_latency_seen
+    # Users who were all counted before it: only time can tell.
+    known = np.array(made.slices().canary)
+    known[20:, FIRST_LATENCY:] = 0
+    for own_coins, first, seen in ((False, 30, True), (False, 31, False), (True, 30, False)):
+        reference[:] = -1
+        reference[first:] = 0
+        made.own_coins = own_coins
+        assert of(made, reference=reference, canary=known).is_latency_seen is seen
 
 
 def test_the_counts_are_told() -> None:

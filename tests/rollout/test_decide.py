@@ -38,12 +38,23 @@ def with_guardrail(found: Evidence, name: str, **changes: Any) -> Evidence:
 COPIES = plan(guardrails=(*plan().guardrails, guardrail("disagreement")))
 ADVISED = plan(guardrails=(*plan().guardrails, guardrail("disagreement", advisory=True)))
 
+EVENTS = plan(guardrails=(guardrail("errors"), guardrail("latency", advisory=True)))
+
 CASES: dict[str, tuple[Evidence, Plan, dict[str, Any], Verdict, Reason]] = {
     "nothing known": (Evidence(), PLAN, {}, Verdict.HOLD, Reason.HOLD_TIME),
     "not long enough": (evidence(PLAN, held_ns=5 * MINUTE - 1), PLAN, {}, Verdict.HOLD, Reason.HOLD_TIME),
     "long enough": (evidence(PLAN), PLAN, {}, Verdict.RAMP, Reason.SHOWN),
     "too few units": (evidence(PLAN, canary_units=49), PLAN, {}, Verdict.HOLD, Reason.NO_TRAFFIC),
     "just enough units": (evidence(PLAN, canary_units=50), PLAN, {}, Verdict.RAMP, Reason.SHOWN),
+    "no latency to compare with": (
+        evidence(PLAN, is_latency_seen=False), PLAN, {}, Verdict.HOLD, Reason.NO_REFERENCE,
+    ),
+    "no latency to compare with, on the last step": (
+        shown(PLAN, is_latency_seen=False), PLAN, {"step": LAST}, Verdict.HOLD, Reason.NO_REFERENCE,
+    ),
+    "no latency, and nobody asks for it": (
+        evidence(EVENTS, is_latency_seen=False), EVENTS, {}, Verdict.RAMP, Reason.SHOWN,
+    ),
     "nothing known of the cost": (evidence(PLAN, excess_share=1.0), PLAN, {}, Verdict.HOLD, Reason.BUDGET),
     # 100/s at 5 % for 300 s is 1500 requests; 6.6 % of them are 99, 6.7 % are 100.5.
     "within the budget": (evidence(PLAN, excess_share=0.066), PLAN, {}, Verdict.RAMP, Reason.SHOWN),

@@ -17,7 +17,7 @@ from proxy.rollout.plan import Plan
 from proxy.rollout.state import ENGINE, Phase, RolloutState, weight
 from proxy.rollout.transitions import Action, Effect, apply, begin, reconcile
 from proxy.rollout.verdict import Reason, Verdict
-from proxy.settings import Inconclusive
+from proxy.settings import Inconclusive, Metric
 from tests.rollout.world import MINUTE, SECOND, START, Behaviour, World, guardrail, plan
 
 logs = st.sampled_from([-5.0, 0.0, 1.0, 2.9, 3.1, 4.0, 5.0, 8.0])
@@ -57,6 +57,7 @@ def evidences(draw: st.DrawFn, of: Plan) -> Evidence:
         ),
         held_ns=draw(st.sampled_from([0, MINUTE, 10 * MINUTE])),
         canary_units=draw(st.sampled_from([0, 49, 50, 5000])),
+        is_latency_seen=draw(st.sampled_from([True, True, False])),
         request_rate=draw(st.sampled_from([0.0, 10.0, 1000.0])),
         excess_share=draw(st.sampled_from([0.0, 0.01, 1.0])),
         excess_errors=draw(st.sampled_from([0.0, 99.0, 200.0])),
@@ -120,6 +121,8 @@ class Rollouts(RuleBasedStateMachine):
         assert not self.state.paused_by
         assert not self.state.is_settled_by_person
         assert found.canary_units >= MIN_UNITS or self.state.phase is Phase.BAKING
+        is_timed = any(each.metric is Metric.LATENCY for each in self.plan.critical)
+        assert found.is_latency_seen or not is_timed or self.state.phase is Phase.BAKING
         assert found.harm < 4.6 and found.suspicion < 3  # noqa: PT018 - one statement of the law
 
     @rule(action=st.sampled_from([Action.PROMOTE, Action.ABORT, Action.PAUSE, Action.RESUME]))

@@ -28,6 +28,9 @@ PLAIN = {
     "nothing said": canary({}),
     "one step": canary({"steps": [100]}),
     "holdback beside challengers": canary({"holdback": "1%"}, others=[CHALLENGER]),
+    "a short hold without latency": canary({"guardrails": [ERRORS], "hold": "1s"}),
+    "a hold just long enough": canary({"hold": "20s"}),
+    "switch-back without a holdback": canary({"switch_back": "1h"}),
     "switch-back with a holdback": canary({"holdback": "1%", "switch_back": "1h"}),
     "bake with a shadow": canary({"bake": "1h"}, shadows=[{"model": "two", "percent": 1}]),
     "equal margins": watching({**ERRORS, "margin": 25, "promotion_margin": 25}),
@@ -113,10 +116,10 @@ WORTH_A_LOOK: dict[str, tuple[str, str, str]] = {
         f"{ROLLOUT}.bake",
         "expected a shadow of two",
     ),
-    "switch-back without a holdback": (
-        canary({"switch_back": "1h"}),
-        f"{ROLLOUT}.switch_back",
-        "found 1h, expected a holdback above 0 beside it",
+    "a hold too short for latency": (
+        canary({"hold": "19s"}),
+        f"{ROLLOUT}.hold",
+        "found 19s, expected 20s or more beside a guardrail for latency",
     ),
     "challengers left alone": (
         canary({}, others=[CHALLENGER]),
