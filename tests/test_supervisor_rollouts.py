@@ -152,7 +152,7 @@ def test_an_upgrade_goes_on(proxy: Rolling) -> None:
     """The program after knows the step, the counts, and what the units of the program before were."""
     proxy.decide("ramp")
     run_dir = Path([line for line in proxy.log("worker-0") if line.startswith("start")][-1].split()[2])
-    units = run_dir / f"units-{proxy.state()['rollout']}.map"
+    units = run_dir / f"units-{proxy.state()['rollout']}.cells"
     units.write_bytes(bytes(8))
     proxy.process.send_signal(signal.SIGUSR2)
     wait_for(lambda: proxy.fleet()["config"]["upgrades_total"] == 1)

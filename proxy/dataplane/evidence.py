@@ -8,9 +8,15 @@ A request is counted when its outcome is known and the coin decided its variant.
 
 Counted it is by its assigned variant, whoever answered. What a retry made good was good; what the champion made good
 was an error. A tunnel is counted when the model consents to it, with the time that took: nobody knows what it carries.
+
+Once in each generation (:mod:`proxy.evidence.layout`) a unit is counted again, beside the numbers of its first time. A
+generation begins for all that a worker has open when somebody says so (:meth:`Experiments.turn`), not by a look at the
+clock in each request. Workers do so within the same millisecond or two; who is late counts for the generation before,
+and leaves alone whom another has counted in a later one.
 """
 
 import logging
+from array import array
 from math import log
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,16 +28,22 @@ from proxy.evidence.layout import (
     CLIENT_ERRORS,
     ERRORS,
     EVENTS,
+    FIELDS,
     FIRST_EVENTS,
     FIRST_LATENCY,
     LAST_BUCKET,
     LATENCY,
     OFFSET,
+    RENEWED,
+    RENEWED_EVENTS,
     REQUEST_EVENTS,
     SCALE,
     SEEN,
+    STAMPS,
+    renewed_place,
+    stamp_of,
 )
-from proxy.evidence.units import open_units
+from proxy.evidence.units import cells_of, open_units
 from proxy.exchange import Flag
 from proxy.routing.experiment import Experiment
 from proxy.routing.table import Table
@@ -49,20 +61,45 @@ UNIT_COIN, OWN_COIN, NO_COIN = 0, 1, 2
 never does; nothing that says something about the variant."""
 
 
+_LATER = 31
+"""A stamp that is so many generations ahead at most is one that another worker has set; one further ahead is an old
+one. More than a day, for a clock that was set back over a reboot brings hours again that were there before."""
+
+_EVER, _RENEWED_EVENTS = 0b1111, 0b1110000
+
+
 class Evidence:
     """Where one worker counts for one epoch.
 
     Args:
         slots: the block, laid out by :mod:`proxy.evidence.layout`.
-        cells: the map of units, one byte each; their number is a power of two.
+        cells: the map of units, 16 bits each; their number is a power of two.
+        variants: how many the route has.
+        generation: the present one.
     """
 
-    __slots__ = ("cells", "mask", "slots")
+    __slots__ = ("cells", "mask", "renewed", "slots", "stamp", "variants")
 
-    def __init__(self, slots: memoryview, cells: memoryview) -> None:
+    def __init__(self, slots: memoryview, cells: memoryview, variants: int, generation: int) -> None:
         self.slots = slots
         self.cells = cells
         self.mask = len(cells) - 1
+        self.variants = variants
+        self.turn(generation)
+
+    def turn(self, generation: int) -> None:
+        """Begin a generation, or go on in it where somebody has counted for it here before."""
+        slots, size = self.slots, self.variants * RENEWED
+        first = renewed_place(self.variants, generation)
+        last = first + size + 1
+        # Readers are at it: see :func:`proxy.evidence.blocks.read_all`.
+        if not slots[first] == slots[last] == generation + 1:
+            slots[last] = slots[first] = 0
+            slots[first + 1 : last] = memoryview(array("Q", bytes(8 * size)))
+            slots[first] = generation + 1
+            slots[last] = generation + 1
+        self.stamp = stamp_of(generation)
+        self.renewed = first + 1
 
 
 def count(flight: "InFlight", evidence: Evidence, duration_ns: int) -> None:
@@ -81,18 +118,26 @@ def count(flight: "InFlight", evidence: Evidence, duration_ns: int) -> None:
             bucket = LAST_BUCKET
     else:
         bucket = 0
-    if not known:
-        _count_first(flight, evidence, bucket)
+    if known >> 8 != evidence.stamp:
+        known = _count_coin(flight, evidence, bucket, known)
     if flight.status > 399 or flight.fault:
         _count_event(flight, evidence, known)
     evidence.slots[flight.variant.slot_evidence + LATENCY + bucket] += 1
 
 
-def _count_first(flight: "InFlight", evidence: Evidence, bucket: int) -> None:
+def _count_coin(flight: "InFlight", evidence: Evidence, bucket: int, known: int) -> int:
+    """Count a coin that was not seen yet, or not in this generation; return what of its cell its event has to know."""
     # The cell is marked before anything is counted: a worker that is killed in between drops a coin, never doubles it.
+    slots, base = evidence.slots, flight.variant.slot_evidence
     if flight.coin == UNIT_COIN:
-        evidence.cells[flight.bucket & evidence.mask] = SEEN
-    evidence.slots[flight.variant.slot_evidence + FIRST_LATENCY + bucket] += 1
+        stamp = evidence.stamp
+        if known and 0 < ((known >> 8) - stamp) % STAMPS <= _LATER:
+            return known | _RENEWED_EVENTS
+        evidence.cells[flight.bucket & evidence.mask] = stamp << 8 | known & _EVER | SEEN
+        slots[evidence.renewed + base // FIELDS * RENEWED + bucket] += 1
+    if not known:
+        slots[base + FIRST_LATENCY + bucket] += 1
+    return known & _EVER
 
 
 def _count_event(flight: "InFlight", evidence: Evidence, known: int) -> None:
@@ -104,9 +149,12 @@ def _count_event(flight: "InFlight", evidence: Evidence, known: int) -> None:
     else:
         event = CLIENT_ERRORS
     bit = SEEN << 1 + event
+    base = flight.variant.slot_evidence
     if flight.coin == UNIT_COIN:
-        evidence.cells[flight.bucket & evidence.mask] = known | bit | SEEN
-    place = flight.variant.slot_evidence + event
+        evidence.cells[flight.bucket & evidence.mask] |= bit | bit << 3
+        if not known & bit << 3:
+            slots[evidence.renewed + base // FIELDS * RENEWED + RENEWED_EVENTS + event] += 1
+    place = base + event
     slots[place + REQUEST_EVENTS] += 1
     if not known:
         slots[place + FIRST_EVENTS] += 1
@@ -119,7 +167,7 @@ class _Units:
 
     def __init__(self, block: Block) -> None:
         self.block = block
-        self.cells = block.slots.cast("B")
+        self.cells = cells_of(block)
         self.users = 0
 
     def close(self) -> None:
@@ -130,9 +178,9 @@ class _Units:
 class _Epoch:
     """The block of one epoch, and how many tables count in it."""
 
-    def __init__(self, block: Block, units: _Units) -> None:
+    def __init__(self, block: Block, units: _Units, variants: int, generation: int) -> None:
         self.block = block
-        self.evidence = Evidence(block.slots, units.cells)
+        self.evidence = Evidence(block.slots, units.cells, variants, generation)
         self.users = 0
 
 
@@ -147,8 +195,15 @@ class Experiments:
     def __init__(self, run_dir: Path, worker: int) -> None:
         self._run_dir = run_dir
         self._worker = worker
+        self._generation = 0
         self._epochs: dict[str, _Epoch] = {}
         self._units: dict[str, _Units] = {}
+
+    def turn(self, generation: int) -> None:
+        """Count in this generation from now on."""
+        self._generation = generation
+        for epoch in self._epochs.values():
+            epoch.evidence.turn(generation)
 
     def attach(self, table: Table) -> int:
         """Open what the routes of ``table`` count in. Must be called before the table is in force.
@@ -197,7 +252,8 @@ class Experiments:
                 raise
             self._units[experiment.rollout] = units
             units.users += 1
-            self._epochs[experiment.epoch] = epoch = _Epoch(block, units)
+            epoch = _Epoch(block, units, len(experiment.arms), self._generation)
+            self._epochs[experiment.epoch] = epoch
         epoch.users += 1
         return epoch.evidence
 

@@ -28,6 +28,7 @@ from proxy.dataplane.pools import Pools
 from proxy.dataplane.reconcile import reconcile, shipped_counts
 from proxy.dataplane.shipper import Shipper
 from proxy.errors import ConfigError
+from proxy.evidence.layout import GENERATION_NS
 from proxy.exchange import build_hello
 from proxy.identifiers import RequestIds, random_bits
 from proxy.link import Link, open_link
@@ -48,6 +49,9 @@ _WITHOUT = WORKER_FIELDS.index("evidence_failures")
 
 SEND_OFF_S = 0.2
 """For last words to leave, when the time to drain is over."""
+
+_EARLY_NS = 5_000_000
+"""A timer may fire so much too early, for loops count in milliseconds."""
 
 OBSERVER_WAIT_S = 2.0
 """How long the first commit waits for the pipe to the observer. Traffic flows without one, but uncompared."""
@@ -92,6 +96,8 @@ class Worker:
         self._pools = Pools(self.loop, self.outbox)
         self._limits = Limits()
         self._experiments = Experiments(run_dir, index)
+        self._clock_offset_ns: int | None = None
+        self._turning: asyncio.TimerHandle | None = None
         self._contexts = Contexts()
         self._door = Door(self, self._stop_if_empty)
         self._stopped = asyncio.Event()
@@ -228,6 +234,7 @@ class Worker:
     def _prepare(self, message: dict[str, Any]) -> None:
         version = message["version"]
         if version not in self._prepared:
+            self._set_clock(message.get("clock_offset_ns") or 0)
             try:
                 table, block = self._compile(message)
             except (ConfigError, OSError, KeyError, ValueError) as error:
@@ -237,6 +244,21 @@ class Worker:
                 reconcile(table)  # what a predecessor had in flight when it died
             self._prepared[version] = table, block
         self._send({"op": "prepared", "version": version})
+
+    def _set_clock(self, offset_ns: int) -> None:
+        """Take the engine's clock to be so far ahead of the monotonic one."""
+        if offset_ns != self._clock_offset_ns:
+            self._clock_offset_ns = offset_ns
+            self._turn()
+
+    def _turn(self) -> None:
+        """Count for the generation that it is by the engine's clock, and come again when the next one begins."""
+        offset_ns = self._clock_offset_ns or 0
+        generation = (monotonic_ns() + offset_ns + _EARLY_NS) // GENERATION_NS
+        self._experiments.turn(generation)
+        if self._turning is not None:
+            self._turning.cancel()
+        self._turning = self.loop.call_at(((generation + 1) * GENERATION_NS - offset_ns) / 1e9, self._turn)
 
     def _compile(self, message: dict[str, Any]) -> tuple[Table, Block]:
         """Return a table with its counters."""

@@ -1,16 +1,19 @@
 """What is counted as evidence for and against a variant, and where each number lives.
 
-A block holds one run of ``FIELDS`` integers for each variant of a route, in the order of the route.
+A block holds one run of ``FIELDS`` integers for each variant of a route, in the order of the route; behind them what
+was counted again in the present generation and in the one before (:func:`renewed_place`).
 
 Words
     A *coin* is what was flipped for an assignment: the unit; without one the request id, where the client gave it; else
     the request itself, whose id is ours and never comes again. An *event* is an error, a client error or an abandoned
     request. Bets are exact for one outcome per coin, so the first completion of a coin and its first event of each kind
-    are counted apart from the rest.
+    are counted apart from the rest. A *generation* is an hour of the engine's clock: in each of them a unit that comes
+    back is counted once more, in numbers of that generation alone, so that what begins after everybody was counted
+    shows as well.
 
 Rules
-    * Every integer is monotone. Requests and units are not counted: they are the sums over ``latency_*`` and
-      ``first_latency_*``, which the reader puts where they belong.
+    * Every integer is monotone, those of a generation as long as it has its place. Requests and units are not counted:
+      they are the sums over ``latency_*`` and ``first_latency_*``, which the reader puts where they belong.
     * A completion is at most one kind of event: an error, if there was one, else abandoned or a client error.
 """
 
@@ -30,16 +33,26 @@ __all__ = [
     "FIRST_EVENTS",
     "FIRST_LATENCY",
     "GAMMA",
+    "GENERATIONS",
+    "GENERATION_NS",
     "LAST_BUCKET",
     "LATENCY",
     "LAYOUT",
     "OFFSET",
+    "RENEWED",
+    "RENEWED_EVENTS",
+    "RENEWED_FIELDS",
+    "RENEWED_LATENCY",
     "REQUESTS",
     "REQUEST_EVENTS",
     "SCALE",
     "SEEN",
+    "STAMPS",
     "UNITS",
+    "block_size",
     "bucket_of",
+    "renewed_place",
+    "stamp_of",
 ]
 
 GAMMA = 1.05
@@ -92,18 +105,64 @@ LATENCY = EVIDENCE_FIELDS.index("latency_0")
 FIRST_LATENCY = EVIDENCE_FIELDS.index("first_latency_0")
 
 
-LAYOUT = sha256(repr((EVIDENCE_FIELDS, GAMMA)).encode()).hexdigest()[:16]
+RENEWED_FIELDS = (
+    *(f"renewed_latency_{i}" for i in range(BUCKETS)),
+    "renewed_errors",
+    "renewed_client_errors",
+    "renewed_abandoned",
+)
+"""Counts of one variant in one epoch and generation, of units alone.
+
+renewed_latency: first completions of a unit in the generation; the others: its first such event in the generation. A
+unit that is new counts here too. A request that is its own coin does not: it cannot come again.
+"""
+
+RENEWED = len(RENEWED_FIELDS)
+
+RENEWED_LATENCY, RENEWED_EVENTS = 0, BUCKETS
+"""First of 400 slots, and of three in the order of ``ERRORS``, ``CLIENT_ERRORS``, ``ABANDONED``."""
+
+GENERATION_NS = 3_600_000_000_000
+"""An hour: most users who come at all have come, so that a generation knows about as many units as there are; and what
+begins after everybody was counted shows within two. Begins and ends with the hours of the engine's clock, for all
+workers of all processes at the same moment."""
+
+GENERATIONS = 2
+"""That a block has a place for: a reader has an hour to fetch what was counted in the last."""
+
+LAYOUT = sha256(repr((EVIDENCE_FIELDS, RENEWED_FIELDS, GENERATION_NS, GAMMA)).encode()).hexdigest()[:16]
 """Names what this file says. A program that counts otherwise has epochs of other names, so that neither takes the
 other's numbers for its own."""
 
 SEEN = 1
-"""Bit of a cell in the map of units: a coin of it has completed. The bit of an event is ``SEEN << (1 + event)``."""
+"""Bit of a cell in the map of units: a coin of it has completed. The bit of an event is ``SEEN << (1 + event)``; of one
+in the generation that the cell is stamped with, ``SEEN << (4 + event)``. The high byte is the stamp of the generation
+in which the cell was last counted."""
 
-CELLS = 1 << 22
-"""In the map of units of a rollout, one byte each."""
+STAMPS = 255
+"""Stamps take turns; 0 is none."""
 
-CELLS_STANDING = 1 << 20
+CELLS = 1 << 21
+"""In the map of units of a rollout, two bytes each."""
+
+CELLS_STANDING = 1 << 19
 """In that of a split by fixed weights: there may be hundreds, and ``/dev/shm`` of a container has 64 MiB."""
+
+
+def stamp_of(generation: int) -> int:
+    """Return what marks a cell that was counted in ``generation``: 1 to 255."""
+    return 1 + generation % STAMPS
+
+
+def block_size(variants: int) -> int:
+    """Return how many integers the block of a route with so many variants has."""
+    return variants * FIELDS + GENERATIONS * (variants * RENEWED + 2)
+
+
+def renewed_place(variants: int, generation: int) -> int:
+    """Return where ``generation`` is in a block: its number and 1, ``RENEWED`` integers for each variant, the number
+    again."""
+    return variants * FIELDS + generation % GENERATIONS * (variants * RENEWED + 2)
 
 
 def bucket_of(duration_ns: int) -> int:

@@ -1,13 +1,13 @@
-"""The map of units: who has completed a request in this rollout already, and who has had which event.
+"""The map of units: who has completed a request in this rollout already, who has had which event, and who in this hour.
 
-One byte for each of 2^22 cells (2^20 for a split by fixed weights). A coin's cell is the low bits of its bucket, and
+Two bytes for each of 2^21 cells (2^19 for a split by fixed weights). A coin's cell is the low bits of its bucket, and
 the variant comes from the high ones, so that a cell says nothing about the variant. All workers map the same file.
 
 Two coins may have the same cell. Then the later one counts as seen: it is left out, and so are its further events, as
-it would be if it were the first one's. That costs evidence (half of new coins where 3 million were seen before it) and
-is no error, for it happens to every variant alike.
+it would be if it were the first one's. That costs evidence (half of new coins where 1.5 million were seen before it)
+and is no error, for it happens to every variant alike.
 
-A byte is set without a lock: of two workers that complete requests of one unit within the same microsecond both may
+A cell is set without a lock: of two workers that complete requests of one unit within the same microsecond both may
 take theirs for the first.
 
 The map must live as long as its rollout. It is saved to ``state_dir`` from time to time (:func:`save_units`), brought
@@ -19,14 +19,18 @@ import os
 import re
 import shutil
 import zlib
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
+
+import numpy as np
 
 from proxy.evidence.layout import CELLS, CELLS_STANDING
 from proxy.private import make_private_directory, open_private
 from proxy.tally import Block, open_block
 
 __all__ = [
+    "cells_of",
     "forget_units",
     "link_units",
     "occupancy",
@@ -39,27 +43,33 @@ __all__ = [
 ]
 
 _ID = re.compile("[0-9a-f]{16}")
-_SIZES = (CELLS, CELLS_STANDING)
+_CELL_BYTES = 2
+_SIZES = (CELLS * _CELL_BYTES, CELLS_STANDING * _CELL_BYTES)
 
 
 def units_path(run_dir: Path, rollout: str) -> Path:
     """Return the map of ``rollout`` in the run directory."""
-    return run_dir / f"units-{rollout}.map"
+    return run_dir / f"units-{rollout}.cells"
 
 
 def _saved_path(state_dir: Path, rollout: str) -> Path:
-    return state_dir / "rollouts" / f"{rollout}.map"
+    return state_dir / "rollouts" / f"{rollout}.cells"
 
 
 def open_units(run_dir: Path, rollout: str, cells: int) -> Block:
     """Map the units of ``rollout``, creating the map with zeros (mode 0600) if it is not there.
 
-    ``slots`` of what is returned holds words of 8 cells; cast it to bytes.
+    ``slots`` of what is returned holds words of 4 cells; see :func:`cells_of`.
 
     Raises:
         OSError: no space, no permission.
     """
-    return open_block(units_path(run_dir, rollout), cells // 8)
+    return open_block(units_path(run_dir, rollout), cells * _CELL_BYTES // 8)
+
+
+def cells_of(block: Block) -> memoryview:
+    """Return the cells of an open map, one number below 2^16 each."""
+    return block.slots.cast("B").cast("H")
 
 
 def save_units(run_dir: Path, state_dir: Path, rollout: str, before: int | None = None) -> int | None:
@@ -123,18 +133,24 @@ def restore_units(run_dir: Path, state_dir: Path, rollout: str) -> bool:
     return True
 
 
-def link_units(earlier: Path, run_dir: Path) -> None:
-    """Share every map of the program before, so that its workers and ours know of each other's units.
+def link_units(earlier: Path, run_dir: Path, rollouts: Collection[str] | None = None) -> None:
+    """Share the maps of the program before, so that its workers and ours know of each other's units.
 
     Where the directories lie on two file systems they are copied, and units of the time of the exchange may count
     twice.
 
+    Args:
+        earlier: its run directory.
+        run_dir: ours.
+        rollouts: of these alone.
+
     Raises:
         OSError: no space.
     """
-    for path in earlier.glob("units-*.map"):
+    wanted = earlier.glob("units-*.cells") if rollouts is None else [units_path(earlier, r) for r in rollouts]
+    for path in wanted:
         place = run_dir / path.name
-        if place.exists():
+        if place.exists() or not path.exists():
             continue
         try:
             os.link(path, place)
@@ -156,17 +172,17 @@ def forget_units(state_dir: Path, rollout: str) -> None:
 
 def saved_units(state_dir: Path) -> frozenset[str]:
     """Return the rollouts whose maps are saved."""
-    paths = (state_dir / "rollouts").glob("*.map")
+    paths = (state_dir / "rollouts").glob("*.cells")
     return frozenset(path.stem for path in paths if _ID.fullmatch(path.stem))
 
 
 def occupancy(run_dir: Path, rollout: str) -> float:
     """Return the share of cells that are taken, which is the share of new coins that are left out; 0 without a map."""
     try:
-        cells = units_path(run_dir, rollout).read_bytes()
+        cells = np.frombuffer(units_path(run_dir, rollout).read_bytes(), np.uint16)
     except FileNotFoundError:
         return 0.0
-    return 1 - cells.count(0) / len(cells) if cells else 0.0
+    return float(np.count_nonzero(cells)) / cells.size if cells.size else 0.0
 
 
 def _write(place: Path, cells: bytes) -> None:

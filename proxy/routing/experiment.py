@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from proxy.evidence.layout import CELLS, CELLS_STANDING, FIELDS, LAYOUT
+from proxy.evidence.layout import CELLS, CELLS_STANDING, FIELDS, LAYOUT, block_size
 from proxy.routing.hashing import SPACE
 
 __all__ = ["Arm", "Experiment", "compile_experiment"]
@@ -51,7 +51,7 @@ class Experiment:
     @property
     def size(self) -> int:
         """How many integers a block of evidence has."""
-        return len(self.arms) * FIELDS
+        return block_size(len(self.arms))
 
     @property
     def champion(self) -> int:

@@ -16,7 +16,15 @@ from proxy.dataplane import evidence as evidence_module
 from proxy.dataplane.endings import send_off
 from proxy.dataplane.evidence import UNIT_COIN, Evidence, Experiments, count
 from proxy.evidence.blocks import epochs, read
-from proxy.evidence.layout import BUCKETS, EVIDENCE_FIELDS, FIELDS, FIRST_LATENCY, LATENCY, bucket_of
+from proxy.evidence.layout import (
+    BUCKETS,
+    EVIDENCE_FIELDS,
+    FIELDS,
+    FIRST_LATENCY,
+    LATENCY,
+    block_size,
+    bucket_of,
+)
 from proxy.evidence.units import open_units, units_path
 from proxy.model import Fault
 from proxy.routing.experiment import Experiment
@@ -479,11 +487,11 @@ def test_a_split_without_space_goes_without(
 
 def test_maps_of_rollouts_are_larger(tmp_path: Path) -> None:
     """Rollouts are few and short, splits many and long."""
-    for text, cells in ((CONFIG, 1 << 20), (ROLLOUT, 1 << 22)):
+    for text, cells in ((CONFIG, 1 << 19), (ROLLOUT, 1 << 21)):
         experiment = build_table(text).routes[0].experiment
         assert experiment is not None
         assert experiment.cells == cells
-        assert len(open_units(tmp_path, experiment.rollout, experiment.cells).slots) == cells // 8
+        assert len(open_units(tmp_path, experiment.rollout, experiment.cells).slots) == cells // 4
 
 
 # Against a model that is easy to believe
@@ -552,13 +560,13 @@ def del_zero(ledger: Counter[str], name: str) -> None:
 @given(st.integers(-10, 10**13))
 def test_durations_are_counted_in_their_bucket(duration_ns: int) -> None:
     """The formula that is written out in the hot path is the one of the layout."""
-    slots, cells = memoryview(bytearray(8 * FIELDS)).cast("Q"), memoryview(bytearray(16))
+    slots, cells = memoryview(bytearray(8 * block_size(1))).cast("Q"), memoryview(bytearray(32)).cast("H")
     flight = SimpleNamespace(
         coin=UNIT_COIN, bucket=5, status=200, fault=Fault.NONE, variant=SimpleNamespace(slot_evidence=0)
     )
-    count(cast("Any", flight), Evidence(slots, cells), duration_ns)
+    count(cast("Any", flight), Evidence(slots, cells, 1, 0), duration_ns)
     expected = {LATENCY + bucket_of(duration_ns), FIRST_LATENCY + bucket_of(duration_ns)}
-    assert {slot for slot, number in enumerate(slots) if number} == expected
+    assert {slot for slot, number in enumerate(slots[:FIELDS]) if number} == expected
 
 
 @given(st.integers(-10, 10**13))

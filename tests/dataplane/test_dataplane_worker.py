@@ -18,7 +18,7 @@ from proxy.dataplane.attempts import ALWAYS
 from proxy.dataplane.door import Door
 from proxy.dataplane.worker import Worker
 from proxy.evidence.blocks import epochs
-from proxy.evidence.layout import CELLS
+from proxy.evidence.layout import CELLS, stamp_of
 from proxy.evidence.units import units_path
 from proxy.link import Link, open_link
 from proxy.settings import parse, to_json
@@ -161,6 +161,33 @@ TRIED = CONFIG + "      - {name: v2, model: two, role: canary, rollout: {}}\n"
 POSITION = {"route": "wine", "variant": "v2", "rollout": "00112233aabbccdd", "weight": "25"}
 
 
+async def test_generations_begin_with_the_engines_clock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Told the clock, a worker turns when an hour of it begins, with what is open and what is opened later."""
+    monkeypatch.setattr(worker_module, "GENERATION_NS", 300_000_000)
+    async with running(tmp_path, monkeypatch) as (supervisor, _):
+        offset_ns = 10**18 - monotonic_ns()
+        await supervisor.prepare(1, TRIED, positions=[POSITION], clock_offset_ns=offset_ns)
+        await supervisor.tell("commit", version=1)
+        evidence = supervisor.worker.table.routes[0].evidence
+        seen: set[int] = set()
+        async with asyncio.timeout(10):
+            while len(seen) < 3:
+                generation = (monotonic_ns() + offset_ns) // 300_000_000
+                if evidence.stamp == stamp_of(generation):
+                    seen.add(generation)
+                else:
+                    # Late by less than what is left of this generation, or early by a few milliseconds.
+                    assert evidence.stamp in {stamp_of(generation - 1), stamp_of(generation + 1)}
+                await asyncio.sleep(0.01)
+        assert max(seen) - min(seen) == 2
+        # A clock that is told anew counts at once.
+        await supervisor.prepare(2, clock_offset_ns=0)
+        generation = monotonic_ns() // 300_000_000
+        assert evidence.stamp in {stamp_of(generation), stamp_of(generation + 1), stamp_of(generation - 1)}
+
+
 async def test_a_rollout_is_where_the_message_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The weight is the position's, and the evidence of it lies open before the first request, until it is retired."""
     async with running(tmp_path, monkeypatch) as (supervisor, _):
@@ -170,7 +197,7 @@ async def test_a_rollout_is_where_the_message_says(tmp_path: Path, monkeypatch: 
         assert [variant.weight for variant in route.variants] == [75, 25]
         assert route.experiment is not None
         assert epochs(tmp_path) == {route.experiment.epoch}
-        assert units_path(tmp_path, "00112233aabbccdd").stat().st_size == CELLS
+        assert units_path(tmp_path, "00112233aabbccdd").stat().st_size == 2 * CELLS
         before = route.evidence
         await supervisor.prepare(2, TRIED, positions=[POSITION])
         await supervisor.tell("commit", version=2)

@@ -2,12 +2,15 @@
 
 import errno
 import os
+import zlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from proxy.evidence.layout import CELLS, CELLS_STANDING
 from proxy.evidence.units import (
+    cells_of,
     forget_units,
     link_units,
     occupancy,
@@ -24,14 +27,14 @@ ROLLOUT = "00112233aabbccdd"
 
 def mark(run_dir: Path, cell: int, value: int = 1, cells: int = CELLS_STANDING) -> None:
     block = open_units(run_dir, ROLLOUT, cells)
-    view = block.slots.cast("B")
+    view = cells_of(block)
     view[cell] |= value
     view.release()
     block.close()
 
 
 def at(run_dir: Path, cell: int) -> int:
-    return units_path(run_dir, ROLLOUT).read_bytes()[cell]
+    return int(np.fromfile(units_path(run_dir, ROLLOUT), np.uint16)[cell])
 
 
 @pytest.fixture
@@ -48,17 +51,17 @@ def state_dir(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("cells", [CELLS, CELLS_STANDING])
 def test_a_new_map_is_empty_private_and_owns_its_space(run_dir: Path, cells: int) -> None:
-    """One byte for each cell, zeros, for this user alone; a second worker has the same one."""
+    """Two bytes for each cell, zeros, for this user alone; a second worker has the same one."""
     mark(run_dir, 5, cells=cells)
     first, second = open_units(run_dir, ROLLOUT, cells), open_units(run_dir, ROLLOUT, cells)
-    one, other = first.slots.cast("B"), second.slots.cast("B")
+    one, other = cells_of(first), cells_of(second)
     assert len(one) == cells
     assert other[5] == 1
-    one[6] = 3
-    assert other[6] == 3
+    one[6] = 0xFF03
+    assert other[5:8].tolist() == [1, 0xFF03, 0]
     status = units_path(run_dir, ROLLOUT).stat()
     assert status.st_mode & 0o777 == 0o600
-    assert status.st_blocks * 512 >= cells
+    assert status.st_blocks * 512 >= 2 * cells
 
 
 def test_saved_and_restored(run_dir: Path, state_dir: Path) -> None:
@@ -66,7 +69,7 @@ def test_saved_and_restored(run_dir: Path, state_dir: Path) -> None:
     mark(run_dir, 7, 5)
     assert save_units(run_dir, state_dir, ROLLOUT) is not None
     assert saved_units(state_dir) == {ROLLOUT}
-    assert (state_dir / "rollouts" / f"{ROLLOUT}.map").stat().st_mode & 0o777 == 0o600
+    assert (state_dir / "rollouts" / f"{ROLLOUT}.cells").stat().st_mode & 0o777 == 0o600
     remove_units(run_dir, ROLLOUT)
     assert occupancy(run_dir, ROLLOUT) == 0.0
     assert restore_units(run_dir, state_dir, ROLLOUT)
@@ -77,7 +80,7 @@ def test_saved_and_restored(run_dir: Path, state_dir: Path) -> None:
 
 def test_only_a_change_is_written(run_dir: Path, state_dir: Path) -> None:
     """Saving again costs a look, until something has changed."""
-    place = state_dir / "rollouts" / f"{ROLLOUT}.map"
+    place = state_dir / "rollouts" / f"{ROLLOUT}.cells"
     mark(run_dir, 7)
     first = save_units(run_dir, state_dir, ROLLOUT)
     inode = place.stat().st_ino
@@ -107,12 +110,12 @@ def test_a_map_that_is_there_is_newer(run_dir: Path, state_dir: Path) -> None:
     assert at(run_dir, 2) == 1
 
 
-@pytest.mark.parametrize("length", [None, 0, 100, CELLS_STANDING - 1, CELLS + 1])
+@pytest.mark.parametrize("length", [None, 0, 100, 2 * CELLS_STANDING - 2, 2 * CELLS + 2])
 def test_what_is_no_map_is_not_restored(run_dir: Path, state_dir: Path, length: int | None) -> None:
     """Nothing, half a file and something else are left where they are."""
     if length is not None:
         (state_dir / "rollouts").mkdir(parents=True)
-        (state_dir / "rollouts" / f"{ROLLOUT}.map").write_bytes(b"\1" * length)
+        (state_dir / "rollouts" / f"{ROLLOUT}.cells").write_bytes(b"\1" * length)
     assert not restore_units(run_dir, state_dir, ROLLOUT)
     assert list(run_dir.iterdir()) == []
 
@@ -120,16 +123,16 @@ def test_what_is_no_map_is_not_restored(run_dir: Path, state_dir: Path, length: 
 def test_no_link_is_followed(run_dir: Path, state_dir: Path, tmp_path: Path) -> None:
     """Where others can write beside us, a link of theirs is neither read nor written through."""
     theirs = tmp_path / "theirs"
-    theirs.write_bytes(b"x" * CELLS_STANDING)
+    theirs.write_bytes(b"x" * 2 * CELLS_STANDING)
     (state_dir / "rollouts").mkdir(parents=True)
-    saved = state_dir / "rollouts" / f"{ROLLOUT}.map"
+    saved = state_dir / "rollouts" / f"{ROLLOUT}.cells"
     saved.symlink_to(theirs)
     with pytest.raises(OSError, match="symbolic links"):
         restore_units(run_dir, state_dir, ROLLOUT)
     saved.with_suffix(".new").symlink_to(theirs)
     mark(run_dir, 7)
     save_units(run_dir, state_dir, ROLLOUT)
-    assert theirs.read_bytes() == b"x" * CELLS_STANDING
+    assert theirs.read_bytes() == b"x" * 2 * CELLS_STANDING
     assert not saved.is_symlink()
 
 
@@ -143,7 +146,7 @@ def test_a_failed_saving_keeps_the_last(
 
     mark(run_dir, 7)
     first = save_units(run_dir, state_dir, ROLLOUT)
-    saved = state_dir / "rollouts" / f"{ROLLOUT}.map"
+    saved = state_dir / "rollouts" / f"{ROLLOUT}.cells"
     before = saved.read_bytes()
     mark(run_dir, 8)
     with monkeypatch.context() as patch:
@@ -154,7 +157,7 @@ def test_a_failed_saving_keeps_the_last(
     save_units(run_dir, state_dir, ROLLOUT, first)
     units_path(run_dir, ROLLOUT).unlink()
     assert restore_units(run_dir, state_dir, ROLLOUT)
-    assert units_path(run_dir, ROLLOUT).read_bytes()[8] == 1
+    assert at(run_dir, 8) == 1
 
 
 @pytest.mark.parametrize("is_linked", [True, False], ids=["linked", "copied"])
@@ -193,6 +196,15 @@ def test_forgetting(run_dir: Path, state_dir: Path) -> None:
 def test_occupancy_is_the_share_of_taken_cells(run_dir: Path) -> None:
     """It tells how many new coins are left out."""
     block = open_units(run_dir, ROLLOUT, CELLS_STANDING)
-    view = block.slots.cast("B")
-    view[: CELLS_STANDING // 4] = b"\3" * (CELLS_STANDING // 4)
+    view = cells_of(block)
+    for cell in range(0, CELLS_STANDING, 4):
+        view[cell] = 0x0300
     assert occupancy(run_dir, ROLLOUT) == 0.25
+
+
+def test_a_map_of_bytes_is_none(run_dir: Path, state_dir: Path) -> None:
+    """What a program with cells of one byte saved has the same size, and is not taken for cells of two."""
+    (state_dir / "rollouts").mkdir(parents=True)
+    (state_dir / "rollouts" / f"{ROLLOUT}.map").write_bytes(zlib.compress(b"\1" * 2 * CELLS))
+    assert not restore_units(run_dir, state_dir, ROLLOUT)
+    assert saved_units(state_dir) == frozenset()

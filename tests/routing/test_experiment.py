@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import pytest
 
-from proxy.evidence.layout import FIELDS
+from proxy.evidence.layout import FIELDS, block_size
 from proxy.routing.experiment import Experiment
 from proxy.routing.hashing import SPACE
 from proxy.routing.position import Position
@@ -46,7 +46,7 @@ def test_names_and_shares_of_a_split() -> None:
     found = experiment()
     assert [arm.name for arm in found.arms] == ["old", "new", "other"]
     assert found.champion == 0
-    assert found.size == 3 * FIELDS
+    assert found.size == block_size(3) > 3 * FIELDS
     assert [found.base(i) for i in range(3)] == [0, FIELDS, 2 * FIELDS]
     assert [variant.slot_evidence for variant in route().variants] == [0, FIELDS, 2 * FIELDS]
     assert found.share(1) == pytest.approx(10 / 70)
