@@ -9,7 +9,7 @@ import cProfile
 import pstats
 import sys
 from time import process_time_ns
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from proxy.dataplane.client import ClientConnection
 from proxy.dataplane.evidence import Evidence
@@ -20,25 +20,35 @@ from proxy.identifiers import RequestIds
 from proxy.routing.table import Table, compile_table
 from proxy.settings import parse
 
+__all__ = ["SCRIPTS", "Script", "Stage"]
+
 REQUESTS = 20_000
 ROUNDS = 7
 
 BODY = b'{"inputs":[{"name":"x","shape":[1,4],"datatype":"FP32","data":[5.1,3.5,1.4,0.2]}]}'
 ANSWER = b'{"model_name":"wine","outputs":[{"name":"predict","datatype":"INT64","shape":[1,1],"data":[1]}]}'
-REQUEST = (
-    b"POST /v2/models/wine/infer HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nContent-Type: application/json\r\n"
-    b"x-user-id: user-%d\r\nContent-Length: " + b"%d\r\n\r\n" % len(BODY) + BODY
-)
-FRESH_ID = REQUEST.replace(
-    b"Content-Length", b"x-request-id: 8f14e45f-ceea-467f-a0e6-%012d\r\nContent-Length"
-)
-"""As most clients behind a gateway send it: no two heads are the same."""
-RESPONSE = (
-    b"HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nDate: Sat, 21 Nov 2026 03:41:08 GMT\r\n"
-    b"Content-Type: application/json\r\nContent-Length: %d\r\nConnection: keep-alive\r\n\r\n"
-    % len(ANSWER)
-    + ANSWER
-)
+LONG = b'{"inputs":[{"name":"x","shape":[1,2544],"datatype":"FP32","data":[' + b"1.5," * 2543 + b"1.5]}]}"
+"""10 KiB."""
+
+
+def request_head(length: int, *, is_fresh: bool = False) -> bytes:
+    """Return the head of a request with ``%d`` for the user, and one more for the request id if that is fresh."""
+    fresh = b"x-request-id: 8f14e45f-ceea-467f-a0e6-%012d\r\n" if is_fresh else b""
+    return (
+        b"POST /v2/models/wine/infer HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nContent-Type: application/json\r\n"
+        b"x-user-id: user-%d\r\n" + fresh + b"Content-Length: " + str(length).encode() + b"\r\n\r\n"
+    )
+
+
+def response(body: bytes) -> bytes:
+    """Return what a model server answers."""
+    return (
+        b"HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nDate: Sat, 21 Nov 2026 03:41:08 GMT\r\n"
+        b"Content-Type: application/json\r\nContent-Length: %d\r\nConnection: keep-alive\r\n\r\n"
+        % len(body)
+        + body
+    )
+
 
 SPLIT = """
 models: {a: {url: "http://127.0.0.1:1"}, b: {url: "http://127.0.0.1:2"}, c: {url: "http://127.0.0.1:3"}}
@@ -52,21 +62,34 @@ routes:
       - {name: v3, model: c, role: canary, weight: 5}
 """
 MIRROR = SPLIT + "    shadows: [{model: c, percent: 100}]\n"
+ROLLOUT = SPLIT.replace("role: canary, weight: 5", "role: canary, rollout: {steps: [5, 100]}")
 FOUR = "[" + ", ".join(f'"http://127.0.0.1:{port}"' for port in (1, 11, 12, 13)) + "]"
 SERVERS = SPLIT.replace('"http://127.0.0.1:1"', FOUR)
 HASHED = SPLIT.replace('"http://127.0.0.1:1"', f"{FOUR}, balance: hash")
 
 
-UNCOUNTED = "split, without evidence"
+class Script(NamedTuple):
+    """What goes over the road, again and again."""
 
-STAGES = (
-    ("split", SPLIT, False),
-    (UNCOUNTED, SPLIT, False),
-    ("split, fresh request ids", SPLIT, True),
-    ("mirror", MIRROR, False),
-    ("mirror, fresh request ids", MIRROR, True),
-    ("split, four servers for the champion", SERVERS, False),
-    ("split, four servers, by hash", HASHED, False),
+    name: str
+    config: str
+    is_fresh: bool = False
+    """Each request has an id of its own, as most clients behind a gateway send it: no two heads are the same."""
+    is_evidence: bool = True
+    body: bytes = BODY
+    answer: bytes = ANSWER
+
+
+SCRIPTS = (
+    Script("split", SPLIT),
+    Script("split, without evidence", SPLIT, is_evidence=False),
+    Script("split, fresh request ids", SPLIT, is_fresh=True),
+    Script("mirror", MIRROR),
+    Script("mirror, fresh request ids", MIRROR, is_fresh=True),
+    Script("rollout", ROLLOUT),
+    Script("split, 10 KiB each way", SPLIT, body=LONG, answer=LONG),
+    Script("split, four servers for the champion", SERVERS),
+    Script("split, four servers, by hash", HASHED),
 )
 
 
@@ -101,19 +124,21 @@ class SilentShipper:
 class Stage:
     """A worker with one client connection and one connection to each model."""
 
-    def __init__(
-        self, text: str, fresh_ids: bool, loop: asyncio.AbstractEventLoop, *, is_evidence: bool = True
-    ) -> None:
-        self.fresh_ids = fresh_ids
+    def __init__(self, script: Script, loop: asyncio.AbstractEventLoop) -> None:
+        self.is_fresh = script.is_fresh
+        self.head = request_head(len(script.body), is_fresh=script.is_fresh)
+        self.body = script.body
+        self.response = response(script.answer)
         self.count = 0
         self.loop = loop
         self.index = 0
-        self.table: Table = compile_table(parse(text, environ={}), 1)
+        self.table: Table = compile_table(parse(script.config, environ={}), 1)
         self.table.slots = memoryview(bytearray(8 * self.table.layout.size)).cast("Q")
         experiment = self.table.routes[0].experiment
-        if experiment is not None and is_evidence:
+        if experiment is not None and script.is_evidence:
             slots = memoryview(bytearray(8 * experiment.size)).cast("Q")
-            self.table.routes[0].evidence = Evidence(slots, memoryview(bytearray(experiment.cells)))
+            cells = memoryview(bytearray(2 * experiment.cells)).cast("H")
+            self.table.routes[0].evidence = Evidence(slots, cells, len(experiment.arms), 0)
         self.draining = False
         self.in_flight = 0
         self.ids = RequestIds()
@@ -140,25 +165,26 @@ class Stage:
         return True
 
     def run(self, count: int) -> None:
+        """Send ``count`` requests of a thousand users in turn and answer each."""
         feed, flush, connections = self.client.data_received, self.outbox.flush, self.connections
-        fresh = self.fresh_ids
+        fresh, head, body, response = self.is_fresh, self.head, self.body, self.response
         for i in range(self.count, self.count + count):
-            feed(FRESH_ID % (i % 1000, i) if fresh else REQUEST % (i % 1000))
+            feed((head % (i % 1000, i) if fresh else head % (i % 1000)) + body)
             flush()
             for connection in connections:
                 if connection.sink is not None:
-                    connection.data_received(RESPONSE)
+                    connection.data_received(response)
             flush()
         self.count += count
 
 
 async def main() -> None:
     loop = asyncio.get_running_loop()
-    for name, text, fresh_ids in STAGES:
-        stage = Stage(text, fresh_ids, loop, is_evidence=name != UNCOUNTED)
+    for script in SCRIPTS:
+        stage = Stage(script, loop)
         stage.run(2000)
         best = min(_round(stage) for _ in range(ROUNDS))
-        print(f"{name}: {best:.2f} µs a request")
+        print(f"{script.name}: {best:.2f} µs a request")
         if "--profile" in sys.argv:
             profile = cProfile.Profile()
             profile.runcall(stage.run, REQUESTS)
