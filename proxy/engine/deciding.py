@@ -53,8 +53,8 @@ TICK_S: Final = 0.5
 THINK_S: Final = 0.25
 """So much of a tick goes into judging; who is still due then comes first in the next."""
 
-NOTE_EVERY_NS: Final = BIN_NS
-"""What was noted is not noted again in that time, so a verdict that wavers fills no journal. A new one never waits."""
+NOTE_EVERY_NS: Final = 3_600_000_000_000
+"""What was noted is not noted again in that hour, so a verdict that wavers fills no journal. A new one never waits."""
 
 SHOW_EVERY_NS: Final = 2_000_000_000
 """What is judged as before is put into words and figures once in that time: they take longer than judging does."""
@@ -420,6 +420,8 @@ class Deciding:
             return
         del self._orders[name]
         if order.was_done(state):
+            # It is in the journal: where the same follows from the new state too, nothing is to be added.
+            self._noted[name] = gist(order.document)
             self._announce(name, order.document, table.version)
 
     async def _order(self, name: str, dossier: Dossier, state: RolloutState, found: Judgement) -> None:

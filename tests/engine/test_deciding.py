@@ -391,8 +391,10 @@ async def test_a_clock_that_jumps(world: World) -> None:
     assert world.deciding.judgements["wine"]["reason"] == "hold_time"
 
 
-async def test_a_disk_from_the_future_holds_no_step(world: World) -> None:
+async def test_a_disk_from_the_future_holds_no_step(tmp_path: Path) -> None:
     """Evidence dated later than now, for the wall clock went back over a reboot, makes no step seem to have lasted."""
+    world = World(tmp_path, CONFIG.replace("hold: 60s", "hold: 60s, guardrails: [{metric: errors}]"))
+    world.publish()
     world.count({"v1": 9900, "v3": 100})
     await world.deciding.shelf.submit(
         lambda store: store.write([Batch("ef" * 8, "beer", "v3", world.now_ns + 3600 * SECOND)])
@@ -401,10 +403,11 @@ async def test_a_disk_from_the_future_holds_no_step(world: World) -> None:
     assert world.deciding.judgements["wine"]["reason"] == "hold_time"
     await world.tick(seconds=60)
     assert world.decided() == ["ramp"]
+    await world.deciding.finish(WAIT_S)
 
 
 async def test_what_wavers_is_not_noted_each_time(world: World) -> None:
-    """Another verdict is noted at once, one that was noted within ten seconds only when it lasts."""
+    """Another verdict is noted at once, one that was noted within the hour only when that is over."""
     hold, invalid = ("hold", "hold_time"), ("invalid", "clock")
     await world.tick()
     assert world.noted() == [hold]
@@ -414,8 +417,38 @@ async def test_what_wavers_is_not_noted_each_time(world: World) -> None:
     await world.tick(seconds=2)
     assert world.deciding.judgements["wine"]["reason"] == "hold_time"
     assert world.noted() == [hold, invalid]
-    await world.tick(seconds=6)
-    assert world.noted() == [hold, invalid, hold]
+    await world.tick(seconds=30)
+    assert world.noted() == [hold, invalid]
+    world.clocks.wall_ns += 3600 * SECOND
+    await world.tick(seconds=30)
+    await world.tick(seconds=30)
+    assert world.noted() == [hold, invalid]
+
+
+async def test_what_lasts_is_noted_again_after_an_hour(tmp_path: Path) -> None:
+    """The journal of a verdict that wavers ends with the one that stayed, an hour later at most."""
+    world = World(tmp_path, CONFIG.replace("hold: 60s", "hold: 3h"))
+    world.publish()
+    await world.tick()
+    world.clocks.wall_ns += 3600 * SECOND
+    await world.tick(seconds=3)
+    await world.tick(59, seconds=60)
+    assert [reason for _, reason in world.noted()] == ["hold_time", "clock"]
+    await world.tick(2, seconds=60)
+    assert [reason for _, reason in world.noted()] == ["hold_time", "clock", "hold_time"]
+    await world.deciding.finish(WAIT_S)
+
+
+async def test_the_end_of_its_time_is_said_once(tmp_path: Path) -> None:
+    """That a rollout is inconclusive is a decision, and no note beside it."""
+    world = World(tmp_path, CONFIG.replace("hold: 60s", "hold: 60s, max_duration: 2m"))
+    world.publish()
+    await world.tick(5, seconds=30)
+    await world.tick(3, seconds=3)
+    assert world.decided() == ["conclude"]
+    assert world.deciding.judgements["wine"]["reason"] == "inconclusive"
+    assert "inconclusive" not in [reason for _, reason in world.noted()]
+    await world.deciding.finish(WAIT_S)
 
 
 async def test_time_without_a_reader_is_not_held(world: World) -> None:
@@ -427,6 +460,7 @@ async def test_time_without_a_reader_is_not_held(world: World) -> None:
     assert world.deciding.judgements["wine"]["reason"] == "hold_time"
     assert world.decided() == []
     for _ in range(11):
+        world.count({"v1": 990, "v3": 10})
         await world.tick(seconds=4)
     assert world.decided() == ["ramp"]
 
