@@ -2,13 +2,14 @@
 
 import asyncio
 import hashlib
+import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
-from proxy.control import publisher as publisher_module
 from proxy.control import release as release_module
 from proxy.control.release import Result
 from tests.control.publishing import BROKEN, GOOD, MOVED, RAISED, Publishing
@@ -130,13 +131,12 @@ async def test_a_hanging_disk_does_not_stop_a_publish(
     world: Publishing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A journal that takes too long counts as failed, and the change is made."""
-    monkeypatch.setattr(publisher_module, "JOURNAL_PATIENCE_S", 0.01)
+    monkeypatch.setattr(world.publisher, "_write", partial(world.publisher._write, patience_s=0.01))
     write = world.journal.published
-    released = asyncio.Event()
-    loop = asyncio.get_running_loop()
+    released = threading.Event()
 
     def slow(**line: Any) -> bool:
-        asyncio.run_coroutine_threadsafe(released.wait(), loop).result()
+        released.wait()
         return write(**line)
 
     monkeypatch.setattr(world.journal, "published", slow)
