@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from proxy.engine.continuity import Continuity
 from proxy.engine.ledger import BIN_NS, Counts, Epoch, Ledger, Reference
 from proxy.engine.store import KEPT_POINTS, Batch, Loaded, ShadowCounts, Watch, crowded
 from proxy.evidence.layout import (
@@ -95,8 +96,7 @@ class Dossier:
         self._epoch = ""
         self._is_new = False
         """Another epoch has begun, and it was no time yet for the reference that is then due."""
-        self._last: dict[tuple[str, str], Counts] = {}
-        self._lower: set[tuple[str, str]] = set()
+        self._continuity = Continuity()
         self._fresh_points: set[int] = set()
         self._has_fresh_shadows = False
         self._written_ns = 0
@@ -114,8 +114,8 @@ class Dossier:
         if stored.watch.since_ns >= mine.since_ns:
             same = stored.watch.since_ns == mine.since_ns
             away_ns = stored.watch.away_ns + (mine.away_ns if same else 0)
-            self.watch = Watch(stored.watch.since_ns, away_ns, mine.backwards)
-        self.watch = self.watch._replace(backwards=max(mine.backwards, stored.watch.backwards))
+            self.watch = Watch(stored.watch.since_ns, away_ns, mine.fell_ns)
+        self.watch = self.watch._replace(fell_ns=max(mine.fell_ns, stored.watch.fell_ns))
         if not self.read_ns:
             self.read_ns = stored.last_ns
         self.is_loaded = True
@@ -138,21 +138,17 @@ class Dossier:
         """
         self._note_watch(now_ns, state)
         for source, epoch, counts in readings:
-            last = self._last.get((source, epoch))
-            if last is not None and (counts < last).any():
-                # Once is no proof: a directory that was read while it was deleted is lower too, and then gone.
-                if (source, epoch) in self._lower:
-                    self.watch = self.watch._replace(backwards=self.watch.backwards + 1)
-                    self.news += 1
-                self._lower.add((source, epoch))
-                counts = np.maximum(counts, last)
-            else:
-                self._lower.discard((source, epoch))
-            if last is None or not np.array_equal(counts, last):
+            last = self.ledger.known(source, epoch)
+            total, has_fallen = self._continuity.take((source, epoch), counts, last)
+            if has_fallen:
+                self.watch = self.watch._replace(fell_ns=now_ns)
                 self.news += 1
-                self.events += self._new_events(epoch, counts, last)
-            self._last[source, epoch] = counts
-            self.ledger.merge(source, epoch, now_ns // BIN_NS, counts)
+            if total is None:
+                continue
+            if last is None or not np.array_equal(total, last):
+                self.news += 1
+                self.events += self._new_events(epoch, total, last)
+            self.ledger.merge(source, epoch, now_ns // BIN_NS, total)
         self.take_shadows(shadows)
         self.ledger.coarsen(_borders(state))
 
@@ -166,7 +162,7 @@ class Dossier:
     def _note_watch(self, now_ns: int, state: RolloutState | None) -> None:
         since_ns = state.since_ns if state is not None else 0
         if since_ns != self.watch.since_ns:
-            self.watch = Watch(since_ns, 0, self.watch.backwards)
+            self.watch = Watch(since_ns, 0, self.watch.fell_ns)
         pause_ns = now_ns - max(self.read_ns, since_ns)
         if self.read_ns and pause_ns > GRACE_NS:
             self.watch = self.watch._replace(away_ns=self.watch.away_ns + pause_ns)
@@ -276,7 +272,7 @@ class Dossier:
             health=Health(
                 read_ns=self.read_ns,
                 away_ns=self.watch.away_ns,
-                backwards=self.watch.backwards,
+                fell_ns=self.watch.fell_ns,
                 clock_jumped=clock_jumped,
                 own_coins=_own_coins(allocations),
             ),

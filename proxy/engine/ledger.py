@@ -297,6 +297,11 @@ class Ledger:
         """Every source that has counted something."""
         return frozenset(name for rows in self._epochs.values() for name in rows.series)
 
+    def known(self, source: str, epoch: str) -> Counts | None:
+        """Return the highest of what a source has counted in an admitted epoch; None: nothing."""
+        series = self._epochs[epoch].series.get(source)
+        return series.sums[-1] if series is not None and series.sums else None
+
     def reference_of(self, first_bin: int) -> int:
         """Return the index of the reference for a slice that begins at ``first_bin``; -1: there is none yet."""
         return bisect_right(self._references, first_bin, key=lambda each: each.from_bin) - 1

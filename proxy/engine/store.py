@@ -146,8 +146,9 @@ class Watch(NamedTuple):
     """The step that ``away_ns`` is about: when it began."""
     away_ns: int = 0
     """Time of this step in which nobody read the counts."""
-    backwards: int = 0
-    """Readings that were lower than an earlier one."""
+    fell_ns: int = 0
+    """When counters were last found to have gone backwards, on the engine's clock; 0: never. On the disk it is called
+    ``backwards``."""
 
 
 @dataclass(slots=True)
@@ -445,8 +446,8 @@ class Store:
         for epoch, arms, first_ns, settled in self._db.execute(
             "SELECT epoch, arms, first_ns, settled FROM epochs WHERE rollout = ?", (rollout,)
         ):
-            names, widths = orjson.loads(arms)
-            ledger.admit(Epoch(epoch, tuple(names), tuple(map(int, widths)), first_ns), settled)
+            names, widths, *champion = orjson.loads(arms)
+            ledger.admit(Epoch(epoch, tuple(names), tuple(map(int, widths)), first_ns, *champion), settled)
         epochs = ledger.epochs
         for source, epoch, at, blob in self._db.execute(
             "SELECT source, epoch, bin, counts FROM counts WHERE rollout = ? ORDER BY bin", (rollout,)
@@ -595,5 +596,5 @@ def _unpack(blob: bytes) -> Counts | None:
 
 def _pack_arms(info: Epoch) -> str:
     # Widths go up to 2^64, which neither SQLite nor JSON's readers take as a number.
-    document: Any = [info.variants, list(map(str, info.widths))]
+    document: Any = [info.variants, list(map(str, info.widths)), info.champion]
     return orjson.dumps(document).decode()

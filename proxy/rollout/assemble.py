@@ -13,9 +13,11 @@ All guardrails together
     (:func:`proxy.stats.mixtures.strongest`).
 
 Problems, as they are called in :attr:`~proxy.rollout.evidence.Evidence.problems`
-    ``counts_backwards``: a counter fell. ``no_canary_traffic``: in the present epoch the champion has so many units
-    that the canary should have had 20, and it has none. ``stray_units``: units of a variant without a share.
-    ``stale``: the counts were not read for 30 s. ``clock``: it jumped.
+    ``counts_backwards``: a counter fell, less than a ``hold`` (a minute at least) ago. What was counted meanwhile is
+    left out (:mod:`proxy.engine.continuity`), and what is there is sound: so harm is heard, but nothing is raised until
+    it has been watched for a step's time without another fall. ``no_canary_traffic``: in the present epoch the champion
+    has so many units that the canary should have had 20, and it has none. ``stray_units``: units of a variant without a
+    share. ``stale``: the counts were not read for 30 s. ``clock``: it jumped.
 """
 
 from collections import Counter
@@ -48,6 +50,7 @@ from proxy.stats.allocation import allocation
 __all__ = ["Assembly", "assemble", "weights_of"]
 
 _STALE_NS = 30_000_000_000
+_LEAST_DOUBT_NS = 60_000_000_000
 _LATELY_NS = 300_000_000_000
 _EXPECTED_UNITS = 20
 """Units of the canary that chance leaves out in one of e^20 rollouts."""
@@ -103,7 +106,7 @@ class Assembly:
             blamed=_blamed(plan, weights, guardrails),
             is_randomised=not self._is_switched,
             allocation=_allocation(own),
-            problems=_problems(self._stretch, self.now_ns),
+            problems=_problems(plan, self._stretch, self.now_ns),
             held_ns=held_ns,
             canary_units=int(own.canary[everyone, UNITS].sum()),
             champion_units=int(own.champion[everyone, UNITS].sum()),
@@ -172,7 +175,7 @@ def _is_broken(slices: Slices) -> bool:
         shadow.disagreed,
         *(min((*each.units, *each.requests), default=0) for each in slices.allocations),
     )
-    return slices.health.backwards > 0 or least < 0
+    return least < 0
 
 
 # All guardrails together
@@ -277,9 +280,12 @@ def _is_latency_seen(plan: Plan, stretch: Stretch, now_ns: int) -> bool:
     return not slices.health.own_coins and now_ns - since_ns >= plan.hold_ns
 
 
-def _problems(stretch: Stretch, now_ns: int) -> tuple[str, ...]:
+def _problems(plan: Plan, stretch: Stretch, now_ns: int) -> tuple[str, ...]:
     slices, epoch = stretch.slices, stretch.last_epoch
     problems = []
+    fell_ns = slices.health.fell_ns
+    if fell_ns and now_ns - fell_ns < max(plan.hold_ns, _LEAST_DOUBT_NS):
+        problems.append("counts_backwards")
     expected = _expected_units(epoch)
     if expected >= _EXPECTED_UNITS and not epoch.canary[:, UNITS].any():
         problems.append("no_canary_traffic")

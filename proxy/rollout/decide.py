@@ -6,9 +6,9 @@ Worked examples (default plan: steps 1 5 25 50 100, hold 5m, false_rollback 1 %,
 moment                                             verdict     reason
 =================================================  ==========  ==================
 rolled back, or settled by a person                HOLD        rolled_back, by_person
-a counter went backwards                           INVALID     counts_backwards
 E(harm) = 101, whatever else is wrong              ROLLBACK    harm
 the same of latency alone, and a broken coin       INVALID     srm
+a counter went backwards in the last 5 minutes     INVALID     counts_backwards
 the coin falls otherwise than the shares say       INVALID     srm
 the champion has traffic, the canary has none      INVALID     no_canary_traffic
 nobody read the counts for a minute                INVALID     stale
@@ -27,7 +27,7 @@ on 50 %, every critical guardrail shown            PROMOTE     shown
 
 Two choices that are not obvious:
 
-* Harm is heard before everything but counts that contradict themselves. A canary that hangs has few completions yet, so
+* Harm is heard before everything else. A canary that hangs has few completions yet, so
   the coin seems to fall wrongly (SRM) just while clients suffer. Falsely going back to the champion costs a rollout;
   staying costs clients. But while the coin falls wrongly only failures are held against the canary: bets on latency
   also look at who is missing, and take a canary that nobody counts for a slow one.
@@ -65,8 +65,7 @@ CALM = log(10)
 _GUARD_BAND = 1e-9
 """A log e that is not above its threshold by this much has not reached it: machines differ in the last bits."""
 
-_DISTRUSTED = ("counts_backwards",)
-_UNSOUND = ("srm", "no_canary_traffic", "stray_units", "stale", "clock")
+_UNSOUND = ("counts_backwards", "srm", "no_canary_traffic", "stray_units", "stale", "clock")
 _OF_TIME = (Reason.CLOCK, Reason.STALE, Reason.COUNTS_BACKWARDS)
 _STEPS_ASIDE = (Reason.NOT_SHOWN, Reason.BUDGET, Reason.HOLD_TIME, Reason.SHOWN)
 """What ``on_inconclusive: promote`` overrides; nothing that speaks against the canary."""
@@ -208,11 +207,6 @@ def _rolled_back(moment: _Moment) -> _Judgement | None:
     return _Judgement(Verdict.HOLD, Reason.ROLLED_BACK)
 
 
-def _distrusted(moment: _Moment) -> _Judgement | None:
-    found = next((each for each in _DISTRUSTED if each in moment.evidence.problems), None)
-    return None if found is None else _Judgement(Verdict.INVALID, Reason(found))
-
-
 def _harmed(moment: _Moment) -> _Judgement | None:
     evidence = moment.evidence
     is_coin_broken = "no_canary_traffic" in evidence.problems or reached(evidence.allocation, SRM)
@@ -330,7 +324,6 @@ def _promotable(plan: Plan, evidence: Grounds) -> _Judgement:
 
 _RULES: tuple[Callable[[_Moment], _Judgement | None], ...] = (
     _rolled_back,
-    _distrusted,
     _harmed,
     _unsound,
     _finished,

@@ -222,7 +222,10 @@ _SENTENCES: dict[Reason, Callable[[_Scene], str]] = {
     Reason.INCONCLUSIVE: _ended,
     Reason.SRM: _srm,
     Reason.NO_CANARY_TRAFFIC: _no_canary_traffic,
-    Reason.COUNTS_BACKWARDS: _no_verdict("counters went backwards, so what they say cannot be trusted"),
+    Reason.COUNTS_BACKWARDS: _no_verdict(
+        "counters went backwards a moment ago; what they counted meanwhile is left out, and nothing is raised until "
+        "they have been watched for the time of a step"
+    ),
     Reason.STRAY_UNITS: _no_verdict("units were counted for a variant that has no share of the traffic"),
     Reason.STALE: _no_verdict("the counts have not been read lately"),
     Reason.CLOCK: _no_verdict("the clock jumped"),

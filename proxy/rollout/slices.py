@@ -118,8 +118,9 @@ class Health:
     """When the counts were last read, on the engine's clock."""
     away_ns: int = 0
     """Time since the state's ``since_ns`` in which nobody read, or by which the clock leapt: it is no time held."""
-    backwards: int = 0
-    """Counters that went backwards since the rollout began."""
+    fell_ns: int = 0
+    """When counters were last found to have gone backwards, on the engine's clock; 0: never. What they counted before
+    and since is in the slices, what they counted in between is not."""
     clock_jumped: bool = False
     """The wall clock and the monotonic clock have parted in the bin that is open."""
     own_coins: bool = False

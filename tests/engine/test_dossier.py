@@ -53,7 +53,7 @@ def test_the_epoch_of_a_table() -> None:
     experiment = Experiment(
         "r", "e", (Arm("v1", ("u",), 5, is_champion=True), Arm("v3", ("w",), 3)), is_tried=True
     )
-    assert epoch_of(experiment, 9) == Epoch("e", ("v1", "v3"), (5, 3), 9)
+    assert epoch_of(experiment, 9) == Epoch("e", ("v1", "v3"), (5, 3), 9, "v1")
 
 
 def test_slices() -> None:
@@ -90,6 +90,7 @@ def test_own_coins() -> None:
     assert not made.slices("v3").health.own_coins
     read(made, 1, 30, 10)
     assert made.slices("v3").health.own_coins
+    made = dossier()
     read(made, 2, 31, 10, units=5)
     assert not made.slices("v3").health.own_coins
 
@@ -252,22 +253,25 @@ def test_away_before_a_restart() -> None:
     assert made.is_loaded
     read(made, 110, 1, 1)
     assert made.watch == Watch(0, 107 * SECOND, 2)
-    assert made.slices("v3").health.backwards == 2
+    assert made.slices("v3").health.fell_ns == 2
 
 
 def test_backwards() -> None:
-    """A reading below an earlier one of the same source takes nothing away; the second in a row is counted."""
+    """A reading below an earlier one of the same source takes nothing away; at the second in a row it goes on there."""
     made = dossier()
     read(made, 1, 100, 10)
     read(made, 2, 99, 11)
-    assert made.watch.backwards == 0
+    assert made.watch.fell_ns == 0
     read(made, 3, 100, 11)
-    read(made, 4, 99, 11)
-    read(made, 5, 99, 11)
-    assert made.watch.backwards == 1
+    read(made, 4, 50, 5)
+    read(made, 5, 50, 6)
+    assert made.watch.fell_ns == 5 * SECOND
     assert made.slices("v3").champion[:, REQUESTS].sum() == 100
-    made.take([Reading("next", "e1", counts(5, 5))], {}, 3 * SECOND, STATE)
-    assert made.watch.backwards == 1
+    read(made, 6, 54, 7)
+    assert made.slices("v3").champion[:, REQUESTS].sum() == 104
+    assert made.slices("v3").canary[:, REQUESTS].sum() == 12
+    made.take([Reading("next", "e1", counts(5, 5))], {}, 7 * SECOND, STATE)
+    assert made.watch.fell_ns == 5 * SECOND
 
 
 def test_copies_add_up() -> None:

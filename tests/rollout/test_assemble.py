@@ -178,7 +178,7 @@ def allocated(units: tuple[int, ...], shares: tuple[float, ...] = (0.5, 0.5)) ->
 
 
 BROKEN: dict[str, tuple[dict[str, Any], Reason]] = {
-    "a counter fell": ({"health": health(backwards=1)}, Reason.COUNTS_BACKWARDS),
+    "a counter fell": ({"health": health(fell_ns=PROMOTABLE.now_ns - 299 * SECOND)}, Reason.COUNTS_BACKWARDS),
     "a count below nothing": ({"canary": negative()}, Reason.COUNTS_BACKWARDS),
     "copies below nothing": ({"shadow": ShadowEvidence(compared=-1)}, Reason.COUNTS_BACKWARDS),
     "no reading": ({"health": health(read_ns=PROMOTABLE.now_ns - 31 * SECOND)}, Reason.STALE),
@@ -194,6 +194,23 @@ def test_broken_counts_are_invalid_and_never_a_promotion(name: str) -> None:
     """Each with its own reason."""
     changes, reason = BROKEN[name]
     assert judged(PROMOTABLE, **changes) == (Verdict.INVALID, reason)
+
+
+def test_a_fall_is_forgiven_after_a_step() -> None:
+    """It was then watched for as long as any step; with steps of no length, for a minute."""
+    long_ago = health(fell_ns=PROMOTABLE.now_ns - 300 * SECOND)
+    assert judged(PROMOTABLE, health=long_ago) == (Verdict.PROMOTE, Reason.SHOWN)
+    hurried = replace(PROMOTABLE.plan, hold_ns=0)
+    for ago, problems in ((59, ("counts_backwards",)), (60, ())):
+        slices = replace(PROMOTABLE.slices(), health=health(fell_ns=PROMOTABLE.now_ns - ago * SECOND))
+        assert assemble(hurried, PROMOTABLE.state, slices, PROMOTABLE.now_ns).problems == problems
+
+
+def test_harm_is_heard_while_a_counter_is_distrusted() -> None:
+    """What was counted before the fall and since is sound."""
+    made = world(canary=Behaviour(errors=0.2))
+    fallen = health(fell_ns=made.now_ns, read_ns=made.now_ns)
+    assert judged(made, health=fallen) == (Verdict.ROLLBACK, Reason.HARM)
 
 
 def test_a_canary_without_traffic_and_a_champion_without_is_thin() -> None:

@@ -83,8 +83,7 @@ CASES: dict[str, tuple[Evidence, Plan, dict[str, Any], Verdict, Reason]] = {
         evidence(PLAN, harm=9.0, problems=("clock",)), PLAN, {}, Verdict.ROLLBACK, Reason.HARM,
     ),
     "harm of counts that fell": (
-        evidence(PLAN, harm=9.0, problems=("counts_backwards",)), PLAN, {}, Verdict.INVALID,
-        Reason.COUNTS_BACKWARDS,
+        evidence(PLAN, harm=9.0, problems=("counts_backwards",)), PLAN, {}, Verdict.ROLLBACK, Reason.HARM,
     ),
     "a broken coin": (evidence(PLAN, allocation=SRM + 0.1), PLAN, {}, Verdict.INVALID, Reason.SRM),
     "a coin on the edge": (evidence(PLAN, allocation=SRM), PLAN, {}, Verdict.RAMP, Reason.SHOWN),
@@ -350,7 +349,7 @@ def test_a_tie_is_not_reached() -> None:
 
 def test_every_reason_has_a_case() -> None:
     """No word of the policy is untested here."""
-    by_problem = {Reason.NO_CANARY_TRAFFIC, Reason.STRAY_UNITS, Reason.STALE, Reason.CLOCK}
+    by_problem = {Reason.COUNTS_BACKWARDS, Reason.NO_CANARY_TRAFFIC, Reason.STRAY_UNITS, Reason.STALE, Reason.CLOCK}
     baked = {Reason.BAKE_TIME, Reason.SHADOW_ERRORS}
     assert {case[4] for case in CASES.values()} | by_problem | baked == set(Reason)
     assert MIN_UNITS == 50
