@@ -27,7 +27,8 @@ from proxy.children import Child, Timing
 from proxy.clock import monotonic, wall_ns
 from proxy.control.release import Release
 from proxy.evidence.blocks import remove
-from proxy.evidence.units import remove_units, restore_units
+from proxy.evidence.remnants import remnants
+from proxy.evidence.units import link_units, remove_units, restore_units
 from proxy.handover import InheritedProcess, Totals
 from proxy.retirement import is_quiet
 from proxy.routing.experiment import Experiment
@@ -86,6 +87,7 @@ class Fleet:
         listen: file descriptor of the socket that the workers accept from.
         admin: file descriptor of the socket that the observer accepts from.
         workers: how many.
+        workers_lock: file descriptor that each worker gets too, for it tells that somebody counts; -1: none.
         describe_config: returns the part ``config`` of the fleet's description.
         describe_rollouts: returns the part ``rollouts``.
         on_request: called with the message when the observer asks for something.
@@ -103,6 +105,7 @@ class Fleet:
         listen: int,
         admin: int,
         workers: int,
+        workers_lock: int = -1,
         describe_config: Callable[[], dict[str, Any]],
         describe_rollouts: Callable[[], dict[str, Any]] = dict,
         on_request: Callable[[dict[str, Any]], None],
@@ -131,11 +134,12 @@ class Fleet:
         self._fold_failures = totals.fold_failures
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
-        def child(name: str, command: Callable[[int], Sequence[str]], inherited: int) -> Child:
+        def child(name: str, command: Callable[[int], Sequence[str]], *inherited: int) -> Child:
             restarts, hangs = totals.restarts.get(name, 0), totals.hangs.get(name, 0)
-            return Child(name, command, (inherited,), self, timing, restarts=restarts, hangs=hangs)
+            return Child(name, command, inherited, self, timing, restarts=restarts, hangs=hangs)
 
-        self.workers = [child(f"worker {i}", _bind(commands.worker, i), listen) for i in range(workers)]
+        theirs = (listen,) if workers_lock < 0 else (listen, workers_lock)
+        self.workers = [child(f"worker {i}", _bind(commands.worker, i), *theirs) for i in range(workers)]
         self.observer = child("observer", commands.observer, admin)
         self._is_open = False
         self.may_fold = asyncio.Event()
@@ -172,7 +176,7 @@ class Fleet:
         self._pending = release
         self.renew(release.certificates.files)
         linked = [child for child in self._children if child.is_linked]
-        asked = (child.ask(_prepare(release), "prepared", release.version) for child in linked)
+        asked = (child.ask(self._preparation(release), "prepared", release.version) for child in linked)
         answers = await asyncio.gather(*asked)
         return tuple(
             f"{child.name}: {answer.get('reason', 'no reason given')}"
@@ -182,8 +186,12 @@ class Fleet:
 
     def _restore_units(self, state_dir: Path, rollouts: Iterable[str]) -> None:
         """Have the units of rollouts where the workers map them, as an earlier start left them."""
+        earlier = remnants(self._run_dir).values()
         for rollout in rollouts:
             try:
+                # Their workers may go on in these maps, and what was saved is older.
+                for remnant in earlier:
+                    link_units(remnant, self._run_dir, (rollout,))
                 restore_units(self._run_dir, state_dir, rollout)
             except OSError as error:
                 _log.warning(
@@ -232,9 +240,9 @@ class Fleet:
             # The observer reads the counts of a retiring version until they are in the base. An abandoned one
             # has none.
             if not held.is_retiring or (child is self.observer and held.was_effective):
-                child.send(_prepare(held.release))
+                child.send(self._preparation(held.release))
         if self._pending:
-            child.send(_prepare(self._pending))
+            child.send(self._preparation(self._pending))
         if self._current:
             self._commit_in(child)
         if child is not self.observer:
@@ -383,6 +391,18 @@ class Fleet:
         if late:
             await asyncio.wait(late)
 
+    def _preparation(self, release: Release) -> dict[str, Any]:
+        return {
+            "op": "prepare",
+            "version": release.version,
+            "digest": release.digest,
+            "settings": release.text,
+            "positions": release.positions,
+            "rollouts": release.rollouts,
+            # By it workers know when a generation begins.
+            "clock_offset_ns": self._describe_rollouts().get("clock_offset_ns"),
+        }
+
     def _commit_in(self, child: Child) -> None:
         assert self._current is not None
         version = self._current.version
@@ -463,17 +483,6 @@ def _rollouts_of(release: Release) -> Iterator[Experiment]:
 
 def _certificates(files: Mapping[str, str]) -> dict[str, Any]:
     return {"op": "certificates", "files": dict(files)}
-
-
-def _prepare(release: Release) -> dict[str, Any]:
-    return {
-        "op": "prepare",
-        "version": release.version,
-        "digest": release.digest,
-        "settings": release.text,
-        "positions": release.positions,
-        "rollouts": release.rollouts,
-    }
 
 
 def _bind(command: Callable[[int, int], Sequence[str]], index: int) -> Callable[[int], Sequence[str]]:

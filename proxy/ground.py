@@ -14,7 +14,8 @@ from proxy.control.judge import Accepted, Refused, judge
 from proxy.control.watch import read_file
 from proxy.handover import Handover, InheritedSocket
 from proxy.listening import BindError, bind
-from proxy.rundir import RunDirectory, run_directory
+from proxy.remnants import Remnants, claim_remnants
+from proxy.rundir import RunDirectory, owner_of, run_directory
 from proxy.settings import Address, Settings
 from proxy.state_lock import StateInUseError, lock_state
 
@@ -39,6 +40,7 @@ class Ground:
     listen: socket.socket
     admin: socket.socket
     run: RunDirectory
+    remnants: Remnants
     state_lock: int | None
     """Descriptor; None where none could be had."""
 
@@ -61,13 +63,15 @@ def lay_ground(config_path: Path, stack: contextlib.ExitStack, handover: Handove
             listen = _listener(settings.listen, "listen", handover.listen if handover else None, undo)
             admin = _listener(settings.admin, "admin", handover.admin if handover else None, undo)
             state_lock = _lock(settings.state_dir, handover, undo)
-            run = undo.enter_context(run_directory())
+            owner = owner_of(settings.state_dir)
+            run = undo.enter_context(run_directory(owner=owner))
+            remnants = undo.enter_context(claim_remnants(run.path, owner))
         except (BindError, StateInUseError) as error:
             raise GroundError(str(error)) from error
         except OSError as error:
             raise GroundError(f"cannot make a run directory: {error.strerror}: {error.filename}") from error
         stack.push(undo.pop_all())
-    return Ground(content, settings, listen, admin, run, state_lock)
+    return Ground(content, settings, listen, admin, run, remnants, state_lock)
 
 
 def _read(config_path: Path) -> tuple[bytes, Settings]:

@@ -84,6 +84,7 @@ class Totals(_Part):
     fold_failures: int = 0
     upgrades: int = 0
     upgrades_refused: int = 0
+    remnants_dropped: int = 0
     restarts: dict[str, int] = {}
     """By the name of the slot."""
     hangs: dict[str, int] = {}

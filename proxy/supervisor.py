@@ -54,7 +54,7 @@ from proxy.handover import (
 from proxy.listening import turn_away, url
 from proxy.logs import set_level, start_logging
 from proxy.open_files import hold_standard_streams, raise_limit, shortage
-from proxy.rundir import RunDirectory, remove_run_directory
+from proxy.rundir import RunDirectory, end_run_directory
 from proxy.service_manager import ServiceManager
 from proxy.settings import Settings
 from proxy.tally import follow, leave_layouts
@@ -189,7 +189,7 @@ class _Supervisor:
                     await self._fleet.kill()
                 if self._earlier is not None and self._handover is not None:
                     await self._earlier.kill()
-                    remove_run_directory(RunDirectory(self._handover.run.path, self._handover.run.fd))
+                    end_run_directory(RunDirectory(self._handover.run.path, self._handover.run.fd))
 
     def _take_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -287,6 +287,7 @@ class _Supervisor:
             listen=listen,
             admin=admin,
             workers=_worker_count(ground.settings),
+            workers_lock=ground.run.workers,
             describe_config=self._describe,
             describe_rollouts=self._rollouts.describe,
             on_request=self._on_request,
@@ -302,6 +303,8 @@ class _Supervisor:
             "certificates": self._certificates.status(),
             "upgrades_total": self._totals.upgrades,
             "upgrades_refused_total": self._totals.upgrades_refused,
+            "remnants": len(self._ground.remnants),
+            "remnants_dropped_total": self._totals.remnants_dropped + self._ground.remnants.dropped,
             "earlier_pids": self._earlier.pids if self._earlier else [],
         }
 
@@ -343,6 +346,7 @@ class _Supervisor:
             spawn(self._certificates.run(), name="certificate watch"),
             spawn(self._keep_folding(), name="fold"),
             spawn(self._keep_beating(), name="heartbeat for the service manager"),
+            spawn(self._ground.remnants.run(self._fleet.push), name="remnants of killed supervisors"),
         )
         if self._earlier is not None:
             self._upgrade_task = spawn(self._succeed(self._earlier), name="succession")
@@ -454,6 +458,7 @@ class _Supervisor:
                 "journal_failures": status["journal_failures_total"],
                 "upgrades": self._totals.upgrades,
                 "upgrades_refused": self._totals.upgrades_refused,
+                "remnants_dropped": self._totals.remnants_dropped + ground.remnants.dropped,
             }
         )
         lock, state_dir = ground.state_lock, ground.settings.state_dir.resolve()

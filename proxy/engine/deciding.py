@@ -37,6 +37,7 @@ from proxy.engine.store import ShadowCounts, Verdict
 from proxy.engine.store_thread import StoreThread
 from proxy.engine.turns import Candidate, Turns
 from proxy.engine.webhooks import Event, Webhooks, event_body
+from proxy.evidence.remnants import ended_remnants, let_go
 from proxy.rollout.plan import Plan, plan_of
 from proxy.rollout.state import ENGINE, RolloutState
 from proxy.routing.table import Route, Table
@@ -132,6 +133,8 @@ class Deciding:
         self._tasks: list[asyncio.Task[None]] = []
         self._turn = asyncio.Lock()
         self._is_standing_down = False
+        self._ended: frozenset[str] = frozenset()
+        """Of the remnants that were read last, those that had ended before."""
 
     # What the supervisor tells
 
@@ -244,6 +247,7 @@ class Deciding:
                 name = canary.name if canary is not None else ""
                 dossier = Dossier(experiment.rollout, route.name, name, route.champion.name)
                 self.dossiers[experiment.rollout] = dossier
+            dossier.champion = route.champion.name
             dossier.ledger.admit(epoch_of(experiment, now_ns))
 
     # The tick
@@ -261,7 +265,11 @@ class Deciding:
 
     async def tick(self) -> None:
         """Look once at everything."""
-        if self._table is None or not self._time.is_known or not self.dossiers:
+        if self._table is None or not self._time.is_known:
+            return
+        if not self.dossiers:
+            self._ended = ended_remnants(self._run_dir)
+            self._let_go()
             return
         async with self._turn:
             dossiers = self.dossiers.values()
@@ -269,6 +277,7 @@ class Deciding:
                 self._noted.setdefault(route, said)
             now_ns = await self._take()
             await self._keeper.write(list(dossiers), now_ns)
+            self._let_go()
             has_jumped = self._time.look()
             if not self._is_standing_down:
                 await self._consider_due(has_jumped)
@@ -296,6 +305,7 @@ class Deciding:
             del self.dossiers[rollout]
         epochs = {name: dossier for dossier in self.dossiers.values() for name in dossier.ledger.epochs}
         wanted = {name: len(dossier.ledger.epochs[name].variants) for name, dossier in epochs.items()}
+        self._ended = await asyncio.to_thread(ended_remnants, self._run_dir)
         readings = await asyncio.to_thread(read_evidence, self._run_dir, wanted)
         shadows = await asyncio.to_thread(self._read_shadows, list(self._tables.values()))
         now_ns = self._time.now_ns()
@@ -305,10 +315,18 @@ class Deciding:
         for rollout, dossier in list(self.dossiers.items()):
             await asyncio.sleep(0)  # whatever else is to be done comes in between
             found = by_rollout.get(rollout, []), shadows.get(rollout, {})
-            with self._excusing(dossier.route, "the evidence of route %s cannot be taken in"):
+            with self._excusing(dossier.route, "the evidence of route %s cannot be taken in") as excused:
                 dossier.take(*found, now_ns, self._state_of(dossier))
                 self._freeze(dossier, now_ns)
+            if excused:
+                self._ended = frozenset()
         return now_ns
+
+    def _let_go(self) -> None:
+        """Let go of the directories of killed supervisors from which there is nothing to come that is not stored."""
+        if self._ended and self._keeper.has_all(self.dossiers.values()):
+            for name in self._ended:
+                let_go(self._run_dir, name)
 
     def _freeze(self, dossier: Dossier, now_ns: int) -> None:
         assert self._table is not None, "there are ticks only after a commit"
@@ -515,11 +533,12 @@ class Deciding:
         self._is_standing_down = True
         self._keeper.save_units(*self.dossiers)
 
-    async def finish(self, patience_s: float) -> None:
-        """Read for the last time, store it, and close. The workers have hung up.
+    async def finish(self, patience_s: float) -> bool:
+        """Read for the last time, store it, and close; tell whether all is stored. No worker counts any more.
 
         Waits at most about three times ``patience_s``.
         """
+        is_stored = False
         for task in self._tasks[:1]:
             task.cancel()
             await asyncio.wait([task])
@@ -527,14 +546,17 @@ class Deciding:
             with suppress(Exception):
                 now_ns = await self._take()
                 await self._keeper.finish(list(self.dossiers.values()), now_ns, patience_s)
+                is_stored = self._keeper.has_all(self.dossiers.values())
         await self.webhooks.settle(patience_s)
         for task in self._tasks[1:]:
             task.cancel()
             await asyncio.wait([task])
-        if not await self.shelf.close(patience_s):
+        is_closed = await self.shelf.close(patience_s)
+        if not is_closed:
             _log.error(
                 "evidence: the disk is too slow; what was counted last is read again by the next start"
             )
+        return is_stored and is_closed
 
 
 def _states(documents: Iterable[Mapping[str, Any]]) -> dict[str, RolloutState]:

@@ -161,6 +161,11 @@ class Keeper:
         await self.write(dossiers, now_ns, patience_s)
         self.save_units(*(dossier.rollout for dossier in dossiers))
 
+    def has_all(self, dossiers: Collection[Dossier]) -> bool:
+        """Tell whether everything that was read is on the disk."""
+        is_whole = self._writing is None and self._generation == self._shelf.generation
+        return is_whole and all(each.is_loaded and not each.has_news for each in dossiers)
+
     # Verdicts
 
     async def record(self, dossier: Dossier, verdict: Verdict) -> str:

@@ -9,7 +9,8 @@ that no table and no rollout names the epoch any more (:func:`remove`).
 
 A run directory is a *source*: its numbers only grow, whatever is read twice or late. After an upgrade the program
 before goes on counting in its own directory for a while, which is a source beside ours, under its own name: first by
-the link to it (:func:`proxy.tally.follow`), and once it has ended by what was kept of it (:func:`adopt`).
+the link to it (:func:`proxy.tally.follow`), and once it has ended by what was kept of it (:func:`adopt`). What killed
+programs have left is read where it lies (:mod:`proxy.evidence.remnants`).
 """
 
 import os
@@ -21,11 +22,33 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from proxy.evidence.layout import BUCKETS, FIELDS, FIRST_LATENCY, LATENCY, REQUESTS, UNITS
+from proxy.evidence.layout import (
+    BUCKETS,
+    FIELDS,
+    FIRST_LATENCY,
+    GENERATIONS,
+    LATENCY,
+    RENEWED,
+    REQUESTS,
+    UNITS,
+    renewed_place,
+)
+from proxy.evidence.remnants import remnants
 from proxy.private import make_private_directory
 from proxy.tally import EARLIER, Block, open_block
 
-__all__ = ["Counts", "adopt", "block_path", "epochs", "open_evidence", "read", "remove", "sources"]
+__all__ = [
+    "Counts",
+    "adopt",
+    "block_path",
+    "epochs",
+    "has_evidence",
+    "open_evidence",
+    "read",
+    "read_all",
+    "remove",
+    "sources",
+]
 
 Counts: TypeAlias = NDArray[np.int64]
 
@@ -59,7 +82,16 @@ def read(source: Path, epoch: str, variants: int) -> Counts:
         epoch: 16 hex digits.
         variants: how many variants the route has.
     """
+    return read_all(source, epoch, variants)[0]
+
+
+def read_all(source: Path, epoch: str, variants: int) -> tuple[Counts, dict[int, Counts]]:
+    """Return what :func:`read` does, and by generation what was counted in it: ``(variants, RENEWED)``.
+
+    Of the generations that have a place in the blocks, those in which anything was counted.
+    """
     total = np.zeros(variants * FIELDS, np.int64)
+    renewed: dict[int, Counts] = {}
     for path in source.glob(f"evidence-{epoch}-w*.block"):
         try:
             raw = path.read_bytes()
@@ -67,10 +99,28 @@ def read(source: Path, epoch: str, variants: int) -> Counts:
             continue
         values = np.frombuffer(raw, np.int64, min(len(raw) // 8, total.size))
         total[: values.size] += values
+        _add_renewed(renewed, raw, variants)
     counts = total.reshape(variants, FIELDS)
     counts[:, REQUESTS] = counts[:, LATENCY : LATENCY + BUCKETS].sum(axis=1)
     counts[:, UNITS] = counts[:, FIRST_LATENCY : FIRST_LATENCY + BUCKETS].sum(axis=1)
-    return counts
+    return counts, renewed
+
+
+def _add_renewed(renewed: dict[int, Counts], raw: bytes, variants: int) -> None:
+    """Add what a block holds about generations, where what stands before and after the counts says of which.
+
+    The file is read from its beginning. Who begins a generation strikes out both numbers, then the counts, and writes
+    the first number before the last. So between two equal ones there is nothing of another generation.
+    """
+    whole = np.frombuffer(raw, np.int64, len(raw) // 8)
+    size = variants * RENEWED
+    for number in range(GENERATIONS):
+        first = renewed_place(variants, number)
+        place = whole[first : first + size + 2]
+        if place.size < size + 2 or not place[0] or place[0] != place[-1] or not place[1:-1].any():
+            continue
+        generation, counts = int(place[0]) - 1, place[1:-1].reshape(variants, RENEWED)
+        renewed[generation] = renewed[generation] + counts if generation in renewed else counts
 
 
 def epochs(source: Path) -> frozenset[str]:
@@ -78,9 +128,17 @@ def epochs(source: Path) -> frozenset[str]:
     return frozenset(match[1] for path in source.glob("evidence-*") if (match := _NAME.fullmatch(path.name)))
 
 
+def has_evidence(run_dir: Path) -> bool:
+    """Tell whether anything was counted in the run directory, or adopted."""
+    return any(map(epochs, (run_dir, *_adopted(run_dir).values())))
+
+
 def sources(run_dir: Path) -> dict[str, Path]:
     """Return where there are counts, by the name under which they are to be kept apart: the run directory's own."""
     found = {run_dir.name: run_dir}
+    for name, remnant in remnants(run_dir).items():
+        if remnant.is_dir():
+            found |= {name: remnant, **_adopted(remnant)}
     link = run_dir / EARLIER
     if link.is_dir():
         earlier = link.resolve()

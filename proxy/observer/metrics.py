@@ -233,6 +233,12 @@ FAMILIES: dict[str, Family] = {
     "modelproxy_earlier_processes": Family(
         "gauge", (), "Processes of the program before an upgrade that have not ended yet."
     ),
+    "modelproxy_remnants": Family(
+        "gauge", (), "Run directories of killed supervisors whose evidence is not stored yet."
+    ),
+    "modelproxy_remnants_dropped_total": Family(
+        "counter", (), "Of these, how many were removed unread, because there were too many."
+    ),
     "modelproxy_build_info": Family("info", (), "The version that runs."),
 }
 """Every metric, by its name, in the order of exposition.
@@ -248,6 +254,8 @@ _CONFIG = {
     "rollout_stale_decisions_total": "rollout_stale_decisions_total",
     "upgrades_total": "upgrades_total",
     "upgrades_refused_total": "upgrades_refused_total",
+    "remnants": "remnants",
+    "remnants_dropped_total": "remnants_dropped_total",
 }
 
 

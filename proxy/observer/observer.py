@@ -24,6 +24,7 @@ from aiohttp import web
 from proxy.control.gate import build_runner
 from proxy.engine.deciding import Deciding, Request
 from proxy.errors import ConfigError
+from proxy.evidence.remnants import has_workers, lock_observer, mark_stored
 from proxy.link import Link, open_link
 from proxy.logs import set_level
 from proxy.observer.admin_site import AdminSite
@@ -53,6 +54,8 @@ _LOG_CLOSE_S: Final = 5.0
 _TRACER_CLOSE_S: Final = 6.0
 _ADMIN_CLOSE_S: Final = 2.0
 _DECIDING_CLOSE_S: Final = 2.0
+_LATE_S: Final = 1.0
+_LOOK_S: Final = 0.05
 
 _log = logging.getLogger("modelproxy")
 
@@ -126,6 +129,8 @@ class Observer:
 
     def __init__(self, run_dir: Path) -> None:
         self._run_dir = run_dir
+        # Held to the end of the process: what it has read may not be stored before.
+        self._lock = _lock(run_dir)
         self._blocks = Blocks(run_dir)
         self._totals = _Totals(run_dir)
         self._fleet: Mapping[str, Any] = {}
@@ -135,6 +140,10 @@ class Observer:
         self._replies: dict[int, asyncio.Future[Mapping[str, Any]]] = {}
         self._requests = 0
         self._ending = asyncio.Event()
+        self._is_told_to_drain = False
+        """The workers have ended: the supervisor says so by this."""
+        self._is_alone = False
+        """The supervisor is gone."""
         self._admin: AdminSite | None = None
         self._loop = asyncio.get_running_loop()
 
@@ -265,6 +274,8 @@ class Observer:
         self._totals.close()
         self._blocks.close()
         self._link.close()
+        if self._lock is not None:
+            os.close(self._lock)
 
     async def _finish(self) -> None:
         running = self._running
@@ -274,17 +285,28 @@ class Observer:
         running.deciding.stand_down()
         table = self._current
         drain_ns = table.settings.timeouts.drain if table is not None else 0
+        if self._is_alone:
+            await self._until_nobody_counts(drain_ns / 1e9 + _LATE_S)
         if running.task is not None and not running.task.done():
             await running.intake.finish(drain_ns / 1e9)
             running.task.cancel()
             await asyncio.wait([running.task])
         await running.intake.settle_all()
-        await running.deciding.finish(_DECIDING_CLOSE_S)
+        if await running.deciding.finish(_DECIDING_CLOSE_S) and self._is_told_to_drain:
+            with suppress(OSError):
+                mark_stored(self._run_dir)
         if not await _in_thread(lambda: running.log.close(_LOG_CLOSE_S), _LOG_CLOSE_S + 1):
             _log.error("payload log: the disk is too slow; some records are lost")
         if not await _in_thread(running.tracer.close, _TRACER_CLOSE_S):
             _log.error("tracing: the collector is too slow; some spans are lost")
         self.gauges()
+
+    async def _until_nobody_counts(self, seconds: float) -> None:
+        """Wait until the workers have finished what they had begun when the supervisor was killed."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while has_workers(self._run_dir):  # noqa: ASYNC110 - a lock does not tell when it is free
+                    await asyncio.sleep(_LOOK_S)
 
     # The supervisor's messages
 
@@ -302,6 +324,7 @@ class Observer:
             case "reply":
                 self._reply(message)
             case "drain":
+                self._is_told_to_drain = True
                 self._ending.set()
             case "open":
                 spawn(self._open(), name="open the admin address")
@@ -331,6 +354,7 @@ class Observer:
         for reply in self._replies.values():
             if not reply.done():
                 reply.set_exception(ConnectionError("the supervisor is gone"))
+        self._is_alone = True
         self._ending.set()
 
     def _send(self, message: dict[str, Any]) -> None:
@@ -416,6 +440,14 @@ class Observer:
             self._blocks.settle_sink(*token, "written")
         for token in failed:
             self._blocks.settle_sink(*token, "failed")
+
+
+def _lock(run_dir: Path) -> int | None:
+    try:
+        return lock_observer(run_dir)
+    except OSError as error:
+        _log.warning("cannot lock %s: %s", run_dir, error.strerror)
+        return None
 
 
 def _file_limits(settings: Settings) -> FileLimits:

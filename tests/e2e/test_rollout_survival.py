@@ -16,6 +16,7 @@ import pytest
 from proxy.engine.ledger import Ledger
 from proxy.engine.store import open_store
 from proxy.evidence.layout import CELLS, FIELDS, REQUESTS, UNITS
+from proxy.rundir import left_behind, owner_of
 from tests.e2e.running import CountingModel, Running, eventually, model_server, serve
 from tests.e2e.trial import EVENTS, Crowd, counts, decisions, is_in, recomputed, rollout, verdicts
 
@@ -27,11 +28,6 @@ pytestmark = [
 USERS = [f"user-{i}" for i in range(60_000)]
 ROUTES = ("wine", "beer")
 PLAN = f"{{steps: [10, 30, 60], hold: 2s, guardrails: {EVENTS}}}"
-
-
-LAST_MOMENT = 100
-"""Requests that may be missing after the supervisor is killed: answered when the observer, itself killed and restarted
-just before, had looked for the last time."""
 
 
 class Models(NamedTuple):
@@ -100,8 +96,6 @@ class Life:
         """Kill with SIGKILL the ``observer``, ``worker`` 0 or 1, or the ``supervisor``, which is started again."""
         self.kills.append(whom)
         if whom == "supervisor":
-            # One after the other: where the observer dies too, nobody reads what was counted since its last look.
-            await eventually(self.proxy.status, "the observer")
             self.proxy.process.kill()
             await self.proxy.process.wait()
             self.crowd.proxy = self.proxy = await self._stack.enter_async_context(
@@ -177,7 +171,6 @@ async def test_kills_change_no_decision(tmp_path: Path, seed: int) -> None:
         await eventually(lambda: is_in(proxy, "rolled_back"), "the rollback to be shown")
         await eventually(lambda: is_in(proxy, "promoted", route="beer"), "the promotion to be shown")
         asked = crowd.statuses.total() // len(ROUTES)
-        least = asked - LAST_MOMENT * life.kills.count("supervisor")
         ids = {}
         for route in ROUTES:
             ids[route] = (await rollout(proxy, route))["rollout"]
@@ -185,7 +178,7 @@ async def test_kills_change_no_decision(tmp_path: Path, seed: int) -> None:
             async def is_all(route: str = route) -> bool:
                 found = counts(await rollout(proxy, route))
                 shown[route].append(sum(found.values()))
-                return bool(least <= shown[route][-1] <= asked + crowd.broken)
+                return bool(asked <= shown[route][-1] <= asked + crowd.broken)
 
             await eventually(
                 is_all, f"evidence of {asked} requests of {route}, and the {crowd.broken} that were broken"
@@ -201,14 +194,18 @@ async def test_kills_change_no_decision(tmp_path: Path, seed: int) -> None:
         assert {each["rollout"] for each in lines} == {ids[route]}
         assert shown[route] == sorted(shown[route]), "what was counted is never less"
         found = stored(proxy.state, ids[route])
-        assert least <= found["requests"] <= asked + crowd.broken
-        assert least - collisions(asked) <= found["units"] <= asked
+        assert asked <= found["requests"] <= asked + crowd.broken
+        assert asked - collisions(asked) <= found["units"] <= asked
         for each in lines:
             assert recomputed(proxy, each, route)["verdict"] == each["verdict"]
 
 
-async def test_a_killed_supervisor_takes_nothing_along(tmp_path: Path) -> None:
-    """What was counted in the moment before is there in the next life, and so is what was answered after it began."""
+@pytest.mark.parametrize(
+    "victims", [("supervisor",), ("observer", "supervisor"), ("observer", "supervisor") * 2]
+)
+async def test_a_killed_supervisor_takes_nothing_along(tmp_path: Path, victims: tuple[str, ...]) -> None:
+    """What was counted in the moment before is there in the next life, and so is what its workers finish after it
+    began, also when nobody is there who reads it. What it left behind goes then."""
     async with models() as served, Life(tmp_path, config(tmp_path, served)) as life:
         await life.crowd.ask(USERS[:200])
         served.champion.gate.clear()
@@ -216,7 +213,8 @@ async def test_a_killed_supervisor_takes_nothing_along(tmp_path: Path) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(late.ask(USERS[200:240], at_once=40))
             await eventually(lambda: _is(served.champion.waiting >= 30), "requests under way")
-            await life.kill("supervisor")
+            for victim in victims:
+                await life.kill(victim)
             served.champion.gate.set()
         assert (late.broken, late.statuses) == (0, {200: 40}), "it drained"
 
@@ -228,6 +226,14 @@ async def test_a_killed_supervisor_takes_nothing_along(tmp_path: Path) -> None:
         await life.crowd.ask(USERS[:200])
         found = await eventually(lambda: is_all(440), "evidence of 440 requests", 10.0)
         assert sum(counts(found, "units").values()) <= 240, "who was counted before is not new"
+        owner = owner_of(life.proxy.state)
+        await eventually(lambda: _is(len(left_behind(owner)) == 1), "the end of what was left behind", 10.0)
+
+        async def is_told() -> bool:
+            return await life.proxy.total("modelproxy_remnants") == 0
+
+        await eventually(is_told, "the metric to show it")
+    assert left_behind(owner) == []
 
 
 async def test_an_upgrade_on_the_way(tmp_path: Path) -> None:

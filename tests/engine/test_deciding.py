@@ -1,6 +1,7 @@
 """The tick: from what workers counted to what the supervisor is asked, over restarts and bad disks."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -27,6 +28,7 @@ from proxy.evidence.layout import (
     LATENCY,
     REQUEST_EVENTS,
 )
+from proxy.evidence.remnants import follow_remnant, lock_workers, remnants
 from proxy.evidence.units import open_units, restore_units, units_path
 from proxy.rollout import record
 from proxy.rollout.plan import plan_of
@@ -48,6 +50,7 @@ routes:
       - {name: v3, model: two, role: canary, rollout: {hold: 60s}}
 """
 SPLIT = CONFIG.replace("rollout: {hold: 60s}", "weight: 10")
+ALONE = CONFIG.replace("      - {name: v3, model: two, role: canary, rollout: {hold: 60s}}\n", "")
 SECOND = 1_000_000_000
 WAIT_S = 20.0
 START_NS = 1_800_000_000 * SECOND
@@ -304,6 +307,108 @@ async def test_a_new_run_directory_adds_up(world: World, tmp_path: Path) -> None
     assert world.state is not None
     slices = world.deciding.dossiers[world.state.rollout].slices("v3")
     assert (int(slices.champion[:, 0].sum()), int(slices.canary[:, 0].sum())) == (5990, 60)
+
+
+async def killed(world: World) -> Path:
+    """Have observer and supervisor killed, and others begin in another run directory; return the one they left."""
+    await world.deciding.shelf.close(WAIT_S)
+    dead, world.run_dir = world.run_dir, world.run_dir.with_name(f"after {world.run_dir.name}")
+    world.run_dir.mkdir()
+    for remnant in (dead, *remnants(dead).values()):
+        follow_remnant(world.run_dir, remnant)
+    world.deciding = world.make()
+    world.publish()
+    return dead
+
+
+def requests_of(world: World) -> tuple[int, int]:
+    """Return how many requests there are of champion and canary."""
+    slices = world.deciding.dossiers["ab" * 8].slices("v3")
+    return int(slices.champion[:, 0].sum()), int(slices.canary[:, 0].sum())
+
+
+async def test_what_nobody_read_is_read_by_the_next(world: World) -> None:
+    """What a killed supervisor's workers counted when nobody looked any more, and what they finish, counts once."""
+    world.count({"v1": 500, "v3": 5})
+    await world.tick()
+    workers = lock_workers(world.run_dir)
+    world.count({"v1": 40, "v3": 4})
+    dead = await killed(world)
+    world.count({"v1": 100, "v3": 1})
+    await world.tick(2)
+    assert requests_of(world) == (640, 10)
+    world.run_dir, ours = dead, world.run_dir
+    world.count({"v1": 3, "v3": 2})
+    world.run_dir = ours
+    await world.tick(2)
+    assert requests_of(world) == (643, 12)
+    assert remnants(ours) == {dead.name: dead}, "its workers may count more"
+    os.close(workers)
+    await world.tick()
+    assert remnants(ours) == {}
+    await world.restart()
+    await world.tick()
+    assert requests_of(world) == (643, 12)
+
+
+async def test_two_deaths_in_a_row(world: World) -> None:
+    """Killed again before anything was read, the next finds what both have left."""
+    world.count({"v1": 40, "v3": 4})
+    await killed(world)
+    world.count({"v1": 100, "v3": 1})
+    await killed(world)
+    world.count({"v1": 7})
+    assert len(remnants(world.run_dir)) == 2
+    await world.tick()
+    assert requests_of(world) == (147, 5)
+    assert remnants(world.run_dir) == {}
+
+
+async def test_without_a_disk_nothing_is_let_go(world: World) -> None:
+    """What is in memory only must be found again by the next start; and the end says that not all is stored."""
+    world.count({"v1": 40, "v3": 4})
+    dead = await killed(world)
+    without_disk(world)
+    await world.tick(5)
+    assert requests_of(world) == (40, 4)
+    assert remnants(world.run_dir) == {dead.name: dead}
+    assert not await world.deciding.finish(WAIT_S)
+    world.deciding = world.make()
+    world.publish()
+    await world.tick()
+    assert remnants(world.run_dir) == {}
+    assert await world.deciding.finish(WAIT_S)
+
+
+async def test_what_could_not_be_taken_in_is_not_let_go(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fault of ours costs no evidence."""
+    world.count({"v1": 40, "v3": 4})
+    dead = await killed(world)
+    with monkeypatch.context() as patch:
+        patch.setattr("proxy.engine.dossier.Dossier.take", lambda *_: 1 / 0)
+        await world.tick(2)
+    assert remnants(world.run_dir) == {dead.name: dead}
+    await world.tick()
+    assert remnants(world.run_dir) == {}
+    assert requests_of(world) == (40, 4)
+
+
+async def test_what_nobody_wants_any_more_is_let_go(tmp_path: Path) -> None:
+    """Evidence of a rollout that is gone from the file, or over, is waited for by nobody."""
+    world = World(tmp_path)
+    world.publish()
+    world.count({"v1": 40, "v3": 4})
+    await world.deciding.shelf.close(WAIT_S)
+    for name, text in (("alone", ALONE), ("split", SPLIT)):
+        (tmp_path / name).mkdir()
+        other = World(tmp_path / name, text)
+        other.publish()
+        follow_remnant(other.run_dir, world.run_dir)
+        await other.tick()
+        assert remnants(other.run_dir) == {}
+        await other.deciding.finish(WAIT_S)
 
 
 # Bad disks

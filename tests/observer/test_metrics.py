@@ -149,6 +149,7 @@ def test_values(tmp_path: Path) -> None:
     assert value(series, "observer_hangs_total") == 1
     assert value(series, "upgrades_total") == 4
     assert value(series, "upgrades_refused_total") == 5
+    assert (value(series, "remnants"), value(series, "remnants_dropped_total")) == (2, 6)
     assert value(series, "earlier_processes") == 2
     assert value(series, "observer_queue_bytes") == 512
     assert value(series, "build_info", version=__version__) == 1

@@ -93,6 +93,8 @@ class World:
             "rollout_stale_decisions_total": 7,
             "upgrades_total": 4,
             "upgrades_refused_total": 5,
+            "remnants": 2,
+            "remnants_dropped_total": 6,
             "earlier_pids": [7, 8],
             "certificates": {
                 "expiries": {"": 1_800_000_000, "wine-v1": 1_900_000_000},
