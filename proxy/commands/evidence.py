@@ -22,6 +22,9 @@ TIMEOUT_S = 15
 
 _MOST_DECISIONS = 10_000
 
+_AT_ONCE_NS = 60_000_000_000
+"""Of rollouts that were written within a minute of each other it is chance which was the last."""
+
 Snapshots = Callable[[str], bytes | None]
 
 
@@ -66,7 +69,7 @@ def _ask_for_snapshot(admin: str, digest: str) -> bytes | None:
 
 
 def list_stored(state_dir: Path, route: str | None) -> "list[Stored]":
-    """Return what is kept in a state directory, of one route or of all, the newest at the end.
+    """Return what is kept in a state directory, of one route or of all, what began last at the end.
 
     Raises:
         click.exceptions.Exit: with code 1, after one sentence that says why.
@@ -99,13 +102,27 @@ def read_evidence(state_dir: Path, route: str, rollout: str | None) -> Found:
         raise fail(f"{route}: expected one of the rollouts {ids}, got {rollout}")
     archive = _open(state_dir)
     try:
-        document = _document(state_dir, archive, chosen[-1])
+        newest = _newest(state_dir, route, chosen)
+        document = _document(state_dir, archive, newest)
         digests = {each["evidence"] for each in document["decisions"]}
         snapshots = {digest: data for digest in digests if (data := _snapshot(archive, digest)) is not None}
     finally:
         archive.close()
-    place = f"--state-dir {state_dir} --rollout {chosen[-1].rollout}"
+    place = f"--state-dir {state_dir} --rollout {newest.rollout}"
     return Found(route, document, snapshots.get, place)
+
+
+def _newest(state_dir: Path, route: str, kept: "list[Stored]") -> "Stored":
+    """Return what the route tries now; of a route that tries nothing any more, what began last.
+
+    A canary that comes back goes on under the id that it had, so of what was written last it may have begun first.
+    """
+    from proxy.control.book import Book
+
+    entry = Book(state_dir).read().content.entries.get(route)
+    standing = [each for each in kept if entry is not None and each.rollout == entry.state.rollout]
+    latest_ns = max(each.last_ns for each in kept)
+    return (standing or [each for each in kept if each.last_ns >= latest_ns - _AT_ONCE_NS])[-1]
 
 
 def _open(state_dir: Path) -> "Archive":
@@ -159,12 +176,13 @@ def _document(state_dir: Path, archive: "Archive", stored: "Stored") -> dict[str
 
 
 def _champion(ledger: "Ledger") -> str:
-    """Return the variant with the most weight: of a split nothing else tells who is the champion."""
+    """Return the champion of the last epoch; an earlier version left only the weights, of which the most is its."""
     epochs = list(ledger.epochs.values())
     if not epochs:
         return ""
-    widths = dict(zip(epochs[-1].variants, epochs[-1].widths, strict=True))
-    return max(widths, key=lambda name: widths[name])
+    last = epochs[-1]
+    widths = dict(zip(last.variants, last.widths, strict=True))
+    return last.champion or max(widths, key=lambda name: widths[name])
 
 
 def _planned(

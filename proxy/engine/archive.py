@@ -64,8 +64,8 @@ class Archive(Store):
             raise
 
     def rollouts(self) -> list[Stored]:
-        """Return every rollout and split that is kept, the one that was written last at the end."""
+        """Return every rollout and split that is kept, the one that began last at the end."""
         rows = self._db.execute(
-            "SELECT rollout, route, variant, first_ns, last_ns FROM rollouts ORDER BY last_ns, rollout"
+            "SELECT rollout, route, variant, first_ns, last_ns FROM rollouts ORDER BY first_ns, rollout"
         )
         return [Stored(*row) for row in rows]

@@ -59,9 +59,8 @@ class Reading(NamedTuple):
 def epoch_of(experiment: Experiment, first_ns: int) -> Epoch:
     """Return the epoch that a table's experiment is in, which was first seen at ``first_ns``."""
     arms = experiment.arms
-    return Epoch(
-        experiment.epoch, tuple(arm.name for arm in arms), tuple(arm.width for arm in arms), first_ns
-    )
+    names, widths = tuple(arm.name for arm in arms), tuple(arm.width for arm in arms)
+    return Epoch(experiment.epoch, names, widths, first_ns, names[experiment.champion])
 
 
 class Dossier:

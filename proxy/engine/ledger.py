@@ -65,6 +65,8 @@ class Epoch(NamedTuple):
     """How many of the 2^64 buckets each variant has."""
     first_ns: int
     """When it began, on the engine's clock."""
+    champion: str = ""
+    """The variant that the others are compared with; empty: an earlier version wrote it down."""
 
 
 class RowKey(NamedTuple):

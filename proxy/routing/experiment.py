@@ -91,7 +91,8 @@ def compile_experiment(
         return None
     if rollout is None:
         rollout = _digest([*circumstances], [[arm.name, *arm.urls] for arm in arms])
-    epoch = _digest(LAYOUT, rollout, [[arm.name, str(arm.width), *arm.urls] for arm in arms])
+    champion = [arm.name for arm in arms if arm.is_champion]
+    epoch = _digest(LAYOUT, rollout, [[arm.name, str(arm.width), *arm.urls] for arm in arms], champion)
     return Experiment(rollout, epoch, tuple(arms), is_tried)
 
 

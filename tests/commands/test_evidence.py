@@ -1,15 +1,21 @@
 """Where reports get their evidence from."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
+import numpy as np
 import pytest
 
 from proxy.commands.evidence import list_stored, read_evidence
 from proxy.control.book import Book, Content, Entry
+from proxy.engine.ledger import Epoch, Ledger
+from proxy.engine.store import Batch, open_store
 from proxy.report.facts import gather
+from proxy.rollout.slices import FIELDS
 from proxy.rollout.state import Phase
 from proxy.rollout.transitions import Action
+from proxy.routing.hashing import SPACE
 from tests.commands.keeping import keep
 from tests.report.told import bad_rollout, good_rollout, tell
 from tests.rollout.world import plan
@@ -84,3 +90,36 @@ def test_many_that_begin_alike(tmp_path: Path, capsys: pytest.CaptureFixture[str
         read_evidence(tmp_path, "wine", "")
     assert "expected one of the rollouts" in capsys.readouterr().err
     assert [each.rollout[0] for each in list_stored(tmp_path, None)] == ["0", "1"]
+
+
+def split(state_dir: Path, champion: str) -> None:
+    """Keep a split in which the challenger has more than the champion."""
+    ledger = Ledger(FIELDS)
+    ledger.admit(Epoch("e" * 16, ("v1", "v2"), (SPACE // 4, SPACE - SPACE // 4), 1, champion))
+    ledger.merge("run", "e" * 16, 1, np.ones((2, FIELDS), np.int64))
+    store = open_store(state_dir, 0)
+    store.write([Batch("5" * 16, "beer", "", 7, ledger.take_changes())])
+    store.close()
+
+
+def test_the_champion_of_a_split_is_known(tmp_path: Path) -> None:
+    """It is the variant that the file made the champion, whatever its weight; before that was kept, the heaviest."""
+    split(tmp_path / "now", "v1")
+    assert read_evidence(tmp_path / "now", "beer", None).document["champion"] == "v1"
+    split(tmp_path / "before", "")
+    assert read_evidence(tmp_path / "before", "beer", None).document["champion"] == "v2"
+
+
+def test_the_rollout_that_began_last_is_told_of(tmp_path: Path) -> None:
+    """Two that were written in one moment are told apart by their beginning, and one that came back by the book."""
+    keep(tmp_path, good_rollout(), bad_rollout())
+    store = open_store(tmp_path, 0)
+    for rollout, at_ns in (("7" * 16, 1 << 62), ("6" * 16, (1 << 62) + 5), ("7" * 16, (1 << 62) + 9)):
+        store.write([Batch(rollout, "wine", "v3", at_ns)])
+    store.close()
+    assert [each.rollout[0] for each in list_stored(tmp_path, "wine")][2:] == ["7", "6"]
+    assert read_evidence(tmp_path, "wine", None).document["rollout"] == "6" * 16
+    world = good_rollout().world
+    standing = replace(world.state, rollout="0" * 16)
+    Book(tmp_path).write(Content({"wine": Entry(standing, world.plan.document())}))
+    assert read_evidence(tmp_path, "wine", None).document["rollout"] == "0" * 16

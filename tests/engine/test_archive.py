@@ -22,7 +22,9 @@ def test_it_reads_beside_a_writer(tmp_path: Path) -> None:
     ]
     store.write([batch_at(3)])
     assert shown(loaded(archive)[0]) == shown(loaded(store)[0])
-    assert archive.rollouts()[-1].rollout == "r1"
+    first, second = archive.rollouts()
+    assert (first.rollout, second.rollout) == ("r1", "r2")
+    assert first.last_ns > second.last_ns
     with pytest.raises(Exception, match="readonly"):
         archive.write([batch_at(4)])
     archive.close()
