@@ -11,23 +11,27 @@ Rules
 """
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 import numpy as np
 
 from proxy.engine.continuity import Continuity
-from proxy.engine.ledger import BIN_NS, Counts, Epoch, Ledger, Reference
+from proxy.engine.ledger import BIN_NS, Counts, Epoch, Ledger, Reference, bin_of_generation
 from proxy.engine.store import KEPT_POINTS, Batch, Loaded, ShadowCounts, Watch, crowded
 from proxy.evidence.layout import (
     BUCKETS,
     FIELDS,
     FIRST_EVENTS,
     FIRST_LATENCY,
+    GENERATION_NS,
+    RENEWED,
+    RENEWED_LATENCY,
     REQUEST_EVENTS,
     REQUESTS,
     UNITS,
 )
-from proxy.rollout.slices import Allocation, Health, ShadowEvidence, Slices, starts_ns
+from proxy.rollout.slices import Allocation, Health, Renewals, ShadowEvidence, Slices, starts_ns
 from proxy.rollout.state import RolloutState
 from proxy.routing.experiment import Experiment
 from proxy.routing.hashing import SPACE
@@ -54,6 +58,8 @@ class Reading(NamedTuple):
     source: str
     epoch: str
     counts: Counts
+    renewed: Mapping[int, Counts] = MappingProxyType({})
+    """By generation: what units showed in it."""
 
 
 def epoch_of(experiment: Experiment, first_ns: int) -> Epoch:
@@ -136,7 +142,8 @@ class Dossier:
             state: where the rollout stands; None: there is none.
         """
         self._note_watch(now_ns, state)
-        for source, epoch, counts in readings:
+        for source, epoch, counts, renewed in readings:
+            self._take_renewed(source, epoch, renewed)
             last = self.ledger.known(source, epoch)
             total, has_fallen = self._continuity.take((source, epoch), counts, last)
             if has_fallen:
@@ -148,8 +155,34 @@ class Dossier:
                 self.news += 1
                 self.events += self._new_events(epoch, total, last)
             self.ledger.merge(source, epoch, now_ns // BIN_NS, total)
+        self._freeze_generation(now_ns // GENERATION_NS)
         self.take_shadows(shadows)
         self.ledger.coarsen(_borders(state))
+
+    def _take_renewed(self, source: str, epoch: str, renewed: Mapping[int, Counts]) -> None:
+        if self.variant:  # nobody judges a split by fixed weights
+            for generation, counts in renewed.items():
+                self.news += self.ledger.merge(source, epoch, bin_of_generation(generation), counts)
+
+    def _freeze_generation(self, generation: int) -> None:
+        """Take what all units showed in earlier generations as what this one's answers are measured by.
+
+        Of canary and champion together: who was which says something about the coins of units that come back, and the
+        sum does not.
+        """
+        if generation in self.ledger.generation_references:
+            return
+        total = np.zeros(BUCKETS, np.int64)
+        for (earlier, epoch), counts in reversed(self.ledger.renewed().items()):
+            names = self.ledger.epochs[epoch].variants
+            if earlier >= generation or {self.variant, self.champion} - {*names}:
+                continue
+            if total.sum() >= ENOUGH:
+                break
+            rows = [names.index(self.variant), names.index(self.champion)]
+            total += counts[rows, RENEWED_LATENCY : RENEWED_LATENCY + BUCKETS].sum(axis=0)
+        if total.sum() >= FEW:
+            self.ledger.freeze(Reference(bin_of_generation(generation), total))
 
     def _new_events(self, epoch: str, counts: Counts, last: Counts | None) -> int:
         names = self.ledger.epochs[epoch].variants
@@ -267,6 +300,7 @@ class Dossier:
             reference=np.array([self.ledger.reference_of(each.first) for each in cut], np.int64),
             references=tuple(map(self._latency, self.ledger.references)),
             allocations=allocations,
+            renewals=self._renewals(epochs, canary),
             shadow=ShadowEvidence(*(sum(column) for column in zip(*self.shadows.values(), strict=True))),
             health=Health(
                 read_ns=self.read_ns,
@@ -275,6 +309,31 @@ class Dossier:
                 clock_jumped=clock_jumped,
                 own_coins=_own_coins(allocations),
             ),
+        )
+
+    def _renewals(self, epochs: Mapping[str, Epoch], canary: str) -> Renewals:
+        found = [(place, counts) for place, counts in self.ledger.renewed().items() if place[1] in epochs]
+        rows: list[list[Counts]] = [[], []]
+        for (_, epoch), counts in found:
+            for row, name in zip(rows, (canary, self.champion), strict=True):
+                row.append(counts[epochs[epoch].variants.index(name)])
+        generations = [generation for (generation, _), _ in found]
+        references = self.ledger.generation_references
+        known = sorted({*generations} & references.keys())
+        wide = np.zeros((0, RENEWED), np.int64)
+        return Renewals(
+            epochs=tuple(epoch for (_, epoch), _ in found),
+            generation=np.array(generations, np.int64),
+            share=np.array(
+                [_share(epochs[epoch], canary, self.champion) for (_, epoch), _ in found], np.float64
+            ),
+            canary=np.stack(rows[0]) if found else wide,
+            champion=np.stack(rows[1]) if found else wide,
+            reference=np.array(
+                [known.index(each) if each in known else -1 for each in generations], np.int64
+            ),
+            references=tuple(self._latency(references[each]) for each in known),
+            period_ns=GENERATION_NS,
         )
 
     def _allocations(self, epochs: Mapping[str, Epoch]) -> tuple[Allocation, ...]:

@@ -9,6 +9,11 @@ Rules
     * Old slices are joined dyadically (the older, the longer), but never over the begin of a reference or another
       border (see :func:`proxy.rollout.slices.starts_ns`), and never with those of another epoch. What comes late for a
       joined slice is added to it.
+    * What units that came back showed in one *generation* (:mod:`proxy.evidence.layout`) is kept beside that: the
+      workers themselves say which generation it is, so there are no bins, and nothing can be counted for the wrong one
+      however late it is read. Of each source, epoch and generation the highest reading is kept. Such readings,
+      and references that hold for a generation, have numbers below 0 in place of a bin
+      (:func:`bin_of_generation`).
 
 Theory of operation
     For every source and epoch the *closure* is kept: the counts at bin ``b`` are at least those at every bin before.
@@ -20,15 +25,18 @@ Theory of operation
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from proxy.evidence.layout import RENEWED
+
 __all__ = [
     "BIN_NS",
+    "KEPT_GENERATIONS",
     "MAX_SLICES",
     "Changes",
     "Counts",
@@ -37,6 +45,7 @@ __all__ = [
     "Reference",
     "RowKey",
     "Slice",
+    "bin_of_generation",
 ]
 
 Counts: TypeAlias = NDArray[np.int64]
@@ -52,6 +61,15 @@ _JOIN_TO: Final = MAX_SLICES * 7 // 8
 
 _FINE_BINS: Final = (128, 64, 32, 16, 8, 4, 2, 1)
 """How many of the newest bins stay as they are: the first number that makes the slices few enough."""
+
+
+KEPT_GENERATIONS: Final = 168
+"""A week. What an earlier one showed, it showed when it ended."""
+
+
+def bin_of_generation(generation: int) -> int:
+    """Return what stands for a generation where otherwise a bin does: a number below 0, and the same back again."""
+    return -1 - generation
 
 
 class Epoch(NamedTuple):
@@ -75,6 +93,7 @@ class RowKey(NamedTuple):
     source: str
     epoch: str
     bin: int
+    """Or a generation, see :func:`bin_of_generation`."""
 
 
 class Slice(NamedTuple):
@@ -95,7 +114,7 @@ class Reference(NamedTuple):
     """A frozen histogram of the champion's latencies."""
 
     from_bin: int
-    """Holds for slices that begin in this bin or later."""
+    """Holds for slices that begin in this bin or later; below 0 for one generation, see :func:`bin_of_generation`."""
     counts: Counts
     """Shape (buckets,)."""
 
@@ -208,6 +227,9 @@ class Ledger:
         self.fields = fields
         self._epochs: dict[str, _EpochRows] = {}
         self._references: list[Reference] = []
+        self._renewed: dict[RowKey, Counts] = {}
+        self._generation_references: dict[int, Reference] = {}
+        self._latest_generation = -1
         self._changes = Changes()
 
     # Taking in
@@ -233,19 +255,21 @@ class Ledger:
         self._note_epoch(known)
 
     def merge(self, source: str, epoch: str, at: int, counts: Counts) -> bool:
-        """Take in what ``source`` had counted by bin ``at``; tell whether that was news.
+        """Take in what ``source`` had counted by bin ``at``, or in a generation; tell whether that was news.
 
         Args:
-            counts: cumulative, shape (variants, fields), int64, none negative.
+            counts: cumulative, shape (variants, fields), of a generation (variants, ``RENEWED``), int64, none negative.
 
         Raises:
             KeyError: the epoch was not admitted.
             ValueError: the shape is another.
         """
         rows = self._epochs[epoch]
-        expected = (len(rows.info.variants), self.fields)
+        expected = (len(rows.info.variants), self.fields if at >= 0 else RENEWED)
         if counts.shape != expected or counts.dtype != np.int64:
             raise ValueError(f"expected int64{expected}, got {counts.dtype}{counts.shape}")
+        if at < 0:
+            return self._merge_renewed(RowKey(source, epoch, at), counts)
         series = rows.series.setdefault(source, _Series())
         changed = series.merge(rows.home(at), counts)
         for i in changed:
@@ -256,13 +280,39 @@ class Ledger:
             rows.spoil(series.bins[changed[0]])
         return bool(changed)
 
+    def _merge_renewed(self, key: RowKey, counts: Counts) -> bool:
+        generation = bin_of_generation(key.bin)
+        known = self._renewed.get(key)
+        # Counters that fell are not mixed with what they were before: some reading must be true as a whole.
+        if not counts.any() if known is None else (counts < known).any() or np.array_equal(counts, known):
+            return False
+        if generation <= self._latest_generation - KEPT_GENERATIONS:
+            return False
+        self._renewed[key] = self._changes.rows[key] = counts.copy()
+        self._changes.removed.discard(key)
+        if generation > self._latest_generation:
+            self._latest_generation = generation
+            self._drop_generations()
+        return True
+
+    def _drop_generations(self) -> None:
+        kept = self._latest_generation - KEPT_GENERATIONS
+        for key in [key for key in self._renewed if bin_of_generation(key.bin) <= kept]:
+            del self._renewed[key]
+            self._changes.rows.pop(key, None)
+            self._changes.removed.add(key)
+
     def join(self, other: "Ledger") -> None:
         """Take in all that ``other`` has. What only it has is no change: it came from the disk."""
         if not any(rows.series for rows in self._epochs.values()):
-            infos = self.epochs.values()
+            infos, renewed = self.epochs.values(), self._renewed
             self._epochs, self._references, self._changes = other._epochs, other._references, Changes()
+            self._renewed, self._latest_generation = other._renewed, other._latest_generation
+            self._generation_references = other._generation_references | self._generation_references
             for info in infos:
                 self.admit(info)
+            for key, counts in renewed.items():
+                self.merge(*key, counts)
             return
         whole = other.everything()
         for info, settled in whole.epochs.values():
@@ -273,7 +323,13 @@ class Ledger:
             self.freeze(reference)
 
     def freeze(self, reference: Reference) -> bool:
-        """Take ``reference`` for slices that begin at its bin or later; False when there is one from that bin on."""
+        """Take ``reference`` for slices from its bin on, or for its generation; False when there is one."""
+        if reference.from_bin < 0:
+            if (generation := bin_of_generation(reference.from_bin)) in self._generation_references:
+                return False
+            self._generation_references[generation] = reference
+            self._changes.references.append(reference)
+            return True
         index = bisect_left(self._references, reference.from_bin, key=lambda each: each.from_bin)
         if index < len(self._references) and self._references[index].from_bin == reference.from_bin:
             return False
@@ -293,6 +349,20 @@ class Ledger:
     def references(self) -> Sequence[Reference]:
         """By their first bin."""
         return self._references
+
+    @property
+    def generation_references(self) -> Mapping[int, Reference]:
+        """By generation."""
+        return self._generation_references
+
+    def renewed(self) -> dict[tuple[int, str], Counts]:
+        """Return what units showed by generation and epoch, in this order; shape (variants, ``RENEWED``)."""
+        total: dict[tuple[int, str], Counts] = {}
+        for key, counts in self._renewed.items():
+            place = (bin_of_generation(key.bin), key.epoch)
+            total[place] = total[place] + counts if place in total else counts
+        order = {name: i for i, name in enumerate(self.epochs)}
+        return {place: total[place] for place in sorted(total, key=lambda each: (each[0], order[each[1]]))}
 
     @property
     def sources(self) -> frozenset[str]:
@@ -401,7 +471,9 @@ class Ledger:
 
     def everything(self) -> Changes:
         """Return all there is, for a disk that has nothing."""
-        whole = Changes(references=list(self._references))
+        whole = Changes(
+            rows=dict(self._renewed), references=[*self._references, *self._generation_references.values()]
+        )
         for name, rows in self._epochs.items():
             whole.epochs[name] = (rows.info, rows.settled)
             for source, series in rows.series.items():

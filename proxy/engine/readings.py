@@ -11,7 +11,7 @@ from pathlib import Path
 
 from proxy.engine.dossier import Reading
 from proxy.engine.store import ShadowCounts
-from proxy.evidence.blocks import epochs, read, sources
+from proxy.evidence.blocks import epochs, read_all, sources
 from proxy.routing.table import Route, Table
 from proxy.tally import Section
 
@@ -29,7 +29,7 @@ def read_evidence(run_dir: Path, wanted: Mapping[str, int]) -> list[Reading]:
     places = sources(run_dir)
     for name, place in places.items():
         for epoch in sorted(epochs(place) & wanted.keys()):
-            found.append(Reading(name, epoch, read(place, epoch, wanted[epoch])))
+            found.append(Reading(name, epoch, *read_all(place, epoch, wanted[epoch])))
     # A source that was adopted meanwhile is deleted where it was, file by file: half of it would seem to have gone
     # backwards. The next time it is found where it is now.
     now = sources(run_dir)

@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from proxy.rollout.evidence import Evidence, Grounds, GuardrailEvidence, GuardrailGrounds
 from proxy.rollout.guardrails import Stretch, difference_limit, first_outcomes, halves, weigh
 from proxy.rollout.plan import HARM_METRICS, Guardrail, Plan
+from proxy.rollout.renewal import Hours
 from proxy.rollout.showing import events_to_harm, ratio_of_events, show
 from proxy.rollout.slices import (
     BUCKETS,
@@ -92,7 +93,8 @@ class Assembly:
         if self._is_switched:
             guardrails = _switched(plan, state, slices, own, self.now_ns)
         else:
-            guardrails = weigh(plan.guardrails, self._stretch)
+            found = weigh(plan.guardrails, self._stretch)
+            guardrails = self._hours.strengthen(plan.guardrails, found)
         weights = weights_of(plan.guardrails)
         failed, sound = _shadow(plan, state, slices)
         everyone = slice(None) if self._is_switched else _coin(own)
@@ -142,7 +144,7 @@ class Assembly:
         )
         if self._is_switched or self.state.phase is Phase.ROLLED_BACK:
             return shown
-        return _with_events_to_harm(self.plan, self._stretch, shown)
+        return _with_events_to_harm(self.plan, self._stretch, shown, self._hours.log_ever)
 
     @cached_property
     def _is_broken(self) -> bool:
@@ -154,6 +156,10 @@ class Assembly:
         if self.state.phase is Phase.PROMOTED:
             slices = slices.since(self.state.promoted_ns)
         return Stretch(slices, self.state.evidence_since_ns)
+
+    @cached_property
+    def _hours(self) -> Hours:
+        return Hours(self._stretch, is_later=self.state.phase is Phase.PROMOTED)
 
     @property
     def _is_switched(self) -> bool:
@@ -220,9 +226,9 @@ def _blamed(
 
 
 def _with_events_to_harm(
-    plan: Plan, stretch: Stretch, guardrails: tuple[GuardrailEvidence, ...]
+    plan: Plan, stretch: Stretch, guardrails: tuple[GuardrailEvidence, ...], log_ever: float
 ) -> tuple[GuardrailEvidence, ...]:
-    """Say of the errors how many more in a row would roll back."""
+    """Say of the errors how many more in a row would roll back, of units that had none before."""
     weights = weights_of(plan.guardrails)
     number = next(
         (i for i, each in enumerate(plan.guardrails) if each.metric is Metric.ERRORS and weights[i]), None
@@ -232,7 +238,8 @@ def _with_events_to_harm(
     log_es = [each.harm for each in guardrails]
 
     def overall(harm: float) -> float:
-        return _overall(weights, [*log_es[:number], harm, *log_es[number + 1 :]])
+        changed = max(log_ever + harm, log_es[number])
+        return _overall(weights, [*log_es[:number], changed, *log_es[number + 1 :]])
 
     enough = log(1 / plan.false_rollback)
     found = events_to_harm(plan.guardrails[number], log_es[number], stretch, overall, enough)

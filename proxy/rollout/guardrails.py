@@ -197,6 +197,12 @@ class Stretch:
             values.append(known[first])
         return np.array(values)
 
+    def guard_between(self, margin: float, begin_ns: int, end_ns: int) -> float:
+        """Return the guard's log e-value from the blocks that begin between two moments."""
+        begins, series = self.block_series
+        rows = (begins >= begin_ns) & (begins < end_ns)
+        return _guard([each[rows] for each in series], margin)
+
     def late_agreed(self, by_start: Reals, guard: Reals) -> float:
         """Return what requests and blocks agree on, also allowing for a late onset."""
         rows, numbers = self._starts

@@ -15,7 +15,17 @@ import orjson
 from proxy.rollout.assemble import assemble
 from proxy.rollout.decide import decide
 from proxy.rollout.plan import Plan
-from proxy.rollout.slices import BUCKETS, FIELDS, Allocation, Counts, Health, ShadowEvidence, Slices
+from proxy.rollout.slices import (
+    BUCKETS,
+    FIELDS,
+    RENEWED_FIELDS,
+    Allocation,
+    Counts,
+    Health,
+    Renewals,
+    ShadowEvidence,
+    Slices,
+)
 from proxy.rollout.state import RolloutState
 from proxy.rollout.verdict import Decision, canonical
 from proxy.stats.latency import Reference
@@ -92,6 +102,20 @@ def _slices_document(slices: Slices) -> dict[str, Any]:
         "allocations": [asdict(each) for each in slices.allocations],
         "shadow": asdict(slices.shadow),
         "health": asdict(slices.health),
+        "renewals": _renewals_document(slices.renewals),
+    }
+
+
+def _renewals_document(renewals: Renewals) -> dict[str, Any]:
+    return {
+        "epochs": list(renewals.epochs),
+        "generation": renewals.generation.tolist(),
+        "share": renewals.share.tolist(),
+        "canary": [_sparse(row) for row in renewals.canary],
+        "champion": [_sparse(row) for row in renewals.champion],
+        "reference": renewals.reference.tolist(),
+        "references": [_sparse(each.counts) for each in renewals.references],
+        "period_ns": renewals.period_ns,
     }
 
 
@@ -123,6 +147,20 @@ def _slices(document: dict[str, Any]) -> Slices:
         ),
         shadow=ShadowEvidence(**document["shadow"]),
         health=Health(**document["health"]),
+        renewals=_renewals(document["renewals"]),
+    )
+
+
+def _renewals(document: dict[str, Any]) -> Renewals:
+    return Renewals(
+        epochs=tuple(document["epochs"]),
+        generation=np.array(document["generation"], np.int64),
+        share=np.array(document["share"], np.float64),
+        canary=_dense(document["canary"], RENEWED_FIELDS),
+        champion=_dense(document["champion"], RENEWED_FIELDS),
+        reference=np.array(document["reference"], np.int64),
+        references=tuple(Reference(each) for each in _dense(document["references"], BUCKETS)),
+        period_ns=int(document["period_ns"]),
     )
 
 

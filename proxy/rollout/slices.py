@@ -28,6 +28,8 @@ __all__ = [
     "FIRST_LATENCY",
     "LATENCY",
     "PLANNED_STARTS",
+    "RENEWED_EVENTS",
+    "RENEWED_FIELDS",
     "REQUESTS",
     "REQUEST_ERRORS",
     "UNITS",
@@ -35,6 +37,7 @@ __all__ = [
     "Counts",
     "Health",
     "Reals",
+    "Renewals",
     "ShadowEvidence",
     "Slices",
     "added",
@@ -58,6 +61,10 @@ FIRST_LATENCY = LATENCY + BUCKETS
 
 FIELDS = FIRST_LATENCY + BUCKETS
 """Columns altogether, as the workers count them."""
+
+RENEWED_EVENTS, RENEWED_FIELDS = BUCKETS, BUCKETS + 3
+"""Columns of what units showed in one generation: 400 buckets of the first completion of each, and then the first of
+three (errors, client errors, abandoned) of the first such event of each; and how many columns there are."""
 
 BIN_NS = 10_000_000_000
 """Length of the shortest slice; slices begin at its multiples on the engine's clock."""
@@ -128,6 +135,52 @@ class Health:
 
 
 @dataclass(frozen=True, slots=True)
+class Renewals:
+    """What units showed that came back, each counted once in each *generation* (an hour); new units are in it too.
+
+    Empty as long as no unit has completed anything: requests that are their own coins do not come back.
+    """
+
+    epochs: tuple[str, ...] = ()
+    """Of each row, its epoch. A row is one epoch in one generation, in the order of these."""
+    generation: Counts = field(default_factory=lambda: np.zeros(0, np.int64))
+    """(R,) Ascending: how many periods of the engine's clock had gone by before it."""
+    share: Reals = field(default_factory=lambda: np.zeros(0))
+    """(R,) As of a slice."""
+    canary: Counts = field(default_factory=lambda: np.zeros((0, RENEWED_FIELDS), np.int64))
+    """(R, RENEWED_FIELDS)"""
+    champion: Counts = field(default_factory=lambda: np.zeros((0, RENEWED_FIELDS), np.int64))
+    """(R, RENEWED_FIELDS)"""
+    reference: Counts = field(default_factory=lambda: np.zeros(0, np.int64))
+    """(R,) Index into ``references``; -1: there was none, so nothing is said about latency."""
+    references: tuple[Reference, ...] = ()
+    """What units of both variants showed before the generation."""
+    period_ns: int = 3_600_000_000_000
+    """Length of a generation. They begin at its multiples on the engine's clock."""
+
+    def __post_init__(self) -> None:
+        count = len(self.epochs)
+        if any(array.shape != (count,) for array in (self.generation, self.share, self.reference)):
+            raise ValueError(f"expected {count} generations, shares and references")
+        if any(array.shape != (count, RENEWED_FIELDS) for array in (self.canary, self.champion)):
+            raise ValueError(f"expected counts of {count} generations in {RENEWED_FIELDS} columns")
+        if (np.diff(self.generation) < 0).any():
+            raise ValueError("expected generations in their order")
+
+    def only(self, keep: NDArray[np.intp]) -> "Renewals":
+        """Return some of the rows, by index."""
+        return replace(
+            self,
+            epochs=tuple(self.epochs[i] for i in keep),
+            generation=self.generation[keep],
+            share=self.share[keep],
+            canary=self.canary[keep],
+            champion=self.champion[keep],
+            reference=self.reference[keep],
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Slices:
     """Everything that a decision about one rollout is made from."""
 
@@ -149,6 +202,7 @@ class Slices:
     """Of the champion's first completions, each frozen before the slices that use it. Kept from one decision to the
     next: what a reference has worked out it keeps."""
     allocations: tuple[Allocation, ...] = ()
+    renewals: Renewals = field(default_factory=Renewals)
     shadow: ShadowEvidence = field(default_factory=ShadowEvidence)
     health: Health = field(default_factory=Health)
 
@@ -175,7 +229,11 @@ class Slices:
             return self
         earlier = {epoch for epoch, is_over in zip(self.epochs, over, strict=True) if is_over}
         ended = np.array([epoch in earlier for epoch in self.epochs], bool)
-        return self.only(np.flatnonzero((self.start_ns >= beginning_ns) | ~ended))
+        fewer = self.only(np.flatnonzero((self.start_ns >= beginning_ns) | ~ended))
+        again = self.renewals
+        ended = np.array([epoch in earlier for epoch in again.epochs], bool)
+        later = again.generation > beginning_ns // again.period_ns
+        return replace(fewer, renewals=again.only(np.flatnonzero(later | ~ended)))
 
     def joined(self, firsts: NDArray[np.intp]) -> "Slices":
         """Return fewer slices: each from one of ``firsts`` (ascending, 0 first) up to the next, counts added."""
@@ -208,6 +266,7 @@ class Slices:
             self.reference[keep],
             self.references,
             tuple(each for each in self.allocations if each.epoch in epochs),
+            self.renewals,
             self.shadow,
             self.health,
         )

@@ -35,6 +35,7 @@ __all__ = [
     "harm_at",
     "harm_at_each",
     "harm_by_start",
+    "harm_each",
     "noninferiority",
     "noninferiority_each",
     "risk_ratio_sequence",
@@ -94,8 +95,20 @@ def harm(
     2022) give the event-only form.
     Checked against: full enumeration of E[e] at the boundary, |E - 1| <= 1e-12.
     """
+    return float(harm_each(canary, champion, share, margin, expected_ratio=expected_ratio))
+
+
+def harm_each(
+    canary: ArrayLike,
+    champion: ArrayLike,
+    share: ArrayLike,
+    margin: float,
+    *,
+    expected_ratio: float | None = None,
+) -> Floats:
+    """Return `harm` of several metrics at once: events ``(..., S)``, result ``(...)``, the same bits."""
     grid, weights = _bets(margin, expected_ratio)
-    return float(mixed(grouped_sums(*_evidence(canary, champion, share, margin, grid)), weights))
+    return mixed(grouped_sums(*_evidence(canary, champion, share, margin, grid)), weights)
 
 
 def harm_by_start(

@@ -28,17 +28,26 @@ tests/stats/test_latency.py, error below 1e-12.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from proxy.stats.exact import counts_of, grouped_suffix_sums, shares_of
+from proxy.stats.exact import counts_of, grouped_part_sums, grouped_suffix_sums, shares_of
 from proxy.stats.histogram import Counts, shift
 from proxy.stats.special import Floats, logsumexp, ndtri
 
-__all__ = ["WEIGHTS", "LatencyEvidence", "Reference", "not_slower", "slower", "slower_by_start"]
+__all__ = [
+    "WEIGHTS",
+    "LatencyEvidence",
+    "Reference",
+    "not_slower",
+    "slower",
+    "slower_by_start",
+    "slower_in_parts",
+]
 
 QUANTILES: Final = (0.50, 0.95, 0.99)
 """Whose bucket edges in the reference are bet on."""
@@ -262,9 +271,33 @@ def slower_by_start(
     """
     logs = _logs_by_start(canary, champion, share, reference, shift_buckets, 1.0, slo_bucket)
     tilt, tail, exceed50, exceed95, exceed99, *slo = logs
-    weights = WEIGHTS if not slo else (*(weight * (1.0 - SLO_WEIGHT) for weight in WEIGHTS), SLO_WEIGHT)
-    combined = logsumexp(np.stack(logs) + np.log(weights)[:, None], axis=0)
-    return LatencyEvidence(tilt, tail, exceed50, exceed95, exceed99, slo[0] if slo else None, combined)
+    return LatencyEvidence(tilt, tail, exceed50, exceed95, exceed99, slo[0] if slo else None, _combined(logs))
+
+
+def slower_in_parts(
+    canary: Counts,
+    champion: Counts,
+    share: Floats,
+    reference: Reference | Sequence[Reference],
+    shift_buckets: int,
+    firsts: NDArray[np.integer],
+) -> Floats:
+    """Return the ``combined`` evidence that `slower` finds in each part of the slices, by itself: the same bits.
+
+    Shapes: ``firsts: (P,)`` ascending from 0: with which slice a part begins. The result is ``(P,)``.
+    """
+
+    def add(counts: Counts, factors: Floats, group: NDArray[np.integer]) -> Floats:
+        return grouped_part_sums(counts, factors, group, firsts)
+
+    return _combined(_logs(canary, champion, share, reference, shift_buckets, 1.0, None, add))
+
+
+def _combined(logs: list[Floats]) -> Floats:
+    """Return the weighted average of the bets: five, or six where there is an objective."""
+    share = () if len(logs) == len(WEIGHTS) else (SLO_WEIGHT,)
+    weights = (*(weight * (1.0 - sum(share)) for weight in WEIGHTS), *share)
+    return logsumexp(np.stack(logs) + np.log(weights)[:, None], axis=0)
 
 
 def not_slower(
@@ -315,6 +348,20 @@ def _logs_by_start(
     slo_bucket: int | None,
 ) -> list[Floats]:
     """Return for each bet its log e-value ``(S,)`` of slices j and later, averaged over its grid."""
+    return _logs(canary, champion, share, reference, shift_buckets, sign, slo_bucket, grouped_suffix_sums)
+
+
+def _logs(
+    canary: Counts,
+    champion: Counts,
+    share: Floats,
+    reference: Reference | Sequence[Reference],
+    shift_buckets: int,
+    sign: float,
+    slo_bucket: int | None,
+    add: Callable[[Counts, Floats, NDArray[np.integer]], Floats],
+) -> list[Floats]:
+    """Return for each bet its log e-values, averaged over its grid, of what slices ``add`` adds up."""
     shares, coin = shares_of(share)
     references = [reference] * len(shares) if isinstance(reference, Reference) else list(reference)
     _check(canary, champion, shares, references, shift_buckets, slo_bucket)
@@ -332,7 +379,7 @@ def _logs_by_start(
     groups = [(each.shifted(shift_buckets, hold_first=hold_first), value) for each, value in pairs]
     value = np.array([share for _, share in groups])
     tilts = np.stack([each.tilted(sign)[:, used] for each, _ in groups])
-    graded = grouped_suffix_sums(np.concatenate([ones, zeros], axis=1), _factors(tilts, value), group)
+    graded = add(np.concatenate([ones, zeros], axis=1), _factors(tilts, value), group)
     growths = [graded[:, : len(TILTS)], graded[:, len(TILTS) :]]
     sums = [_from_zero(ones), _from_zero(zeros)]
     for number in range(3 if slo_bucket is None else 4):
@@ -340,7 +387,7 @@ def _logs_by_start(
         x = np.stack([each.exceeding(edge, sign) for (each, _), edge in zip(groups, edges, strict=True)])
         last = np.searchsorted(used, edges, side="right")[group]
         counts = np.concatenate([_two(each, last) for each in sums], axis=1)
-        growths.append(grouped_suffix_sums(counts, _factors(x, value), group))
+        growths.append(add(counts, _factors(x, value), group))
     return [logsumexp(growth, axis=1) - math.log(growth.shape[1]) for growth in growths]
 
 

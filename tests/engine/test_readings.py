@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from proxy.engine.readings import read_evidence, read_shadow
-from proxy.evidence.blocks import Counts, adopt, open_evidence, read
+from proxy.evidence.blocks import Counts, adopt, open_evidence, read_all
 from proxy.evidence.layout import FIELDS, REQUEST_EVENTS
 from proxy.routing.table import Table, compile_table
 from proxy.settings import parse
@@ -66,14 +66,14 @@ def test_a_source_that_is_adopted_meanwhile(tmp_path: Path, monkeypatch: pytest.
         fill(place, 1, 7)
     follow(ours, before)
 
-    def read_late(source: Path, epoch: str, variants: int) -> Counts:
+    def read_late(source: Path, epoch: str, variants: int) -> tuple[Counts, dict[int, Counts]]:
         if source == before.resolve():
             adopt(ours, before)
             (before / f"evidence-{EPOCH}-w0.block").unlink()
-        return read(source, epoch, variants)
+        return read_all(source, epoch, variants)
 
     with monkeypatch.context() as patch:
-        patch.setattr("proxy.engine.readings.read", read_late)
+        patch.setattr("proxy.engine.readings.read_all", read_late)
         assert [each.source for each in read_evidence(ours, {EPOCH: 2})] == ["ours"]
     readings = {each.source: each for each in read_evidence(ours, {EPOCH: 2})}
     assert readings["before"].counts[:, REQUEST_EVENTS].tolist() == [12, 14]
