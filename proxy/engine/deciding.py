@@ -28,7 +28,7 @@ from proxy.clock import monotonic, wall_ns
 from proxy.control.history import read_history
 from proxy.engine.dossier import Dossier, Reading, epoch_of
 from proxy.engine.engine_time import EngineTime
-from proxy.engine.evidence_view import SHOWN_DECISIONS, evidence_document
+from proxy.engine.evidence_view import SHOWN_DECISIONS, Seen, evidence_document
 from proxy.engine.judging import Judgement, gist, held_back, judge, point
 from proxy.engine.keeping import Keeper
 from proxy.engine.ledger import BIN_NS
@@ -202,9 +202,8 @@ class Deciding:
         latest = self._latest.get(name)
         if latest is not None and latest.state.rollout != dossier.rollout:
             latest = None
-        if latest is not None:
-            await asyncio.to_thread(getattr, latest, "evidence")  # takes its time, which is not the loop's
-        document = evidence_document(dossier, latest, decisions, self.shelf.problem)
+        seen, problem = Seen.of(dossier), self.shelf.problem
+        document = await asyncio.to_thread(evidence_document, seen, latest, decisions, problem)
         return document | {"history": await asyncio.to_thread(read_history, self._state_dir, name)}
 
     async def snapshot(self, digest: str) -> bytes | None:
@@ -536,7 +535,7 @@ class Deciding:
     async def finish(self, patience_s: float) -> bool:
         """Read for the last time, store it, and close; tell whether all is stored. No worker counts any more.
 
-        Waits at most about three times ``patience_s``.
+        Waits at most about three times ``patience_s``, and two seconds where it has only begun.
         """
         is_stored = False
         for task in self._tasks[:1]:
@@ -544,6 +543,8 @@ class Deciding:
             await asyncio.wait([task])
         if self._table is not None and self._time.is_known:
             with suppress(Exception):
+                # What earlier processes have stored tells which epochs there are.
+                await self._keeper.load(list(self.dossiers.values()))
                 now_ns = await self._take()
                 await self._keeper.finish(list(self.dossiers.values()), now_ns, patience_s)
                 is_stored = self._keeper.has_all(self.dossiers.values())

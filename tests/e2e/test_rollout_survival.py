@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -102,11 +102,16 @@ class Life:
                 serve(self.directory, self.text)
             )
         elif whom == "observer":
-            os.kill(self.proxy.observer_pid(), signal.SIGKILL)
+            os.kill(await eventually(self._observer_pid, "an observer"), signal.SIGKILL)
         else:
             status: Mapping[str, Any] = await eventually(self.proxy.status, "the observer")
             workers = [each["pid"] for each in status["workers"] if each["up"]]
             os.kill(workers[int(whom[-1]) % len(workers)], signal.SIGKILL)
+
+    async def _observer_pid(self) -> int:
+        with suppress(AssertionError, OSError):  # it was killed before, and its successor is not there yet
+            return self.proxy.observer_pid()
+        return 0
 
     def is_over(self) -> bool:
         return len(verdicts(self.proxy, "wine")) >= 3 and len(verdicts(self.proxy, "beer")) >= 3

@@ -17,6 +17,7 @@ import orjson
 import pytest
 from aiohttp import ClientSession, web
 
+from proxy.evidence.remnants import has_observer, is_stored, lock_workers
 from proxy.exchange import Flag
 from proxy.observer.observer import SOCKET_NAME, Observer
 from proxy.settings import Settings, parse, to_json
@@ -233,6 +234,38 @@ async def test_the_end_of_the_link_ends_the_observer(inside: Inside) -> None:
     await inside.stop()
     assert outcomes_in(inside.run_dir) == {"written": 50}
     assert not (inside.run_dir / SOCKET_NAME).exists()
+
+
+async def test_left_alone_it_waits_for_the_workers(inside: Inside) -> None:
+    """They finish what they have begun, which nobody else may ever read; also where none of them is connected."""
+    await inside.publish(1, settings_of(inside.state_dir))
+    workers = lock_workers(inside.run_dir)
+    assert inside.writer is not None
+    assert inside.task is not None
+    inside.writer.close()
+    await asyncio.wait((inside.task,), timeout=0.3)
+    assert not inside.task.done()
+    assert has_observer(inside.run_dir), "who would remove the directory waits for it"
+    os.close(workers)
+    async with asyncio.timeout(1.0):
+        await inside.task
+    assert not has_observer(inside.run_dir)
+    assert not is_stored(inside.run_dir)
+
+
+@pytest.mark.parametrize("has_disk", [True, False])
+async def test_in_the_end_it_says_whether_all_is_stored(inside: Inside, has_disk: bool) -> None:
+    """Told to drain, the workers have ended: nothing comes any more. Where the disk failed, the counters must stay."""
+    settings = settings_of(inside.state_dir)
+    inside.send({**prepare(1, settings), "clock_offset_ns": 0})
+    assert (await inside.receive())["op"] == "prepared"
+    if not has_disk:
+        (inside.state_dir / "evidence.sqlite").mkdir()
+    inside.send({"op": "commit", "version": 1}, {"op": "drain"})
+    assert inside.task is not None
+    async with asyncio.timeout(WAIT_S):
+        await inside.task
+    assert is_stored(inside.run_dir) == has_disk
 
 
 async def test_totals_survive_a_restart(place: Path) -> None:
