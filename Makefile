@@ -2,6 +2,8 @@
 
 CONFIG = config/modelproxy.yaml
 SECONDS = 600
+JOBS = 2
+SPREAD = -n $(JOBS) --dist loadfile --no-loadscope-reorder
 PYTHONS = python3.13 python3.12 python3.11 python3
 VENV = .venv
 PY = $(VENV)/bin/python
@@ -9,7 +11,8 @@ READY = $(VENV)/.ready
 
 help:
 	@echo "make demo         real models, real traffic and three rollouts, in about a minute"
-	@echo "make test         the whole test suite"
+	@echo "make test         the tests, in about five minutes on two cores (JOBS=2 at a time)"
+	@echo "make test-long    those that take longer each: the whole demo, a fresh installation, real servers"
 	@echo "make test-fast    the tests that start no processes"
 	@echo "make check        formatting, lint, strict types, import arrows"
 	@echo "make format       rewrite the sources the way 'make check' wants them"
@@ -22,6 +25,7 @@ help:
 	@echo "make oracles      our statistics next to gbstats, scipy and statsmodels (400 MB of packages)"
 	@echo "make bench        CPU per request next to HAProxy, nginx, Envoy and aiohttp (Debian, as root)"
 	@echo "make bench-quick  the same, shorter and rougher"
+	@echo "make instructions  how many instructions a request takes, held against the record (needs valgrind)"
 	@echo "make audit        known vulnerabilities of the pinned versions (asks PyPI)"
 	@echo "make peers-table  who does what on the wire: this proxy, nginx, HAProxy, Envoy, Varnish (needs varnishtest)"
 	@echo "make clean        remove what make made"
@@ -32,11 +36,16 @@ demo: $(READY)
 serve: $(READY)
 	@$(PY) -m proxy serve $(CONFIG)
 
+# Who looks at the clock waits until it has the machine alone (tests/conftest.py). The tests start some hundred processes:
+# with bytecode kept, as is usual, they start faster.
 test: $(READY)
-	@$(PY) -m pytest -q
+	@PYTHONDONTWRITEBYTECODE= $(PY) -m pytest -q $(SPREAD) -m "not long"
+
+test-long: $(READY)
+	@$(PY) -m pytest -q -m long
 
 test-fast: $(READY)
-	@$(PY) -m pytest -q -m "not slow"
+	@$(PY) -m pytest -q $(SPREAD) -m "not slow and not long"
 
 check: $(READY)
 	@$(PY) -m ruff format --check .
@@ -77,6 +86,9 @@ bench: $(READY)
 bench-quick: $(READY)
 	@$(PY) -m benchmarks.run --quick
 
+instructions: $(READY)
+	@$(PY) -m benchmarks.instructions
+
 # Exit code 3 of the module: no advisories could be had, so nothing is known.
 audit: $(READY)
 	@$(PY) -m tests.audit
@@ -108,4 +120,4 @@ $(READY): pyproject.toml constraints.txt
 	  $(PY) -m pip install -q -c constraints.txt -e '.[demo,dev]'
 	@touch $(READY)
 
-.PHONY: help demo serve test test-fast check format conformance soak real real-servers simulate oracles bench bench-quick audit peers-table clean
+.PHONY: help demo serve test test-fast test-long check format conformance soak real real-servers simulate oracles bench bench-quick instructions audit peers-table clean

@@ -160,6 +160,7 @@ def test_too_much_together(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.parametrize(
     ("now_s", "words"),
     [(NOW_S, None), (GOOD.expires_s + 1, "one that expired"), (NOW_S - 30 * 86_400, "valid only from")],
+    ids=["good", "expired", "not yet"],
 )
 def test_a_certificate_out_of_its_time_is_a_warning(folder: Path, now_s: float, words: str | None) -> None:
     """It is used all the same: clients decide, and a clock may be wrong."""

@@ -30,6 +30,7 @@ VERBS = (
     "serve",
     "test",
     "test-fast",
+    "test-long",
     "check",
     "format",
     "soak",
@@ -160,10 +161,10 @@ class TestMake:
         assert not (tmp_path / ".venv").exists()
 
     def test_ci_runs_the_verbs(self) -> None:
-        """`.ci/run` is executable, checks and soaks, and ends with test: the last line is pytest's summary."""
+        """`.ci/run` is executable, checks, soaks and tests all: the last line is pytest's summary."""
         assert os.access(ROOT / ".ci" / "run", os.X_OK)
         lines = read(".ci/run").splitlines()
-        assert {"make check", "make soak SECONDS=120"} <= set(lines)
+        assert {"make check", "make soak SECONDS=120", "make test-long"} <= set(lines)
         assert lines[-1] == "make test"
 
 
@@ -306,6 +307,7 @@ def copy_build_context(target: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_installs_as_the_dockerfile_does(tmp_path: Path) -> None:
     """The Dockerfile's steps, in a fresh environment, end in a command that runs and ships `config/`."""

@@ -324,9 +324,9 @@ async def test_draining_waits_for_what_is_under_way(tmp_path: Path, monkeypatch:
             assert not task.done()
             writer.write(b"bc")
             await reader.read()
-            await task
             writer.close()
             await writer.wait_closed()
+            await task
 
 
 async def test_who_is_connected_already_is_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -375,9 +375,9 @@ async def test_who_was_accepted_in_the_same_moment_is_answered(
             assert not task.done()
             writer.write(b"bc")
             await reader.read()
-            await task
             writer.close()
             await writer.wait_closed()
+            await task
 
 
 async def test_draining_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

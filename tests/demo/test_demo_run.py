@@ -74,6 +74,7 @@ async def run(tmp_path: Path) -> AsyncIterator[Run]:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @needs_sklearn
 async def test_the_demo_holds_what_it_claims(run: Run) -> None:
     """Exit code 0, every check true, more than a thousand requests without a failure, and nothing left behind."""
@@ -112,6 +113,7 @@ async def test_ctrl_c_ends_everything(run: Run) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @needs_sklearn
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the model's process in /proc")
 async def test_a_model_that_dies_ends_the_demo(run: Run) -> None:

@@ -92,6 +92,7 @@ async def test_a_slow_canary_goes_by_itself(tmp_path: Path) -> None:
         assert recomputed(proxy, line)["verdict"] == "rollback"
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("death", ["refuses", "hangs", "resets", "fails"])
 async def test_a_dead_canary_costs_three_units(tmp_path: Path, death: str) -> None:
     """At 10 %, the third failure is the last, and within a second of it the canary has no traffic any more."""

@@ -7,10 +7,13 @@ import sys
 from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
+from traceback import format_exception
 
 import aiohttp
 import pytest
+from click.testing import CliRunner
 
+from proxy.cli import main
 from tests.e2e.running import Running, eventually, model_server, serve
 
 pytestmark = pytest.mark.slow
@@ -125,12 +128,11 @@ def command_lines(pid: int) -> Iterator[bytes]:
 
 
 async def run_command(*arguments: str) -> bytes:
-    """Return what ``modelproxy`` prints."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "proxy", *arguments,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
-    return (await process.communicate())[0]
+    """Return what ``modelproxy`` prints, and where it broke."""
+    result = await asyncio.to_thread(CliRunner().invoke, main, arguments)
+    broken = "" if isinstance(result.exception, SystemExit | None) else format_exception(result.exception)
+    assert result.output
+    return result.output.encode() + "".join(broken).encode()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

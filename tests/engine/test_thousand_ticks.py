@@ -1,4 +1,4 @@
-"""A canary that is the champion's twin, through a thousand looks: incidents, quiet hours and all, it stays."""
+"""A canary that is the champion's twin, through hundreds of looks: incidents, quiet hours and all, it stays."""
 
 from pathlib import Path
 
@@ -22,7 +22,6 @@ from tests.engine.test_deciding import CONFIG, WAIT_S, World
 
 pytestmark = pytest.mark.slow
 
-TICKS = 1000
 RATE = 300
 """Requests of a tick, on the average of a day."""
 
@@ -33,7 +32,7 @@ def serve(world: World, tick: int, generator: np.random.Generator) -> None:
     assert experiment is not None
     widths = np.array([arm.width for arm in experiment.arms], np.float64)
     requests = generator.poisson(RATE * (1 + 0.4 * np.sin(tick / 80)))
-    is_incident = 400 <= tick < 440
+    is_incident = 100 <= tick < 140 or 400 <= tick < 440
     block = open_evidence(world.run_dir, experiment.epoch, 0, experiment.size)
     for index, number in enumerate(generator.multinomial(requests, widths / widths.sum()).tolist()):
         failed = int(generator.binomial(number, 0.2 if is_incident else 0.01))
@@ -48,13 +47,14 @@ def serve(world: World, tick: int, generator: np.random.Generator) -> None:
     block.close()
 
 
-async def test_a_twin_survives_a_thousand_looks(tmp_path: Path) -> None:
+@pytest.mark.parametrize("looks", [300, pytest.param(1000, marks=pytest.mark.long)])
+async def test_a_twin_survives_every_look(tmp_path: Path, looks: int) -> None:
     """It goes up step by step, and is never rolled back: not on the way, and not by the holdback after it."""
     world = World(tmp_path, CONFIG.replace("hold: 60s", "hold: 60s, holdback: 5%"))
     world.publish()
     generator = np.random.default_rng(1)
     worst = 0.0
-    for tick in range(TICKS):
+    for tick in range(looks):
         serve(world, tick, generator)
         await world.tick()
         judged = world.deciding.judgements["wine"]

@@ -10,7 +10,7 @@ import pytest
 
 from proxy.clock import monotonic
 from proxy.tasks import spawn
-from tests.faults.world import ASK, MIB, PIECE, SSE, Growth, on_linux, proxied, worker_of
+from tests.faults.world import ASK, MIB, PIECE, SSE, Growth, at_rest, on_linux, proxied, worker_of
 from tests.hostile.line import End
 from tests.hostile.steps import (
     Ended,
@@ -87,8 +87,8 @@ async def test_nobody_listens(tmp_path: Path, has_begun: bool) -> None:
 
 @on_linux
 async def test_a_slow_client_slows_the_model(tmp_path: Path) -> None:
-    """Of a 256 MiB stream no more is on its way than the buffers hold, and the worker's memory does not show it."""
-    size = 256 * MIB
+    """Of a 128 MiB stream no more is on its way than the buffers hold, and the worker's memory does not show it."""
+    size = 128 * MIB
     pours: Script = (
         ReadRequest(),
         Send(SSE),
@@ -100,7 +100,7 @@ async def test_a_slow_client_slows_the_model(tmp_path: Path) -> None:
             client = await world.client(receive_bytes=1 << 16)
             client.keep = False
             await play((HoldReading(), Send(ASK)), client)
-            await asyncio.sleep(0.7)
+            await at_rest(lambda: world.model.lines[0].sent)
             assert world.model.lines[0].sent < size // 2
             await play((Sip(MIB),), client)
             assert await client.until(lambda: client.total > size, 60)
@@ -109,9 +109,9 @@ async def test_a_slow_client_slows_the_model(tmp_path: Path) -> None:
 
 @on_linux
 async def test_a_slow_model_slows_the_client(tmp_path: Path) -> None:
-    """Of a 256 MiB upload no more is on its way than the buffers hold, and the worker's memory does not show it."""
-    size = 256 * MIB
-    reads: Script = (HoldReading(), Ended(0.7), Sip(MIB), Ended(60))
+    """Of a 128 MiB upload no more is on its way than the buffers hold, and the worker's memory does not show it."""
+    size = 128 * MIB
+    reads: Script = (HoldReading(), Ended(60))
     async with proxied(tmp_path, reads, receive_bytes=1 << 16) as world:
         async with Growth(await worker_of(world.proxy)) as growth:
             client = await world.client()
@@ -120,8 +120,9 @@ async def test_a_slow_model_slows_the_client(tmp_path: Path) -> None:
             await asyncio.wait_for(world.model.arrived.wait(), 10)
             line = world.model.lines[0]
             line.keep = False
-            await asyncio.sleep(0.5)
+            await at_rest(lambda: client.sent)
             assert client.sent < size // 2
+            await play((Sip(MIB),), line)
             assert await line.until(lambda: line.total > size, 60)
             await upload
         assert growth.most < 16 * MIB
@@ -138,7 +139,7 @@ async def test_memory_of_each_stalled_stream(tmp_path: Path) -> None:
             for client in clients:
                 await play((HoldReading(), Send(ASK)), client)
             await world.asked(count)
-            await asyncio.sleep(1)
+            await at_rest(lambda: sum(line.sent for line in world.model.lines))
             assert sum(line.sent for line in world.model.lines) < count * 64 * MIB // 2
         assert growth.most < count * MIB // 2
 

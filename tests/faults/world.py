@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -15,7 +15,19 @@ from tests.hostile.line import Line, connect
 from tests.hostile.steps import Script
 from tests.hostile.upstream import HostileUpstream, hostile_upstream
 
-__all__ = ["ASK", "MIB", "OK", "PIECE", "SSE", "Growth", "World", "on_linux", "proxied", "worker_of"]
+__all__ = [
+    "ASK",
+    "MIB",
+    "OK",
+    "PIECE",
+    "SSE",
+    "Growth",
+    "World",
+    "at_rest",
+    "on_linux",
+    "proxied",
+    "worker_of",
+]
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes through /proc")
 
@@ -72,6 +84,16 @@ routes: [{{name: r, match: {{path: "*"}}, variants: [{{name: v, model: m, role: 
                 for client in world.clients:
                     if not client.is_closed:
                         await client.reset()
+
+
+async def at_rest(sent: Callable[[], int]) -> None:
+    """Wait until something was sent, and for a third of a second nothing more: whoever could take more would have."""
+    before, looks = 0, 0
+    while looks < 30:
+        await asyncio.sleep(0.01)
+        now = sent()
+        looks = looks + 1 if now == before > 0 else 0
+        before = now
 
 
 async def worker_of(proxy: Running) -> int:

@@ -9,7 +9,7 @@ import pytest
 from tests.real.processes import Driver, eventually
 from tests.real.stage import MODES, Stage
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 ENDLESS = 60_000
 """Tokens that the client asks for: more than a minute of work."""

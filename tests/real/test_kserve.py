@@ -9,7 +9,7 @@ from tests.real.calls import KSERVE, PLAIN_CLIENTS
 from tests.real.processes import Driver
 from tests.real.stage import Stage
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 IRIS: dict[str, Any] = {"model": "iris", "names": "x", "kind": "FP64", "outputs": ("label",)}
 

@@ -9,7 +9,7 @@ from tests.real.calls import CURL, CURL_1_0, LLAMA, PLAIN_CLIENTS
 from tests.real.processes import Driver
 from tests.real.stage import Stage
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 OPENAI: dict[str, dict[str, Any]] = {
     "models": {},

@@ -9,7 +9,7 @@ from tests.real.calls import PLAIN_CLIENTS, TRITON
 from tests.real.processes import Driver
 from tests.real.stage import PLAIN, Stage
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 TRITONCLIENT: dict[str, dict[str, Any]] = {
     "about": {"model": "sums"},
