@@ -149,7 +149,7 @@ def _document(state_dir: Path, archive: "Archive", stored: "Stored") -> dict[str
     """Return what the admin address would show of it."""
     from proxy.control.history import read_history
     from proxy.engine.dossier import Dossier
-    from proxy.engine.evidence_view import evidence_document
+    from proxy.engine.evidence_view import Seen, evidence_document
     from proxy.engine.judging import judge
     from proxy.engine.ledger import Ledger
     from proxy.rollout.slices import FIELDS
@@ -172,7 +172,8 @@ def _document(state_dir: Path, archive: "Archive", stored: "Stored") -> dict[str
     if planned is not None:
         plan, state = planned
         judgement = judge(plan, state, dossier.slices(stored.variant), max(stored.last_ns, state.since_ns))
-    return {**evidence_document(dossier, judgement, decisions, ""), "history": history}
+    seen = Seen.of(dossier, is_whole=True)
+    return {**evidence_document(seen, judgement, decisions, ""), "history": history}
 
 
 def _champion(ledger: "Ledger") -> str:

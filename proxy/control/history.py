@@ -10,10 +10,13 @@ import orjson
 
 from proxy.private import open_private
 
-__all__ = ["MOST_LINES", "read_history"]
+__all__ = ["MOST_BYTES", "MOST_LINES", "read_history"]
 
 MOST_LINES = 500
 """So many of the last lines are told."""
+
+MOST_BYTES = 1024 * 1024
+"""And no more than this: a line has a few KiB, 64 at most."""
 
 _STEERED = frozenset({"decision", "verb", "note"})
 
@@ -24,14 +27,18 @@ def read_history(state_dir: Path, route: str, limit: int = MOST_LINES) -> list[d
     Of a publish only the changes that name the route are told. A file that is missing or cannot be read tells nothing,
     nor does a line that is none.
     """
-    found: deque[dict[str, Any]] = deque(maxlen=limit)
+    found: deque[tuple[int, dict[str, Any]]] = deque()
+    size = 0
     needle = orjson.dumps(route)[1:-1]
     for name in ("journal.1.jsonl", "journal.jsonl"):
         for data in _lines(state_dir / name):
             # Most lines are about other routes: they are told apart without reading them as JSON.
             if needle in data and (line := _about(data, route)) is not None:
-                found.append(line)
-    return list(found)
+                found.append((len(orjson.dumps(line)), line))
+                size += found[-1][0]
+                while len(found) > limit or size > MOST_BYTES:
+                    size -= found.popleft()[0]
+    return [line for _, line in found]
 
 
 def _lines(path: Path) -> Iterator[bytes]:

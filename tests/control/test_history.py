@@ -4,7 +4,7 @@ from pathlib import Path
 
 import orjson
 
-from proxy.control.history import read_history
+from proxy.control.history import MOST_BYTES, read_history
 from proxy.control.journal import Journal
 
 
@@ -36,6 +36,23 @@ def test_only_its_own(tmp_path: Path) -> None:
     assert [each["event"] for each in found] == ["verb", "publish", "decision", "note"]
     assert found[1]["changes"] == ["routes[wine].salt: 'a' → 'b'"]
     assert [each["event"] for each in read_history(tmp_path, "wine", limit=1)] == ["note"]
+
+
+def test_long_lines_are_fewer(tmp_path: Path) -> None:
+    """The last lines are told, as many as fit; a long publish counts with what is told of it."""
+    long = "x" * (MOST_BYTES // 10)
+    lines: list[dict[str, object]] = [
+        {"ts": "x", "event": "note", "route": "wine", "number": number, "sentence": long}
+        for number in range(15)
+    ]
+    publish: dict[str, object] = {
+        "ts": "x",
+        "event": "publish",
+        "changes": ["routes[wine]: added", *["y" * MOST_BYTES] * 2],
+    }
+    write(tmp_path / "journal.jsonl", *lines, publish)
+    found = read_history(tmp_path, "wine")
+    assert [each.get("number") for each in found] == [*range(6, 15), None]
 
 
 def test_nothing_to_read(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import orjson
 import pytest
 
 from proxy.engine.dossier import Dossier, Reading
-from proxy.engine.evidence_view import evidence_document
+from proxy.engine.evidence_view import SHOWN_EPOCHS, SHOWN_POINTS, Seen, evidence_document
 from proxy.engine.ledger import BIN_NS, Epoch
 from proxy.engine.store import Recorded, ShadowCounts, Verdict
 from proxy.evidence.layout import EVENTS, FIELDS, FIRST_LATENCY, REQUESTS, UNITS
@@ -29,7 +29,7 @@ def dossier() -> Dossier:
 def test_what_is_counted() -> None:
     """Without a judgement there are counts by epoch and variant, points in their order, copies and verdicts."""
     verdict = Verdict("ab" * 8, "wine", 1, 7, "ramp", True, "d", b'{"verdict":"ramp"}', b"")
-    document = evidence_document(dossier(), None, [Recorded(3, verdict)], "")
+    document = evidence_document(Seen.of(dossier()), None, [Recorded(3, verdict)], "")
     assert orjson.loads(orjson.dumps(document)) == document
     assert "guardrails" not in document
     champion, canary = document["epochs"][0]["variants"]
@@ -50,7 +50,7 @@ def test_what_is_counted() -> None:
 
 def test_what_is_made_of_it() -> None:
     """With a judgement there are the plan, the state and the guardrails; nothing in it is infinite."""
-    document = evidence_document(dossier(), judged(errors=20), [], "the disk is full")
+    document = evidence_document(Seen.of(dossier()), judged(errors=20), [], "the disk is full")
     assert orjson.loads(orjson.dumps(document)) == document
     assert document["problem"] == "the disk is full"
     assert document["plan"]["canary"]["name"] == "v3"
@@ -64,5 +64,37 @@ def test_what_is_made_of_it() -> None:
 
 def test_nothing_yet() -> None:
     """A dossier without any counts is a document too."""
-    document = evidence_document(Dossier("ab" * 8, "wine", "", "v1"), None, [], "")
+    document = evidence_document(Seen.of(Dossier("ab" * 8, "wine", "", "v1")), None, [], "")
     assert (document["epochs"], document["points"], document["shadow"]) == ([], [], {})
+
+
+def test_it_is_bounded() -> None:
+    """Of many points some are shown, spread evenly, and of old epochs the counts alone; a report from disk has all."""
+    made = dossier()
+    for at in range(1, 4 * SHOWN_POINTS):
+        made.points[at] = b'{"now_ns":%d}' % at
+    for number in range(SHOWN_EPOCHS + 3):
+        made.ledger.admit(Epoch(f"later-{number}", ("v1", "v3"), (HALF, HALF), number + 1))
+    shown, whole = (
+        evidence_document(Seen.of(made, is_whole=is_whole), None, [], "") for is_whole in (False, True)
+    )
+    moments = [each["now_ns"] for each in shown["points"]]
+    assert (len(moments), len(whole["points"])) == (SHOWN_POINTS, 4 * SHOWN_POINTS)
+    assert (moments[0], moments[-1]) == (1, 4 * SHOWN_POINTS - 1)
+    assert moments == sorted(set(moments))
+    first, first_of_all = (each["epochs"][0]["variants"][0] for each in (shown, whole))
+    assert (first["latency"], first_of_all["latency"]) == ([[], []], [[284], [30]])
+    assert first["requests"] == first_of_all["requests"] == 40
+
+
+def test_what_was_seen_does_not_change() -> None:
+    """It is put into words while more is counted."""
+    made = dossier()
+    seen = Seen.of(made)
+    before = evidence_document(seen, None, [], "")
+    more = np.zeros((2, FIELDS), np.int64)
+    more[:, REQUESTS] = 99
+    made.take([Reading("run", "e1", more)], {("run", 2): ShadowCounts(1, 1, 1, 1)}, 2 * BIN_NS, None)
+    made.ledger.admit(Epoch("e2", ("v1", "v3"), (HALF, HALF), 5))
+    made.add_point(9 * BIN_NS, b"{}")
+    assert evidence_document(seen, None, [], "") == before
