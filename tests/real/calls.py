@@ -7,7 +7,17 @@ that the client encodes), ``size`` (a body of so many bytes), ``chunked`` (of un
 
 from typing import Any
 
-__all__ = ["CURL", "CURL_1_0", "KSERVE", "LITSERVE", "LLAMA", "MLSERVER", "PLAIN_CLIENTS", "TRITON"]
+__all__ = [
+    "CURL",
+    "CURL_1_0",
+    "KSERVE",
+    "LITSERVE",
+    "LLAMA",
+    "MLSERVER",
+    "PLAIN_CLIENTS",
+    "TRITON",
+    "with_tritonclient",
+]
 
 PLAIN_CLIENTS = ("requests", "httpx", "aiohttp", "curl")
 
@@ -281,3 +291,17 @@ KSERVE: dict[str, dict[str, Any]] = {
     "predict, fields missing": {"method": "POST", "path": "/v1/models/iris:predict", "json": {}},
     "models": {"method": "GET", "path": "/v1/models"},
 }
+
+
+def with_tritonclient(output: str) -> dict[str, dict[str, Any]]:
+    """Return what ``tritonclient`` asks a server of the iris model whose only output is called ``output``."""
+    iris: dict[str, Any] = {"model": "iris", "names": "x", "kind": "FP64", "outputs": (output,)}
+    return {
+        "about_oip": {"model": "iris"},
+        "infer, JSON": iris | {"binary_in": False, "binary_out": False},
+        "infer, binary in": iris | {"binary_in": True, "binary_out": False},
+        "infer, binary out": iris | {"binary_in": False, "binary_out": True},
+        "infer, as by default": iris,
+        "infer, over one connection": iris | {"binary_in": False, "binary_out": False, "times": 5},
+        "infer, unknown model": iris | {"model": "nope", "binary_in": False, "binary_out": False},
+    }

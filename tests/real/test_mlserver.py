@@ -1,27 +1,16 @@
 """MLServer says the same through the proxy, to every client. `make real-servers` installs it."""
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
-from tests.real.calls import MLSERVER, PLAIN_CLIENTS
+from tests.real.calls import MLSERVER, PLAIN_CLIENTS, with_tritonclient
 from tests.real.processes import Driver
 from tests.real.stage import Stage
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 
-IRIS: dict[str, Any] = {"model": "iris", "names": "x", "kind": "FP64", "outputs": ("predict",)}
-
-TRITONCLIENT: dict[str, dict[str, Any]] = {
-    "about_oip": {"model": "iris"},
-    "infer, JSON": IRIS | {"binary_in": False, "binary_out": False},
-    "infer, binary in": IRIS | {"binary_in": True, "binary_out": False},
-    "infer, binary out": IRIS | {"binary_in": False, "binary_out": True},
-    "infer, as by default": IRIS,
-    "infer, over one connection": IRIS | {"binary_in": False, "binary_out": False, "times": 5},
-    "infer, unknown model": IRIS | {"model": "nope", "binary_in": False, "binary_out": False},
-}
+TRITONCLIENT = with_tritonclient("predict")
 
 
 @pytest.mark.parametrize("client", PLAIN_CLIENTS)
