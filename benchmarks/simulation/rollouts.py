@@ -105,7 +105,10 @@ SHARES = {1: 3, 5: 3, 10: 3, 25: 5, 50: 9}
 
 
 def failures_needed(_rng: Generator, runs: int) -> Samples:
-    """Return after how many failures a canary that fails everything is rolled back: no matter of chance."""
+    """Return after how many failures a canary that fails everything is rolled back: no matter of chance.
+
+    Next to it the champion answers what is its share of the requests so far, without an error.
+    """
     samples = {}
     for percent in SHARES:
         plan = replace(default_plan(), steps=(Decimal(percent), Decimal(100)))
@@ -116,6 +119,8 @@ def failures_needed(_rng: Generator, runs: int) -> Samples:
             rollout.share[0], rollout.bins = percent / 100, 1
             for first in (REQUESTS, UNITS, REQUEST_ERRORS, FIRST_EVENTS, ERRORS):
                 rollout.arms[0, 0, first] = count
+            for first in (REQUESTS, UNITS):
+                rollout.arms[1, 0, first] = count * (100 - percent) // percent
             if rollout.decide().verdict is Verdict.ROLLBACK:
                 break
         samples[str(percent)] = np.full(runs, float(count))

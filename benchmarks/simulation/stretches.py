@@ -6,19 +6,29 @@ import numpy as np
 
 from benchmarks.simulation.cell import Floats
 from proxy.rollout.guardrails import Stretch
-from proxy.rollout.slices import BIN_NS, ERRORS, FIELDS, Slices
+from proxy.rollout.slices import BIN_NS, ERRORS, FIELDS, FIRST_EVENTS, UNITS, Slices
 from proxy.stats.histogram import Counts
 
 __all__ = ["errors_of", "stretches"]
 
 
-def stretches(canary: Counts, champion: Counts, share: Floats, looks: range) -> Iterator[Stretch]:
-    """Yield what is known at each of some looks (1: after the first bin); one epoch, first errors of coins."""
+def stretches(
+    canary: Counts, champion: Counts, share: Floats, looks: range, units: tuple[Counts, Counts] | None = None
+) -> Iterator[Stretch]:
+    """Yield what is known at each of some looks (1: after the first bin); one epoch, first errors of coins.
+
+    Args:
+        canary, champion: first errors, look by look.
+        share: of the canary.
+        looks: after how many bins.
+        units: of canary and champion, of which those are the errors; None: nobody asks.
+    """
     count = len(share)
     arms = []
-    for errors in (canary, champion):
+    for number, errors in enumerate((canary, champion)):
         wide = np.zeros((count, FIELDS), np.int64)
-        wide[:, ERRORS] = errors
+        wide[:, ERRORS] = wide[:, FIRST_EVENTS] = errors
+        wide[:, UNITS] = errors if units is None else units[number]
         arms.append(wide)
     start = np.arange(count, dtype=np.int64) * BIN_NS
     span, reference = np.full(count, BIN_NS), np.full(count, -1)

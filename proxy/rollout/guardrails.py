@@ -4,9 +4,11 @@ Events (errors, client_errors, abandoned, slow)
     Bets are on the first event of each coin (B1): exact for sticky units, whatever they do later. Money is divided
     beforehand:
 
-    * harm: half on a canary that answers nothing but errors, from the beginning; half on every lesser harm, of which
-      half from the beginning and half on late onsets (:func:`~proxy.rollout.slices.starts_ns`). Each part is an
-      e-process of the same claim, and all learn of coins by the same events, so their average is one.
+    * harm: half on every harm, of which half from the beginning and half on late onsets
+      (:func:`~proxy.rollout.slices.starts_ns`); a quarter on a canary that answers nothing but errors, from the
+      beginning. Each is an e-process of the same claim, and both learn of coins by the same events, so their average is
+      one. The last quarter is on first outcomes, also those without an event (:mod:`proxy.stats.outcomes`): where
+      the canary fails much, they say as much again. Of that and the average the greater part counts.
     * non-inferiority: half on the risk ratio (B1) and half on the difference (B3) of first outcomes. Each is an
       e-process of "worse by the promotion margin *and* by the tolerance", so what they show is "within the one or the
       other". But a coin is revealed to the one by its first event and to the other by its first outcome, so what
@@ -57,6 +59,7 @@ from proxy.rollout.slices import (
 )
 from proxy.settings import Metric
 from proxy.stats import blocks, bounded, events, histogram, latency, mixtures, proportion
+from proxy.stats.outcomes import outright_harm_each
 
 __all__ = [
     "CONFIDENCE",
@@ -65,9 +68,10 @@ __all__ = [
     "difference_limit",
     "disagreements",
     "event_counts",
-    "event_harm",
+    "event_harms",
     "first_outcomes",
     "halves",
+    "harm_with",
     "weigh",
     "within",
 ]
@@ -95,6 +99,11 @@ _GUARD_QUANTILES = (0.5, 0.95)
 _NO_EVENTS = (0.0, 1.0)
 _LOG_TWO = log(2)
 _HALF_EACH = (0.5, 0.5)
+_OUTCOMES_AND_EVENTS = (1.0, 3.0)
+_OUTRIGHT_AND_LESSER = np.array([1.0, 2.0])
+
+Pair = tuple[Counts, Counts]
+"""Of the canary, and of the champion."""
 
 
 @dataclass(frozen=True)
@@ -307,17 +316,39 @@ def first_outcomes(guardrail: Guardrail, arm: Counts) -> Counts:
     return slow
 
 
-def event_harm(canary: Counts, champion: Counts, stretch: Stretch, margin: float) -> float:
-    """Return log e against "no more events than the champion has by the margin", from first events (S,)."""
-    return float(_harms(canary[None], champion[None], stretch, margin)[0])
+def harm_with(guardrail: Guardrail, stretch: Stretch, more: int = 0) -> float:
+    """Return log e against "no more events than the champion has by the margin", had the canary some more of them.
+
+    Args:
+        guardrail: on events.
+        stretch: the counts.
+        more: units with an event that the canary is given besides, in the last slice with a coin.
+    """
+    canary, champion = _each_event([guardrail], stretch)
+    outcomes = _each_outcome([guardrail], stretch.slices)
+    if more:
+        row = int(np.flatnonzero((stretch.slices.share > 0) & (stretch.slices.share < 1))[-1])
+        canary = canary.copy()
+        canary[0, row] += more
+        outcomes[0][0, row, 1] += more
+    return float(_harms((canary, champion), outcomes, stretch, guardrail.margin)[0])
 
 
-def _harms(canary: Counts, champion: Counts, stretch: Stretch, margin: float) -> Reals:
-    """Return (M,) `event_harm` of several metrics, from first events (M, S)."""
+def _harms(firsts: Pair, outcomes: Pair, stretch: Stretch, margin: float) -> Reals:
+    """Return (M,) `harm_with` of several metrics, from first events (M, S) and first outcomes (M, S, 2)."""
+    of_events = event_harms(*firsts, stretch, margin)
+    of_outcomes = outright_harm_each(*outcomes, stretch.slices.share, margin)
+    pairs = zip(of_outcomes.tolist(), of_events.tolist(), strict=True)
+    logs = [mixtures.strongest(each, _OUTCOMES_AND_EVENTS) if any(each) else 0.0 for each in pairs]
+    return np.where(_has_any(*firsts), logs, 0.0)
+
+
+def event_harms(canary: Counts, champion: Counts, stretch: Stretch, margin: float) -> Reals:
+    """Return (M,) log e against the same from first events (M, S) alone."""
     share = stretch.slices.share
     outright = events.harm_at_each(canary, champion, share, margin, (1 + margin) * OUTRIGHT)
     lesser = _lesser_harms(canary, champion, stretch, margin)
-    logs = [halves(*each) for each in zip(outright.tolist(), lesser.tolist(), strict=True)]
+    logs = mixtures.mixed(np.stack((outright, lesser), axis=-1), _OUTRIGHT_AND_LESSER)
     return np.where(_has_any(canary, champion), logs, 0.0)
 
 
@@ -335,8 +366,13 @@ def _events(guardrails: Sequence[Guardrail], stretch: Stretch) -> list[Guardrail
     if not guardrails:
         return []
     canary, champion = _each_event(guardrails, stretch)
+    outcomes = _each_outcome(guardrails, stretch.slices)
     harm = _grouped(
-        guardrails, lambda each: each.margin, lambda m, rows: _harms(canary[rows], champion[rows], stretch, m)
+        guardrails,
+        lambda each: each.margin,
+        lambda margin, rows: _harms(
+            (canary[rows], champion[rows]), (outcomes[0][rows], outcomes[1][rows]), stretch, margin
+        ),
     )
     suspicion = _lesser_harms(canary, champion, stretch, 0.0)
     shown = _events_within(guardrails, stretch)
@@ -378,12 +414,18 @@ def _events_within(guardrails: Sequence[Guardrail], stretch: Stretch) -> list[fl
     ]
 
 
+def _each_outcome(guardrails: Sequence[Guardrail], slices: Slices) -> Pair:
+    """Return the first outcomes (M, S, 2) of both arms: without the event, with it."""
+    canary, champion = (
+        np.stack([_outcomes(each, arm) for each in guardrails]) for arm in (slices.canary, slices.champion)
+    )
+    return canary, champion
+
+
 def _differences_within(guardrails: Sequence[Guardrail], slices: Slices, limit: float) -> Reals:
     if not limit:
         return np.zeros(len(guardrails))
-    arms = [
-        np.stack([_outcomes(each, arm) for each in guardrails]) for arm in (slices.canary, slices.champion)
-    ]
+    arms = _each_outcome(guardrails, slices)
     # A centre of 0 for every slice: chosen before any of them, and the same however slices are merged.
     centre = np.zeros(len(slices.share))
     return bounded.difference_within_each(

@@ -16,8 +16,8 @@ from proxy.rollout.guardrails import (
     Stretch,
     disagreements,
     event_counts,
-    event_harm,
     first_outcomes,
+    harm_with,
     weigh,
     within,
 )
@@ -107,12 +107,9 @@ def events_to_harm(
     """
     slices = stretch.slices
     row = int(np.flatnonzero((slices.share > 0) & (slices.share < 1))[-1])
-    canary, champion = event_counts(guardrail, slices.canary), event_counts(guardrail, slices.champion)
 
     def rolls_back(more: int) -> bool:
-        worse = canary.copy()
-        worse[row] += more
-        return overall(event_harm(worse, champion, stretch, guardrail.margin)) > enough
+        return overall(harm_with(guardrail, stretch, more)) > enough
 
     # No event multiplies any bet by more than one over its chance at the margin: fewer than this cannot do.
     share, margin = float(slices.share[row]), guardrail.margin

@@ -7,7 +7,7 @@ from math import comb, exp, inf, log
 import numpy as np
 import pytest
 
-from proxy.rollout.guardrails import Stretch, difference_limit, event_harm, halves, weigh
+from proxy.rollout.guardrails import Stretch, difference_limit, event_harms, halves, harm_with, weigh
 from proxy.rollout.showing import judge
 from proxy.rollout.slices import (
     BIN_NS,
@@ -50,7 +50,9 @@ def harm_of(counted: Slices, margin: float = 0.1) -> float:
     """Return log e of harm by errors."""
     stretch = Stretch(counted, START)
     slices = stretch.slices
-    return event_harm(slices.canary[:, ERRORS], slices.champion[:, ERRORS], stretch, margin)
+    return float(
+        event_harms(slices.canary[None, :, ERRORS], slices.champion[None, :, ERRORS], stretch, margin)[0]
+    )
 
 
 @pytest.mark.parametrize("margin", [0.0, 0.1, 1.0])
@@ -89,11 +91,28 @@ def test_a_single_bet_is_an_e_value() -> None:
         events.harm_at([1], [1], [0.1], 0.1, 1.1)
 
 
-@pytest.mark.parametrize(("share", "most"), [(0.01, 3), (0.05, 3), (0.1, 3), (0.25, 6), (0.5, 11)])
+@pytest.mark.parametrize(("share", "most"), [(0.01, 2), (0.05, 3), (0.1, 3), (0.25, 4), (0.5, 7)])
 def test_a_dead_canary_fails_few_requests(share: float, most: int) -> None:
-    """With weight 0.3 in the whole, at 1 %: after so many failures in a row it is rolled back."""
+    """With weight 0.3 in the whole, at 1 %: next to a champion that fails nothing, so many failures are enough."""
     slices = counted([share], [most], [0], [0])
-    assert 0.3 * exp(harm_of(slices)) > 100
+    slices.champion[0, UNITS] = int(most * (1 - share) / share)
+    assert 0.3 * exp(harm_with(guardrail("errors"), Stretch(slices, START))) > 100
+
+
+def test_a_canary_that_is_only_late_is_not_blamed() -> None:
+    """The champion has answered a thousand units and the canary none: nothing has failed."""
+    slices = counted([0.1], [0], [0], [0])
+    slices.champion[0, UNITS] = 1000
+    assert harm_with(guardrail("errors"), Stretch(slices, START)) == 0.0
+
+
+def test_more_failures_are_more_harm() -> None:
+    """As if they had been counted in the last slice with a coin."""
+    slices = counted([0.1, 0.5, 1.0], [1, 2, 5], [3, 4, 0], [0, 1, 2])
+    more = counted([0.1, 0.5, 1.0], [1, 9, 5], [3, 4, 0], [0, 1, 2])
+    found = harm_with(guardrail("errors"), Stretch(slices, START), 7)
+    assert found == harm_with(guardrail("errors"), Stretch(more, START))
+    assert found > harm_with(guardrail("errors"), Stretch(slices, START))
 
 
 def test_a_late_onset_is_found() -> None:
