@@ -5,179 +5,38 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import orjson
 import pytest
 
-from proxy import clock
-
-STAND_IN = Path(__file__).with_name("stand_in.py")
-REPOSITORY = STAND_IN.parent.parent
-PATIENCE_S = 30.0
-
-CONFIG = """
-listen: 127.0.0.1:0
-admin: 127.0.0.1:0
-workers: WORKERS
-state_dir: STATE
-timeouts: {drain: 1s}
-models:
-  m1: {url: "http://127.0.0.1:9001"}
-  m2: {url: "http://127.0.0.1:9002"}
-routes:
-  - name: wine
-    match: {path: "/*"}
-    variants:
-      - {name: v1, model: m1, role: champion}
-      - {name: v2, model: m2, role: canary, weight: 5}
-"""
+from proxy.evidence.blocks import open_evidence
+from proxy.evidence.remnants import has_workers, let_go, remnants
+from tests.supervised import (
+    PATIENCE_S,
+    REPOSITORY,
+    STAND_IN,
+    Proxy,
+    is_turned_away,
+    only_linux,
+    put_away,
+    wait_for,
+)
 
 pytestmark = pytest.mark.slow
-
-
-class Proxy:
-    """A supervisor over stand-ins, in a directory of its own."""
-
-    def __init__(self, box: Path, workers: int = 1) -> None:
-        self.box = box
-        self.text = CONFIG.replace("WORKERS", str(workers)).replace("STATE", str(box / "state"))
-        self.process: subprocess.Popen[str]
-        self.url: dict[str, str] = {}
-        self.write(self.text)
-
-    def write(self, text: str) -> None:
-        """Put the configuration in place as an editor does."""
-        fresh = self.box / "config.new"
-        fresh.write_text(text)
-        fresh.replace(self.box / "config.yaml")
-
-    def weigh(self, weight: int) -> None:
-        """Give the canary another weight."""
-        self.write(self.text.replace("weight: 5", f"weight: {weight}"))
-
-    def tell(self, kind: str, word: str, *, on: bool = True) -> None:
-        """Change how a stand-in behaves."""
-        path = self.box / f"{kind}.{word}"
-        if on:
-            path.touch()
-        else:
-            path.unlink()
-
-    def launch(self) -> None:
-        """Start the supervisor."""
-        with (self.box / "stderr").open("w") as stderr:
-            self.process = subprocess.Popen(
-                [sys.executable, str(STAND_IN), "supervise", str(self.box)],
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                text=True,
-                env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-            )
-
-    def start(self) -> None:
-        """Start the supervisor and wait for its two lines."""
-        self.launch()
-        assert self.process.stdout is not None
-        for what in ("listening", "admin"):
-            words = self.process.stdout.readline().split()
-            assert words[:3] == ["modelproxy", what, "on"], self.stderr()
-            self.url[what] = words[3]
-
-    def end(self) -> int:
-        """Wait for the end of the supervisor; return the exit code."""
-        code = self.process.wait(PATIENCE_S)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-        return code
-
-    def stop(self) -> int:
-        """Drain the supervisor; return the exit code."""
-        self.process.send_signal(signal.SIGTERM)
-        return self.end()
-
-    def stderr(self) -> str:
-        """Return what was logged."""
-        return (self.box / "stderr").read_text()
-
-    def log(self, kind: str) -> list[str]:
-        """Return what the stand-ins in one slot noted."""
-        path = self.box / f"{kind}.log"
-        return path.read_text().splitlines() if path.exists() else []
-
-    def pid(self, kind: str) -> int:
-        """Return the process id of the newest stand-in of one slot, when there is one."""
-        wait_for(lambda: any(line.startswith("start") for line in self.log(kind)))
-        return int([line for line in self.log(kind) if line.startswith("start")][-1].split()[1])
-
-    def fleet(self) -> dict[str, Any]:
-        """Return the newest description the observer was given."""
-        try:
-            return dict(orjson.loads((self.box / "fleet.json").read_bytes()))
-        except FileNotFoundError:
-            return {}
-
-    def journal(self) -> list[dict[str, Any]]:
-        """Return the journal's entries."""
-        path = self.box / "state" / "journal.jsonl"
-        return [orjson.loads(line) for line in path.read_bytes().splitlines()]
-
-    def wait_for_version(self, version: int) -> None:
-        """Wait until the observer is told that every worker runs ``version``."""
-        wait_for(lambda: {w["version"] for w in self.fleet().get("workers", ())} == {version})
-
-    def wait_for_note(self, kind: str, note: str) -> None:
-        """Wait until a stand-in has noted ``note``."""
-        wait_for(lambda: note in self.log(kind))
-
-    def ask(self) -> tuple[int, int]:
-        """Connect as a client; return the process that answered and its table version."""
-        host, port = self.url["listening"].removeprefix("http://").split(":")
-        with socket.create_connection((host, int(port)), timeout=PATIENCE_S) as client:
-            answer = client.makefile().readline().split()
-        return int(answer[0]), int(answer[1])
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    """Return once ``condition`` holds."""
-    deadline = clock.monotonic() + PATIENCE_S
-    while not condition():
-        assert clock.monotonic() < deadline, "the condition never held"
-        clock.sleep(0.01)
 
 
 @pytest.fixture
 def proxy(tmp_path: Path) -> Iterator[Proxy]:
     """A proxy that is not started; whatever happens, nothing of it stays."""
-    yield from _proxy(Proxy(tmp_path))
+    yield from put_away(Proxy(tmp_path))
 
 
 @pytest.fixture
 def two_workers(tmp_path: Path) -> Iterator[Proxy]:
     """The same with two workers."""
-    yield from _proxy(Proxy(tmp_path, workers=2))
-
-
-def _proxy(proxy: Proxy) -> Iterator[Proxy]:
-    yield proxy
-    if hasattr(proxy, "process") and proxy.process.poll() is None:
-        proxy.process.kill()
-        proxy.end()
-
-
-only_linux = pytest.mark.skipif(sys.platform != "linux", reason="other systems cannot turn clients away")
-
-
-def is_turned_away(url: str) -> bool:
-    """Tell whether a new client is neither let in nor refused, for now."""
-    host, port = url.removeprefix("http://").split(":")
-    try:
-        socket.create_connection((host, int(port)), timeout=0.1).close()
-    except TimeoutError:
-        return True
-    return False
+    yield from put_away(Proxy(tmp_path, workers=2))
 
 
 def held(proxy: Proxy) -> list[int]:
@@ -460,150 +319,31 @@ class TestDeath:
         proxy.end()
         wait_for(lambda: proxy.log("worker-0")[-1] == "closed" and proxy.log("observer")[-1] == "closed")
 
+    @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+    def test_evidence_outlives_its_supervisor(self, proxy: Proxy, number: signal.Signals) -> None:
+        """What nobody has said to be stored is there for the next one, and gone once that has it; so without another.
 
-class TestUpgrade:
-    """SIGUSR2: the processes go, the proxy stays."""
-
-    def test_the_processes_are_exchanged_one_generation_after_the_other(self, two_workers: Proxy) -> None:
-        """Same process id and socket; the earlier ones drain once ours serve, the workers before the observer."""
-        proxy = two_workers
+        An observer that could not store everything says nothing, and neither does one that is killed.
+        """
         proxy.start()
-        wait_for(proxy.fleet)
-        before = {kind: proxy.pid(kind) for kind in KINDS}
-        proxy.process.send_signal(signal.SIGUSR2)
-        wait_for(lambda: upgrades(proxy) == 1)
-        assert proxy.process.poll() is None
-        for kind in KINDS:
-            assert proxy.pid(kind) != before[kind]
-            assert not Path(f"/proc/{before[kind]}").exists()
-        assert proxy.ask() in [(proxy.pid("worker-0"), 2), (proxy.pid("worker-1"), 2)]
-        log = proxy.log("observer")
-        assert log.index("hush") < log.index("drain")
-        assert proxy.log("observer").count("open") == 2
-        run_dir = Path(log[0].split()[2])
+        proxy.wait_for_note("observer", "commit 1")
+        left = Path(proxy.log("observer")[0].split()[2])
+        open_evidence(left, "0123456789abcdef", 0, 8).close()
+        proxy.process.send_signal(number)
+        proxy.end()
+        wait_for(lambda: not has_workers(left))
+        proxy.start()
+        wait_for(lambda: proxy.fleet().get("config", {}).get("version") == 2)
+        assert proxy.fleet()["config"]["remnants"] == 1
+        (run_dir,) = {Path(line.split()[2]) for line in proxy.log("observer") if line.startswith("start")} - {
+            left
+        }
+        assert remnants(run_dir) == {left.name: left}
+        let_go(run_dir, left.name)
+        wait_for(lambda: proxy.fleet()["config"]["remnants"] == 0)
+        assert not left.exists()
+        assert proxy.stop() == 0
         assert not run_dir.exists()
-        assert proxy.stop() == 0
-
-    def test_workers_that_do_not_start_change_nothing(self, proxy: Proxy) -> None:
-        """The program before goes on until they do; what is wrong is said."""
-        proxy.start()
-        wait_for(proxy.fleet)
-        worker = proxy.pid("worker-0")
-        proxy.tell("worker-0", "dead")
-        proxy.process.send_signal(signal.SIGUSR2)
-        wait_for(lambda: "upgrade: cannot serve yet, the program before goes on" in proxy.stderr())
-        assert proxy.ask() == (worker, 1)
-        proxy.tell("worker-0", "dead", on=False)
-        wait_for(lambda: upgrades(proxy) == 1)
-        assert proxy.ask()[0] != worker
-        assert proxy.stop() == 0
-
-    def test_a_file_that_goes_bad_meanwhile_changes_nothing(self, proxy: Proxy) -> None:
-        """What the preflight saw is not what the program after finds: it waits for a file it can serve."""
-        proxy.start()
-        wait_for(proxy.fleet)
-        worker = proxy.pid("worker-0")
-        proxy.tell("worker-0", "dead")
-        proxy.process.send_signal(signal.SIGUSR2)
-        wait_for(lambda: "the workers do not start" in proxy.stderr())
-        proxy.weigh(500)
-        wait_for(lambda: "found 500" in proxy.stderr())
-        assert proxy.ask() == (worker, 1)
-        proxy.tell("worker-0", "dead", on=False)
-        proxy.weigh(7)
-        wait_for(lambda: upgrades(proxy) == 1)
-        assert proxy.stop() == 0
-
-    def test_it_can_be_stopped_in_the_middle(self, proxy: Proxy) -> None:
-        """SIGTERM while the program after cannot serve: those before drain, and the exit code is 0."""
-        proxy.start()
-        wait_for(proxy.fleet)
-        worker = proxy.pid("worker-0")
-        proxy.tell("worker-0", "dead")
-        proxy.process.send_signal(signal.SIGUSR2)
-        wait_for(lambda: "cannot serve yet" in proxy.stderr())
-        assert proxy.stop() == 0
-        assert proxy.log("observer")[-1] == "drain"
-        assert "drain" in proxy.log("worker-0")
-        assert not Path(f"/proc/{worker}").exists()
-        assert not Path(proxy.log("observer")[0].split()[2]).exists()
-
-    def test_it_drains_both_when_stopped_side_by_side(self, proxy: Proxy) -> None:
-        """SIGTERM while the program before still finishes: both end, and the exit code is 0."""
-        proxy.start()
-        wait_for(proxy.fleet)
-        before = proxy.pid("worker-0")
-        proxy.tell("worker-0", "stubborn")
-        proxy.process.send_signal(signal.SIGUSR2)
-        proxy.wait_for_note("worker-0", "drain")
-        assert proxy.pid("worker-0") != before
-        proxy.tell("worker-0", "stubborn", on=False)
-        assert proxy.stop() == 0
-        assert not Path(f"/proc/{before}").exists()
-
-    @only_linux
-    def test_the_address_that_is_left_turns_clients_away(self, proxy: Proxy) -> None:
-        """With another address in the file, nobody is let in any more where the earlier workers finish."""
-        proxy.start()
-        wait_for(proxy.fleet)
-        before = proxy.url["listening"]
-        proxy.tell("worker-0", "stubborn")
-        proxy.text = proxy.text.replace("listen: 127.0.0.1:0", "listen: 127.0.0.2:0")
-        proxy.write(proxy.text)
-        proxy.process.send_signal(signal.SIGUSR2)
-        proxy.wait_for_note("worker-0", "drain")
-        assert is_turned_away(before)
-        proxy.tell("worker-0", "stubborn", on=False)
-        assert proxy.stop() == 0
-
-    def test_the_address_that_is_kept_lets_clients_in(self, proxy: Proxy) -> None:
-        """While the earlier workers finish, others accept on the same socket."""
-        proxy.start()
-        wait_for(proxy.fleet)
-        proxy.tell("worker-0", "stubborn")
-        proxy.process.send_signal(signal.SIGUSR2)
-        proxy.wait_for_note("worker-0", "drain")
-        for _ in range(10):
-            assert proxy.ask()[1] > 0
-        proxy.tell("worker-0", "stubborn", on=False)
-        assert proxy.stop() == 0
-
-    def test_totals_go_on(self, proxy: Proxy) -> None:
-        """What the supervisor counts itself does not fall."""
-        proxy.start()
-        wait_for(proxy.fleet)
-        os.kill(proxy.pid("worker-0"), signal.SIGKILL)
-        wait_for(lambda: proxy.fleet()["workers"][0]["restarts"] == 1 and proxy.fleet()["workers"][0]["up"])
-        proxy.process.send_signal(signal.SIGHUP)
-        wait_for(lambda: proxy.fleet()["config"]["reloads_total"] == 1)
-        started = proxy.fleet()["started_wall_ns"]
-        proxy.process.send_signal(signal.SIGUSR2)
-        wait_for(lambda: upgrades(proxy) == 1)
-        fleet = proxy.fleet()
-        assert (fleet["workers"][0]["restarts"], fleet["config"]["reloads_total"]) == (1, 1)
-        assert fleet["started_wall_ns"] == started
-        assert proxy.stop() == 0
-
-    def test_an_upgrade_that_is_refused_is_journalled(self, proxy: Proxy) -> None:
-        """A file that the program on disk does not understand: nothing happens but a line."""
-        proxy.start()
-        wait_for(proxy.fleet)
-        pid = proxy.pid("worker-0")
-        proxy.write(proxy.text.replace("weight: 5", "weight: 500"))
-        proxy.process.send_signal(signal.SIGUSR2)
-        wait_for(lambda: proxy.fleet()["config"]["upgrades_refused_total"] == 1)
-        wait_for(lambda: [line for line in proxy.journal() if line["why"] == "upgrade"])
-        assert proxy.ask() == (pid, 1)
-        assert proxy.stop() == 0
-
-
-KINDS = ("worker-0", "worker-1", "observer")
-
-
-def upgrades(proxy: Proxy) -> int:
-    """Return how often the proxy was upgraded, once nothing of the program before is left."""
-    config = proxy.fleet().get("config", {})
-    return 0 if config.get("earlier_pids", [0]) else int(config["upgrades_total"])
 
 
 class TestEnd:

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.test_supervisor import Proxy, wait_for
+from tests.supervised import Proxy, wait_for
 
 pytestmark = pytest.mark.slow
 
