@@ -17,15 +17,15 @@ Hours may not be multiplied
     So the greatest counts (:func:`proxy.stats.mixtures.strongest`), and no sum or product.
 
 The money
-    0.9 stays with the evidence of first times, which is all there is of users who come once. The hours share 0.1: half
-    of it the first 24, evenly, half of the rest the 48 after them, and so on, each block twice as long. It is fixed by
+    0.8 stays with the evidence of first times, which is all there is of users who come once. The hours share 0.2: half
+    of it the first 8, evenly, half of the rest the 16 after them, and so on, each block twice as long. It is fixed by
     the number of the hour since the evidence began alone, and nothing that can be edited on the way. The hour in which
     the evidence begins has none: its units are counted as first times. After a promotion it has: there nobody is new.
 
 Where nobody comes back
     Without a single unit counted (a route without ``unit``, requests that are all their own coins) there are no hours,
     and the evidence of first times has all the money. A rollout that counts its first unit late had it all until then:
-    it is rolled back by chance with probability ``1.1 alpha`` at most, which only such can reach.
+    it is rolled back by chance with probability ``1.2 alpha`` at most, which only such can reach.
 
 Limits
     * Units are sticky, so weights of later hours were chosen by who knew about earlier ones. A ramp after good hours
@@ -51,10 +51,10 @@ from proxy.stats import events, histogram, latency
 
 __all__ = ["EVER", "Hours", "money_of"]
 
-EVER = 0.9
+EVER = 0.8
 """Part of the money on first times."""
 
-_FIRST_BLOCK = 24
+_FIRST_BLOCK = 8
 _LOG_TWO = log(2)
 
 
