@@ -49,7 +49,8 @@ def ask_for_evidence(admin: str, route: str) -> Found:
     """
     code, document = ask(admin, f"/api/v1/routes/{quote(route, safe='')}/rollout", timeout_s=TIMEOUT_S)
     if isinstance(document, dict) and code in (404, 503) and "error" in document:
-        raise fail(f"{admin}: {document['error']}")
+        hint = "; --state-dir DIR also tells of what is over" if code == 404 else ""
+        raise fail(f"{admin}: {document['error']}{hint}")
     evidence = document.get("evidence") if code == 200 and isinstance(document, dict) else None
     if code != 200 or not isinstance(document, dict):
         raise fail(

@@ -171,8 +171,12 @@ def _rollout(route: Mapping[str, Any]) -> "list[RenderableType]":
     if rollout.get("dry_run"):
         lines.append(Text("  dry run: the engine moves nothing", style="yellow"))
     judgement = rollout.get("judgement") or {}
-    if sentence := judgement.get("sentence"):
+    sentence = judgement.get("sentence")
+    if sentence and not (rollout["reason"] and rollout["reason"] in sentence):
         lines.append(Text(f"  engine: {sentence}"))
+    if rollout["phase"] == "rolled_back":
+        how = f"modelproxy resume {route['name']} starts it again; so does another name, model or server"
+        lines.append(Text(f"  {how}", style="dim"))
     return [*lines, Text("")]
 
 

@@ -294,8 +294,7 @@ def come_back(new: Plan, state: RolloutState, now_ns: int, rollout: str) -> Roll
     if state.phase is Phase.ROLLED_BACK:
         why = state.reason
         if _CAME_BACK not in why:
-            how = f"modelproxy resume {new.route} does, or another name, model or server"
-            why = f"{why.rstrip('.')}; {_CAME_BACK}, which starts nothing: {how}"
+            why = f"{why.rstrip('.')}; {_CAME_BACK}, which starts nothing"
         return _matched(new, replace(state, reason=why, sequence=state.sequence + 1))
     begun = begin(new, rollout, now_ns, sequence=state.sequence)
     return _waiting(begun, state) if state.paused_by else begun
