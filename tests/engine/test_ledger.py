@@ -8,7 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.engine.ledger import BIN_NS, MAX_SLICES, Counts, Epoch, Ledger, Reference, RowKey
+from proxy.engine.ledger import (
+    BIN_NS,
+    KEPT_GENERATIONS,
+    MAX_SLICES,
+    Counts,
+    Epoch,
+    Ledger,
+    Reference,
+    RowKey,
+    bin_of_generation,
+)
+from proxy.evidence.layout import RENEWED
 
 FIELDS = 3
 ARMS = ("v1", "v3")
@@ -292,3 +303,81 @@ def apply(rows: dict[RowKey, Counts], removed: set[RowKey], disk: dict[RowKey, C
     disk |= rows
     for key in removed:
         disk.pop(key, None)
+
+
+# Generations
+
+
+def renewed(number: int) -> Counts:
+    return np.full((len(ARMS), RENEWED), number, np.int64)
+
+
+def generations(ledger: Ledger) -> dict[tuple[int, str], int]:
+    """The first count of each generation and epoch."""
+    return {place: int(counts[0, 0]) for place, counts in ledger.renewed().items()}
+
+
+def test_generations_are_kept_beside_the_slices() -> None:
+    """Of each the highest reading, added up over sources; slices know nothing of them."""
+    ledger = ledger_of(("run", "a", 1, 5), epochs=(epoch("a"), epoch("b", 4)))
+    for source, name, generation, number in (
+        ("run", "b", 8, 2),
+        ("run", "a", 8, 3),
+        ("next", "a", 8, 10),
+        ("run", "a", 7, 4),
+        ("run", "a", 7, 6),
+    ):
+        assert ledger.merge(source, name, bin_of_generation(generation), renewed(number))
+    assert not ledger.merge("run", "a", bin_of_generation(7), renewed(5))
+    assert not ledger.merge("run", "a", bin_of_generation(7), renewed(6))
+    assert not ledger.merge("run", "a", bin_of_generation(9), renewed(0))
+    assert list(generations(ledger).items()) == [((7, "a"), 6), ((8, "a"), 13), ((8, "b"), 2)]
+    assert last_numbers(ledger) == [(0, 1, 5)]
+    with pytest.raises(ValueError, match="expected int64"):
+        ledger.merge("run", "a", bin_of_generation(9), flat(1))
+
+
+def test_a_reading_of_a_generation_is_true_as_a_whole() -> None:
+    """One that is lower somewhere is not mixed with what is known: the columns would be of different users."""
+    ledger = ledger_of()
+    first, other = renewed(3), renewed(3)
+    other[0, 0], other[0, 1] = 2, 9
+    ledger.merge("run", "a", bin_of_generation(7), first)
+    assert not ledger.merge("run", "a", bin_of_generation(7), other)
+    assert (ledger.renewed()[7, "a"] == first).all()
+
+
+def test_generations_are_bounded() -> None:
+    """A week of them stays; what is older is deleted from the disk too, and does not come back."""
+    ledger = ledger_of()
+    for generation in range(KEPT_GENERATIONS + 3):
+        ledger.merge("run", "a", bin_of_generation(generation), renewed(1))
+    assert [generation for generation, _ in ledger.renewed()] == list(range(3, KEPT_GENERATIONS + 3))
+    changes = ledger.take_changes()
+    assert changes.removed == {RowKey("run", "a", bin_of_generation(each)) for each in range(3)}
+    assert not ledger.merge("run", "a", bin_of_generation(1), renewed(5))
+
+
+def test_generations_and_their_references_reach_the_disk() -> None:
+    """They are changes until they are taken, are all there for a new disk, and come back from it."""
+    ledger = ledger_of(("run", "a", 1, 5))
+    ledger.merge("run", "a", bin_of_generation(7), renewed(2))
+    assert ledger.freeze(Reference(bin_of_generation(7), np.ones(4, np.int64)))
+    assert not ledger.freeze(Reference(bin_of_generation(7), np.zeros(4, np.int64)))
+    assert ledger.references == []
+    taken, whole = ledger.take_changes(), ledger.everything()
+    key = RowKey("run", "a", bin_of_generation(7))
+    for each in (taken, whole):
+        assert (each.rows[key] == 2).all()
+        assert [reference.from_bin for reference in each.references] == [bin_of_generation(7)]
+    again, fresh, busy = ledger_of(), ledger_of(), ledger_of(("next", "a", 2, 1))
+    for each in (again, busy):
+        each.merge("next", "a", bin_of_generation(7), renewed(1))
+    for disk in (fresh,):
+        for row in sorted(whole.rows, key=lambda key: key.bin):
+            disk.merge(*row, whole.rows[row])
+        disk.freeze(whole.references[0])
+    again.join(fresh)
+    busy.join(ledger)
+    assert generations(again) == generations(busy) == {(7, "a"): 3}
+    assert again.generation_references[7] == busy.generation_references[7] == whole.references[0]
