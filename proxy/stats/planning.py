@@ -12,6 +12,7 @@ Theory of operation:
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -89,7 +90,7 @@ def plan_harm(
         raise ValueError(f"expected a rate above {(1.0 + margin) * p0:g}, the margin, got {p1:g}")
     threshold = -math.log(alpha * weight)
     bound = threshold / _least_divergence(p0, p1, share, lambda q: (1.0 + margin) * q, 1.0 / (1.0 + margin))
-    return _event_plan(p0, p1, share, margin, alpha, power, threshold, bound, np.array(HARM_GRID))
+    return _event_plan(p0, p1, share, margin, alpha, power, threshold, bound, HARM_GRID)
 
 
 def plan_noninferiority(
@@ -111,7 +112,7 @@ def plan_noninferiority(
         raise ValueError(f"expected a rate below {(1.0 + margin) * p0:g}, the margin, got {p1:g}")
     threshold = -math.log(alpha)
     bound = threshold / _least_divergence(p0, p1, share, lambda q: (1.0 + margin) * q, 1.0 / (1.0 + margin))
-    return _event_plan(p0, p1, share, margin, alpha, power, threshold, bound, np.array(NONINFERIORITY_GRID))
+    return _event_plan(p0, p1, share, margin, alpha, power, threshold, bound, NONINFERIORITY_GRID)
 
 
 def plan_difference(
@@ -183,7 +184,7 @@ def _event_plan(
     power: float,
     threshold: float,
     bound: float,
-    grid: Floats,
+    grid: tuple[float, ...],
 ) -> Plan:
     rate = share * p1 + (1.0 - share) * p0
     chance, null = share * p1 / rate, share * (1.0 + margin) / (1.0 + share * margin)
@@ -198,14 +199,17 @@ def _event_plan(
     return Plan(share, alpha, power, bound, mean, _quantile(events, probabilities, rate, power), exact=True)
 
 
+@lru_cache(maxsize=64)
 def _deciding_event(
-    chance: float, null: float, grid: Floats, threshold: float
+    chance: float, null: float, grid: tuple[float, ...], threshold: float
 ) -> tuple[Floats, Floats] | None:
     """Return numbers of events and the probability that the decision falls there; None if it takes too many.
 
-    ``chance`` is the true probability that an event is the canary's, ``null`` that at the margin.
+    ``chance`` is the true probability that an event is the canary's, ``null`` that at the margin. A table of plans asks
+    for the same ones many times, and advice once more.
     """
-    other = -np.log1p(null * np.expm1(grid))
+    bets = np.array(grid)
+    other = -np.log1p(null * np.expm1(bets))
     alive, first, events = np.ones(1), 0, 0
     numbers, probabilities = [], []
     left = 1.0
@@ -218,7 +222,7 @@ def _deciding_event(
         kept = np.flatnonzero(alive > _NEGLIGIBLE)
         alive, first = alive[kept[0] : kept[-1] + 1], first + int(kept[0])
         mine = np.arange(first, first + len(alive), dtype=np.float64)
-        wealth = mine[:, None] * grid + events * other
+        wealth = mine[:, None] * bets + events * other
         top = wealth.max(axis=1)
         decided = top + np.log(np.exp(wealth - top[:, None]).mean(axis=1)) >= threshold
         if decided.any():
@@ -234,8 +238,12 @@ def _deciding_event(
     return np.array(numbers), found / found.sum()
 
 
+@lru_cache(maxsize=16)
 def _binomial(n: int, p: float) -> tuple[int, Floats]:
-    """Return the first number that is not negligible, and the probabilities from there on."""
+    """Return the first number that is not negligible, and the probabilities from there on.
+
+    As many looks as :data:`_LOOKS` follow each other with the same ``n``.
+    """
     if p >= 1.0:
         return n, np.ones(1)
     centre, reach = n * p, 9.0 * math.sqrt(n * p * (1.0 - p)) + 9.0
