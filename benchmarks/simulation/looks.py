@@ -15,9 +15,9 @@ import numpy as np
 
 from benchmarks.simulation.cell import Floats
 from proxy.stats import blocks, bounded, events, latency
+from proxy.stats.allocation import mismatch_each
 from proxy.stats.exact import Counts, grouped_suffix_sums, shares_of
 from proxy.stats.histogram import log_quantiles
-from proxy.stats.mixtures import multinomial
 from proxy.stats.proportion import exceeds, within
 from proxy.stats.quantiles import proportion_mixture
 from proxy.stats.special import logsumexp
@@ -132,10 +132,9 @@ def _proportion(count: Counts, total: Counts, tolerance: float, grid: Floats, de
     return found
 
 
-def allocation_by_look(counts: Counts, shares: Floats, k: float = 1000.0) -> Floats:
-    """Return `allocation` of one epoch, of counts that were added up to each look ``(S, K)``."""
-    theta = np.broadcast_to(shares, counts.shape)
-    return multinomial(counts, theta, np.full(len(counts), k))
+def allocation_by_look(counts: Counts, shares: Floats) -> Floats:
+    """Return `allocation.mismatch` of one epoch, of counts that were added up to each look ``(S, K)``."""
+    return mismatch_each(counts, np.broadcast_to(shares, counts.shape))
 
 
 def quantile_outside_by_look(below: Counts, upto: Counts, total: Counts, q: float, alpha: float) -> Floats:

@@ -46,7 +46,7 @@ from proxy.rollout.state import Phase, RolloutState
 from proxy.rollout.switched import judge_switched
 from proxy.settings import Metric
 from proxy.stats import mixtures, multiple, proportion
-from proxy.stats.allocation import allocation
+from proxy.stats.allocation import mismatch
 
 __all__ = ["Assembly", "assemble", "weights_of"]
 
@@ -267,7 +267,7 @@ def _epoch_allocation(each: Allocation, counts: tuple[int, ...]) -> float:
     if len(kept) < 2:
         return 0.0
     shares = np.array([each.shares[i] for i in kept])
-    return allocation(np.array([counts[i] for i in kept], np.int64), shares / shares.sum())
+    return mismatch(np.array([counts[i] for i in kept], np.int64), shares / shares.sum())
 
 
 def _is_latency_seen(plan: Plan, stretch: Stretch, now_ns: int) -> bool:

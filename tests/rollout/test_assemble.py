@@ -25,7 +25,7 @@ from proxy.rollout.slices import (
 )
 from proxy.rollout.state import Phase
 from proxy.rollout.verdict import Reason, Verdict
-from proxy.stats.allocation import allocation
+from proxy.stats.allocation import mismatch
 from tests.rollout.world import MINUTE, SECOND, START, Behaviour, World, guardrail, plan, state
 
 
@@ -234,9 +234,9 @@ def test_nothing_counted_yet() -> None:
 def test_the_coin_is_tested_per_epoch() -> None:
     """Evidence of epochs is multiplied, a variant without a share is left out, requests are averaged in where coins."""
     rows = (*allocated((60, 40, 0), (0.5, 0.5, 0.0)), *allocated((5, 95), (0.1, 0.9)))
-    parts = allocation([60, 40], [0.5, 0.5]) + allocation([5, 95], [0.1, 0.9])
+    parts = mismatch([60, 40], [0.5, 0.5]) + mismatch([5, 95], [0.1, 0.9])
     mixed = tuple(replace(each, requests=tuple(2 * u for u in each.units)) for each in rows)
-    double = allocation([120, 80], [0.5, 0.5]) + allocation([10, 190], [0.1, 0.9])
+    double = mismatch([120, 80], [0.5, 0.5]) + mismatch([10, 190], [0.1, 0.9])
     assert of(PROMOTABLE, allocations=mixed, health=health(own_coins=False)).allocation == pytest.approx(
         parts
     )

@@ -9,7 +9,7 @@ from benchmarks.simulation import looks
 from benchmarks.simulation.cell import Floats
 from benchmarks.simulation.traffic import LAW, RAMP, histograms, reference
 from proxy.stats import bounded, events, latency, proportion
-from proxy.stats.allocation import allocation
+from proxy.stats.allocation import mismatch
 from proxy.stats.blocks import block_guard
 from proxy.stats.histogram import Counts, bucket_of
 from proxy.stats.quantiles import quantile_sequence
@@ -71,7 +71,7 @@ EQUAL: dict[str, tuple[Floats, Callable[[int], float]]] = {
     ),
     "allocation": (
         looks.allocation_by_look(np.stack([CUMULATED, np.cumsum(CHAMPION)], axis=1), np.array([0.25, 0.75])),
-        lambda n: allocation(np.array([[CUMULATED[n - 1], CHAMPION[:n].sum()]]), np.array([[0.25, 0.75]])),
+        lambda n: mismatch(np.array([[CUMULATED[n - 1], CHAMPION[:n].sum()]]), np.array([[0.25, 0.75]])),
     ),
     "guard of blocks": (
         looks.guard_by_look(SLOW, FAST, 0.0),

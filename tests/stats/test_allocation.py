@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.stats.allocation import allocation
+from proxy.stats.allocation import allocation, mismatch, mismatch_each
 
 
 def test_savvi() -> None:
@@ -36,6 +36,43 @@ def test_rows_add(rows: list[tuple[int, int]]) -> None:
     shares = [[0.1 * (i + 1), 1.0 - 0.1 * (i + 1)] for i in range(len(rows))]
     each = [allocation(row, share) for row, share in zip(rows, shares, strict=True)]
     assert allocation(rows, shares) == math.fsum(each) == allocation(rows[::-1], shares[::-1])
+
+
+@pytest.mark.parametrize("shares", [(0.1, 0.9), (0.5, 0.3, 0.2), (0.999, 0.001)])
+def test_a_mismatch_of_some_size_is_fair(shares: tuple[float, ...]) -> None:
+    """Over all outcomes of twenty units, split as configured, E[e] is 1."""
+    total = 0.0
+    for counts in product(range(21), repeat=len(shares)):
+        if sum(counts) == 20:
+            ways = math.factorial(20) // math.prod(math.factorial(x) for x in counts)
+            chance = ways * math.prod(share**x for share, x in zip(shares, counts, strict=True))
+            total += chance * math.exp(mismatch(counts, shares))
+    assert total == pytest.approx(1.0, abs=1e-12)
+
+
+def test_a_mismatch_in_plain_arithmetic() -> None:
+    """Three tenths on any split, seven on each variant's odds in turn, by seven sizes either way."""
+    counts, shares = (70, 300, 130), (0.2, 0.5, 0.3)
+    tilted = []
+    for i, j, sign in product(range(3), range(7), (1.0, -1.0)):
+        odds = [
+            share * math.exp(sign * 0.05 * 2 ** (j / 2)) if i == k else share
+            for k, share in enumerate(shares)
+        ]
+        tilted.append(
+            math.prod((o / sum(odds) / t) ** x for o, t, x in zip(odds, shares, counts, strict=True))
+        )
+    expected = 0.3 * math.exp(allocation(counts, shares)) + 0.7 * math.fsum(tilted) / 42
+    assert math.exp(mismatch(counts, shares)) == pytest.approx(expected, rel=1e-9)
+    assert mismatch_each([counts, counts], [shares, shares]).tolist() == [mismatch(counts, shares)] * 2
+
+
+def test_a_large_mismatch_is_found_sooner() -> None:
+    """Than by a prior that is widest where nothing is wrong; and nothing is exactly nothing."""
+    assert mismatch([300, 3500], [0.1, 0.9]) > allocation([300, 3500], [0.1, 0.9]) + 0.5
+    assert mismatch([0, 0], [0.1, 0.9]) == 0.0
+    assert mismatch(np.zeros((0, 2), np.int64), np.zeros((0, 2))) == 0.0
+    assert mismatch([2, 100], [0.0, 1.0]) > math.log(1e6)
 
 
 def test_units_where_none_may_be() -> None:

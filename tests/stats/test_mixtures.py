@@ -98,7 +98,7 @@ def test_an_average_across_filtrations_may_err_more_often_than_it_says() -> None
     courses = list(who_comes_back())
     for which in (0, 1):  # fair at each step, to whom its own coins are revealed one by one
         assert all(sum(chance * course[t][which] for chance, course in courses) == 1 for t in range(4))
-    half = (Fraction(1, 2), Fraction(1, 2))
+    half = (0.5, 0.5)
     alpha = Fraction(2, 3)
     averages = strongests = Fraction(0)
     for chance, course in courses:
