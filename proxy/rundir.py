@@ -126,7 +126,9 @@ def left_behind(owner: str, parents: tuple[Path, ...] = ()) -> list[Path]:
     for parent in dict.fromkeys(parents or _default_parents()):
         for path in parent.glob(f"{_PREFIX}*"):
             with contextlib.suppress(OSError):
-                if owner and _is_private(path) and _read_owner(path) == owner:
+                # What is half removed was read to its end, under another name: its counts would count twice.
+                is_whole = path.suffix != _GONE and _is_private(path)
+                if owner and is_whole and _read_owner(path) == owner:
                     found.append(((path / _OWNER).stat().st_mtime_ns, path))
     return [path for _, path in sorted(found, reverse=True)]
 

@@ -159,9 +159,12 @@ def test_nothing_goes_while_its_workers_finish(tmp_path: Path) -> None:
 
 
 def test_half_a_removal_is_ended(tmp_path: Path) -> None:
-    """What somebody had begun to remove when he was killed goes, with or without its lock."""
+    """What somebody had begun to remove when he was killed goes, with or without its lock, and is nobody's evidence."""
     dead = leave_behind(tmp_path, "modelproxy-dead.gone", lock=False)
-    with run_directory((tmp_path,)):
+    (dead / "owner").write_text("me")
+    count_in(dead)
+    assert left_behind("me", (tmp_path,)) == []
+    with run_directory((tmp_path,), "me"):
         assert not dead.exists()
 
 

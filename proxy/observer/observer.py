@@ -242,7 +242,8 @@ class Observer:
             raise ConnectionError("the supervisor is gone")
         self._requests += 1
         number = self._requests
-        reply = self._replies[number] = asyncio.get_running_loop().create_future()
+        reply: asyncio.Future[Mapping[str, Any]] = asyncio.get_running_loop().create_future()
+        self._replies[number] = reply
         try:
             self._link.send({**(facts or {}), "op": "request", "id": number, "verb": verb, "by": by})
             async with asyncio.timeout(_REPLY_TIMEOUT_S):
