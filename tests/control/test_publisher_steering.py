@@ -331,6 +331,22 @@ async def test_a_restart_goes_on(world: World) -> None:
     assert restarted.rollouts.entries["wine"].state == world.rollouts.entries["wine"].state
 
 
+@pytest.mark.parametrize("is_restarted", [False, True], ids=["one life", "another start"])
+async def test_a_file_that_flickers_exposes_nobody(world: World, is_restarted: bool) -> None:
+    """A route that is dropped and comes back has its canary at 0 %, also where the program ended in between."""
+    await world.decide("rollback")
+    assert (await world.publish(GOOD.replace(b"name: wine", b"name: whine"))).ok
+    if is_restarted:
+        world = World(world.book.path.parent, last_version=3)
+    outcome = await world.publish()
+    assert world.weight() == "0"
+    assert any("modelproxy resume wine" in warning for warning in outcome.warnings)
+    assert "modelproxy resume wine" in " ".join(world.lines()[-1]["changes"])
+    assert not (await world.decide("ramp")).ok
+    assert (await world.say("resume")).ok
+    assert world.weight() == "5"
+
+
 async def test_a_damaged_book(world: World, caplog: pytest.LogCaptureFixture) -> None:
     """Every rollout is held at 0 %, the journal and the log say it loudly, and a person may start it again."""
     await world.say("promote")

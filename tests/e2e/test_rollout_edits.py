@@ -150,6 +150,19 @@ async def test_a_route_goes_and_comes_back(tmp_path: Path) -> None:
             found = await counted(proxy, 60)
             assert found["rollout"] != first["rollout"]
             assert found["weight"] == 25.0
+            url = f"{proxy.admin}/api/v1/routes/wine/abort"
+            async with proxy.session.post(url) as response:
+                assert response.status == 200
+            for each in (other, text):
+                await proxy.publish(each)
+            assert "rolled back before" in changes(proxy)
+            again = await rollout(proxy)
+            assert (again["rollout"], again["phase"], again["weight"]) == (
+                found["rollout"],
+                "rolled_back",
+                0.0,
+            )
+            await crowd.ask(USERS[:20])
             assert await proxy.total("modelproxy_observer_tick_failures_total") == 0
 
 
