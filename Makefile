@@ -36,7 +36,7 @@ demo: $(READY)
 serve: $(READY)
 	@$(PY) -m proxy serve $(CONFIG)
 
-# Who looks at the clock waits until it has the machine alone (tests/conftest.py). The tests start some hundred processes:
+# Who looks at the clock waits until it has the machine alone (tests/turns.py). The tests start some hundred processes:
 # with bytecode kept, as is usual, they start faster.
 test: $(READY)
 	@PYTHONDONTWRITEBYTECODE= $(PY) -m pytest -q $(SPREAD) -m "not long"

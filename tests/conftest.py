@@ -1,19 +1,14 @@
 """What all tests share: laws try the same examples on every machine, and who looks at the clock has it alone."""
 
-import fcntl
-import os
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Generator
 
 import pytest
 from hypothesis import settings
 
+from tests.turns import in_the_room
+
 settings.register_profile("modelproxy", deadline=None, derandomize=True)
 settings.load_profile("modelproxy")
-
-DOOR = Path(__file__)
-ROOM = DOOR.parent
 
 
 def is_beside_others(config: pytest.Config) -> bool:
@@ -26,23 +21,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if is_beside_others(config):
         slow = {item.path for item in items if item.get_closest_marker("slow")}
         items.sort(key=lambda item: item.path not in slow)
-
-
-@contextmanager
-def in_the_room(is_alone: bool) -> Iterator[None]:
-    """Be among the tests that run, in whichever process; ``is_alone``: after those that run, before any other."""
-    door = os.open(DOOR, os.O_RDONLY)
-    try:
-        # Who waits to be alone stands in the door: those that come and go would never leave the room empty.
-        fcntl.flock(door, fcntl.LOCK_EX)
-        room = os.open(ROOM, os.O_RDONLY)
-        fcntl.flock(room, fcntl.LOCK_EX if is_alone else fcntl.LOCK_SH)
-    finally:
-        os.close(door)
-    try:
-        yield
-    finally:
-        os.close(room)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
