@@ -40,6 +40,7 @@ VERBS = (
     "oracles",
     "bench",
     "bench-quick",
+    "instructions",
     "conformance",
     "audit",
     "peers-table",
