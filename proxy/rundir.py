@@ -84,7 +84,7 @@ def run_directory(parents: tuple[Path, ...] = (), owner: str = "") -> Iterator[R
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         directory = directory._replace(workers=lock_workers(path))
         # Last: who finds it knows by it that the locks were taken.
-        (path / _OWNER).write_bytes(os.fsencode(owner))
+        _write_owner(path, owner)
         _remove_stale(path.parent, owner)
         yield directory
     finally:
@@ -176,6 +176,11 @@ def _is_private(path: Path) -> bool:
     # Others can write in the parent: a link of theirs to a directory of ours is none that was left behind.
     status = path.lstat()
     return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid()
+
+
+def _write_owner(path: Path, owner: str) -> None:
+    with os.fdopen(open_private(path / _OWNER, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
+        file.write(os.fsencode(owner))
 
 
 def _read_owner(path: Path) -> str:

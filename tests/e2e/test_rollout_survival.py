@@ -178,7 +178,7 @@ async def test_kills_change_no_decision(tmp_path: Path, seed: int) -> None:
     async with models() as served, Life(tmp_path, config(tmp_path, served)) as life:
         served.wine.fails = lambda user: len(verdicts(life.proxy, "wine")) >= 2
         async with asyncio.TaskGroup() as group:
-            group.create_task(life.crowd.ask_until(USERS, life.is_over, "all decisions", 100.0))
+            group.create_task(life.crowd.ask_until(USERS, life.is_over, "all decisions", 150.0))
             group.create_task(watch(life, shown))
             if seed:
                 group.create_task(chaos(life, seed))
