@@ -11,6 +11,7 @@ import ssl
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -363,25 +364,34 @@ async def test_models_that_are_taken(shop: Shop, tmp_path: Path) -> None:
             assert await get(proxy, shop.client(), b"x", path=name) == (200, b"x")
 
 
-@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-async def test_a_model_that_wants_a_certificate(version: ssl.TLSVersion, shop: Shop, tmp_path: Path) -> None:
-    """Whether it refuses us in the handshake (1.2) or behind it (1.3), it is the same fault."""
+VERSIONS = {"before": ssl.TLSVersion.TLSv1_2, "behind": ssl.TLSVersion.TLSv1_3}
+
+
+async def test_models_that_want_a_certificate(shop: Shop, tmp_path: Path) -> None:
+    """Whether they refuse us in the handshake (1.2) or behind it (1.3), it is the same fault."""
     files = {"c": shop.identity.certificate, "k": shop.identity.key, "a": AUTHORITY.pem}
     tls = Tls.model_validate({"certificate": "c", "key": "k", "client_ca": "a"})
-    context = server_context(tls, files)
-    context.maximum_version = version
-    # Not asyncio's own TLS, which does not send the alert that says why.
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(
-        lambda: TlsConnection(asyncio.Protocol(), context, lambda *_: None, server_side=True), "127.0.0.1", 0
-    )
-    async with server:
-        url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        async with serve(tmp_path, shop.config(url, f"{{ca: {shop.ca}}}")) as proxy:
-            status, _ = await get(proxy, shop.client())
+    models = {}
+    async with AsyncExitStack() as stack:
+        for name, version in VERSIONS.items():
+            context = server_context(tls, files)
+            context.maximum_version = version
+            # Not asyncio's own TLS, which does not send the alert that says why.
+            server = await loop.create_server(partial(_secured, context), "127.0.0.1", 0)
+            await stack.enter_async_context(server)
+            url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            models[name] = url, f"{{ca: {shop.ca}}}"
+        proxy = await stack.enter_async_context(serve(tmp_path, many(shop, models)))
+        for name in VERSIONS:
+            status, _ = await get(proxy, shop.client(), path=name)
             assert status == 502
-            assert await proxy.total("modelproxy_upstream_faults_total", kind="tls") >= 1
-            assert await proxy.total("modelproxy_upstream_faults_total", kind="reset") == 0
+            assert await proxy.total("modelproxy_upstream_faults_total", kind="tls", model=name) >= 1
+            assert await proxy.total("modelproxy_upstream_faults_total", kind="reset", model=name) == 0
+
+
+def _secured(context: ssl.SSLContext) -> asyncio.BaseProtocol:
+    return TlsConnection(asyncio.Protocol(), context, lambda *_: None, server_side=True)
 
 
 async def test_a_model_that_speaks_no_tls(shop: Shop, tmp_path: Path) -> None:
@@ -421,9 +431,9 @@ async def test_a_shadow_over_tls(shop: Shop, tmp_path: Path) -> None:
             assert await proxy.total(name, model="bad", outcome="failed") == 3
 
 
-@pytest.mark.parametrize("is_cut", [False, True])
-async def test_a_body_that_ends_with_the_connection(is_cut: bool, shop: Shop, tmp_path: Path) -> None:
+async def test_a_body_that_ends_with_the_connection(shop: Shop, tmp_path: Path) -> None:
     """Behind close_notify it is whole; without, the client is told that it is not."""
+    is_cut = False
 
     async def serve_model(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -440,12 +450,12 @@ async def test_a_body_that_ends_with_the_connection(is_cut: bool, shop: Shop, tm
         raw_server(serve_model) as url,
         serve(tmp_path, shop.config(url, f"{{ca: {shop.ca}}}", shop.listener)) as proxy,
     ):
-        if is_cut:
-            with pytest.raises(aiohttp.ClientPayloadError):
-                await get(proxy, shop.client())
-        else:
-            assert await get(proxy, shop.client()) == (200, b"x" * 1000)
-        assert await proxy.total("modelproxy_upstream_faults_total", kind="reset") == int(is_cut)
+        assert await get(proxy, shop.client()) == (200, b"x" * 1000)
+        assert await proxy.total("modelproxy_upstream_faults_total", kind="reset") == 0
+        is_cut = True
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await get(proxy, shop.client())
+        assert await proxy.total("modelproxy_upstream_faults_total", kind="reset") == 1
 
 
 async def test_a_client_that_leaves_cancels_the_model(shop: Shop, tmp_path: Path) -> None:
