@@ -150,18 +150,16 @@ class Hours:
     def _latency(self, margin: float) -> tuple[Reals, Reals]:
         """Return log e of harm, and of "slower by the margin" without the guard of hosts, for each generation."""
         rows, count = self._rows, len(self._firsts)
-        if not rows.references:
-            return np.zeros(count), np.zeros(count)
-        columns = slice(0, BUCKETS)
-        arms = rows.canary[:, columns], rows.champion[:, columns]
-        share = np.where(rows.reference >= 0, rows.share, 0.0)
-        references = [rows.references[max(0, i)] for i in rows.reference.tolist()]
-
-        def slower(by: float) -> Reals:
-            buckets = histogram.buckets_of_margin(by)
-            return latency.slower_in_parts(*arms, share, references, buckets, self._firsts)
-
-        wide, narrow = slower(max(WIDE_MARGIN, margin)), slower(margin)
+        found = np.zeros((2, count))
+        shifts = [histogram.buckets_of_margin(each) for each in (max(WIDE_MARGIN, margin), margin)]
+        ends = [*self._firsts[1:].tolist(), len(rows.epochs)]
+        for number, (first, end) in enumerate(zip(self._firsts.tolist(), ends, strict=True)):
+            if (reference := int(rows.reference[first])) >= 0:
+                part = slice(first, end)
+                arms = rows.canary[part, :BUCKETS], rows.champion[part, :BUCKETS]
+                scores = rows.references[reference]
+                found[:, number] = latency.slower_alone(*arms, rows.share[part], scores, shifts)
+        wide, narrow = found
         agreed = np.minimum(narrow, self._guard(margin, narrow))
         return np.maximum(wide, agreed) - _LOG_TWO, narrow
 

@@ -29,7 +29,6 @@ __all__ = [
     "Counts",
     "Split",
     "counts_of",
-    "grouped_part_sums",
     "grouped_suffix_sums",
     "grouped_sums",
     "shares_of",
@@ -145,21 +144,6 @@ def grouped_suffix_sums(counts: Counts, coefficients: Floats | Split, group: NDA
         whose. Result ``(..., S, J) float64``, the same bits as from ``coefficients[group]``. Axes before the slices are
         sums of their own, which one call makes together.
     """
-    return _rounded(np.cumsum(_terms(counts, coefficients, group)[..., ::-1, :], axis=-2)[..., ::-1, :])
-
-
-def grouped_part_sums(
-    counts: Counts, coefficients: Floats | Split, group: NDArray[np.integer], firsts: NDArray[np.integer]
-) -> Floats:
-    """Return what `grouped_sums` does of parts of the slices, each from one of ``firsts`` up to the next.
-
-    Shapes: as of `grouped_suffix_sums`, ``firsts: (P,)`` ascending from 0; the result is ``(..., P, J)``.
-    """
-    return _rounded(np.add.reduceat(_terms(counts, coefficients, group), firsts, axis=-2))
-
-
-def _terms(counts: Counts, coefficients: Floats | Split, group: NDArray[np.integer]) -> Counts:
-    """Return counts times coefficients of each slice: limbs (3, ..., S, J)."""
     limbs = _fitting(counts, coefficients)
     groups, rows, bets = limbs.shape[1:]
     limbs = limbs.reshape(3, *(1,) * (counts.ndim - 2), groups, rows, bets)
@@ -171,7 +155,7 @@ def _terms(counts: Counts, coefficients: Floats | Split, group: NDArray[np.integ
         for number in range(groups):
             members = np.flatnonzero(group == number)
             terms[..., members, :] = counts[..., members, :] @ limbs[..., number, :, :]
-    return terms
+    return _rounded(np.cumsum(terms[..., ::-1, :], axis=-2)[..., ::-1, :])
 
 
 def grouped_sums(counts: Counts, coefficients: Floats | Split, group: NDArray[np.integer]) -> Floats:

@@ -28,14 +28,13 @@ tests/stats/test_latency.py, error below 1e-12.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from proxy.stats.exact import counts_of, grouped_part_sums, grouped_suffix_sums, shares_of
+from proxy.stats.exact import counts_of, grouped_suffix_sums, shares_of
 from proxy.stats.histogram import Counts, shift
 from proxy.stats.special import Floats, logsumexp, ndtri
 
@@ -45,8 +44,8 @@ __all__ = [
     "Reference",
     "not_slower",
     "slower",
+    "slower_alone",
     "slower_by_start",
-    "slower_in_parts",
 ]
 
 QUANTILES: Final = (0.50, 0.95, 0.99)
@@ -131,7 +130,7 @@ class Reference:
     Checked against: scipy 1.17.1 ``norm.ppf`` of the mid-ranks.
     """
 
-    __slots__ = ("_ratios", "_shifted", "counts", "mass", "scores", "tail_scores", "thresholds")
+    __slots__ = ("_kept", "_ratios", "_shifted", "counts", "mass", "scores", "tail_scores", "thresholds")
 
     counts: Counts
     mass: Floats
@@ -163,6 +162,14 @@ class Reference:
         self.thresholds = (below[0], below[1], below[2])
         self._shifted: dict[tuple[int, bool], Reference] = {}
         self._ratios: dict[tuple[int, float], Floats] = {}
+        self._kept: tuple[tuple[Counts, Counts, Floats], dict[int, float]] | None = None
+
+    def recalled(self, canary: Counts, champion: Counts, share: Floats) -> dict[int, float]:
+        """Return what `slower_alone` has found in these counts, by margin; of others it forgets everything."""
+        asked, kept = (canary, champion, share), self._kept
+        if kept is None or not all(map(np.array_equal, kept[0], asked)):
+            kept = self._kept = ((canary.copy(), champion.copy(), share.copy()), {})
+        return kept[1]
 
     def shifted(self, buckets: int, *, hold_first: bool = False) -> "Reference":
         """Return the reference of durations times ``GAMMA**buckets``: scores and thresholds move along."""
@@ -271,33 +278,25 @@ def slower_by_start(
     """
     logs = _logs_by_start(canary, champion, share, reference, shift_buckets, 1.0, slo_bucket)
     tilt, tail, exceed50, exceed95, exceed99, *slo = logs
-    return LatencyEvidence(tilt, tail, exceed50, exceed95, exceed99, slo[0] if slo else None, _combined(logs))
+    weights = WEIGHTS if not slo else (*(weight * (1.0 - SLO_WEIGHT) for weight in WEIGHTS), SLO_WEIGHT)
+    combined = logsumexp(np.stack(logs) + np.log(weights)[:, None], axis=0)
+    return LatencyEvidence(tilt, tail, exceed50, exceed95, exceed99, slo[0] if slo else None, combined)
 
 
-def slower_in_parts(
-    canary: Counts,
-    champion: Counts,
-    share: Floats,
-    reference: Reference | Sequence[Reference],
-    shift_buckets: int,
-    firsts: NDArray[np.integer],
-) -> Floats:
-    """Return the ``combined`` evidence that `slower` finds in each part of the slices, by itself: the same bits.
+def slower_alone(
+    canary: Counts, champion: Counts, share: Floats, reference: Reference, shifts: Sequence[int]
+) -> list[float]:
+    """Return the ``combined`` evidence that `slower` finds, for each margin of ``shifts``: the same bits.
 
-    Shapes: ``firsts: (P,)`` ascending from 0: with which slice a part begins. The result is ``(P,)``.
+    The reference keeps the last counts that it was asked about, and what was found: for a stretch of time that has a
+    reference of its own, and is asked about again when it is long over.
     """
-
-    def add(counts: Counts, factors: Floats, group: NDArray[np.integer]) -> Floats:
-        return grouped_part_sums(counts, factors, group, firsts)
-
-    return _combined(_logs(canary, champion, share, reference, shift_buckets, 1.0, None, add))
-
-
-def _combined(logs: list[Floats]) -> Floats:
-    """Return the weighted average of the bets: five, or six where there is an objective."""
-    share = () if len(logs) == len(WEIGHTS) else (SLO_WEIGHT,)
-    weights = (*(weight * (1.0 - sum(share)) for weight in WEIGHTS), *share)
-    return logsumexp(np.stack(logs) + np.log(weights)[:, None], axis=0)
+    recalled = reference.recalled(canary, champion, share)
+    for shift_buckets in shifts:
+        if shift_buckets not in recalled:
+            found = slower(canary, champion, share, reference, shift_buckets)
+            recalled[shift_buckets] = found.combined
+    return [recalled[shift_buckets] for shift_buckets in shifts]
 
 
 def not_slower(
@@ -348,20 +347,6 @@ def _logs_by_start(
     slo_bucket: int | None,
 ) -> list[Floats]:
     """Return for each bet its log e-value ``(S,)`` of slices j and later, averaged over its grid."""
-    return _logs(canary, champion, share, reference, shift_buckets, sign, slo_bucket, grouped_suffix_sums)
-
-
-def _logs(
-    canary: Counts,
-    champion: Counts,
-    share: Floats,
-    reference: Reference | Sequence[Reference],
-    shift_buckets: int,
-    sign: float,
-    slo_bucket: int | None,
-    add: Callable[[Counts, Floats, NDArray[np.integer]], Floats],
-) -> list[Floats]:
-    """Return for each bet its log e-values, averaged over its grid, of what slices ``add`` adds up."""
     shares, coin = shares_of(share)
     references = [reference] * len(shares) if isinstance(reference, Reference) else list(reference)
     _check(canary, champion, shares, references, shift_buckets, slo_bucket)
@@ -379,7 +364,7 @@ def _logs(
     groups = [(each.shifted(shift_buckets, hold_first=hold_first), value) for each, value in pairs]
     value = np.array([share for _, share in groups])
     tilts = np.stack([each.tilted(sign)[:, used] for each, _ in groups])
-    graded = add(np.concatenate([ones, zeros], axis=1), _factors(tilts, value), group)
+    graded = grouped_suffix_sums(np.concatenate([ones, zeros], axis=1), _factors(tilts, value), group)
     growths = [graded[:, : len(TILTS)], graded[:, len(TILTS) :]]
     sums = [_from_zero(ones), _from_zero(zeros)]
     for number in range(3 if slo_bucket is None else 4):
@@ -387,7 +372,7 @@ def _logs(
         x = np.stack([each.exceeding(edge, sign) for (each, _), edge in zip(groups, edges, strict=True)])
         last = np.searchsorted(used, edges, side="right")[group]
         counts = np.concatenate([_two(each, last) for each in sums], axis=1)
-        growths.append(add(counts, _factors(x, value), group))
+        growths.append(grouped_suffix_sums(counts, _factors(x, value), group))
     return [logsumexp(growth, axis=1) - math.log(growth.shape[1]) for growth in growths]
 
 
