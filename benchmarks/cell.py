@@ -1,220 +1,305 @@
-"""One cell: one contender, started, checked, loaded, measured and ended."""
+"""One entrant of one cell: started, checked, put under each load, measured and ended."""
 
 import http.client
+import os
 import re
+import ssl
 import subprocess
 import tempfile
 import time
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
-from benchmarks.contenders import ANSWERS, BACKEND, Contender, start_command
+from benchmarks.backends import Backends, fetch
+from benchmarks.cells import Cell, Kind, Load, Models, Plan
+from benchmarks.contenders import Entrant, start_command
+from benchmarks.idle_connections import open_all
+from benchmarks.loads import Seen, closed, steady
 from benchmarks.measure import (
-    Load,
     busy_s,
     children_s,
     cores,
     cpu_of,
     free_ports,
     hot_process,
+    peak_mib,
     pinned,
-    run_wrk,
+    resident_mib,
     settle,
     stop,
     tree,
     wait_until,
 )
+from benchmarks.payloads import ANSWERS, SMALL, Payload
 from benchmarks.tools import Tools
+from tests.certificate_world import Authority
 
-__all__ = ["Backend", "CellError", "Plan", "Sample", "measure"]
+__all__ = ["CellError", "measure"]
 
 ROOT = Path(__file__).resolve().parent.parent
-PATH = "/v2/models/wine/infer"
 CHECKED_USERS = 300
+TRUSTING = ssl._create_unverified_context()  # noqa: S323 # our own certificate, our own loopback
 
 
 class CellError(Exception):
-    """The cell says nothing about its contender; the message says why."""
+    """The cell says nothing about its entrant; the message says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How long and how hard."""
+class Running:
+    """An entrant that has been started."""
 
-    seconds: int
-    rounds: int
-    connections: int
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """What one cell measured; CPU in microseconds for each request that wrk saw answered."""
-
-    tree_us: float
-    user_us: float
-    hot_us: float
-    """Of the process on the clients' way alone."""
-    requests_per_s: float
-    p50_ms: float
-    p99_ms: float
-    mirrored: float
-    """Requests that the shadow got, for each request of a client."""
-    compared: float
-    """Answers of the shadow that were compared, for each request of a client."""
-    foreign: float
-    """Cores that processes outside the benchmark kept busy meanwhile; above a few hundredths the figures are noisy."""
-
-
-class Backend:
-    """The nginx that plays all models, for the whole run."""
-
-    def __init__(self, tools: Tools, directory: Path) -> None:
-        names = ("v1", "v2", "v3", "shadow", "count")
-        self.ports = dict(zip(names, free_ports(len(names)), strict=True))
-        command = start_command(BACKEND, tools, directory, self.ports)
-        self._process = subprocess.Popen(
-            pinned(cores()[1], command), stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    def __init__(
+        self, cell: Cell, entrant: Entrant, backends: Backends, tools: Tools, directory: Path
+    ) -> None:
+        self.cell, self.entrant, self.backends, self.tools, self.directory = (
+            cell,
+            entrant,
+            backends,
+            tools,
+            directory,
         )
-        wait_until(lambda: self.requests() > 0, self._process)
+        self.ports = dict(zip(("listen", "admin"), free_ports(2), strict=True)) | dict(
+            backends.ports(cell.models)
+        )
+        self.core, self.load_core, self.is_apart = cores(entrant.cores)
+        self.process: subprocess.Popen[bytes] | None = None
+        self.port = self.ports["v1"]
+        write_certificate(directory)
+        if entrant.program.tool:
+            self.port = self.ports["listen"]
+            command = pinned(self.core, start_command(entrant, tools, directory, self.ports))
+            environ = {**os.environ, **entrant.program.environ}
+            with (directory / "output").open("wb") as output:
+                self.process = subprocess.Popen(
+                    command, cwd=ROOT, env=environ, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+                )
 
-    def requests(self) -> int:
-        """Return how many requests all its ports have answered."""
-        numbers = re.findall(r"\d+", fetch(self.ports["count"], "/").decode())
-        return int(numbers[3])  # active connections; accepted, handled, requests
+    @property
+    def is_secured(self) -> bool:
+        """Whether clients speak TLS."""
+        return self.entrant.flavour == "TLS"
 
-    def cpu_s(self) -> float:
-        """Return the CPU seconds it has used."""
-        return sum(cpu.total_s for cpu in cpu_of(tree(self._process.pid)).values())
+    @property
+    def pids(self) -> frozenset[int]:
+        """Its processes."""
+        return tree(self.process.pid) if self.process else frozenset()
 
-    def stop(self) -> None:
-        """End it."""
-        stop(self._process)
+    def wait(self) -> None:
+        """Wait until it serves, and check that it does its work.
+
+        Raises:
+            CellError: when it does not.
+        """
+        if self.process:
+            wait_until(self.answers, self.process, 60.0)
+        if self.cell.models is Models.SMALL:
+            if self.entrant.flavour == "chat":
+                self.ask(self.cell.loads[0].payload, 1)
+            elif self.process:
+                check_split(self)
+        elif self.cell.models is Models.LARGE:
+            for load in self.cell.loads:
+                if len(self.ask(load.payload, 1)) < len(load.payload.body):
+                    raise CellError(f"{load.name}: a short answer")
+
+    def connect(self) -> http.client.HTTPConnection:
+        """Return a connection to it."""
+        if self.is_secured:
+            return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=30, context=TRUSTING)
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+
+    def answers(self) -> bool:
+        """Tell whether it speaks HTTP and has read its configuration: some answer 404 before."""
+        connection = self.connect()
+        try:
+            connection.request("GET", "/idle")
+            status = connection.getresponse().status
+        finally:
+            connection.close()
+        return status != 404 or self.entrant.flavour == "chat"
+
+    def ask(self, payload: Payload, user: int, connection: http.client.HTTPConnection | None = None) -> bytes:
+        """Send one request of one user and return the answer.
+
+        Raises:
+            CellError: when the status is not 200.
+        """
+        line = connection or self.connect()
+        headers = {"content-type": payload.content_type, "x-user-id": f"user-{user}"}
+        line.request("POST", payload.path, body=payload.body, headers=headers)
+        response = line.getresponse()
+        body = response.read()
+        if connection is None:
+            line.close()
+        if response.status != 200:
+            raise CellError(f"answered {response.status}: {body[:80].decode(errors='replace')}")
+        return body
+
+    def compared(self) -> float:
+        """Return how many comparisons modelproxy has counted."""
+        if self.entrant.program.name != "modelproxy" or "mirror" not in str(
+            self.entrant.fills.get("mirrors")
+        ):
+            return 0.0
+        pattern = r"^modelproxy_comparisons_total\{[^}]*\} (\S+)"
+        said = fetch(self.ports["admin"], "/metrics").decode()
+        return sum(float(value) for value in re.findall(pattern, said, re.M))
 
 
-def fetch(port: int, path: str) -> bytes:
-    """Return the body of a GET."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    try:
-        connection.request("GET", path)
-        return connection.getresponse().read()
-    finally:
-        connection.close()
+def write_certificate(directory: Path) -> None:
+    """Write a certificate of our own in the three forms that the programs want."""
+    identity = Authority().issue("localhost", "127.0.0.1")
+    identity.write(directory, "server")
+    (directory / "both.pem").write_text(identity.certificate + identity.key)
 
 
-def infer(connection: http.client.HTTPConnection, user: int) -> str:
-    """Send one request of one user and return the answer.
-
-    Raises:
-        CellError: when the status is not 200.
-    """
-    headers = {"content-type": "application/json", "x-user-id": f"user-{user}"}
-    connection.request("POST", PATH, body=b'{"inputs":[]}', headers=headers)
-    response = connection.getresponse()
-    body = response.read().decode()
-    if response.status != 200:
-        raise CellError(f"answered {response.status}: {body[:80]}")
-    return body
-
-
-def check_split(port: int) -> None:
+def check_split(running: Running) -> None:
     """Make sure that users are spread over all three variants, stay there, and get the answers unchanged.
 
     Raises:
         CellError: when they are not.
     """
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    line = running.connect()
     try:
-        first = [infer(connection, user) for user in range(CHECKED_USERS)]
-        second = [infer(connection, user) for user in range(CHECKED_USERS)]
+        first = [running.ask(SMALL, user, line).decode() for user in range(CHECKED_USERS)]
+        second = [running.ask(SMALL, user, line).decode() for user in range(CHECKED_USERS)]
     finally:
-        connection.close()
+        line.close()
     if set(first) != set(ANSWERS[:3]):
         raise CellError(f"expected answers of three variants, got {Counter(first)}")
-    if first != second:
+    if running.entrant.program.is_sticky and first != second:
         raise CellError("users do not stay with their variant")
 
 
-def compared(port: int) -> float:
-    """Return how many comparisons modelproxy has counted."""
-    pattern = r"^modelproxy_comparisons_total\{[^}]*\} (\S+)"
-    return sum(float(value) for value in re.findall(pattern, fetch(port, "/metrics").decode(), re.M))
-
-
-def measure(contender: Contender, tools: Tools, backend: Backend, plan: Plan) -> Sample:
-    """Start the contender, measure it under load and end it.
-
-    Raises:
-        CellError: when it did not start, answered wrongly, or lost connections or requests.
-    """
+def measure(
+    cell: Cell, entrant: Entrant, loads: list[Load], backends: Backends, tools: Tools, plan: Plan
+) -> dict[str, Mapping[str, float] | str]:
+    """Start the entrant, put each load on it and end it; return figures by load, or why there are none."""
+    if entrant.program.tool not in tools:
+        return {load.name: f"not installed: {entrant.program.tool}" for load in loads}
+    found: dict[str, Mapping[str, float] | str] = {}
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
-        directory = Path(name)
-        listen, admin = free_ports(2)
-        ports = {**backend.ports, "listen": listen, "admin": admin}
-        command = pinned(cores()[0], start_command(contender, tools, directory, ports))
-        with (directory / "output").open("wb") as output:
-            process = subprocess.Popen(
-                command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
-            )
+        running = Running(cell, entrant, backends, tools, Path(name))
         try:
-            wait_until(lambda: http_answers(listen), process)
-            check_split(listen)
-            return load(contender, tools, backend, plan, process.pid, ports)
-        except (RuntimeError, OSError, http.client.HTTPException) as problem:
-            said = (directory / "output").read_text(errors="replace").strip().splitlines()
-            raise CellError(" ".join(": ".join([str(problem), *said[-1:]]).split())[:160]) from problem
+            running.wait()
+            for load in loads:
+                try:
+                    found[load.name] = put_under(running, load, plan)
+                except CellError as reason:
+                    found[load.name] = f"invalid: {reason}"
+        except (
+            CellError,
+            RuntimeError,
+            OSError,
+            http.client.HTTPException,
+            subprocess.SubprocessError,
+        ) as problem:
+            output = running.directory / "output"
+            said = output.read_text(errors="replace").strip().splitlines()[-1:] if output.exists() else []
+            why = "invalid: " + " ".join(": ".join([str(problem), *said]).split())[:200]
+            found |= {load.name: why for load in loads if load.name not in found}
         finally:
-            stop(process)
+            if running.process:
+                stop(running.process)
+    return found
 
 
-def http_answers(port: int) -> bool:
-    """Tell whether anything speaks HTTP on ``port``."""
-    fetch(port, PATH)
-    return True
-
-
-def load(
-    contender: Contender, tools: Tools, backend: Backend, plan: Plan, pid: int, ports: dict[str, int]
-) -> Sample:
-    """Warm up, then measure one run."""
-
-    def drive(seconds: int) -> tuple[Load, int]:
-        hot: list[int] = []
-        run = run_wrk(
-            tools["wrk"],
-            cores()[1],
-            ports["listen"],
-            seconds=seconds,
-            connections=plan.connections,
-            during=lambda: hot.append(hot_process(tree(pid))),
-        )
-        settle(tree(pid))
-        return run, hot[0]
-
-    drive(1)
-    pids = tree(pid)
-    began, others_before = time.monotonic(), busy_s() - children_s() - backend.cpu_s()
-    before, sent_before = cpu_of(pids), backend.requests()
-    compared_before = compared(ports["admin"]) if contender.compares else 0.0
-    run, hot = drive(plan.seconds)
-    compared_now = compared(ports["admin"]) if contender.compares else 0.0
-    sent = backend.requests() - sent_before - 1  # the count itself
-    if tree(pid) != pids:
+def put_under(running: Running, load: Load, plan: Plan) -> Mapping[str, float]:
+    """Put one load on it and return what was measured."""
+    if load.kind is Kind.IDLE:
+        return rest(running, load)
+    if load.kind is Kind.CLOSED:
+        drive(running, load, 1.0)
+    pids = running.pids
+    watch = Watch(running, pids)
+    seen = drive(running, load, plan.seconds, watch)
+    if pids:
+        settle(pids)
+    if seen.errors:
+        raise CellError(seen.errors)
+    if running.pids != pids:
         raise CellError("a process ended or started during the run")
-    if run.errors:
-        raise CellError(", ".join(f"{count} {kind} errors" for kind, count in run.errors.items()))
-    after = cpu_of(pids)
-    others_s = busy_s() - children_s() - backend.cpu_s() - others_before
-    spent = {process: after[process].total_s - before[process].total_s for process in pids}
-    user_s = sum(after[process].user_s - before[process].user_s for process in pids)
-    return Sample(
-        tree_us=sum(spent.values()) / run.requests * 1e6,
-        user_us=user_s / run.requests * 1e6,
-        hot_us=spent[hot] / run.requests * 1e6,
-        requests_per_s=run.requests / run.duration_s,
-        p50_ms=run.p50_ms,
-        p99_ms=run.p99_ms,
-        mirrored=sent / run.requests - 1,
-        compared=(compared_now - compared_before) / run.requests,
-        foreign=max(0.0, others_s - sum(spent.values())) / (time.monotonic() - began),
-    )
+    return seen.figures | watch.figures(seen, plan.seconds)
+
+
+def drive(running: Running, load: Load, seconds: float, watch: "Watch | None" = None) -> Seen:
+    """Run one load; let ``watch`` look at it."""
+    core, directory = running.load_core, running.directory
+    if load.kind is Kind.CLOSED:
+        url = f"http{'s' if running.is_secured else ''}://127.0.0.1:{running.port}"
+        middle = watch.find_hot if watch else lambda: None
+        return closed(running.tools["wrk"], core, url, load, directory, seconds, middle=middle)
+    models = [running.ports[name] for name in ("v1", "v2", "v3")] if load.kind is Kind.STREAMS else []
+    begin = watch.begin if watch else lambda: None
+    return steady(core, running.port, load, directory, seconds, models, begin=begin)
+
+
+class Watch:
+    """Reads CPU and counts before and after a load."""
+
+    def __init__(self, running: Running, pids: frozenset[int]) -> None:
+        self.running, self.pids = running, pids
+        self.hot = 0
+        self.begin()
+
+    def begin(self) -> None:
+        """Count from here."""
+        self.before, self.sent = cpu_of(self.pids), self.running.backends.requests()
+        self.compared = self.running.compared()
+        self.began, self.others = time.monotonic(), self.foreign_s()
+        if self.pids:
+            self.find_hot()
+
+    def find_hot(self) -> None:
+        """Look which process holds the clients' connections now."""
+        if self.pids:
+            self.hot = hot_process(self.pids)
+
+    def foreign_s(self) -> float:
+        """Return the CPU seconds of everything but models, entrant and what this program has started and awaited."""
+        own = sum(cpu.total_s for cpu in cpu_of(self.pids).values())
+        return busy_s() - children_s() - self.running.backends.cpu_s() - own
+
+    def figures(self, seen: Seen, seconds: float) -> dict[str, float]:
+        """Return what was used since the beginning."""
+        took_s = time.monotonic() - self.began
+        others = max(0.0, self.foreign_s() - self.others) / took_s
+        if not self.pids or not seen.requests:
+            return {"foreign": others}
+        after = cpu_of(self.pids)
+        spent = {pid: after[pid].total_s - self.before[pid].total_s for pid in self.pids}
+        user_s = sum(after[pid].user_s - self.before[pid].user_s for pid in self.pids)
+        per_request = 1e6 / seen.requests
+        found = {
+            "tree_us": sum(spent.values()) * per_request,
+            "user_us": user_s * per_request,
+            "hot_us": spent[self.hot] * per_request,
+            "beside": (sum(spent.values()) - spent[self.hot]) / seconds,
+            "share": min(1.0, sum(spent.values()) / seconds / self.running.entrant.cores),
+            "peak_mib": peak_mib(self.pids),
+            "spare": float(self.running.is_apart and self.running.entrant.cores > 1),
+            "foreign": others,
+        }
+        if self.running.cell.models is Models.SMALL:
+            found["mirrored"] = (self.running.backends.requests() - self.sent - 1) / seen.requests - 1
+        if compared := self.running.compared() - self.compared:
+            found["compared"] = compared / seen.requests
+        return found
+
+
+def rest(running: Running, load: Load) -> Mapping[str, float]:
+    """Open connections that say nothing; return what memory they take, beside what it holds without them."""
+    holders = open_all(running.port, 256)
+    try:
+        time.sleep(1)
+        pids = running.pids
+        before, resting = resident_mib(pids), resident_mib(frozenset({hot_process(pids)}))
+        holders += open_all(running.port, load.connections)
+        time.sleep(2)  # until what the rush needed is given back
+        held = resident_mib(pids) - before
+    finally:
+        for holder in holders:
+            holder.kill()
+            holder.wait()
+    return {"idle_kib": held * 1024 / load.connections, "rest_mib": resting, "tree_mib": before}

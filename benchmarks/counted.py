@@ -1,4 +1,4 @@
-"""The fixed script whose instructions are counted: ``python -m benchmarks.counted``, run by :mod:`benchmarks.instructions`.
+"""The fixed script whose instructions :mod:`benchmarks.instructions` counts: ``python -m benchmarks.counted``.
 
 Between two runs it calls a function of the C library that nothing else here calls, at which callgrind writes down what
 it has counted and begins anew.
@@ -23,7 +23,7 @@ WARMING = 2 * REQUESTS
 """Until every head is remembered and every unit seen."""
 
 PARTS_EACH = 3
-"""Parts for each stage: making it and warming up, a run, a run twice as long. What is left is the end of the program."""
+"""Parts for each stage: making it and warming up, a run, a run twice as long. What is left is the program's end."""
 
 COUNTED = (
     "split",

@@ -1,16 +1,16 @@
-"""``python -m benchmarks.instructions``: how many instructions a request costs, a figure that a busy machine does not move.
+"""``python -m benchmarks.instructions``: how many instructions a request costs, which a busy machine does not change.
 
 Theory of operation
     callgrind executes :mod:`benchmarks.counted` and counts every instruction of the process. Each stage runs N requests
     and then 2N; the difference divided by N is a request's, and start-up, warming up and the marks cancel. What is not
-    the program's is held still: no address randomisation, hash seed 0, an empty environment, compiled files there before.
+    the program's is held still: no address randomisation, hash seed 0, an empty environment, all compiled before.
     Two counts of one source differ by less than 0.5 %, whatever else the machine does; seconds differ by 20.
 
 The record
     ``INSTRUCTIONS.json`` keeps one record for each build: another Python, compiler or library takes another number of
-    instructions for the same source, so a figure is only held against the record of the same build. Without one the figures
-    are printed and nothing is judged. A rise of more than 5 % fails until it is accepted with a reason, which stands in
-    the record; accepting on one build scales the records of the others, for one source moves them all about alike.
+    instructions for the same source, so a figure is only held against the record of the same build. Without one the
+    figures are printed and nothing is judged. A rise of more than 5 % fails until it is accepted with a reason, which
+    stands in the record; accepting on one build scales the records of the others: a source moves them all about alike.
 """
 
 import hashlib
@@ -172,7 +172,7 @@ def differing(build: Build, other: Build) -> str:
 
 def accepted(build: Build, figures: Figures, reason: str, records: Records) -> list[dict[str, Any]]:
     """Return the records with ``figures`` for this build; those of other builds move by the same factor."""
-    old = next((each["instructions"] for each in records if each["build"] == build), {})
+    old: Figures = next((each["instructions"] for each in records if each["build"] == build), {})
     changed = []
     for record in records:
         if record["build"] == build:

@@ -1,4 +1,4 @@
-"""CPU seconds of process trees, and one load run by wrk.
+"""CPU seconds and memory of process trees.
 
 CPU is read from ``/proc/PID/stat`` (user and system time, in ticks of usually 10 ms) before and after a load
 run, for the started process and all its descendants. Linux only.
@@ -9,23 +9,21 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import orjson
-
 __all__ = [
     "Cpu",
-    "Load",
     "busy_s",
     "children_s",
     "cores",
     "cpu_of",
     "free_ports",
     "hot_process",
+    "peak_mib",
     "pinned",
-    "run_wrk",
+    "resident_mib",
     "settle",
     "stop",
     "tree",
@@ -47,18 +45,6 @@ class Cpu:
     def total_s(self) -> float:
         """User and system time together."""
         return self.user_s + self.system_s
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """What wrk saw in one run."""
-
-    requests: int
-    duration_s: float
-    p50_ms: float
-    p99_ms: float
-    errors: Mapping[str, int]
-    """Only kinds that happened: connect, read, write, timeout (sockets) and status (answers above 399)."""
 
 
 def stat_fields(pid: int) -> list[str]:
@@ -135,16 +121,20 @@ def settle(pids: frozenset[int], limit_s: float = 5.0) -> float:
     while time.monotonic() - began < limit_s:
         time.sleep(0.2)
         now = sum(cpu.total_s for cpu in cpu_of(pids).values())
-        if now - before <= 0.01:
+        if now - before <= 0.02:
             break
         before = now
     return time.monotonic() - began
 
 
-def cores() -> tuple[str, str]:
-    """Return the core for the contender and the cores for load and backend, as ``taskset -c`` wants them."""
+def cores(wanted: int = 1) -> tuple[str, str, bool]:
+    """Return the cores for an entrant, as ``taskset -c`` wants them, those for load, and whether they are apart.
+
+    Load keeps a core at least; an entrant that wants all the others and has too few shares them with it.
+    """
     usable = sorted(os.sched_getaffinity(0))
-    return str(usable[0]), ",".join(map(str, usable[1:] or usable))
+    rest = usable[wanted:] or usable[1:] or usable
+    return ",".join(map(str, usable[:wanted])), ",".join(map(str, rest)), len(usable) > wanted
 
 
 def pinned(core: str, argv: list[str]) -> list[str]:
@@ -197,25 +187,19 @@ def stop(process: subprocess.Popen[bytes]) -> None:
         process.wait(10)
 
 
-def run_wrk(
-    wrk: str, core: str, port: int, *, seconds: int, connections: int, during: Callable[[], None]
-) -> Load:
-    """Put load on ``port`` for ``seconds``; call ``during`` once in the middle of it.
+def peak_mib(pids: frozenset[int]) -> float:
+    """Return the most memory that the processes have held, in MiB, each at its own peak (proc(5), VmHWM)."""
+    return sum(status_kib(pid, "VmHWM") for pid in pids) / 1024
 
-    Raises:
-        RuntimeError: when wrk fails.
-    """
-    script = Path(__file__).with_name("post.lua")
-    argv = [wrk, "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(script), f"http://127.0.0.1:{port}"]
-    process = subprocess.Popen(pinned(core, argv), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    time.sleep(seconds / 2)
-    during()
-    output = process.communicate(timeout=seconds + 30)[0]
-    lines = [line for line in output.splitlines() if line.startswith(b"{")]
-    if process.returncode != 0 or not lines:
-        raise RuntimeError(f"wrk failed: {output.decode(errors='replace').strip()[-200:]}")
-    seen = orjson.loads(lines[-1])
-    errors = {kind: seen[kind] for kind in ("connect", "read", "write", "timeout", "status") if seen[kind]}
-    return Load(
-        seen["requests"], seen["duration_us"] / 1e6, seen["p50_us"] / 1e3, seen["p99_us"] / 1e3, errors
-    )
+
+def resident_mib(pids: frozenset[int]) -> float:
+    """Return the memory that the processes hold now, in MiB."""
+    return sum(status_kib(pid, "VmRSS") for pid in pids) / 1024
+
+
+def status_kib(pid: int, name: str) -> int:
+    """Return a line of ``/proc/PID/status`` in KiB."""
+    for line in (PROC / str(pid) / "status").read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1])
+    return 0

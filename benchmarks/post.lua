@@ -1,14 +1,23 @@
--- wrk script: one small Open Inference Protocol request for each of 1000 users in turn, built before the run starts.
+-- wrk script: one request for each of many users in turn, built before the run starts.
+-- Arguments: path, content type, file with the body, users. Without any: a small request of a thousand users.
 -- At the end one line of JSON, so that nobody has to parse wrk's table.
-local body = '{"inputs":[{"name":"input-0","datatype":"FP32","shape":[1,4],"data":[13.24,2.59,2.87,21.02]}],"id":"b"}'
-local users = 1000
 local requests = {}
+local users = 1000
 local turn = 0
 
 function init(args)
+  local path = args[1] or "/v2/models/wine/infer"
+  local kind = args[2] or "application/json"
+  local body = '{"inputs":[{"name":"input-0","datatype":"FP32","shape":[1,4],"data":[13.24,2.59,2.87,21.02]}],"id":"b"}'
+  if args[3] then
+    local file = assert(io.open(args[3], "rb"))
+    body = file:read("*a")
+    file:close()
+  end
+  users = tonumber(args[4] or users)
   for user = 1, users do
-    local headers = {["Content-Type"] = "application/json", ["X-User-Id"] = "user-" .. user}
-    requests[user] = wrk.format("POST", "/v2/models/wine/infer", headers, body)
+    local headers = {["Content-Type"] = kind, ["X-User-Id"] = "user-" .. user}
+    requests[user] = wrk.format("POST", path, headers, body)
   end
 end
 

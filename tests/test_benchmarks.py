@@ -3,22 +3,50 @@
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+import click
+import orjson
 import pytest
 import yaml
 
 from benchmarks import idle_connections, tls, watching
-from benchmarks.cell import Plan, Sample
-from benchmarks.contenders import ANSWERS, BACKEND, CONTENDERS, Contender, start_command
-from benchmarks.measure import cpu_of, free_ports, hot_process, tree
-from benchmarks.report import COLUMNS, Results, markdown, noise, ratios, row, targets
+from benchmarks.cells import (
+    CELLS,
+    GOALS,
+    LATENCY,
+    MIRROR,
+    SMALL_64,
+    SPLIT,
+    STEADY,
+    WORKERS,
+    Goal,
+    Kind,
+    Plan,
+    Ref,
+)
+from benchmarks.contenders import BACKEND, PROGRAMS, Entrant, start_command
+from benchmarks.goals import Figures, Results, derive, judge, ratios, reached, spread
+from benchmarks.measure import cores, cpu_of, free_ports, hot_process, peak_mib, resident_mib, tree
+from benchmarks.payloads import ANSWERS, JSON_10K, JSON_64K, document
+from benchmarks.report import markdown, noise, sheets
+from benchmarks.run import chosen, taking_part
 from benchmarks.tools import Tools
 from proxy.settings import parse
 
-PORTS = {"v1": 9001, "v2": 9002, "v3": 9003, "shadow": 9004, "count": 9005, "listen": 8080, "admin": 9090}
+PORTS = dict(
+    zip(
+        ("v1", "v2", "v3", "shadow", "count", "listen", "admin", "slow", "flood", "dead"),
+        range(9001, 9011),
+        strict=True,
+    )
+)
 ON_LINUX = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="CPU times are read from /proc")
-NAMES = [contender.name for contender in CONTENDERS]
+ENTRANTS = [
+    Entrant(program, flavour) for program in PROGRAMS.values() for flavour in program.flavours if program.tool
+]
+OURS = [entrant for entrant in ENTRANTS if entrant.program.name == "modelproxy"]
 
 
 class EveryTool(Tools):
@@ -28,36 +56,51 @@ class EveryTool(Tools):
         return f"/usr/bin/{name}"
 
 
-def sample(tree_us: float, *, hot_us: float = 0.0, foreign: float = 0.0) -> Sample:
-    return Sample(tree_us, tree_us / 2, hot_us or tree_us, 50_000.0, 1.0, 2.0, 1.0, 0.5, foreign)
+def named(entrant: Entrant) -> str:
+    return f"{entrant.program.name}, {entrant.flavour}"
 
 
-@pytest.mark.parametrize("contender", [BACKEND, *CONTENDERS], ids=lambda contender: contender.name)
-def test_configuration_is_filled_in(contender: Contender, tmp_path: Path) -> None:
-    """Every placeholder of a configuration and of its command gets a value."""
-    command = start_command(contender, EveryTool(), tmp_path, PORTS)
-    written = [path.read_text(encoding="utf-8") for path in tmp_path.iterdir()]
-    assert len(written) == (1 if contender.config else 0)
-    assert [text for text in (*written, *command) if "@v" in text or "@directory" in text] == []
+def results(**figures: Sequence[Figures | str]) -> Results:
+    """Return results of one cell and load: by program, an entry for each round."""
+    return {(SPLIT, SMALL_64.name, name): entries for name, entries in figures.items()}
 
 
-@pytest.mark.parametrize("name", ["modelproxy", "modelproxy, mirrored and compared"])
-def test_modelproxy_configuration_is_valid(name: str, tmp_path: Path) -> None:
-    """Modelproxy's own configurations parse, and only one of them mirrors."""
-    contender = next(contender for contender in CONTENDERS if contender.name == name)
-    start_command(contender, EveryTool(), tmp_path, PORTS)
-    settings = parse((tmp_path / contender.config).read_text(encoding="utf-8"), environ={})
-    assert len(settings.routes[0].shadows) == ("mirrored" in name)
+@pytest.mark.parametrize("entrant", [Entrant(BACKEND), *ENTRANTS], ids=named)
+def test_configuration_is_filled_in(entrant: Entrant, tmp_path: Path) -> None:
+    """Every placeholder of a configuration and of its command gets a value, and YAML is YAML."""
+    command = start_command(entrant, EveryTool(), tmp_path, PORTS)
+    written = {path.suffix: path.read_text(encoding="utf-8") for path in tmp_path.iterdir()}
+    assert len(written) == (1 if entrant.program.config else 0)
+    names = ("@v", "@directory", "@dead", "@slow", "@flood", "@listen", "@mirror", "@option")
+    assert [text for text in (*written.values(), *command) for name in names if name in text] == []
+    if ".yaml" in written:
+        assert yaml.safe_load(written[".yaml"])
+
+
+@pytest.mark.parametrize("entrant", OURS, ids=named)
+def test_modelproxy_configuration_is_valid(entrant: Entrant, tmp_path: Path) -> None:
+    """Modelproxy's own configurations parse, and do what their flavour says."""
+    start_command(entrant, EveryTool(), tmp_path, PORTS)
+    settings = parse((tmp_path / "modelproxy.yaml").read_text(encoding="utf-8"), environ={})
+    (route,) = settings.routes
+    mirrors = ("mirror", "everything", "dead", "shadow of", "observer")
+    assert len(route.shadows) == entrant.flavour.startswith(mirrors)
+    assert (route.log.percent > 0) == (entrant.flavour in ("log 5 %", "everything"))
+    assert (route.rollout_variant is not None) == (entrant.flavour == "everything")
+    assert settings.workers == (2 if entrant.flavour == "2 workers" else 1)
 
 
 def test_variants_are_weighted_alike(tmp_path: Path) -> None:
-    """Envoy, HAProxy and modelproxy get the same three weights."""
-    for contender in CONTENDERS:
-        start_command(contender, EveryTool(), tmp_path, PORTS)
+    """Envoy, HAProxy, Traefik and modelproxy get the same three weights."""
+    for entrant in ENTRANTS:
+        if entrant.flavour == "split":
+            start_command(entrant, EveryTool(), tmp_path, PORTS)
     envoy = yaml.safe_load((tmp_path / "envoy.yaml").read_text(encoding="utf-8"))
     manager = envoy["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
     route = manager["route_config"]["virtual_hosts"][0]["routes"][0]["route"]
     assert [cluster["weight"] for cluster in route["weighted_clusters"]["clusters"]] == [85, 10, 5]
+    traefik = yaml.safe_load((tmp_path / "traefik.yaml").read_text(encoding="utf-8"))
+    assert [s["weight"] for s in traefik["http"]["services"]["split"]["weighted"]["services"]] == [85, 10, 5]
     haproxy = (tmp_path / "haproxy.cfg").read_text(encoding="utf-8")
     assert [line.split()[-1] for line in haproxy.splitlines() if " weight " in line] == ["85", "10", "5"]
     proxy = yaml.safe_load((tmp_path / "modelproxy.yaml").read_text(encoding="utf-8"))
@@ -108,68 +151,204 @@ def test_idle_connections_are_scaled_to_a_hundred_thousand(capsys: pytest.Captur
     assert "extrapolated" not in capsys.readouterr().out
 
 
+def test_goals_name_what_is_measured() -> None:
+    """Every goal looks at entrants and loads that exist, and a quick run measures all but those that take long."""
+    there = {
+        (cell.name, load.name, each.name) for cell in CELLS for load in cell.loads for each in cell.entrants
+    }
+    quick = set()
+    for cell in CELLS:
+        entrants, loads = taking_part(cell, Plan(1, 1, is_quick=True), ())
+        assert {each.name for each in entrants} == set(cell.quick)
+        quick |= {(cell.name, load.name, each.name) for load in loads for each in entrants}
+    for goal in GOALS:
+        for ref in filter(None, (goal.ours, goal.theirs)):
+            assert (ref.cell, ref.load, ref.entrant) in there
+            assert "LiteLLM" in goal.text or (ref.cell, ref.load, ref.entrant) in quick
+
+
+def test_cells_are_chosen_by_name() -> None:
+    """A part of a name chooses a cell, no part chooses all, and a wrong one says which there are."""
+    assert [cell.name for cell in chosen(("MIRROR",))] == [MIRROR]
+    assert chosen(()) == list(CELLS)
+    with pytest.raises(click.BadParameter, match="there are: small requests"):
+        chosen(("grpc",))
+    entrants, _ = taking_part(CELLS[0], Plan(1, 1), ("envoy",))
+    assert [each.name for each in entrants] == ["Envoy"]
+
+
 def test_answers_have_one_length() -> None:
     """Which variant answers makes no difference in bytes."""
     assert len(ANSWERS) == 4 == len(set(ANSWERS))
     assert len({len(answer) for answer in ANSWERS}) == 1
 
 
+@pytest.mark.parametrize("size", [200, 201, 999, 10_240])
+def test_documents_have_the_size_asked_for(size: int) -> None:
+    """A document is valid JSON of exactly that size, and the version alone makes two differ."""
+    one, two = document(size), document(size, 2)
+    assert len(one) == len(two) == size
+    assert one != two
+    assert orjson.loads(one)["outputs"] == orjson.loads(two)["outputs"]
+    assert len(JSON_10K.body) == 10_240
+    assert len(JSON_64K.body) == 65_536
+
+
 def test_ratio_is_taken_within_a_round() -> None:
     """A round in which one of the two is invalid gives no ratio."""
-    results: Results = {
-        "modelproxy": [sample(20), sample(30), "invalid: 3 read errors"],
-        "HAProxy": [sample(10), "invalid: ended at start", sample(9)],
-    }
-    assert ratios(results, "modelproxy", "HAProxy") == [2.0]
-    assert ratios(results, "modelproxy", None) == []
-
-
-def test_row_says_why_there_is_no_figure() -> None:
-    """A contender that was never measured shows the reason where its figure would be."""
-    envoy = CONTENDERS[NAMES.index("Envoy")]
-    shown = row(envoy, {"Envoy": ["not installed: envoy"]})
-    assert len(shown) == len(COLUMNS)
-    assert shown[1] == "not installed: envoy"
-
-
-def test_row_counts_invalid_rounds() -> None:
-    """A contender with valid and invalid rounds shows both."""
-    haproxy = CONTENDERS[NAMES.index("HAProxy")]
-    shown = row(haproxy, {"HAProxy": [sample(10), "invalid: 1 status errors"]})
-    assert shown[1] == "10.0 (10.0–10.0)"
-    assert "1 of 2 rounds invalid: invalid: 1 status errors" in shown[-1]
-
-
-def test_says_when_the_machine_was_busy() -> None:
-    """Figures measured beside other work are marked as noisy."""
-    quiet: Results = {"HAProxy": [sample(10, foreign=0.02), "invalid: ended at start"]}
-    busy: Results = {"HAProxy": [sample(10, foreign=0.8)], "Envoy": [sample(30, foreign=0.4)]}
-    assert noise(quiet) == []
-    assert noise(busy)[0].startswith("NOISY: other programs kept 0.60 (0.40–0.80) cores busy")
-    assert noise(busy)[0] in markdown(busy, Tools(), Plan(5, 1, 64))
+    found = results(
+        modelproxy=[{"tree_us": 20.0}, {"tree_us": 30.0}, "invalid: 3 read errors"],
+        HAProxy=[{"tree_us": 10.0}, "invalid: ended at start", {"tree_us": 9.0}],
+    )
+    ours, theirs = (Ref(SPLIT, SMALL_64.name, name, "tree_us") for name in ("modelproxy", "HAProxy"))
+    assert ratios(found, ours, theirs) == [2.0]
+    assert ratios(found, ours, None) == [20.0, 30.0]
+    assert ratios(found, Ref(SPLIT, "none", "modelproxy", "tree_us"), theirs) == []
 
 
 @pytest.mark.parametrize(
-    ("worker_us", "verdict"),
-    [pytest.param(34.0, "reached", id="below"), pytest.param(36.0, "missed", id="above")],
+    ("measured", "is_least", "verdict"),
+    [
+        pytest.param(1.2, False, True, id="below an upper limit"),
+        pytest.param(1.3, False, False, id="above it"),
+        pytest.param(1.3, True, True, id="above a lower limit"),
+        pytest.param(1.2, True, False, id="below it"),
+    ],
 )
-def test_target_of_the_mirror_counts_the_worker_alone(worker_us: float, verdict: str) -> None:
-    """The observer's CPU does not enter the ratio to Envoy's mirror."""
-    results = {
-        "modelproxy, mirrored and compared": [sample(90, hot_us=worker_us)],
-        "Envoy, request_mirror_policies": [sample(50)],
+def test_goal_is_judged_by_the_median(measured: float, is_least: bool, verdict: bool) -> None:
+    """One bad round decides nothing."""
+    ref = Ref(SPLIT, SMALL_64.name, "modelproxy", "tree_us")
+    found = results(
+        modelproxy=[{"tree_us": measured}, {"tree_us": 99.0}, {"tree_us": measured}, {"tree_us": 0.0}]
+    )
+    assert reached(found, Goal("as said", 1.25, ref, is_least=is_least)).is_reached == verdict
+    assert reached({}, Goal("as said", 1.25, ref)).is_reached is None
+
+
+def test_what_is_added_is_the_difference_in_the_same_round() -> None:
+    """Latency without a proxy is subtracted round by round; without it nothing is said."""
+    plain: list[Figures | str] = [
+        {"p50_ms": 0.1, "p99_ms": 0.5},
+        "invalid: late",
+        {"p50_ms": 0.3, "p99_ms": 0.5},
+    ]
+    ours: list[Figures | str] = [{"p50_ms": 0.3, "p99_ms": 0.9}] * 3
+    key = LATENCY, STEADY.name
+    found = derive({(*key, "no proxy"): plain, (*key, "modelproxy"): ours})[*key, "modelproxy"]
+    assert [entry.get("added_p50_ms") for entry in found if not isinstance(entry, str)] == [
+        pytest.approx(0.2),
+        None,
+        0.001,
+    ]
+
+
+def test_worst_cell_counts_against_aiohttp() -> None:
+    """The row names the cell with the largest ratio, and how many are good."""
+    found: Results = {
+        (SPLIT, SMALL_64.name, "modelproxy"): [{"tree_us": 20.0}],
+        (SPLIT, SMALL_64.name, "aiohttp"): [{"tree_us": 200.0}],
+        (MIRROR, SMALL_64.name, "modelproxy"): [{"tree_us": 90.0}],
+        (MIRROR, SMALL_64.name, "aiohttp"): [{"tree_us": 300.0}],
     }
-    split, _, mirrored = targets(results)
-    assert split.endswith("not measured")
-    assert mirrored.endswith(verdict)
+    row = next(row for row in judge(found) if "aiohttp" in row.text)
+    assert f"1 of 2 reach it; worst: {MIRROR}" in row.text
+    assert (row.measured, row.is_reached) == ("0.30", False)
 
 
-def test_results_file_holds_machine_table_and_targets() -> None:
-    """The written file names the kernel, has a line for each contender and ends with the targets."""
-    text = markdown({name: [sample(10)] for name in NAMES}, Tools(), Plan(5, 1, 64))
+@pytest.mark.parametrize(("spare", "said"), [(1.0, "requests/s"), (0.0, "CPU per request")])
+def test_two_workers_are_judged_by_what_the_machine_allows(spare: float, said: str) -> None:
+    """Requests per second count where load has cores of its own; else the CPU of each."""
+    found: Results = {
+        (WORKERS, SMALL_64.name, "modelproxy, 1 worker"): [{"per_s": 100.0, "tree_us": 20.0, "spare": spare}],
+        (WORKERS, SMALL_64.name, "modelproxy, 2 workers"): [
+            {"per_s": 190.0, "tree_us": 20.5, "spare": spare}
+        ],
+    }
+    row = next(row for row in judge(found) if "2 workers" in row.text)
+    assert said in row.text
+    assert row.is_reached
+
+
+def test_entrant_without_a_figure_says_why() -> None:
+    """Who was never measured has dashes and the reason, who missed a round has both."""
+    table = sheets(
+        results(
+            modelproxy=[{"tree_us": 20.0}],
+            Envoy=["not installed: envoy"],
+            HAProxy=[{"tree_us": 10.0}, "invalid: 1 status errors"],
+        )
+    )[0]
+    rows = {row[0]: row for row in table.rows}
+    assert all(len(row) == len(table.columns) for row in table.rows)
+    assert rows["Envoy"][1] == "—"
+    assert "not installed: envoy" in rows["Envoy"][-1]
+    assert rows["HAProxy"][1] == "10.0"
+    assert "1 of 2 rounds: invalid: 1 status errors" in rows["HAProxy"][-1]
+    assert rows["HAProxy"][-2] == "2.00"
+
+
+def test_requests_per_second_of_an_idle_core_are_a_lower_bound() -> None:
+    """Where load was the limit, the figure says so."""
+    table = sheets(
+        results(
+            modelproxy=[{"per_s": 41_000.0, "share": 0.98}],
+            HAProxy=[{"per_s": 60_000.0, "share": 0.7}],
+        )
+    )[0]
+    at = table.columns.index("requests/s")
+    assert [row[at] for row in table.rows] == ["41,000", "≥ 60,000"]
+
+
+def test_says_when_the_machine_was_busy_or_the_generator_late() -> None:
+    """Figures measured beside other work, or by a generator that was late, are marked."""
+    quiet = results(HAProxy=[{"foreign": 0.02, "lag_ms": 0.05}, "invalid: ended at start"])
+    busy = results(HAProxy=[{"foreign": 0.8, "lag_ms": 3.0}], Envoy=[{"foreign": 0.4, "lag_ms": 1.0}])
+    assert noise(quiet) == []
+    noisy, late = noise(busy)
+    assert noisy.startswith("NOISY: other programs kept 0.60 (0.40–0.80) cores busy")
+    assert late.startswith("LATE: the generators were 2.00 (1.00–3.00) ms late")
+    assert noisy in markdown(busy, {}, Plan(3, 1), 60.0)
+
+
+def test_results_file_holds_machine_goals_and_every_table() -> None:
+    """The written file names the kernel, versions and time, has the goals first and a table for each cell and load."""
+    figures = {"tree_us": 10.0, "hot_us": 9.0, "p99_ms": 1.0, "idle_kib": 4.5, "rest_mib": 44.0}
+    found: Results = {
+        (cell.name, load.name, each.name): [figures]
+        for cell in CELLS
+        for load in cell.loads
+        for each in cell.entrants
+    }
+    text = markdown(found, {"envoy": "1.40.0"}, Plan(3, 1), 600.0)
     assert os.uname().release in text
-    assert [name for name in NAMES if f"\n| {name} |" not in text] == []
-    assert text.splitlines()[-1].startswith("- mirrored")
+    assert "envoy 1.40.0" in text
+    assert "in 10 minutes" in text
+    titles = [line.removeprefix("## ") for line in text.splitlines() if line.startswith("## ")]
+    assert titles == ["Goals", *(f"{cell.name}: {load.name}" for cell in CELLS for load in cell.loads)]
+    assert "| memory of an idle connection | ≤ 8 KiB | 4.50 | reached |" in text
+    assert any(load.kind is Kind.STREAMS for cell in CELLS for load in cell.loads)
+
+
+def test_spread_of_one_is_the_value() -> None:
+    """A single round has no range."""
+    assert (spread([]), spread([2.0]), spread([3.0, 1.0, 2.0])) == ("—", "2.0", "2.0 (1.0–3.0)")
+
+
+@ON_LINUX
+def test_load_keeps_a_core() -> None:
+    """An entrant never gets all cores, unless there is but one for both."""
+    usable = sorted(os.sched_getaffinity(0))
+    own, rest, is_apart = cores(len(usable))
+    assert own.split(",") == [str(core) for core in usable]
+    assert rest
+    assert not is_apart
+
+
+@ON_LINUX
+def test_memory_of_processes() -> None:
+    """A process has held as much as it holds, and that is more than nothing."""
+    own = frozenset({os.getpid()})
+    assert peak_mib(own) >= resident_mib(own) > 5
 
 
 @ON_LINUX

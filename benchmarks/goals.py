@@ -1,0 +1,140 @@
+"""Readings → figures derived from them, and the table of goals."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from benchmarks.cells import CELLS, GOALS, SMALL_64, WORKERS, Goal, Kind, Ref
+
+__all__ = ["Figures", "Reached", "Results", "derive", "judge", "ratios", "spread"]
+
+Figures = Mapping[str, float]
+Key = tuple[str, str, str]
+"""Cell, load, entrant."""
+
+Results = Mapping[Key, Sequence[Figures | str]]
+"""One entry for each round: what was measured, or why nothing was."""
+
+DIRECT = "no proxy"
+AIOHTTP_LIMIT = 0.20
+WORKERS_LEAST, WORKERS_MOST = 1.8, 1.05
+SMALLEST_MS = 0.001
+"""What is added is a difference of two measurements and may be less than nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """One row of the table of goals."""
+
+    text: str
+    limit: str
+    measured: str
+    is_reached: bool | None
+    """None: not measured."""
+
+
+def spread(values: Sequence[float], digits: int = 1) -> str:
+    """Return ``median (least–most)``."""
+    if not values:
+        return "—"
+    if len(values) == 1:
+        return f"{values[0]:,.{digits}f}"
+    return f"{median(values):,.{digits}f} ({min(values):,.{digits}f}–{max(values):,.{digits}f})"
+
+
+def derive(results: Results) -> Results:
+    """Return the results with what the proxies add to latencies, where the load was also put on no proxy."""
+    derived = {}
+    for (cell, load, entrant), entries in results.items():
+        plain = results.get((cell, load, DIRECT), ())
+        made: list[Figures | str] = []
+        for turn, entry in enumerate(entries):
+            base = plain[turn] if turn < len(plain) else ""
+            if isinstance(entry, str) or isinstance(base, str) or entrant == DIRECT:
+                made.append(entry)
+                continue
+            added = {
+                f"added_{name}": max(SMALLEST_MS, entry[name] - base[name])
+                for name in ("p50_ms", "p99_ms", "p999_ms")
+                if name in entry and name in base
+            }
+            made.append({**entry, **added})
+        derived[cell, load, entrant] = made
+    return derived
+
+
+def figures(results: Results, ref: Ref) -> list[float | None]:
+    """Return the figure of each round; None where it was not measured."""
+    entries = results.get((ref.cell, ref.load, ref.entrant), ())
+    return [None if isinstance(entry, str) else entry.get(ref.figure) for entry in entries]
+
+
+def ratios(results: Results, ours: Ref, theirs: Ref | None) -> list[float]:
+    """Return ours ÷ theirs (or ours) for each round in which both were measured."""
+    mine = figures(results, ours)
+    if theirs is None:
+        return [value for value in mine if value is not None]
+    pairs = zip(mine, figures(results, theirs), strict=False)
+    return [a / b for a, b in pairs if a is not None and b]
+
+
+def judge(results: Results) -> list[Reached]:
+    """Return a row for each goal."""
+    rows = [reached(results, goal) for goal in GOALS]
+    return [*rows, against_aiohttp(results), with_two_workers(results)]
+
+
+def reached(results: Results, goal: Goal) -> Reached:
+    """Hold one goal against what was measured."""
+    return row(
+        goal.text, goal.limit, ratios(results, goal.ours, goal.theirs), goal.unit, is_least=goal.is_least
+    )
+
+
+def row(
+    text: str, limit: float, measured: Sequence[float], unit: str = "", *, is_least: bool = False
+) -> Reached:
+    """Return one row."""
+    sign = "≥" if is_least else "≤"
+    shown = f"{sign} {limit:g}{' ' + unit if unit else ''}"
+    if not measured:
+        return Reached(text, shown, "—", None)
+    is_good = median(measured) >= limit if is_least else median(measured) <= limit
+    return Reached(text, shown, spread(measured, 3 if limit < 0.1 else 2), is_good)
+
+
+def against_aiohttp(results: Results) -> Reached:
+    """Return the row for every cell and load in which both took part; the worst one counts."""
+    found: list[tuple[float, list[float], str]] = []
+    for cell, load in cells_and_loads():
+        ours, theirs = (Ref(cell, load, name, "tree_us") for name in ("modelproxy", "aiohttp"))
+        if measured := ratios(results, ours, theirs):
+            found.append((median(measured), measured, f"{cell}, {load}"))
+    text = "any cell: whole tree / aiohttp"
+    if not found:
+        return row(text, AIOHTTP_LIMIT, ())
+    found.sort(reverse=True)
+    good = sum(worst <= AIOHTTP_LIMIT for worst, _, _ in found)
+    return row(f"{text} ({good} of {len(found)} reach it; worst: {found[0][2]})", AIOHTTP_LIMIT, found[0][1])
+
+
+def cells_and_loads() -> Iterable[tuple[str, str]]:
+    """Return all cells and loads that measure CPU."""
+    return [(cell.name, load.name) for cell in CELLS for load in cell.loads if load.kind is not Kind.IDLE]
+
+
+def with_two_workers(results: Results) -> Reached:
+    """Return the row for two workers: more requests where load has cores of its own, else the same CPU for each."""
+    two, one = (
+        [
+            Ref(WORKERS, SMALL_64.name, f"modelproxy, {name}", figure)
+            for figure in ("per_s", "tree_us", "spare")
+        ]
+        for name in ("2 workers", "1 worker")
+    )
+    if any(figures(results, two[2])):
+        return row(
+            "2 workers / 1 worker: requests/s", WORKERS_LEAST, ratios(results, two[0], one[0]), is_least=True
+        )
+    text = "2 workers / 1 worker: CPU per request (load shares their two cores)"
+    return row(text, WORKERS_MOST, ratios(results, two[1], one[1]))
