@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from proxy.stats.histogram import BUCKETS, buckets_of, shift
-from proxy.stats.latency import WEIGHTS, LatencyEvidence, Reference, not_slower, slower, slower_by_start
+from proxy.stats.latency import (
+    WEIGHTS,
+    LatencyEvidence,
+    Reference,
+    not_slower,
+    slower,
+    slower_alone,
+    slower_by_start,
+)
 
 Counts = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -216,6 +224,22 @@ def test_evidence_by_start_is_the_evidence_of_the_later_slices() -> None:
         alone = slower(ones[j:], zeros[j:], share[j:], references[j:], 2, slo_bucket=230)
         for field in FIELDS:
             assert float(getattr(every, field)[j]) == getattr(alone, field)
+
+
+def test_what_is_kept_is_what_would_be_found() -> None:
+    """Asked again, with other counts, another share or margin: always the bits that `slower` gives."""
+    rng = np.random.default_rng(7)
+    kept = Reference(durations(rng, 5000))
+    ones = np.stack([durations(rng, 100, 1.3) for _ in range(2)])
+    zeros = np.stack([durations(rng, 900) for _ in range(2)])
+    for share in (0.1, 0.1, 0.25):
+        for shifts in ((2,), (9, 2), (2, 9)):
+            shares = np.array([share, 0.5])
+            fresh = Reference(kept.counts)
+            expected = [slower(ones, zeros, shares, fresh, each).combined for each in shifts]
+            assert slower_alone(ones, zeros, shares, kept, shifts) == expected
+            ones[1, 200] += 1  # in the caller's array
+            zeros[0, 210] += 1
 
 
 def wealth(canary: Counts, champion: Counts, share: Floats, x: list[list[float]]) -> float:
