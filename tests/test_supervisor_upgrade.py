@@ -1,12 +1,15 @@
 """SIGUSR2 over stand-in processes: the program is exchanged, and the proxy stays."""
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from proxy.evidence.blocks import open_evidence
+from proxy.evidence.remnants import remnants
 from tests.supervised import Proxy, is_turned_away, only_linux, put_away, wait_for
 
 pytestmark = pytest.mark.slow
@@ -30,6 +33,11 @@ def upgrades(proxy: Proxy) -> int:
     """Return how often the proxy was upgraded, once nothing of the program before is left."""
     config = proxy.fleet().get("config", {})
     return 0 if config.get("earlier_pids", [0]) else int(config["upgrades_total"])
+
+
+def run_directories(proxy: Proxy) -> set[Path]:
+    """Return those that any observer was given."""
+    return {Path(line.split()[2]) for line in proxy.log("observer") if line.startswith("start")}
 
 
 def test_the_processes_are_exchanged_one_generation_after_the_other(two_workers: Proxy) -> None:
@@ -112,6 +120,30 @@ def test_it_drains_both_when_stopped_side_by_side(proxy: Proxy) -> None:
     proxy.tell("worker-0", "stubborn", on=False)
     assert proxy.stop() == 0
     assert not Path(f"/proc/{before}").exists()
+
+
+def test_killed_in_the_middle_both_leave_their_evidence(proxy: Proxy) -> None:
+    """SIGKILL while the program before still finishes: the next start finds what either has counted."""
+    proxy.start()
+    wait_for(proxy.fleet)
+    proxy.tell("worker-0", "stubborn")
+    proxy.process.send_signal(signal.SIGUSR2)
+    proxy.wait_for_note("worker-0", "drain")
+    proxy.tell("worker-0", "stubborn", on=False)
+    left = run_directories(proxy)
+    assert len(left) == 2
+    for run_dir in left:
+        open_evidence(run_dir, "0123456789abcdef", 0, 8).close()
+    proxy.process.kill()
+    proxy.end()
+    proxy.start()
+    wait_for(lambda: len(run_directories(proxy)) == 3)
+    (ours,) = run_directories(proxy) - left
+    assert set(remnants(ours).values()) == left
+    assert proxy.stop() == 0
+    for run_dir in left:
+        assert run_dir.exists(), "nobody has said that it is stored"
+        shutil.rmtree(run_dir)
 
 
 @only_linux
