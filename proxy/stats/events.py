@@ -29,6 +29,7 @@ from proxy.stats.special import Floats, logsumexp
 
 __all__ = [
     "HARM_GRID",
+    "HARM_MONEY",
     "NONINFERIORITY_GRID",
     "RATIO_GRID",
     "harm",
@@ -48,6 +49,10 @@ HARM_GRID: Final[tuple[float, ...]] = (*RATIO_GRID, 8.0)
 """Log ratios of rates beyond the margin that are bet on. The last is for a canary that answers nothing but
 errors: it costs others 1 % more requests, and lets the third failure in a row at a share of 10 % be the last."""
 
+HARM_MONEY: Final[tuple[float, ...]] = (1.0, *(3.0,) * 11, 1.0)
+"""How much is bet on each of `HARM_GRID`, in parts. The least takes so many requests that most rollouts are over
+before, and for the greatest there is :mod:`proxy.stats.outcomes`: all others are found 2 % sooner."""
+
 NONINFERIORITY_GRID: Final[tuple[float, ...]] = tuple(-0.05 * 2.0 ** (i / 2) for i in range(10))
 """Log risk ratios below the margin that are bet on: from 0.95 to 0.32 times."""
 
@@ -60,7 +65,8 @@ _STEP: Final = 0.1
 _WIDEST: Final = 10.0
 """No bet is on more than this log ratio beyond the margin: at no share does a wider one gain more."""
 
-_ONE_EACH: Final = np.ones(len(HARM_GRID))
+_ONE_EACH: Final = np.ones(len(NONINFERIORITY_GRID))
+_MONEY: Final = np.array(HARM_MONEY)
 
 _SECTIONS: Final = 129
 _NEWTON_STEPS: Final = 50
@@ -82,8 +88,8 @@ def harm(
     expectation of the e-value is 1 at every moment, below it is less; it may be looked at for ever.
     Shapes: ``canary, champion: (S,) int64`` events, ``share: (S,)`` in 0..1: P(canary | canary or champion).
     ``margin`` is a fraction above -1 (0.10: ten percent more is no harm). ``expected_ratio`` puts half of the
-    money on one ratio of rates above 1 + margin, fixed beforehand; without it the money is spread evenly
-    over `HARM_GRID`.
+    money on one ratio of rates above 1 + margin, fixed beforehand; without it the money is spread
+    over `HARM_GRID` by `HARM_MONEY`.
     Range: finite. No slices, or no events: exactly 0. Events in the champion only: below 0.
 
     Raises:
@@ -164,7 +170,7 @@ def noninferiority(canary: ArrayLike, champion: ArrayLike, share: ArrayLike, mar
 def noninferiority_each(canary: ArrayLike, champion: ArrayLike, share: ArrayLike, margin: float) -> Floats:
     """Return `noninferiority` of several metrics at once: events ``(..., S)``, result ``(...)``, the same bits."""
     evidence = _evidence(canary, champion, share, margin, NONINFERIORITY_GRID)
-    return mixed(grouped_sums(*evidence), _ONE_EACH[: len(NONINFERIORITY_GRID)])
+    return mixed(grouped_sums(*evidence), _ONE_EACH)
 
 
 def risk_ratio_sequence(
@@ -267,11 +273,11 @@ def _edge(
 def _bets(margin: float, expected_ratio: float | None) -> tuple[tuple[float, ...], Floats]:
     """Return log ratios beyond the margin, and the money on each in whole parts."""
     if expected_ratio is None:
-        return HARM_GRID, _ONE_EACH
+        return HARM_GRID, _MONEY
     if not 1.0 + margin < expected_ratio < math.inf:
         raise ValueError(f"expected a ratio above 1 + margin = {1.0 + margin}, got {expected_ratio}")
     spike = min(math.log(expected_ratio / (1.0 + margin)), _WIDEST)
-    return (*HARM_GRID, spike), np.array([1.0] * len(HARM_GRID) + [float(len(HARM_GRID))])
+    return (*HARM_GRID, spike), np.array([*HARM_MONEY, sum(HARM_MONEY)])
 
 
 def _evidence(

@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 
 from proxy.stats.bounded import STAKES
-from proxy.stats.events import HARM_GRID, NONINFERIORITY_GRID
+from proxy.stats.events import HARM_GRID, HARM_MONEY, NONINFERIORITY_GRID
 from proxy.stats.special import Floats, lgamma, log_ndtr, ndtri
 
 __all__ = ["Plan", "plan_difference", "plan_harm", "plan_noninferiority", "plan_within"]
@@ -90,7 +90,7 @@ def plan_harm(
         raise ValueError(f"expected a rate above {(1.0 + margin) * p0:g}, the margin, got {p1:g}")
     threshold = -math.log(alpha * weight)
     bound = threshold / _least_divergence(p0, p1, share, lambda q: (1.0 + margin) * q, 1.0 / (1.0 + margin))
-    return _event_plan(p0, p1, share, margin, alpha, power, threshold, bound, HARM_GRID)
+    return _event_plan(p0, p1, share, margin, alpha, power, threshold, bound, HARM_GRID, HARM_MONEY)
 
 
 def plan_noninferiority(
@@ -112,7 +112,18 @@ def plan_noninferiority(
         raise ValueError(f"expected a rate below {(1.0 + margin) * p0:g}, the margin, got {p1:g}")
     threshold = -math.log(alpha)
     bound = threshold / _least_divergence(p0, p1, share, lambda q: (1.0 + margin) * q, 1.0 / (1.0 + margin))
-    return _event_plan(p0, p1, share, margin, alpha, power, threshold, bound, NONINFERIORITY_GRID)
+    return _event_plan(
+        p0,
+        p1,
+        share,
+        margin,
+        alpha,
+        power,
+        threshold,
+        bound,
+        NONINFERIORITY_GRID,
+        (1.0,) * len(NONINFERIORITY_GRID),
+    )
 
 
 def plan_difference(
@@ -185,10 +196,11 @@ def _event_plan(
     threshold: float,
     bound: float,
     grid: tuple[float, ...],
+    money: tuple[float, ...],
 ) -> Plan:
     rate = share * p1 + (1.0 - share) * p0
     chance, null = share * p1 / rate, share * (1.0 + margin) / (1.0 + share * margin)
-    deciding = _deciding_event(chance, null, grid, threshold)
+    deciding = _deciding_event(chance, null, grid, money, threshold)
     if deciding is None:
         information = rate * _divergence(chance, null)
         # The variance is that of a likelihood ratio for a small effect, and so many events are needed for no other.
@@ -201,14 +213,14 @@ def _event_plan(
 
 @lru_cache(maxsize=64)
 def _deciding_event(
-    chance: float, null: float, grid: tuple[float, ...], threshold: float
+    chance: float, null: float, grid: tuple[float, ...], money: tuple[float, ...], threshold: float
 ) -> tuple[Floats, Floats] | None:
     """Return numbers of events and the probability that the decision falls there; None if it takes too many.
 
     ``chance`` is the true probability that an event is the canary's, ``null`` that at the margin. A table of plans asks
     for the same ones many times, and advice once more.
     """
-    bets = np.array(grid)
+    bets, parts = np.array(grid), np.array(money) / sum(money)
     other = -np.log1p(null * np.expm1(bets))
     alive, first, events = np.ones(1), 0, 0
     numbers, probabilities = [], []
@@ -224,7 +236,7 @@ def _deciding_event(
         mine = np.arange(first, first + len(alive), dtype=np.float64)
         wealth = mine[:, None] * bets + events * other
         top = wealth.max(axis=1)
-        decided = top + np.log(np.exp(wealth - top[:, None]).mean(axis=1)) >= threshold
+        decided = top + np.log(np.exp(wealth - top[:, None]) @ parts) >= threshold
         if decided.any():
             numbers.append(float(events))
             probabilities.append(float(alive[decided].sum()))
