@@ -149,7 +149,8 @@ def _lot(facts: Facts, judged: Judged) -> Bullets:
 
 
 _PROBLEMS = {
-    "counts_backwards": "A counter went backwards: what it counted meanwhile is left out, and nothing is raised for a while.",
+    "counts_backwards": "A counter went backwards: what it counted meanwhile is left out, and nothing is raised for a "
+    "while.",
     "no_canary_traffic": "The champion has traffic and the canary, which should, has none.",
     "stray_units": "Units were counted for a variant that has no share.",
     "stale": "The counts had not been read for 30 seconds or more.",

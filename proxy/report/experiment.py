@@ -21,11 +21,29 @@ from proxy.rollout.plan import HARM_METRICS, Guardrail, Plan
 from proxy.settings import Metric
 from proxy.stats import bounded, events
 
-__all__ = ["Found", "Outlook", "Shown", "Stage", "Traffic", "foresee", "when_shown", "with_steps"]
+__all__ = [
+    "FEW",
+    "REFERENCE",
+    "Found",
+    "Outlook",
+    "Shown",
+    "Stage",
+    "Traffic",
+    "foresee",
+    "when_shown",
+    "with_steps",
+]
 
 _Counts = NDArray[np.int64]
 
+REFERENCE = 1_000
+"""Answers of the champion that latency is compared with at first."""
+
+FEW = 100
+"""So many do once the first step has lasted long enough."""
+
 _NS = 1e9
+_BIN_S = 10.0
 _HALVINGS = 30
 _LONGEST_S = 3.2e9
 """A century: what takes longer never happens."""
@@ -193,10 +211,20 @@ class _Walk:
         few = MIN_UNITS - sum(s * self.rate * self.share(i) for i, s in enumerate(self.way))
         needs = [(plan.hold_ns / _NS, "hold")]
         needs.append((max(0.0, few) / (self.rate * self.share(step)), f"{MIN_UNITS} units"))
+        if not step and any(each.metric is Metric.LATENCY for each in plan.critical):
+            needs.append((self._compared(), "reference"))
         if step < len(plan.ladder) - 1 and plan.excess_errors is not None:
             needs.append((self._budgeted(step), "budget"))
         self.way.append(max(needs)[0])
         return max(needs)
+
+    def _compared(self) -> float:
+        """Return when the first step has compared latency: of as many units as a step takes, with a reference."""
+        bake_s, hold_s = self.plan.bake_ns / _NS, self.plan.hold_ns / _NS
+        champion, canary = self.rate * (1 - self.share(0)), self.rate * self.share(0)
+        frozen_s = min(REFERENCE / champion, max(FEW / champion, bake_s + hold_s)) + _BIN_S / 2
+        compared_s = MIN_UNITS / canary if self.traffic.units is None else min(MIN_UNITS / canary, hold_s)
+        return max(0.0, frozen_s - bake_s) + compared_s
 
     def _budgeted(self, step: int) -> float:
         """Return from when on the next step cannot cost more errors than the budget has."""

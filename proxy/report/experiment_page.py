@@ -116,6 +116,7 @@ def _why(why: str) -> str:
     return {
         "hold": "hold, the least time on each step",
         "budget": "the budget of errors for the next step",
+        "reference": "the first answers to compare latency with",
     }.get(why, f"showing {why}" if not why[0].isdigit() else f"{why} at least")
 
 
@@ -228,7 +229,8 @@ def advice(outlook: Outlook) -> tuple[str, ...]:
             f"The step of {amount(longest.weight)} % waits {duration(longest.seconds)} for the budget: a larger "
             "excess_errors, or a step in between, is sooner."
         )
-    empty = [s for s in outlook.stages if s.why[0].isdigit() and s.seconds > 4 * outlook.plan.hold_ns / _NS]
+    thin = [s for s in outlook.stages if s.why[0].isdigit() or s.why == "reference"]
+    empty = [s for s in thin if s.seconds > 4 * outlook.plan.hold_ns / _NS]
     if empty:
         found.append(
             f"The step of {amount(empty[0].weight)} % waits {duration(empty[0].seconds)} for enough users: begin with "
