@@ -117,7 +117,7 @@ SHADOWED = Load("2,000 requests/s", Kind.OPEN, rate=2000)
 OBSERVED = Load("1,000 requests/s of 10 KiB", Kind.OPEN, JSON_10K, rate=1000)
 STREAMS = Load("1,000 streams × 50 events/s", Kind.STREAMS, connections=1000, rate=50)
 IDLE = Load("10,000 idle connections", Kind.IDLE, connections=10_000)
-TALK = Load("64 connections", payload=CHAT)
+TALK = Load("16 connections", payload=CHAT, connections=16)
 
 SPLIT = "small requests, split"
 FEATURES = "small requests, split, and more"
@@ -146,7 +146,7 @@ CELLS = (
         (SMALL_64,),
         quick=("modelproxy", "modelproxy, everything", "nginx", "Envoy", "aiohttp"),
     ),
-    Cell(FEATURES, entrants("modelproxy", "modelproxy, log 5 %"), (SMALL_64,)),
+    Cell(FEATURES, entrants("modelproxy", "modelproxy, log 5 %"), (SMALL_64,), rounds=2),
     Cell(
         BODIES,
         alike("split", *PROXIES),
@@ -168,14 +168,14 @@ CELLS = (
         (STEADY,),
         quick=("no proxy", "modelproxy", "HAProxy", "Envoy"),
     ),
-    Cell(TLS, alike("TLS", *PROXIES), (SMALL_64,), quick=()),
+    Cell(TLS, alike("TLS", *PROXIES), (SMALL_64,), rounds=2),
     Cell(
         WORKERS,
         (Entrant(PROGRAMS["modelproxy"], "1 worker", 2), Entrant(PROGRAMS["modelproxy"], "2 workers", 2)),
         (SMALL_64,),
         quick=("modelproxy, 1 worker", "modelproxy, 2 workers"),
     ),
-    Cell(CHATTING, alike("chat", "modelproxy", "LiteLLM"), (TALK,), rounds=2, quick=()),
+    Cell(CHATTING, alike("chat", "modelproxy", "LiteLLM"), (TALK,), rounds=2),
     Cell(
         RESTING,
         alike("split", "modelproxy", "HAProxy", "nginx", "Envoy"),

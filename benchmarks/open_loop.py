@@ -16,6 +16,7 @@ import socket
 import sys
 import time
 from collections import deque
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -96,8 +97,18 @@ def send(line: Line, request: bytes) -> None:
 
 def run(port: int, rate: int, seconds: float, connections: int, requests: list[bytes]) -> dict[str, float]:
     """Send at ``rate`` per second; return counts, percentiles of latency and lag, in milliseconds."""
-    lines = [Line(port) for _ in range(connections)]
-    poll, by_fd = select.epoll(), {line.socket.fileno(): line for line in lines}
+    with ExitStack() as stack:
+        lines = [Line(port) for _ in range(connections)]
+        for line in lines:
+            stack.callback(line.socket.close)
+        return play(lines, stack.enter_context(select.epoll()), rate, seconds, requests)
+
+
+def play(
+    lines: list[Line], poll: select.epoll, rate: int, seconds: float, requests: list[bytes]
+) -> dict[str, float]:
+    """Do that over ``lines``."""
+    connections, by_fd = len(lines), {line.socket.fileno(): line for line in lines}
     for fd in by_fd:
         poll.register(fd, select.EPOLLIN)
     idle, waiting, latencies, lags, errors = deque(lines), deque[int](), list[int](), list[int](), 0

@@ -197,8 +197,8 @@ def machine(versions: Mapping[str, str], plan: Plan, took_s: float) -> list[str]
     libraries = ", ".join(f"{name} {version(name)}" for name in ("uvloop", "httptools", "aiohttp"))
     programs = ", ".join(f"{name} {number}" for name, number in versions.items())
     method = (
-        f"{plan.rounds} rounds of {plan.seconds:g} s for each; an entrant has one core of its own, load and models have "
-        "the rest; the cell of two workers has two, shared where there are no more"
+        f"{plan.rounds} rounds of {plan.seconds:g} s for each; an entrant has one core of its own, load and models "
+        "have the rest; the cell of two workers has two, shared where there are no more"
     )
     return [
         f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC, in {took_s / 60:.0f} minutes",

@@ -101,10 +101,10 @@ class Reader:
         if not data:
             raise ConnectionError("a stream ended")
         data = self.rest + data
-        found = DUE.findall(data)
-        # An event whose end is still to come; its beginning is kept.
-        self.rest = data[data.rfind(b"data: ") :] if not data.endswith((b"}\n\n\r\n", b"}\n\n")) else b""
-        return found if not self.rest else DUE.findall(data[: len(data) - len(self.rest)])
+        end = data.rfind(b"}\n\n")
+        # What follows the last whole event is kept for the next read.
+        self.rest = data[end + 3 :] if end >= 0 else data
+        return DUE.findall(data[: end + 1])
 
 
 class Run:
