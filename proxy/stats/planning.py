@@ -62,6 +62,23 @@ class Plan:
         return self.at_power / _rate(requests_per_s)
 
 
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What is asked of every plan."""
+
+    p0: float
+    p1: float
+    share: float
+    alpha: float
+    power: float
+    weight: float = 1.0
+
+    @property
+    def threshold(self) -> float:
+        """The log e that decides."""
+        return -math.log(self.alpha * self.weight)
+
+
 def plan_harm(
     p0: float,
     p1: float,
@@ -85,12 +102,11 @@ def plan_harm(
     Source: the bound is Wald's; the recursion is over the conditional binomial of `events`.
     Checked against: seeded simulation of request by request, mean within 5 %.
     """
-    _check(p0, p1, share, alpha, power, weight)
+    asked = _Question(p0, p1, share, alpha, power, weight)
+    _check(asked)
     if not p1 > (1.0 + margin) * p0 or margin <= -1.0:
         raise ValueError(f"expected a rate above {(1.0 + margin) * p0:g}, the margin, got {p1:g}")
-    threshold = -math.log(alpha * weight)
-    bound = threshold / _least_divergence(p0, p1, share, lambda q: (1.0 + margin) * q, 1.0 / (1.0 + margin))
-    return _event_plan(p0, p1, share, margin, alpha, power, threshold, bound, HARM_GRID, HARM_MONEY)
+    return _event_plan(asked, margin, HARM_GRID, HARM_MONEY)
 
 
 def plan_noninferiority(
@@ -107,23 +123,11 @@ def plan_noninferiority(
     Model and errors as in `plan_harm`, with p1 below (1 + margin) p0: p1 = p0 is a canary that is the same.
     For G guardrails that must all pass, plan each with the power ``1 - (1 - power)/G``.
     """
-    _check(p0, p1, share, alpha, power, 1.0)
+    asked = _Question(p0, p1, share, alpha, power)
+    _check(asked)
     if not p1 < (1.0 + margin) * p0:
         raise ValueError(f"expected a rate below {(1.0 + margin) * p0:g}, the margin, got {p1:g}")
-    threshold = -math.log(alpha)
-    bound = threshold / _least_divergence(p0, p1, share, lambda q: (1.0 + margin) * q, 1.0 / (1.0 + margin))
-    return _event_plan(
-        p0,
-        p1,
-        share,
-        margin,
-        alpha,
-        power,
-        threshold,
-        bound,
-        NONINFERIORITY_GRID,
-        (1.0,) * len(NONINFERIORITY_GRID),
-    )
+    return _event_plan(asked, margin, NONINFERIORITY_GRID, (1.0,) * len(NONINFERIORITY_GRID))
 
 
 def plan_difference(
@@ -147,10 +151,11 @@ def plan_difference(
 
     Checked against: seeded simulation of counts.
     """
-    _check(p0, p1, share, alpha, power, weight, least=0.0)
+    asked = _Question(p0, p1, share, alpha, power, weight)
+    _check(asked, least=0.0)
     if not p1 - p0 > limit:
         raise ValueError(f"expected a rate above {p0 + limit:g}, the limit, got {p1:g}")
-    return _linear_plan(p0, p1, share, limit, alpha, power, -math.log(alpha * weight), 1.0)
+    return _linear_plan(asked, limit, 1.0)
 
 
 def plan_within(
@@ -166,10 +171,11 @@ def plan_within(
 
     Model, range and errors as in `plan_difference`, with p1 below p0 + limit.
     """
-    _check(p0, p1, share, alpha, power, 1.0, least=0.0)
+    asked = _Question(p0, p1, share, alpha, power)
+    _check(asked, least=0.0)
     if not p1 - p0 < limit:
         raise ValueError(f"expected a rate below {p0 + limit:g}, the limit, got {p1:g}")
-    return _linear_plan(p0, p1, share, limit, alpha, power, -math.log(alpha), -1.0)
+    return _linear_plan(asked, limit, -1.0)
 
 
 _LOOKS: Final = 256
@@ -186,18 +192,10 @@ _AHEAD: Final = 0.25
 """Nats by which a mixture of random walks is ahead of the same mixture of their means: -0.5 to 0.7 in simulation."""
 
 
-def _event_plan(
-    p0: float,
-    p1: float,
-    share: float,
-    margin: float,
-    alpha: float,
-    power: float,
-    threshold: float,
-    bound: float,
-    grid: tuple[float, ...],
-    money: tuple[float, ...],
-) -> Plan:
+def _event_plan(asked: _Question, margin: float, grid: tuple[float, ...], money: tuple[float, ...]) -> Plan:
+    p0, p1, share, alpha, power = asked.p0, asked.p1, asked.share, asked.alpha, asked.power
+    threshold = asked.threshold
+    bound = threshold / _least_divergence(asked, lambda q: (1.0 + margin) * q, 1.0 / (1.0 + margin))
     rate = share * p1 + (1.0 - share) * p0
     chance, null = share * p1 / rate, share * (1.0 + margin) / (1.0 + share * margin)
     deciding = _deciding_event(chance, null, grid, money, threshold)
@@ -286,16 +284,8 @@ def _quantile(events: Floats, probabilities: Floats, rate: float, power: float) 
     return max(high / rate, float(events[0]))
 
 
-def _linear_plan(
-    p0: float,
-    p1: float,
-    share: float,
-    limit: float,
-    alpha: float,
-    power: float,
-    threshold: float,
-    side: float,
-) -> Plan:
+def _linear_plan(asked: _Question, limit: float, side: float) -> Plan:
+    p0, p1, share, threshold = asked.p0, asked.p1, asked.share, asked.threshold
     if not -1.0 < limit < 1.0:
         raise ValueError(f"expected a limit in -1..1, got {limit}")
     down, up = (p0, 1.0 - p0) if side > 0.0 else (1.0 - p0, p0)
@@ -316,10 +306,10 @@ def _linear_plan(
     variance = min(float(spread[best] - information**2), 2.0 * information)
     height = threshold - _AHEAD * variance / (2.0 * information)
     mean, late = _approximate(
-        information, _learning(growth, height) + height - threshold, threshold, power, variance
+        information, _learning(growth, height) + height - threshold, threshold, asked.power, variance
     )
-    least = _least_divergence(p0, p1, share, lambda q: q + limit, min(1.0, 1.0 - limit), max(0.0, -limit))
-    return Plan(share, alpha, power, threshold / least, mean, max(mean, late), exact=False)
+    least = _least_divergence(asked, lambda q: q + limit, min(1.0, 1.0 - limit), max(0.0, -limit))
+    return Plan(share, asked.alpha, asked.power, threshold / least, mean, max(mean, late), exact=False)
 
 
 def _learning(growth: Floats, height: float) -> float:
@@ -355,16 +345,17 @@ def _divergence(p: float, q: float) -> float:
 
 
 def _least_divergence(
-    p0: float, p1: float, share: float, partner: Callable[[float], float], most: float, least: float = 0.0
+    asked: _Question, partner: Callable[[float], float], most: float, least: float = 0.0
 ) -> float:
-    """Return the least divergence per request of (p0, p1) from rates (q, partner(q)), q in least..most.
+    """Return the least divergence per request of the rates from (q, partner(q)), q in least..most.
 
     With ``partner(q) = q`` it is the Jensen-Shannon divergence at the share, the mutual information of coin
     and outcome.
     """
 
     def at(q: float) -> float:
-        return share * _divergence(p1, partner(q)) + (1.0 - share) * _divergence(p0, q)
+        own = asked.share
+        return own * _divergence(asked.p1, partner(q)) + (1.0 - own) * _divergence(asked.p0, q)
 
     # Convex in q. The ends themselves may be infinitely far.
     low, high = least + 1e-15, most - 1e-15
@@ -383,20 +374,14 @@ def _rate(requests_per_s: float) -> float:
     return requests_per_s
 
 
-def _check(
-    p0: float,
-    p1: float,
-    share: float,
-    alpha: float,
-    power: float,
-    weight: float,
-    least: float | None = None,
-) -> None:
-    for name, value in (("p0", p0), ("p1", p1)):
+def _check(asked: _Question, least: float | None = None) -> None:
+    for name in ("p0", "p1"):
+        value = getattr(asked, name)
         if not (0.0 < value <= 1.0 or value == least):
             raise ValueError(f"expected {name} in 0..1, got {value}")
-    for name, value in (("share", share), ("alpha", alpha), ("power", power)):
+    for name in ("share", "alpha", "power"):
+        value = getattr(asked, name)
         if not 0.0 < value < 1.0:
             raise ValueError(f"expected {name} between 0 and 1, got {value}")
-    if not 0.0 < weight <= 1.0:
-        raise ValueError(f"expected a weight in 0..1, got {weight}")
+    if not 0.0 < asked.weight <= 1.0:
+        raise ValueError(f"expected a weight in 0..1, got {asked.weight}")
