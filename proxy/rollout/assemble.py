@@ -142,7 +142,10 @@ class Assembly:
             found if isinstance(found, GuardrailEvidence) else show(each, found, self._stretch, enough)
             for each, found in zip(self.plan.guardrails, self.grounds.guardrails, strict=False)
         )
-        if self._is_switched or self.state.phase is Phase.ROLLED_BACK:
+        if self._is_switched:
+            return shown
+        shown = tuple(map(self._hours.tell, self.plan.guardrails, shown))
+        if self.state.phase is Phase.ROLLED_BACK:
             return shown
         return _with_events_to_harm(self.plan, self._stretch, shown, self._hours.log_ever)
 

@@ -51,6 +51,8 @@ class GuardrailEvidence(GuardrailGrounds):
     canary_ns: tuple[int, ...] = ()
     champion_ns: tuple[int, ...] = ()
     """For latency: p50, p95 and p99 in the present epoch."""
+    is_of_one_hour: bool = False
+    """Users who came back speak louder than first times: the figures are those of the hour in which they do."""
     requests_to_show: int | None = None
     """About so many more requests of the route, at the present share, until a canary that goes on as before is shown to
     be within the promotion margin; 0: it is shown; None: no telling, or never."""

@@ -42,9 +42,10 @@ from math import log
 
 import numpy as np
 
-from proxy.rollout.evidence import GuardrailGrounds
+from proxy.rollout.evidence import GuardrailEvidence, GuardrailGrounds
 from proxy.rollout.guardrails import OUTRIGHT, WIDE_MARGIN, Stretch
 from proxy.rollout.plan import EVENT_METRICS, Guardrail
+from proxy.rollout.showing import at_each_quantile
 from proxy.rollout.slices import BUCKETS, RENEWED_EVENTS, Counts, Reals
 from proxy.settings import Metric
 from proxy.stats import events, histogram, latency
@@ -125,6 +126,25 @@ class Hours:
             suspicion=max(self.log_ever + found.suspicion, suspected),
             parts=(*found.parts, *parts),
         )
+
+    def tell(self, guardrail: Guardrail, shown: GuardrailEvidence) -> GuardrailEvidence:
+        """Return what is shown of a guardrail, with the figures of an hour where that is what speaks against it."""
+        parts = dict(shown.parts)
+        if not parts.get("hours", -np.inf) > parts.get("first_times", 0.0):
+            return shown
+        is_latency = guardrail.metric is Metric.LATENCY
+        figures = self._latency(guardrail.margin) if is_latency else self._events([guardrail])
+        hour = int((self._log_money + figures[0].reshape(-1)).argmax())
+        part = slice(self._firsts[hour], [*self._firsts[1:], len(self._rows.epochs)][hour])
+        arms = [arm[part] for arm in (self._rows.canary, self._rows.champion)]
+        totals = [int(arm[:, :BUCKETS].sum()) for arm in arms]
+        if is_latency:
+            mine, other = (at_each_quantile(arm[:, :BUCKETS].sum(axis=0)) for arm in arms)
+            shown = replace(shown, canary_ns=mine, champion_ns=other)
+        else:
+            found = [int(_events_of(guardrail, arm).sum()) for arm in arms]
+            shown = replace(shown, canary_events=found[0], champion_events=found[1])
+        return replace(shown, canary_total=totals[0], champion_total=totals[1], is_of_one_hour=True)
 
     def _events(self, guardrails: Sequence[Guardrail]) -> tuple[Reals, Reals]:
         """Return log e of harm, and of any difference, for each guardrail and generation: (M, G) each."""

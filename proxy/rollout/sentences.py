@@ -79,12 +79,13 @@ def describe(guardrail: GuardrailEvidence, plan: Plan) -> str:
     if guardrail.metric is Metric.DISAGREEMENT:
         share = _share(guardrail.canary_events, guardrail.canary_total)
         return f"{canary} answered {share} of {guardrail.canary_total:,} compared copies otherwise than {champion}"
+    hour = "in one hour " if guardrail.is_of_one_hour else ""
     if guardrail.metric is Metric.LATENCY:
-        return _latency(guardrail, canary, champion)
+        return hour + _latency(guardrail, canary, champion)
     mine = _share(guardrail.canary_events, guardrail.canary_total)
     other = _share(guardrail.champion_events, guardrail.champion_total)
     return (
-        f"{canary} {_VERBS[guardrail.metric]} {mine} of {guardrail.canary_total:,} units, {champion} {other} of "
+        f"{hour}{canary} {_VERBS[guardrail.metric]} {mine} of {guardrail.canary_total:,} units, {champion} {other} of "
         f"{guardrail.champion_total:,}"
     )
 

@@ -54,12 +54,17 @@ async def test_a_canary_that_becomes_slow_when_all_are_known(tmp_path: Path) -> 
 
             await eventually(has_hours, "an hour to be over", 6.0 * SECONDS)
             await crowd.ask(USERS)
-            assert await units(running) == len(USERS)
+
+            async def all_are_known() -> bool:
+                return await units(running) == len(USERS)
+
+            await eventually(all_are_known, "everybody to be counted")
             assert verdicts(running) == []
             two.delay_s = 0.1
             await crowd.ask_until(rounds, lambda: verdicts(running), "the rollback", 60.0)
             (line,) = decisions(running)
             assert (line["verdict"], line["reason"], line["blamed"]) == ("rollback", "harm", ["latency"])
+            assert "in one hour" in line["sentence"]
             assert await units(running) == len(USERS)
             assert crowd.statuses.keys() == {200}
         assert recomputed(running, line)["verdict"] == "rollback"

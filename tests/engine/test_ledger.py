@@ -371,12 +371,11 @@ def test_generations_and_their_references_reach_the_disk() -> None:
         assert (each.rows[key] == 2).all()
         assert [reference.from_bin for reference in each.references] == [bin_of_generation(7)]
     again, fresh, busy = ledger_of(), ledger_of(), ledger_of(("next", "a", 2, 1))
-    for each in (again, busy):
-        each.merge("next", "a", bin_of_generation(7), renewed(1))
-    for disk in (fresh,):
-        for row in sorted(whole.rows, key=lambda key: key.bin):
-            disk.merge(*row, whole.rows[row])
-        disk.freeze(whole.references[0])
+    for held in (again, busy):
+        held.merge("next", "a", bin_of_generation(7), renewed(1))
+    for row in sorted(whole.rows, key=lambda key: key.bin):
+        fresh.merge(*row, whole.rows[row])
+    fresh.freeze(whole.references[0])
     again.join(fresh)
     busy.join(ledger)
     assert generations(again) == generations(busy) == {(7, "a"): 3}

@@ -166,7 +166,8 @@ class Returning:
 
     def _durations(self, factor: Reals) -> Counts:
         took_us = 20_000 * self.speed * factor * np.exp(0.2 * self.generator.standard_normal(self.users))
-        return np.clip(1 + np.floor(np.log(took_us) / np.log(1.05)), 0, BUCKETS - 1).astype(np.int64)
+        buckets = np.clip(1 + np.floor(np.log(took_us) / np.log(1.05)), 0, BUCKETS - 1)
+        return np.asarray(buckets, np.int64)
 
     def _reference(self, buckets: Counts) -> Reference:
         return Reference(np.bincount(buckets, minlength=BUCKETS))

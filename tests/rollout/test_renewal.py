@@ -165,6 +165,14 @@ def test_what_begins_late_is_found(what: dict[str, float], hours: int) -> None:
     parts = {each.name: dict(each.parts) for each in last.evidence.guardrails}
     name = "latency" if "slower" in what else "errors"
     assert parts[name]["hours"] > parts[name]["first_times"]
+    told = next(each for each in last.evidence.guardrails if each.name == name)
+    assert told.is_of_one_hour
+    assert 100 < told.canary_total < 250
+    if name == "latency":
+        assert told.canary_ns[0] > 1.6 * told.champion_ns[0]
+    else:
+        assert told.canary_events / told.canary_total > 0.1 > 3 * told.champion_events / told.champion_total
+    assert "in one hour " in decision.sentence
 
 
 def test_the_same_without_hours_is_not_found() -> None:
