@@ -152,7 +152,6 @@ class Child:
             self.deaths += 1
             self._owner.on_change(self)
             with contextlib.suppress(TimeoutError):
-                # Not wait_for: before Python 3.12 it can swallow a cancellation (python/cpython#86296).
                 async with asyncio.timeout(pause):
                     await self._stopping.wait()
             pause = min(pause * 2, self._timing.longest_pause_s)

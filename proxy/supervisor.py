@@ -273,7 +273,6 @@ class _Supervisor:
                     _log.error("upgrade: cannot serve yet, the program before goes on: %s", problem)
             told = problems
             with contextlib.suppress(TimeoutError):
-                # Not wait_for: before Python 3.12 it can swallow a cancellation (python/cpython#86296).
                 async with asyncio.timeout(pause_s):
                     await self._stop.wait()
             pause_s = min(pause_s * 2, self._timing.longest_retry_s)

@@ -419,7 +419,8 @@ class Publisher:
 
     async def _write(self, append: Callable[[], bool], patience_s: float = JOURNAL_PATIENCE_S) -> None:
         try:
-            await asyncio.wait_for(asyncio.to_thread(append), patience_s)
+            async with asyncio.timeout(patience_s):
+                await asyncio.to_thread(append)
         except TimeoutError:
             self._journal.failures += 1
             _log.error("journal: the disk took longer than %g s; the change goes on", patience_s)

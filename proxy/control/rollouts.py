@@ -147,7 +147,8 @@ class Rollouts:
 
     async def _do(self, act: Callable[..., None], *arguments: Any, patience_s: float) -> None:
         future = asyncio.get_running_loop().run_in_executor(self._disk, act, *arguments)
-        await asyncio.wait_for(future, patience_s)
+        async with asyncio.timeout(patience_s):
+            await future
 
     def _fail(self, reason: str | None) -> None:
         self.failures += 1

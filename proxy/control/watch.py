@@ -81,7 +81,6 @@ class FileWatch:
         try:
             while True:
                 with contextlib.suppress(TimeoutError):
-                    # Not wait_for: before Python 3.12 it can swallow a cancellation (python/cpython#86296).
                     async with asyncio.timeout(self._look_every_s):
                         await self._notice.wait()
                 self._notice.clear()

@@ -40,7 +40,8 @@ async def _run(command: list[str], folder: Path) -> tuple[int, str]:
         sys.executable, "-m", "proxy", *command, cwd=folder, stdout=PIPE, stderr=STDOUT, env=environment()
     )
     try:
-        out, _ = await asyncio.wait_for(process.communicate(), LIMIT_S)
+        async with asyncio.timeout(LIMIT_S):
+            out, _ = await process.communicate()
     except TimeoutError:
         return 1, f"{' '.join(command)} took more than {LIMIT_S:g} s"
     finally:

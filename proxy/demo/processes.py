@@ -92,7 +92,8 @@ class Fleet:
         stdout = child.process.stdout
         assert stdout is not None, "asked for a pipe"
         try:
-            announcement = orjson.loads(await asyncio.wait_for(stdout.readline(), START_S))
+            async with asyncio.timeout(START_S):
+                announcement = orjson.loads(await stdout.readline())
         except (TimeoutError, orjson.JSONDecodeError) as error:
             raise DemoError(f"the {name} model did not start; see {child.log}{tail(child.log)}") from error
         return f"http://127.0.0.1:{announcement['port']}", announcement["accuracy"]
@@ -145,7 +146,8 @@ class Fleet:
 
     async def _wait_end(self, child: Child) -> None:
         try:
-            await asyncio.wait_for(child.process.wait(), END_S)
+            async with asyncio.timeout(END_S):
+                await child.process.wait()
         except TimeoutError:
             self._kill(child)
             await child.process.wait()

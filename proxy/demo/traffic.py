@@ -129,7 +129,8 @@ class Traffic:
         delay = due - monotonic()
         if delay > 0:
             try:
-                await asyncio.wait_for(self._stopping.wait(), delay)
+                async with asyncio.timeout(delay):
+                    await self._stopping.wait()
             except TimeoutError:
                 return
 
