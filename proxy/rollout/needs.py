@@ -38,6 +38,11 @@ def needs_of(
         needs.append(_time(plan, state, evidence))
     if reason is Reason.NO_TRAFFIC:
         needs.append(_traffic(evidence))
+    if reason is Reason.NO_REFERENCE:
+        what = (
+            f"answers of {plan.champion.name} to compare latency with, and 50 units of the canary after them"
+        )
+        needs.append(Need("reference", None, "requests", what))
     if reason is Reason.BUDGET:
         needs.append(_budget(plan, state, evidence))
     if reason is Reason.NOT_SHOWN and state.phase is Phase.BAKING:

@@ -57,6 +57,7 @@ def test_traffic() -> None:
         found(Reason.NO_TRAFFIC, canary_units=40)[0].sentence == "10 units more for the canary: at least 50"
     )
     assert found(Reason.NO_TRAFFIC, canary_units=49)[0].sentence.startswith("1 unit more")
+    assert found(Reason.NO_REFERENCE)[0].sentence.startswith("answers of v1 to compare latency with")
 
 
 @pytest.mark.parametrize(
