@@ -72,6 +72,8 @@ class Row:
     runs: int
     values: tuple[str, ...]
     verdict: Verdict
+    why: str = ""
+    """Of a goal that is missed."""
 
 
 class Claim(Protocol):
@@ -209,6 +211,8 @@ class Delay:
     bound: float | None = None
     goal: float | None = None
     """Mean over bound at most."""
+    why: str = ""
+    """Why it cannot be met, if that is known."""
 
     def row(self, setting: str, samples: Samples) -> Row:
         """Return bound, mean, median, the 90th percentile and the ratio of mean to bound."""
@@ -225,7 +229,7 @@ class Delay:
         share = percent(len(found) / len(taken))
         bound = "" if self.bound is None else amount(self.bound)
         values = (bound, amount(mean), amount(half), amount(most), share, ratio, goal)
-        return Row(Table.DELAY, setting, self.what, len(taken), values, verdict)
+        return Row(Table.DELAY, setting, self.what, len(taken), values, verdict, self.why)
 
     def _judged(self, ratio: float, found: Floats, runs: int) -> Verdict:
         assert self.goal is not None
@@ -250,6 +254,8 @@ class Figure:
     least: float | None = None
     unit: str = ""
     table: Table = Table.FIGURES
+    why: str = ""
+    """Why it cannot be met, if that is known."""
 
     def row(self, setting: str, samples: Samples) -> Row:
         """Return the number."""
@@ -262,6 +268,5 @@ class Figure:
                 met = met and (value <= goal if sign == "≤" else value >= goal)
         verdict = Verdict.NONE if not goals else Verdict.MET if met else Verdict.MISSED
         text = f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-        return Row(
-            self.table, setting, self.what, len(arrays[0]), (text + self.unit, ", ".join(goals)), verdict
-        )
+        values = text + self.unit, ", ".join(goals)
+        return Row(self.table, setting, self.what, len(arrays[0]), values, verdict, self.why)

@@ -193,6 +193,11 @@ _EVERYTHING = _slower_cell(
     "everything", "latency × 1.2, 10 % canary", EVERYTHING, size=50, looks=600, goal=1.8, runs=600
 )
 
+_SPREAD = (
+    "30,000 take 3 % of the money within 30 s of the onset. Half of the money is for late ones, so that would do for "
+    "sixteen such moments, a quarter of an hour; it is spread over months"
+)
+
 CELLS = (
     Cell(
         _EVERYTHING.name,
@@ -242,7 +247,9 @@ CELLS = (
         (
             Delay("late", "errors, half of the money on late onsets"),
             Delay("plain", "errors, all money from the beginning"),
-            Figure(("late",), "late onset found after further requests, mean", _mean, most=30_000),
+            Figure(
+                ("late",), "late onset found after further requests, mean", _mean, most=30_000, why=_SPREAD
+            ),
         ),
     ),
     Cell(

@@ -87,7 +87,8 @@ def _section(table: Table, text: str, heads: tuple[str, ...], rows: list[Row]) -
     lines = [f"## {table}", "", *([text, ""] if text else []), _line(titles), _rule(titles)]
     for row in rows:
         cells = [row.setting, row.what, f"{row.runs:,}", *row.values]
-        lines.append(_line([*cells, *([str(row.verdict)] if judged else [])]))
+        why = f": {row.why}" if row.why and row.verdict is Verdict.MISSED else ""
+        lines.append(_line([*cells, *([f"{row.verdict}{why}"] if judged else [])]))
     return [*lines, ""]
 
 

@@ -139,6 +139,10 @@ def _figures(*names: tuple[str, str]) -> tuple[Figure, ...]:
     return tuple(Figure((of,), f"{what}, median", _median, table=Table.ENGINE) for of, what in names)
 
 
+_GOES = (
+    Share("rolled_back", "rolled back", least=0.95),
+    Share("promoted", "promoted", most=0.05),
+)
 _TAKEN = _figures(("minutes", "minutes until then"), ("exposed", "requests that the canary answered"))
 _HARM = (
     *_TAKEN,
@@ -200,11 +204,7 @@ CELLS = (
         "errors 1 % → 2 %",
         120,
         partial(drawn, pair=twice),
-        (
-            Share("rolled_back", "rolled back", least=0.95),
-            Share("promoted", "promoted", most=0.05),
-            *_HARM,
-        ),
+        (*_GOES, *_HARM),
     ),
     Cell(
         "engine-later",

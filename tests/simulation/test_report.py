@@ -66,6 +66,17 @@ def test_verdict(name: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("taken", [100.0, 151.0])
+def test_why_a_goal_is_missed(taken: float) -> None:
+    """Is told where it is missed, and only there."""
+    claims: tuple[Claim, ...] = (
+        Delay("x", "", 100.0, 1.5, why="time flies"),
+        Figure(("x",), "", np.max, most=150, why="time flies"),
+    )
+    text = markdown([Result(Cell("name", "the setting", 1, no_draw, claims), {"x": np.full(9, taken)})], 7)
+    assert text.count("| missed: time flies |") == (2 if taken > 150 else 0)
+
+
 def test_command(tmp_path: Path) -> None:
     """A few runs of one cell print its claims and write a report where asked; the kept one is not touched."""
     kept = RESULTS.read_bytes()
