@@ -471,7 +471,7 @@ async def test_a_damaged_file(world: World) -> None:
 
 
 async def test_counters_that_go_back(world: World) -> None:
-    """A counter that went backwards makes the evidence invalid, also after a restart."""
+    """A counter that went backwards makes the evidence invalid for a hold, also after a restart, and no longer."""
     world.count({"v1": 990, "v3": 10})
     await world.tick(2)
     for path in world.run_dir.glob("evidence-*"):
@@ -483,6 +483,11 @@ async def test_counters_that_go_back(world: World) -> None:
     await world.restart()
     await world.tick()
     assert world.deciding.judgements["wine"]["reason"] == "counts_backwards"
+    await world.tick(3)
+    world.count({"v1": 500, "v3": 5})
+    await world.tick(4, seconds=100)
+    assert world.deciding.judgements["wine"]["reason"] != "counts_backwards"
+    assert requests_of(world) == (1490, 15)
 
 
 async def test_a_clock_that_jumps(world: World) -> None:
