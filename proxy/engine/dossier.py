@@ -102,6 +102,8 @@ class Dossier:
         self._is_new = False
         """Another epoch has begun, and it was no time yet for the reference that is then due."""
         self._continuity = Continuity()
+        self._doubtful: dict[tuple[str, str], int] = {}
+        """The last generation in which counters of a source fell."""
         self._fresh_points: set[int] = set()
         self._has_fresh_shadows = False
         self._written_ns = 0
@@ -143,14 +145,15 @@ class Dossier:
         """
         self._note_watch(now_ns, state)
         for source, epoch, counts, renewed in readings:
-            self._take_renewed(source, epoch, renewed)
             last = self.ledger.known(source, epoch)
             total, has_fallen = self._continuity.take((source, epoch), counts, last)
             if has_fallen:
                 self.watch = self.watch._replace(fell_ns=now_ns)
+                self._doubtful[source, epoch] = now_ns // GENERATION_NS
                 self.news += 1
             if total is None:
                 continue
+            self._take_renewed(source, epoch, renewed)
             if last is None or not np.array_equal(total, last):
                 self.news += 1
                 self.events += self._new_events(epoch, total, last)
@@ -162,6 +165,8 @@ class Dossier:
     def _take_renewed(self, source: str, epoch: str, renewed: Mapping[int, Counts]) -> None:
         if self.variant:  # nobody judges a split by fixed weights
             for generation, counts in renewed.items():
+                if generation <= self._doubtful.get((source, epoch), -1):
+                    continue  # of what it counted in that hour there is no telling where it goes on
                 self.news += self.ledger.merge(source, epoch, bin_of_generation(generation), counts)
 
     def _freeze_generation(self, generation: int) -> None:

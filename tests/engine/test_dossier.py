@@ -11,7 +11,7 @@ import pytest
 from proxy.engine.dossier import ENOUGH, FEW, GRACE_NS, Dossier, Reading, epoch_of
 from proxy.engine.ledger import BIN_NS, MAX_SLICES, Counts, Epoch, Ledger
 from proxy.engine.store import KEPT_POINTS, Loaded, ShadowCounts, Watch
-from proxy.evidence.layout import FIELDS, FIRST_LATENCY, REQUESTS, UNITS
+from proxy.evidence.layout import FIELDS, FIRST_LATENCY, RENEWED, REQUESTS, UNITS
 from proxy.rollout.slices import starts_ns
 from proxy.rollout.state import Phase, RolloutState
 from proxy.routing.experiment import Arm, Experiment
@@ -272,6 +272,23 @@ def test_backwards() -> None:
     assert made.slices("v3").canary[:, REQUESTS].sum() == 12
     made.take([Reading("next", "e1", counts(5, 5))], {}, 7 * SECOND, STATE)
     assert made.watch.fell_ns == 5 * SECOND
+
+
+def test_the_hour_of_a_fall_is_left_out() -> None:
+    """What came back in it is not counted on, of that source; the next hour is."""
+    made = dossier()
+
+    def come_back(at_s: float, champion: int, generation: int, back: int) -> None:
+        renewed = {generation: np.full((3, RENEWED), back, np.int64)}
+        made.take([Reading("run", "e1", counts(champion, 10), renewed)], {}, round(at_s * SECOND), STATE)
+
+    come_back(1, 100, 0, 4)
+    come_back(2, 0, 0, 0)
+    come_back(3, 0, 0, 0)
+    come_back(4, 50, 0, 9)
+    assert made.slices("v3").renewals.champion[:, 0].tolist() == [4]
+    come_back(3601, 60, 1, 2)
+    assert made.slices("v3").renewals.champion[:, 0].tolist() == [4, 2]
 
 
 def test_copies_add_up() -> None:
