@@ -172,12 +172,18 @@ def _rollout(route: Mapping[str, Any]) -> "list[RenderableType]":
         lines.append(Text("  dry run: the engine moves nothing", style="yellow"))
     judgement = rollout.get("judgement") or {}
     sentence = judgement.get("sentence")
-    if sentence and not (rollout["reason"] and rollout["reason"] in sentence):
+    if sentence and not _is_repeated(rollout["reason"], sentence):
         lines.append(Text(f"  engine: {sentence}"))
     if rollout["phase"] == "rolled_back":
         how = f"modelproxy resume {route['name']} starts it again; so does another name, model or server"
         lines.append(Text(f"  {how}", style="dim"))
     return [*lines, Text("")]
+
+
+def _is_repeated(reason: str, sentence: str) -> bool:
+    """Tell whether what the engine says is what was said of the last move: that a canary was rolled back, and why."""
+    _, _, why = reason.partition(": ")
+    return bool(reason) and (why or reason) in sentence
 
 
 def _span(seconds: float) -> str:

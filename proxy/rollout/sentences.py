@@ -57,7 +57,7 @@ def say(plan: Plan, state: RolloutState, evidence: Evidence, said: Said) -> str:
     """Return the decision as one sentence."""
     sentence = _SENTENCES[said.reason](_Scene(plan, state, evidence, said))
     if plan.dry_run and said.weight_now != said.weight_then:
-        sentence += f"; dry run: it stays at {percent(said.weight_now)}"
+        sentence = f"dry run, {plan.canary.name} stays at {percent(said.weight_now)}; without it: {sentence}"
     return sentence
 
 

@@ -116,7 +116,9 @@ def test_steps_and_promotions() -> None:
     switch = plan(steps=(Decimal(100),))
     assert "copies of requests" in say(switch, state(switch), evidence(switch), promotion)
     dry = plan(dry_run=True)
-    assert say(dry, state(dry), evidence(dry), ramp).endswith("; dry run: it stays at 5 %")
+    assert say(dry, state(dry), evidence(dry), ramp).startswith(
+        "dry run, v3 stays at 5 %; without it: v3 goes"
+    )
 
 
 def test_who_paused_it_is_named() -> None:
