@@ -20,6 +20,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -62,7 +63,7 @@ def this_build(valgrind: str) -> Build:
     return {
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "compiler": platform.python_compiler(),
-        "interpreter": hashlib.sha256(Path(sys.executable).resolve().read_bytes()).hexdigest()[:12],
+        "interpreter": hashlib.sha256(interpreter().read_bytes()).hexdigest()[:12],
         "machine": platform.machine(),
         "libc": " ".join(platform.libc_ver()),
         "vectors": vectors(),
@@ -71,10 +72,19 @@ def this_build(valgrind: str) -> Build:
     }
 
 
+def interpreter() -> Path:
+    """Return the file that holds the interpreter's code: the program, or the library that it is linked with."""
+    names = [sysconfig.get_config_var(name) for name in ("LIBDIR", "INSTSONAME")]
+    library = Path(*names) if all(names) and sysconfig.get_config_var("Py_ENABLE_SHARED") else None
+    program = Path(sys.executable).resolve()
+    # Debian's is configured with a shared library and linked without.
+    return library if library and library.exists() and program.stat().st_size < 2**20 else program
+
+
 def vectors() -> str:
-    """Return the widest vector instructions that valgrind passes on: the C library chooses its copying by them."""
+    """Return what valgrind passes on of that by which the C library chooses how it copies."""
     flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    return "avx2" if re.search(r"\bavx2\b", flags) else "none"
+    return " ".join(name for name in ("avx2", "erms") if re.search(rf"\b{name}\b", flags))
 
 
 def count(valgrind: str) -> Figures:
