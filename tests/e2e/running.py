@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from proxy.clock import monotonic
 
-__all__ = ["CountingModel", "Running", "eventually", "model_server", "serve"]
+__all__ = ["CountingModel", "Running", "eventually", "model_server", "serve", "waited_s"]
 
 PATIENCE_S = 20.0
 
@@ -31,6 +31,18 @@ async def eventually(
             return value
         assert monotonic() < deadline, f"not within {patience_s} s: {what}"
         await asyncio.sleep(0.02)
+
+
+def waited_s() -> float:
+    """Return for how long somebody has waited for a processor since the machine started; 0 where it does not say.
+
+    What a machine that has time does within a second takes a busy one longer, by as much at the most.
+    """
+    try:
+        some = Path("/proc/pressure/cpu").read_text().splitlines()[0]
+    except OSError:
+        return 0.0
+    return int(some.rpartition("total=")[2]) / 1e6
 
 
 class CountingModel:
@@ -154,11 +166,15 @@ class Running:
         fresh = self.config.with_suffix(".new")
         fresh.write_text(text)
         fresh.replace(self.config)
+        return await self.everywhere(before + 1)
+
+    async def everywhere(self, least: int) -> int:
+        """Wait until every worker runs the table of the moment, of this version or a later one; return its version."""
 
         async def is_everywhere() -> int:
             status = await self.status()
             version = status["config"]["version"] if status else 0
-            everywhere = version > before and all(w["version"] == version for w in status["workers"])
+            everywhere = version >= least and all(w["version"] == version for w in status["workers"])
             return version if everywhere else 0
 
         return int(await eventually(is_everywhere, "the new table in every worker"))

@@ -6,7 +6,7 @@ A client that speaks HTTP/1.0 gets the bodies of unknown length once more: only 
 from collections.abc import Iterator
 from typing import Any
 
-from tests.faults.cells import ASK, ASK_HTTP10, CHUNKED, OK, SERVES, Cell
+from tests.faults.cells import ASK, ASK_HTTP10, CHUNKED, OK, PATIENT, SERVES, Cell
 from tests.faults.model_moments import (
     AGAIN,
     BEHIND,
@@ -68,7 +68,9 @@ def _in_a_body() -> Iterator[Cell]:
                     when, what + form, cut, why, script, client=client, **fault(kind, 200, lines=lines)
                 )
             script = (ReadRequest(), Drip(whole, 0.003), Serve(OK))
-            yield cell(when, "drips" + form, f"200 whole, {kept}", SLOW, script, client=client)
+            yield cell(
+                when, "drips" + form, f"200 whole, {kept}", SLOW, script, client=client, settings=PATIENT
+            )
 
 
 def _bad_bodies() -> Iterator[Cell]:
@@ -146,6 +148,7 @@ def _until_close() -> Iterator[Cell]:
             SLOW,
             (ReadRequest(), Send(head), Drip(b"x" * 40, 0.003), Fin()),
             lines="own",
+            settings=PATIENT,
             **rest,
         )
     yield cell(

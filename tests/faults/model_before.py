@@ -237,6 +237,7 @@ def _before_the_answer() -> Iterator[Cell]:
     yield cell(
         INTERIM, "drips", "200 whole, kept", SLOW,
         (ReadRequest(), Drip(b"HTTP/1.1 103 Early Hints\r\nlink: <x>\r\n\r\n" + OK, 0.003), Serve(OK)),
+        settings=PATIENT,
     )  # fmt: skip
     yield cell(
         INTERIM,
@@ -291,7 +292,9 @@ def _in_the_head() -> Iterator[Cell]:
     yield from _ends(
         HEAD, b"HTTP/1.1 200 OK\r\ncontent-le", {"closes": "502", "resets": "502", "stalls": "504"}
     )
-    yield cell(HEAD, "drips", "200 whole, kept", SLOW, (ReadRequest(), Drip(OK, 0.003), Serve(OK)))
+    yield cell(
+        HEAD, "drips", "200 whole, kept", SLOW, (ReadRequest(), Drip(OK, 0.003), Serve(OK)), settings=PATIENT
+    )
     heads = {
         "junk: a control byte": b"HTTP/1.1 200 OK\r\nx: \x00\r\n\r\n",
         "junk: two lengths": b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nok!",
