@@ -123,6 +123,7 @@ def test_hours_of_the_same_users_may_not_be_multiplied() -> None:
     assert product_mean > 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["fixed", "good"])
 def test_nothing_is_wrong_and_little_is_rolled_back(mode: str) -> None:
     """With users slow or prone to errors for good, at the margin itself, suspicion grows as often as it may at most.
@@ -141,6 +142,40 @@ def test_nothing_is_wrong_and_little_is_rolled_back(mode: str) -> None:
                 world.ramp(ladder.pop(0))
         alarms += highest >= log(10)
     assert alarms <= 5  # of 20, where each may with 10 %: more has a chance of 1 %
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("mode", ["fixed", "good", "bad"])
+def test_an_hour_reaches_no_level_too_often(mode: str) -> None:
+    """Of each hour by itself, without its part of the money: it reaches x in one of x rollouts at most, at any look.
+
+    Users are slow or prone to errors for good, nothing is wrong with the canary, and the margin is 0. Weights are
+    fixed, or grow when the last hour looked good, or when it looked bad: whoever chooses them has seen the coins.
+    """
+    asked = (guardrail("errors", margin=0.0), guardrail("latency", margin=0.0))
+    nothing = [GuardrailGrounds(g.name, g.metric, advisory=False, harm=-inf, suspicion=-inf) for g in asked]
+    runs, hours = 150, 6
+    highest = np.full((runs, hours, 2), -inf)
+    for run in range(runs):
+        world = Returning(plan(guardrails=asked), users=400, share=0.2 if mode == "fixed" else 0.1, seed=run)
+        ladder = [0.25, 0.5]
+        for hour in range(hours):
+            for look in world.hour():
+                again = look.slices.renewals
+                present = again.only(np.flatnonzero(again.generation == FIRST + hour))
+                stretch = Stretch(replace(look.slices, renewals=present), BEGIN)
+                found = Hours(stretch).strengthen(asked, nothing)
+                log_es = np.array([each.suspicion for each in found])
+                if hour:
+                    log_es -= np.log(money_of(np.array([hour])))
+                highest[run, hour] = np.maximum(highest[run, hour], log_es)
+            if mode != "fixed" and hour % 2 and ladder and (mode == "bad") == bool(log_es.max() > 0):
+                world.ramp(ladder.pop(0))
+    for level in (2, 5, 10, 20):
+        reached = (highest[:, 1:] >= log(level)).sum(axis=0)
+        allowed = runs / level
+        assert (reached <= allowed + 3 * (allowed * (1 - 1 / level)) ** 0.5).all(), level
 
 
 # Power
