@@ -31,6 +31,7 @@ from benchmarks.measure import (
     tree,
     wait_until,
 )
+from benchmarks.open_loop import WARMING_S
 from benchmarks.payloads import ANSWERS, SMALL, Payload
 from benchmarks.tools import Tools
 from tests.certificate_world import Authority
@@ -220,7 +221,7 @@ def put_under(running: Running, load: Load, plan: Plan) -> Mapping[str, float]:
         raise CellError(seen.errors)
     if running.pids != pids:
         raise CellError("a process ended or started during the run")
-    return seen.figures | watch.figures(seen, plan.seconds)
+    return seen.figures | watch.figures(seen, plan.seconds + (WARMING_S if load.kind is Kind.OPEN else 0))
 
 
 def drive(running: Running, load: Load, seconds: float, watch: "Watch | None" = None) -> Seen:
@@ -245,8 +246,9 @@ class Watch:
 
     def begin(self) -> None:
         """Count from here."""
-        self.before, self.sent = cpu_of(self.pids), self.running.backends.requests()
-        self.compared = self.running.compared()
+        # What the asking costs is over before CPU is read.
+        self.compared, self.sent = self.running.compared(), self.running.backends.requests()
+        self.before = cpu_of(self.pids)
         self.began, self.others = time.monotonic(), self.foreign_s()
         if self.pids:
             self.find_hot()

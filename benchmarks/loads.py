@@ -109,5 +109,6 @@ def steady(
         raise RuntimeError(f"the load failed: {' '.join(said)}")
     seen = orjson.loads(output)
     requests, errors = int(seen.pop("requests")), int(seen.pop("errors"))
-    seen["per_s"] = requests / seconds
+    if load.kind is Kind.STREAMS:
+        seen["per_s"] = requests / seconds
     return Seen(requests, f"{errors} errors" if errors else "", seen)

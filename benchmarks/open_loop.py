@@ -25,7 +25,7 @@ import orjson
 __all__ = ["Line", "main", "percentile", "run"]
 
 WARMING_S = 0.5
-"""Not counted."""
+"""Its latencies are not counted, its requests are."""
 
 DRAIN_S = 2.0
 """For answers after the last request; what is missing then is an error."""
