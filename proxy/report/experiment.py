@@ -247,7 +247,7 @@ class _Walk:
         log_e = bounded.difference_within(
             canary[:, :2], champion[:, :2], share, (0.0, 1.0), np.zeros(len(way)), limit
         )
-        return log_e > log(2 / CONFIDENCE)
+        return float(log_e) > log(2 / CONFIDENCE)
 
     def _expected(self, way: list[float], rate: float) -> tuple[_Counts, _Counts, NDArray[np.float64]]:
         """Return what is counted of errors, a row a step: units without and with one at first, and first ones."""

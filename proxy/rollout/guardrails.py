@@ -428,9 +428,7 @@ def _differences_within(guardrails: Sequence[Guardrail], slices: Slices, limit: 
     arms = _each_outcome(guardrails, slices)
     # A centre of 0 for every slice: chosen before any of them, and the same however slices are merged.
     centre = np.zeros(len(slices.share))
-    return bounded.difference_within_each(
-        arms[0], arms[1], slices.share, _NO_EVENTS, centre, min(limit, 0.999)
-    )
+    return bounded.difference_within(arms[0], arms[1], slices.share, _NO_EVENTS, centre, min(limit, 0.999))
 
 
 def _outcomes(guardrail: Guardrail, arm: Counts) -> Counts:

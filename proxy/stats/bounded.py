@@ -24,7 +24,6 @@ __all__ = [
     "difference_exceeds",
     "difference_exceeds_by_start",
     "difference_within",
-    "difference_within_each",
 ]
 
 STAKES: Final[tuple[float, ...]] = tuple(0.9 * 2.0 ** (-0.75 * j) for j in range(12))
@@ -57,9 +56,8 @@ def difference_exceeds(
     the weighted form is that of Ham, Bojinov, Lindon & Tingley, arXiv 2210.08639.
     Checked against: full enumeration of E[e] at the limit, |E - 1| <= 1e-12.
     """
-    return float(
-        mixed(grouped_sums(*_evidence(canary, champion, share, values, centre, limit, 1.0)), _ONE_EACH)
-    )
+    evidence = _evidence(canary, champion, share, values, centre, limit, 1.0)
+    return float(mixed(grouped_sums(*evidence), _ONE_EACH))
 
 
 def difference_exceeds_by_start(
@@ -82,26 +80,14 @@ def difference_within(
     values: ArrayLike,
     centre: ArrayLike,
     limit: float,
-) -> float:
+) -> Floats:
     """Return the log e-value against "the canary's mean is at least the champion's plus the limit".
 
     Large values are evidence that the canary is worse by less than the limit: what a promotion needs where
     events are so rare that a ratio cannot be known. It never falls as the limit grows, so the limits that it
     has not refuted are a bound of the difference. Model, shapes, range and errors as in `difference_exceeds`,
-    with the null on the other side.
+    with the null on the other side; or units ``(..., S, B)`` of several metrics at once, result ``(...)``.
     """
-    return float(difference_within_each(canary, champion, share, values, centre, limit))
-
-
-def difference_within_each(
-    canary: ArrayLike,
-    champion: ArrayLike,
-    share: ArrayLike,
-    values: ArrayLike,
-    centre: ArrayLike,
-    limit: float,
-) -> Floats:
-    """Return `difference_within` of several metrics at once: units ``(..., S, B)``, result ``(...)``, the same bits."""
     evidence = _evidence(canary, champion, share, values, centre, limit, -1.0)
     return mixed(grouped_sums(*evidence), _ONE_EACH)
 

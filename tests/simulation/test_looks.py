@@ -57,8 +57,10 @@ EQUAL: dict[str, tuple[Floats, Callable[[int], float]]] = {
     ),
     "difference within a limit": (
         looks.difference_by_look(*OUTCOMES, CONSTANT, 0.05, within_limit=True),
-        lambda n: bounded.difference_within(
-            OUTCOMES[0][:n], OUTCOMES[1][:n], CONSTANT[:n], (0.0, 1.0), np.zeros(n), 0.05
+        lambda n: float(
+            bounded.difference_within(
+                OUTCOMES[0][:n], OUTCOMES[1][:n], CONSTANT[:n], (0.0, 1.0), np.zeros(n), 0.05
+            )
         ),
     ),
     "proportion beyond a tolerance": (

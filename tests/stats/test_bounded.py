@@ -12,7 +12,6 @@ from proxy.stats.bounded import (
     difference_exceeds,
     difference_exceeds_by_start,
     difference_within,
-    difference_within_each,
 )
 
 Table = tuple[np.ndarray, np.ndarray, list[float], list[float], list[float]]
@@ -216,7 +215,7 @@ def test_several_metrics_at_once() -> None:
     """Each is what it is alone, bit for bit."""
     canary, champion = np.random.default_rng(3).integers(0, 400, (2, 5, 7, 2))
     share, centre = np.array([0.01, 0.05, 0.05, 0.25, 0.25, 0.0, 0.5]), np.zeros(7)
-    each = difference_within_each(canary, champion, share, (0.0, 1.0), centre, 0.01)
+    each = difference_within(canary, champion, share, (0.0, 1.0), centre, 0.01)
     alone = [
         difference_within(mine, other, share, (0.0, 1.0), centre, 0.01)
         for mine, other in zip(canary, champion, strict=True)
