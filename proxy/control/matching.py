@@ -131,10 +131,12 @@ def remembered(
     ]
     wanted: list[Ended] = []
     of_route: Counter[str] = Counter()
+    routes = {each.entry.state.route for each in (*left, *ended)}
+    plans = {route: plan_for(entry, None) for route, entry in after.items() if route in routes}
     for each in (*reversed(left), *reversed(ended)):
         route = each.entry.state.route
-        live = after.get(route)
-        is_live = live is not None and _is_same_build(each.entry, Plan.from_document(live.plan))
+        plan = plans.get(route)
+        is_live = plan is not None and _is_same_build(each.entry, plan)
         if is_live or now_ns - each.ended_ns >= KEPT_NS or of_route[route] >= KEPT_OF_A_ROUTE:
             continue
         of_route[route] += 1
@@ -144,6 +146,9 @@ def remembered(
 
 def _is_same_build(entry: Entry, plan: Plan) -> bool:
     """Tell whether the canary of ``plan`` is the one that ``entry`` tried."""
+    named = entry.plan.get("canary")
+    if isinstance(named, Mapping) and named.get("name") != plan.canary.name:
+        return False  # most are told apart without reading the whole plan
     old = plan_for(entry, plan)
     if old is None or entry.state.route != plan.route:
         return False

@@ -296,5 +296,9 @@ def test_memory_is_bounded() -> None:
         f"v{number}" for number in range(3, KEPT_OF_A_ROUTE + 3)
     ]
     assert remembered(ended, {}, {}, START_NS + KEPT_NS + 3) == ended[1:]
+    foreign = Entry(entry.state, {**entry.plan, "everything": None, "steps": None})
+    assert remembered(ended, {}, {"wine": foreign}, START_NS) == ended, (
+        "a plan that nobody understands is no reason"
+    )
     many = {f"route-{number}": over(f"route-{number}", 0) for number in range(KEPT_OF_ALL + 2)}
     assert len(remembered(ended, many, {}, START_NS)) == KEPT_OF_ALL
