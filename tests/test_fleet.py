@@ -14,6 +14,7 @@ from proxy.control.matching import match
 from proxy.control.release import Release
 from proxy.evidence.blocks import open_evidence
 from proxy.evidence.layout import CELLS, CELLS_STANDING
+from proxy.evidence.remnants import follow_remnant
 from proxy.evidence.units import open_units, units_path
 from proxy.fleet import Commands, Fleet, FoldRule, StartError
 from proxy.rollout.state import Phase
@@ -97,7 +98,7 @@ class World:
             admin=-1,
             workers=2,
             describe_config=dict,
-            describe_rollouts=lambda: {"states": []},
+            describe_rollouts=lambda: {"states": [], "clock_offset_ns": 12},
             on_request=self.requests.append,
             fold_rule=FoldRule(keep=1, age_s=0),
         )
@@ -276,7 +277,8 @@ async def test_processes_are_told_where_the_rollouts_stand(world: World) -> None
         prepare = next(message for message in child.messages if message["op"] == "prepare")
         assert [position["weight"] for position in prepare["positions"]] == ["5", "0"]
         assert [state["phase"] for state in prepare["rollouts"]] == ["ramping", "baking"]
-    assert world.observer.messages[-1]["rollouts"] == {"states": []}
+        assert prepare["clock_offset_ns"] == 12
+    assert world.observer.messages[-1]["rollouts"] == {"states": [], "clock_offset_ns": 12}
 
 
 async def test_units_of_an_earlier_start_are_there_before_the_first_table(
@@ -288,14 +290,40 @@ async def test_units_of_an_earlier_start_are_there_before_the_first_table(
     assert isinstance(verdict, Accepted)
     entries = match({}, verdict.settings, START_NS, Ids()).entries
     rollout = entries["wine"].state.rollout
-    saved = tmp_path / "state" / "rollouts" / f"{rollout}.map"
+    saved = tmp_path / "state" / "rollouts" / f"{rollout}.cells"
     saved.parent.mkdir(parents=True)
-    saved.write_bytes(zlib.compress(b"\1" * CELLS))
+    saved.write_bytes(zlib.compress(b"\1" * 2 * CELLS))
     await world.fleet.prepare(Release(verdict.settings, 1, verdict.digest, verdict.certificates, entries))
-    assert units_path(world.run_dir, rollout).read_bytes() == b"\1" * CELLS
+    assert units_path(world.run_dir, rollout).read_bytes() == b"\1" * 2 * CELLS
     units_path(world.run_dir, rollout).unlink()
     await world.fleet.prepare(Release(verdict.settings, 2, verdict.digest, verdict.certificates, entries))
     assert not units_path(world.run_dir, rollout).exists()
+
+
+async def test_units_are_shared_with_who_still_counts_for_a_killed_supervisor(
+    world: World, tmp_path: Path
+) -> None:
+    """Its workers and ours mark the same map, which is newer than what was saved; others stay where they are."""
+    text = TEXT + f"state_dir: {tmp_path}/state\n"
+    verdict = judge(text.encode(), None, source="a.yaml", environ={})
+    assert isinstance(verdict, Accepted)
+    entries = match({}, verdict.settings, START_NS, Ids()).entries
+    rollout = entries["wine"].state.rollout
+    dead = tmp_path / "dead"
+    dead.mkdir()
+    open_units(dead, "f" * 16, CELLS).close()
+    theirs = open_units(dead, rollout, CELLS)
+    follow_remnant(world.run_dir, dead)
+    saved = tmp_path / "state" / "rollouts" / f"{rollout}.cells"
+    saved.parent.mkdir(parents=True)
+    saved.write_bytes(zlib.compress(b"\1" * 2 * CELLS))
+    await world.fleet.prepare(Release(verdict.settings, 1, verdict.digest, verdict.certificates, entries))
+    theirs.slots[3] = 5
+    ours = open_units(world.run_dir, rollout, CELLS)
+    assert (ours.slots[3], ours.slots[4]) == (5, 0)
+    for block in (ours, theirs):
+        block.close()
+    assert not units_path(world.run_dir, "f" * 16).exists()
 
 
 async def test_what_a_rollout_counted_goes_with_its_last_table(world: World) -> None:
@@ -329,7 +357,7 @@ async def test_what_a_rollout_counted_goes_with_its_last_table(world: World) -> 
     assert water is not None
     left = {path.name for path in world.run_dir.glob("evidence-*")}
     assert left == files[2] - files[1] | {f"evidence-{water.epoch}-w0.block"}
-    assert len(list(world.run_dir.glob("units-*.map"))) == 3
+    assert len(list(world.run_dir.glob("units-*.cells"))) == 3
 
 
 async def test_settled_is_when_everybody_has_committed(world: World) -> None:
