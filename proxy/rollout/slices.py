@@ -10,8 +10,8 @@ Whoever builds slices keeps these rules, on which the guarantees rest:
   :func:`starts_ns`: what began before it stays apart from what began at it or later, for evidence is also counted from
   each of them on, and a beginning that moved would be a bet changed after the fact.
 * A reference is frozen before the first slice that uses it begins.
-* What units showed that came back belongs to one generation, by the word of the worker that counted it, and each unit is
-  in it once (:class:`Renewals`). Its reference is of earlier generations, and of both variants together.
+* What units showed that came back belongs to one generation, by the word of the worker that counted it, and each unit
+  is in it once (:class:`Renewals`). Its reference is of earlier generations, and of both variants together.
 """
 
 from dataclasses import dataclass, field, replace
