@@ -40,6 +40,9 @@ __all__ = ["CellError", "measure"]
 
 ROOT = Path(__file__).resolve().parent.parent
 CHECKED_USERS = 300
+MIRRORED = ("mirror", "everything")
+"""Flavours whose copies are counted by the models."""
+
 TRUSTING = ssl._create_unverified_context()  # noqa: S323 # our own certificate, our own loopback
 
 
@@ -283,7 +286,7 @@ class Watch:
             "spare": float(self.running.is_apart and self.running.entrant.cores > 1),
             "foreign": others,
         }
-        if self.running.cell.models is Models.SMALL:
+        if self.running.cell.models is Models.SMALL and self.running.entrant.flavour in MIRRORED:
             found["mirrored"] = (self.running.backends.requests() - self.sent - 1) / seen.requests - 1
         if compared := self.running.compared() - self.compared:
             found["compared"] = compared / seen.requests

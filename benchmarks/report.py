@@ -197,7 +197,7 @@ def machine(versions: Mapping[str, str], plan: Plan, took_s: float) -> list[str]
     libraries = ", ".join(f"{name} {version(name)}" for name in ("uvloop", "httptools", "aiohttp"))
     programs = ", ".join(f"{name} {number}" for name, number in versions.items())
     method = (
-        f"{plan.rounds} rounds of {plan.seconds:g} s for each; an entrant has one core of its own, load and models "
+        f"{plan.rounds} round{'s' if plan.rounds > 1 else ''} of {plan.seconds:g} s for each; an entrant has one core of its own, load and models "
         "have the rest; the cell of two workers has two, shared where there are no more"
     )
     return [
