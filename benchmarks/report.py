@@ -196,9 +196,10 @@ def machine(versions: Mapping[str, str], plan: Plan, took_s: float) -> list[str]
     """Return where, when and with what this was measured."""
     libraries = ", ".join(f"{name} {version(name)}" for name in ("uvloop", "httptools", "aiohttp"))
     programs = ", ".join(f"{name} {number}" for name, number in versions.items())
+    rounds = f"{plan.rounds} round{'s' if plan.rounds > 1 else ''}"
     method = (
-        f"{plan.rounds} round{'s' if plan.rounds > 1 else ''} of {plan.seconds:g} s for each; an entrant has one core of its own, load and models "
-        "have the rest; the cell of two workers has two, shared where there are no more"
+        f"{rounds} of {plan.seconds:g} s for each; an entrant has one core of its own, load and models have the rest; "
+        "the cell of two workers has two, shared where there are no more"
     )
     return [
         f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC, in {took_s / 60:.0f} minutes",
