@@ -98,8 +98,8 @@ Hosts' noise lasts for minutes, and twenty blocks of 10 s know only three minute
 _GUARD_QUANTILES = (0.5, 0.95)
 _NO_EVENTS = (0.0, 1.0)
 _LOG_TWO = log(2)
-_HALF_EACH = (0.5, 0.5)
-_OUTCOMES_AND_EVENTS = (1.0, 3.0)
+_HALF_EACH = np.array([0.5, 0.5])
+_OUTCOMES_AND_EVENTS = np.array([1.0, 3.0])
 _OUTRIGHT_AND_LESSER = np.array([1.0, 2.0])
 
 Pair = tuple[Counts, Counts]
@@ -338,8 +338,7 @@ def _harms(firsts: Pair, outcomes: Pair, stretch: Stretch, margin: float) -> Rea
     """Return (M,) `harm_with` of several metrics, from first events (M, S) and first outcomes (M, S, 2)."""
     of_events = event_harms(*firsts, stretch, margin)
     of_outcomes = outright_harm_each(*outcomes, stretch.slices.share, margin)
-    pairs = zip(of_outcomes.tolist(), of_events.tolist(), strict=True)
-    logs = [mixtures.strongest(each, _OUTCOMES_AND_EVENTS) if any(each) else 0.0 for each in pairs]
+    logs = mixtures.strongest_each(np.stack((of_outcomes, of_events), axis=-1), _OUTCOMES_AND_EVENTS)
     return np.where(_has_any(*firsts), logs, 0.0)
 
 
@@ -375,7 +374,7 @@ def _events(guardrails: Sequence[Guardrail], stretch: Stretch) -> list[Guardrail
         ),
     )
     suspicion = _lesser_harms(canary, champion, stretch, 0.0)
-    shown = _events_within(guardrails, stretch)
+    shown = _shown_within(guardrails, (canary, champion), outcomes, stretch.slices.share)
     figures = zip(harm.tolist(), suspicion.tolist(), shown, strict=True)
     return [
         GuardrailGrounds(each.name, each.metric, each.advisory, *found)
@@ -394,24 +393,27 @@ def _each_event(guardrails: Sequence[Guardrail], stretch: Stretch) -> tuple[Coun
 
 def _events_within(guardrails: Sequence[Guardrail], stretch: Stretch) -> list[float]:
     """Return log e of each against "worse by the promotion margin and by the tolerance", or more."""
-    share = stretch.slices.share
-    canary, champion = _each_event(guardrails, stretch)
+    slices = stretch.slices
+    firsts = _each_event(guardrails, stretch)
+    return _shown_within(guardrails, firsts, _each_outcome(guardrails, slices), slices.share)
+
+
+def _shown_within(guardrails: Sequence[Guardrail], firsts: Pair, outcomes: Pair, share: Reals) -> list[float]:
+    """Return `_events_within`, from first events (M, S) and first outcomes (M, S, 2)."""
     ratios = _grouped(
         guardrails,
         lambda each: each.promotion_margin,
-        lambda margin, rows: events.noninferiority_each(canary[rows], champion[rows], share, margin),
+        lambda margin, rows: events.noninferiority_each(firsts[0][rows], firsts[1][rows], share, margin),
     )
     differences = _grouped(
         guardrails,
         lambda each: each.tolerance or 0.0,
-        lambda limit, rows: _differences_within([guardrails[i] for i in rows], stretch.slices, limit),
+        lambda limit, rows: _differences_within((outcomes[0][rows], outcomes[1][rows]), share, limit),
     )
-    return [
-        mixtures.strongest((ratio, difference), _HALF_EACH)
-        if each.tolerance and (ratio or difference)
-        else ratio
-        for each, ratio, difference in zip(guardrails, ratios.tolist(), differences.tolist(), strict=True)
-    ]
+    either = mixtures.strongest_each(np.stack((ratios, differences), axis=-1), _HALF_EACH)
+    has_both = np.array([bool(each.tolerance) for each in guardrails])
+    found: list[float] = np.where(has_both, either, ratios).tolist()
+    return found
 
 
 def _each_outcome(guardrails: Sequence[Guardrail], slices: Slices) -> Pair:
@@ -422,13 +424,12 @@ def _each_outcome(guardrails: Sequence[Guardrail], slices: Slices) -> Pair:
     return canary, champion
 
 
-def _differences_within(guardrails: Sequence[Guardrail], slices: Slices, limit: float) -> Reals:
+def _differences_within(outcomes: Pair, share: Reals, limit: float) -> Reals:
     if not limit:
-        return np.zeros(len(guardrails))
-    arms = _each_outcome(guardrails, slices)
+        return np.zeros(len(outcomes[0]))
     # A centre of 0 for every slice: chosen before any of them, and the same however slices are merged.
-    centre = np.zeros(len(slices.share))
-    return bounded.difference_within(arms[0], arms[1], slices.share, _NO_EVENTS, centre, min(limit, 0.999))
+    centre = np.zeros(len(share))
+    return bounded.difference_within(*outcomes, share, _NO_EVENTS, centre, min(limit, 0.999))
 
 
 def _outcomes(guardrail: Guardrail, arm: Counts) -> Counts:
@@ -444,11 +445,12 @@ def difference_limit(guardrail: Guardrail, slices: Slices, alpha: float) -> floa
     """
     needed = log(1 / alpha)
     inside, outside = log(1e-7), log(0.999)
-    if _differences_within([guardrail], slices, exp(outside))[0] <= needed:
+    outcomes = _each_outcome([guardrail], slices)
+    if _differences_within(outcomes, slices.share, exp(outside))[0] <= needed:
         return 1.0
     for _ in range(9):
         middle = (inside + outside) / 2
-        if _differences_within([guardrail], slices, exp(middle))[0] > needed:
+        if _differences_within(outcomes, slices.share, exp(middle))[0] > needed:
             outside = middle
         else:
             inside = middle

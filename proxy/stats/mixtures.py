@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from proxy.stats.special import Floats, deviance, logsumexp, stirling_correction
 
-__all__ = ["average", "late_onset", "late_onset_each", "mixed", "multinomial", "strongest"]
+__all__ = ["average", "late_onset", "late_onset_each", "mixed", "multinomial", "strongest", "strongest_each"]
 
 
 def average(log_es: ArrayLike, weights: ArrayLike) -> float:
@@ -57,6 +57,15 @@ def strongest(log_es: ArrayLike, weights: ArrayLike) -> float:
     """
     logs, shares = _weighed(log_es, weights)
     return float((logs + np.log(shares)).max()) if logs.size else 0.0
+
+
+def strongest_each(log_es: Floats, weights: Floats) -> Floats:
+    """Return `strongest` over the last axis: ``log_es: (..., K)``, ``weights: (K,)`` above 0, result ``(...)``.
+
+    Where nothing is known yet, all e-values 1 exactly, the result is 0: what counts as evidence exceeds that anyway.
+    """
+    found: Floats = (log_es + np.log(weights / weights.sum())).max(axis=-1)
+    return np.where((log_es == 0.0).all(axis=-1), 0.0, found)
 
 
 def _weighed(log_es: ArrayLike, weights: ArrayLike) -> tuple[Floats, Floats]:

@@ -11,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.stats.events import harm_by_start
-from proxy.stats.mixtures import average, late_onset, late_onset_each, mixed, multinomial, strongest
+from proxy.stats.mixtures import (
+    average,
+    late_onset,
+    late_onset_each,
+    mixed,
+    multinomial,
+    strongest,
+    strongest_each,
+)
 
 logs = st.floats(-500, 500)
 
@@ -75,6 +83,13 @@ def test_strongest() -> None:
     assert strongest([], []) == 0.0
     with pytest.raises(ValueError, match="expected"):
         strongest([0.0], [-1.0])
+
+
+def test_strongest_of_each() -> None:
+    """Each row is the strongest of its e-values; where nothing is known it is 0."""
+    rows = np.array([[0.0, 0.0], [2.0, -1.0], [-math.inf, 3.0]])
+    got = strongest_each(rows, np.array([1.0, 3.0]))
+    assert got.tolist() == [0.0, strongest(rows[1], [1.0, 3.0]), strongest(rows[2], [1.0, 3.0])]
 
 
 def who_comes_back() -> Iterator[tuple[Fraction, list[tuple[Fraction, Fraction]]]]:
