@@ -142,7 +142,7 @@ class Hours:
             mine, other = (at_each_quantile(arm[:, :BUCKETS].sum(axis=0)) for arm in arms)
             shown = replace(shown, canary_ns=mine, champion_ns=other)
         else:
-            found = [int(_events_of(guardrail, arm).sum()) for arm in arms]
+            found = [int(_events_of([guardrail], arm).sum()) for arm in arms]
             shown = replace(shown, canary_events=found[0], champion_events=found[1])
         return replace(shown, canary_total=totals[0], champion_total=totals[1], is_of_one_hour=True)
 
@@ -155,8 +155,7 @@ class Hours:
             np.zeros((len(guardrails), len(self._firsts), len(shares)), np.int64) for _ in range(2)
         )
         for total, arm in ((canary, rows.canary), (champion, rows.champion)):
-            for number, guardrail in enumerate(guardrails):
-                np.add.at(total[number], (generation, which), _events_of(guardrail, arm))
+            np.add.at(total.transpose(1, 2, 0), (generation, which), _events_of(guardrails, arm))
         harm = np.zeros(canary.shape[:2])
         margins = np.array([each.margin for each in guardrails])
         for margin in np.unique(margins).tolist():
@@ -193,11 +192,16 @@ class Hours:
         return guard
 
 
-def _events_of(guardrail: Guardrail, arm: Counts) -> Counts:
-    """Return (R,) the first events of units in each row."""
-    if guardrail.metric is not Metric.SLOW:
-        column: Counts = arm[:, RENEWED_EVENTS + EVENT_METRICS.index(guardrail.metric)]
-        return column
-    assert guardrail.threshold_ns is not None  # the settings ask for it
-    slow: Counts = arm[:, histogram.bucket_of(guardrail.threshold_ns) + 1 : BUCKETS].sum(axis=1)
-    return slow
+def _events_of(guardrails: Sequence[Guardrail], arm: Counts) -> Counts:
+    """Return (R, M) the first events of units in each row, for each guardrail."""
+    # Column k: how many took at least as long as bucket k says.
+    longer = arm[:, BUCKETS - 1 :: -1].cumsum(axis=1)[:, ::-1]
+    columns = []
+    for each in guardrails:
+        if each.metric is not Metric.SLOW:
+            columns.append(arm[:, RENEWED_EVENTS + EVENT_METRICS.index(each.metric)])
+            continue
+        assert each.threshold_ns is not None  # the settings ask for it
+        first = histogram.bucket_of(each.threshold_ns) + 1
+        columns.append(longer[:, first] if first < BUCKETS else np.zeros(len(arm), np.int64))
+    return np.stack(columns, axis=1)
