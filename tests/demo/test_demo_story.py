@@ -38,14 +38,18 @@ def config(tmp_path: Path) -> ConfigFile:
     return ConfigFile(TEMPLATE, tmp_path, {})
 
 
+HURRIED = ["routes[1].variants[1].rollout.hold"]
+"""Nobody wants to watch a demo for as long as is good advice for a real service."""
+
+
 def test_the_shipped_file_is_valid_by_itself() -> None:
-    """Without any variable the file is accepted, without a warning."""
+    """Without any variable the file is accepted, and the only warning is that its steps are short."""
     settings = parse(TEMPLATE, environ={}, source="demo.yaml")
     assert str(settings.listen) == "127.0.0.1:8080"
     assert set(settings.models) == {*MODELS, CHAMPION.model, RELEASES[0].model}
     assert {role for roles in SERVERS.values() for role in roles} == set(ROLES)
     assert set(SERVERS["parcels"]) == set(RELEASED_MODELS.values())
-    assert not warnings(settings)
+    assert [problem.path for problem in warnings(settings)] == HURRIED
 
 
 def test_addresses_come_from_the_environment() -> None:
@@ -79,11 +83,11 @@ def test_the_shipped_file_shows_the_first_release(config: ConfigFile) -> None:
 
 @pytest.mark.parametrize("release", RELEASES, ids=lambda release: release.variant)
 def test_a_release_is_one_edit(config: ConfigFile, release: Release) -> None:
-    """Each file is valid without a warning, and has the champion and one canary with the plan of the story."""
+    """Each file is valid, in a hurry at most, and has the champion and one canary with the plan of the story."""
     config.write(0, release)
     assert config.versions[0].name == f"1-rollout-of-{release.variant}.yaml"
     settings = parse(config.text(0, release), environ={}, source="demo.yaml")
-    assert not warnings(settings)
+    assert [problem.path for problem in warnings(settings)] == HURRIED
     route = next(route for route in settings.routes if route.name == ROLLOUT_ROUTE)
     assert [variant.name for variant in route.variants] == [CHAMPION.variant, release.variant]
     rollout = route.variants[1].rollout
