@@ -349,7 +349,13 @@ def test_a_tie_is_not_reached() -> None:
 
 def test_every_reason_has_a_case() -> None:
     """No word of the policy is untested here."""
-    by_problem = {Reason.COUNTS_BACKWARDS, Reason.NO_CANARY_TRAFFIC, Reason.STRAY_UNITS, Reason.STALE, Reason.CLOCK}
+    by_problem = {
+        Reason.COUNTS_BACKWARDS,
+        Reason.NO_CANARY_TRAFFIC,
+        Reason.STRAY_UNITS,
+        Reason.STALE,
+        Reason.CLOCK,
+    }
     baked = {Reason.BAKE_TIME, Reason.SHADOW_ERRORS}
     assert {case[4] for case in CASES.values()} | by_problem | baked == set(Reason)
     assert MIN_UNITS == 50
