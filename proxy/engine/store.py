@@ -15,11 +15,8 @@ Everything here blocks, and belongs to one thread at a time.
 """
 
 import logging
-import os
-import sqlite3
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -28,8 +25,7 @@ import numpy as np
 import orjson
 
 from proxy.engine.ledger import Changes, Counts, Epoch, Ledger, Reference, RowKey
-from proxy.errors import ProxyError
-from proxy.private import make_private_directory, open_private
+from proxy.engine.sqlite_file import SqliteFile, StoreError, is_damage, open_file
 
 __all__ = [
     "FILE_NAME",
@@ -69,14 +65,6 @@ KEPT_POINTS: Final = 1024
 
 _SCHEMA: Final = 1
 _APPLICATION_ID: Final = 0x6D70_6576
-_BUSY_S: Final = 2.0
-"""How long another writer is waited for."""
-_PAGE_BYTES: Final = 4096
-_MAX_PAGES: Final = (1 << 30) // _PAGE_BYTES
-"""The file is 1 GiB at most."""
-
-_DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
-
 _TABLES: Final = """
 CREATE TABLE rollouts (
     rollout TEXT PRIMARY KEY, route TEXT NOT NULL, variant TEXT NOT NULL,
@@ -123,10 +111,6 @@ CREATE TABLE clock (only INTEGER PRIMARY KEY CHECK (only = 0), engine_ns INTEGER
 _OF_A_ROLLOUT: Final = ("epochs", "counts", "frozen", "shadows", "points", "decisions", "rollouts")
 
 _log = logging.getLogger("modelproxy")
-
-
-class StoreError(ProxyError):
-    """The file cannot be used; the sentence says what to do."""
 
 
 class ShadowCounts(NamedTuple):
@@ -242,111 +226,15 @@ def open_store(directory: Path, wall_ns: int) -> "Store":
     Raises:
         StoreError: it cannot be opened, or a newer program wrote it.
     """
-    path = directory / FILE_NAME
-    try:
-        make_private_directory(directory)
-        try:
-            return Store(path)
-        except sqlite3.Error as error:
-            if not is_damage(error):
-                raise
-            _move_aside(path, wall_ns, error)
-            return Store(path)
-    except (OSError, sqlite3.Error) as error:
-        raise StoreError(f"{path}: cannot keep evidence: {error}") from error
+    return open_file(directory / FILE_NAME, Store, wall_ns, "evidence")
 
 
-def is_damage(error: BaseException) -> bool:
-    """Tell whether the file itself is broken, so that no later attempt can succeed."""
-    code = getattr(error, "sqlite_errorcode", None)
-    return code is not None and code & 0xFF in _DAMAGE
-
-
-def _move_aside(path: Path, wall_ns: int, error: sqlite3.Error) -> None:
-    aside = path.with_name(f"{path.name}.damaged-{wall_ns // 1_000_000_000}")
-    path.replace(aside)
-    for suffix in ("-wal", "-shm"):
-        # The log of another file would be replayed into the new one.
-        with suppress(FileNotFoundError):
-            path.with_name(path.name + suffix).replace(aside.with_name(aside.name + suffix))
-    _log.warning("%s is damaged (%s): moved to %s, evidence begins anew", path, error, aside.name)
-
-
-class Store:
+class Store(SqliteFile):
     """The open file. See :func:`open_store`."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        # SQLite would follow a link that somebody put here, and make the file with the mode of the day.
-        fd = open_private(path, os.O_RDWR | os.O_CREAT)
-        self._inode = os.fstat(fd).st_ino
-        os.close(fd)
-        self._db = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
-        try:
-            self._prepare()
-        except BaseException:
-            self._db.close()
-            raise
-
-    def _check_schema(self) -> int:
-        (schema,) = self._db.execute("PRAGMA user_version").fetchone()
-        if schema > _SCHEMA:
-            raise StoreError(
-                f"{self.path}: its schema is {schema}, and this program knows {_SCHEMA} at most; "
-                "run the program that wrote it, or move the file away to begin anew"
-            )
-        return int(schema)
-
-    def _prepare(self) -> None:
-        db = self._db
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = NORMAL")
-        db.execute(f"PRAGMA max_page_count = {_MAX_PAGES}")
-        schema = self._check_schema()
-        if schema == 0:
-            with self._transaction():
-                # Asked again inside: another observer may have been faster.
-                if db.execute("PRAGMA user_version").fetchone() == (0,):
-                    for statement in filter(str.strip, _TABLES.split(";")):
-                        db.execute(statement)
-                    db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-                    db.execute(f"PRAGMA user_version = {_SCHEMA}")
-        elif db.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
-            error = sqlite3.DatabaseError("the check of its pages failed")
-            error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-            raise error
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._db.execute("COMMIT")
-        except BaseException:
-            with suppress(sqlite3.Error):  # a full disk may have rolled it back already
-                self._db.execute("ROLLBACK")
-            raise
-
-    def is_in_place(self) -> bool:
-        """Tell whether the file still has its name: what is written to a deleted one is gone with the process."""
-        try:
-            return self.path.stat().st_ino == self._inode
-        except OSError:
-            return False
-
-    @property
-    def changes(self) -> int:
-        """How many rows were written here since it was opened."""
-        return self._db.total_changes
-
-    def others(self) -> int:
-        """Return a number that is another one once somebody else has written into the file."""
-        (version,) = self._db.execute("PRAGMA data_version").fetchone()
-        return int(version)
-
-    def close(self) -> None:
-        """Close; what was written stays."""
-        self._db.close()
+    tables = _TABLES
+    schema = _SCHEMA
+    application_id = _APPLICATION_ID
 
     # The clock
 
