@@ -14,6 +14,7 @@ from typing import Any, cast
 from proxy.dataplane.evidence import NO_COIN, OWN_COIN, UNIT_COIN, Evidence, count
 from proxy.evidence.blocks import open_evidence
 from proxy.evidence.layout import CELLS, FIELDS, block_size
+from proxy.evidence.ring import open_ring
 from proxy.evidence.units import cells_of, open_units
 from proxy.model import Fault
 
@@ -27,7 +28,8 @@ Flight = SimpleNamespace
 def flight(**rest: Any) -> Flight:
     """Return what the counting looks at of a request."""
     usual = {
-        "bucket": 0, "coin": UNIT_COIN, "fault": Fault.NONE, "flags": 0, "status": 200,
+        "bucket": 0, "request_id": b"0a1b2c3d-4e5f-8a6b-9c7d-0123456789ab",
+        "coin": UNIT_COIN, "fault": Fault.NONE, "flags": 0, "status": 200,
         "variant": SimpleNamespace(slot_evidence=FIELDS),
     }  # fmt: skip
     return SimpleNamespace(**(usual | rest))
@@ -40,9 +42,11 @@ CASES = {
     "first time in the hour, good answer": (flight(), UNITS),
     "no unit, good answer": (flight(coin=OWN_COIN), UNITS),
     "forced, not counted": (flight(coin=NO_COIN), UNITS),
+    "unit seen before, noted for feedback": (flight(), UNITS),
 }
 """What is counted, and how many units take turns."""
 
+_NOTED = "unit seen before, noted for feedback"
 _AGAIN = "first time in the hour, good answer"
 
 
@@ -52,6 +56,8 @@ def main() -> None:
             block = open_evidence(Path(folder), f"{number:016x}", 0, block_size(2))
             cells = cells_of(open_units(Path(folder), f"{number:016x}", CELLS))
             evidence = Evidence(block.slots, cells, 2, 0)
+            if name == _NOTED:
+                evidence.ring, evidence.epoch = open_ring(Path(folder), 0), 0xFEDC_BA98_7654_3210
             empty = min(_round(lambda *_: None, request, evidence, units) for _ in range(ROUNDS))
             best = float("inf")
             for _ in range(ROUNDS):

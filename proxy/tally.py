@@ -195,6 +195,9 @@ OBSERVER_FIELDS = (
     "webhooks_delivered",
     "webhooks_failed",
     "webhooks_dropped",
+    "feedback_missed",
+    "feedback_forgotten",
+    "feedback_failures",
 )
 """What the observer counts about itself, in the file ``OBSERVER_COUNTERS``."""
 

@@ -33,6 +33,8 @@ _MORE = re.compile(r"\+\s*(\d+(?:\.\d+)?)\s*%")
 
 _USUAL_ERRORS = 0.01
 _USUAL_SPREAD = 0.5
+_USUAL_BAD = 0.1
+_USUAL_JUDGED = 0.1
 _LEAST_REQUESTS = 1000
 """Of the champion, without which its rates are not taken from a running proxy."""
 
@@ -80,6 +82,16 @@ class _Percent(_Matched):
         return share if share <= 0.99 else None
 
 
+class _Part(_Matched):
+    name = "percent"
+    pattern = _PERCENT
+    example = "a percent above 0, such as 10%"
+
+    def read(self, found: "re.Match[str]") -> float | None:
+        share = float(found[1]) / 100
+        return share if 0 < share <= 1 else None
+
+
 class _Detect(_Matched):
     name = "difference"
     pattern = re.compile(f"{_TIMES.pattern}|{_MORE.pattern}")
@@ -102,6 +114,8 @@ class _Observed:
     abandoned: float | None = None
     spread: float | None = None
     units: int | None = None
+    judged: float | None = None
+    bad_answers: float | None = None
     notes: list[str] = field(default_factory=list)
 
 
@@ -111,6 +125,10 @@ class _Observed:
 @click.option("--admin", help="Admin address of a running proxy: take rate, error rates and users from it.")
 @click.option("--rate", type=_Rate(), help="Requests of the route: 200/s, 12000/min, 90/h.")
 @click.option("--error-rate", type=_Percent(), help="Percent of requests that the champion fails.")
+@click.option("--judged", type=_Part(), help="Percent of answers that get feedback, for a guardrail on it.")
+@click.option(
+    "--bad-answers", type=_Percent(), help="Percent of the champion's judged answers that are called bad."
+)
 @click.option(
     "--units", type=click.IntRange(1), help="How many users (units) send them; default: one a request."
 )
@@ -128,6 +146,8 @@ def plan_experiment(
     admin: str | None,
     rate: float | None,
     error_rate: float | None,
+    judged: float | None,
+    bad_answers: float | None,
     units: int | None,
     detect: tuple[float, float],
     as_json: bool,
@@ -153,6 +173,7 @@ def plan_experiment(
             "give --rate, such as --rate 200/s, or --admin to take it from a running proxy"
         )
     observed.errors = error_rate if error_rate is not None else observed.errors
+    observed.judged, observed.bad_answers = judged, bad_answers
     observed.units = units if units is not None else observed.units
     traffic, assumed = _traffic(plan, observed, rate, copies, detect)
     try:
@@ -209,14 +230,33 @@ def _traffic(
         assumed.append(
             "Assumed: 95 % of answers come within 2.3 times the median latency; --admin takes it too."
         )
+    if Metric.FEEDBACK in metrics:
+        rates.append((Metric.FEEDBACK, _bad_answers(plan, observed, assumed)))
     if Metric.DISAGREEMENT in metrics:
         assumed.append("Assumed: a canary that is as good disagrees half as often as is tolerated.")
     tolerated = [each.tolerance or 0.0 for each in plan.guardrails if each.metric is Metric.DISAGREEMENT]
     factor, added = detect
     model = Model(
-        tuple(rates), observed.spread or _USUAL_SPREAD, min(tolerated, default=0.02) / 2, factor, added
+        tuple(rates),
+        observed.spread or _USUAL_SPREAD,
+        min(tolerated, default=0.02) / 2,
+        factor,
+        added,
+        observed.judged or _USUAL_JUDGED,
     )
     return Traffic(rate, observed.units, copies, model), tuple(assumed)
+
+
+def _bad_answers(plan: "Plan", observed: _Observed, assumed: list[str]) -> float:
+    """Return the champion's share of bad answers; what is taken for granted of feedback goes to ``assumed``."""
+    if observed.judged is None:
+        assumed.append("Assumed: there is feedback on 10 % of answers; --judged says otherwise.")
+    if observed.bad_answers is None:
+        assumed.append(
+            f"Assumed: 10 % of the judged answers of {plan.champion.name} are bad; --bad-answers says otherwise."
+        )
+    assumed.append("Assumed: feedback comes at once; one that comes hours later takes hours more.")
+    return _USUAL_BAD if observed.bad_answers is None else observed.bad_answers
 
 
 # From a running proxy

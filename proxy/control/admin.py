@@ -14,6 +14,7 @@ Who may do what
 Errors are ``{"error": sentence}`` with the fitting status, also for unknown paths and methods.
 """
 
+import asyncio
 import hmac
 import logging
 from collections.abc import Awaitable, Callable, Mapping
@@ -26,11 +27,13 @@ import orjson
 from aiohttp import hdrs, web
 
 from proxy.control.dashboard import CONTENT_SECURITY_POLICY, PAGE
+from proxy.control.feedback import CONTENT_TYPES, MAX_BYTES, Parsed, Taken, parse_feedback
 from proxy.control.gate import GATE, Gate
 from proxy.control.openapi import build_openapi
 
 __all__ = [
     "BODY_LIMIT_BYTES",
+    "MAX_BATCHES_READ",
     "VERBS",
     "Access",
     "NotReadyError",
@@ -41,7 +44,10 @@ __all__ = [
 ]
 
 BODY_LIMIT_BYTES = 64 * 1024
-"""Longest request body; the peer sees 413. No verb needs more than a sentence."""
+"""Longest request body but for feedback; the peer sees 413. No verb needs more than a sentence."""
+
+MAX_BATCHES_READ = 16
+"""Batches of feedback that are read and taken at a time, 4 MiB each; the next is told to come again."""
 
 VERBS = ("promote", "abort", "pause", "resume")
 """What a person may say about a rollout."""
@@ -53,6 +59,7 @@ _REASON: web.RequestKey[str] = web.RequestKey("reason", str)
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _ALWAYS_OPEN = frozenset({"/healthz", "/readyz"})
+_FEEDBACK_PATH = "/api/v1/feedback"
 _READING = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
 
 _HEADERS = {
@@ -139,8 +146,16 @@ class Surface(Protocol):
             UnknownError: there is no such route.
         """
 
+    async def feedback(self, batch: Parsed) -> Taken:
+        """Count what was said about answers. What is counted is on the disk.
+
+        Raises:
+            NotReadyError: it cannot be taken now; nothing was.
+        """
+
 
 _SURFACE: web.AppKey[Surface] = web.AppKey("surface")
+_TURNS: web.AppKey[asyncio.Semaphore] = web.AppKey("turns")
 
 
 def build_app(surface: Surface) -> web.Application:
@@ -149,6 +164,7 @@ def build_app(surface: Surface) -> web.Application:
     app = web.Application(middlewares=middlewares, client_max_size=BODY_LIMIT_BYTES)
     app[_SURFACE] = surface
     app[GATE] = Gate()
+    app[_TURNS] = asyncio.Semaphore(MAX_BATCHES_READ)
     app.add_routes(
         [
             web.get("/", _get_dashboard),
@@ -159,6 +175,7 @@ def build_app(surface: Surface) -> web.Application:
             web.get("/api/v1/table", _get_table),
             web.get("/api/v1/openapi.json", _get_openapi),
             web.post("/api/v1/reload", _post_reload),
+            web.post(_FEEDBACK_PATH, _post_feedback),
             web.get("/api/v1/routes/{route}/rollout", _get_rollout),
             web.get("/api/v1/evidence/{digest}", _get_snapshot),
             *(web.post(f"/api/v1/routes/{{route}}/{verb}", _make_post(verb)) for verb in VERBS),
@@ -226,6 +243,33 @@ async def _get_snapshot(request: web.Request) -> web.StreamResponse:
     return web.Response(body=data, content_type="application/json")
 
 
+async def _post_feedback(request: web.Request) -> web.StreamResponse:
+    if request.content_type not in CONTENT_TYPES:
+        return _error(415, f"expected Content-Type: {' or '.join(CONTENT_TYPES)}")
+    turns = request.app[_TURNS]
+    if turns.locked():
+        raise NotReadyError(f"{MAX_BATCHES_READ} batches are being taken already; send the same again")
+    async with turns:
+        return await _take_feedback(request)
+
+
+async def _take_feedback(request: web.Request) -> web.StreamResponse:
+    try:
+        body = await request.clone(client_max_size=MAX_BYTES).read()
+        # Ten thousand items take some time, which is not the loop's.
+        batch = await asyncio.to_thread(parse_feedback, body, request.content_type)
+    except web.HTTPRequestEntityTooLarge:
+        return _error(413, f"expected at most {MAX_BYTES} bytes at once; send several batches")
+    except OverflowError as error:
+        return _error(413, str(error))
+    except ValueError as error:
+        return _error(400, str(error))
+    taken = await request.app[_SURFACE].feedback(batch)
+    if taken.status == 200:
+        return _json(taken.document())
+    return _json({"error": taken.problems[0], **taken.document()}, taken.status)
+
+
 def _make_post(verb: str) -> _Handler:
     async def post(request: web.Request) -> web.StreamResponse:
         by, reason = f"admin {request.remote or 'unknown'}", request.get(_REASON, "")
@@ -285,7 +329,9 @@ async def _with_guard(request: web.Request, handler: _Handler) -> web.StreamResp
     if access.loopback and host and not _is_loopback_name(host):
         return _error(421, "expected a Host that names this machine: localhost, 127.0.0.1 or [::1]")
     if request.method not in _READING and request.match_info.http_exception is None:
-        refusal = _refuse_stranger(request, access, host) or await _refuse_body(request)
+        refusal = _refuse_stranger(request, access, host)
+        if refusal is None and request.path != _FEEDBACK_PATH:
+            refusal = await _refuse_body(request)
         if refusal is not None:
             return refusal
     return await handler(request)

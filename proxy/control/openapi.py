@@ -3,6 +3,7 @@
 from typing import Any
 
 from proxy import __version__
+from proxy.control.feedback import CONTENT_TYPES, MAX_BYTES, MAX_ITEMS, SHOWN_PROBLEMS
 from proxy.model import DROPS, Fault, Role
 
 __all__ = ["build_openapi"]
@@ -44,6 +45,8 @@ def build_openapi() -> dict[str, Any]:
             },
             "schemas": {
                 "Error": _object(error=_TEXT),
+                "Feedback": _object(**_taken()),
+                "FeedbackRefused": _object(**_taken(), error=_TEXT),
                 "Refused": _object({"problems": _list(_TEXT)}, error=_TEXT),
                 "Reloaded": _object({}, version=_COUNT),
                 "Rollout": _judged(),
@@ -91,6 +94,7 @@ def _paths() -> dict[str, Any]:
             "get": _operation("openapi", "This document.", {"200": _page("OpenAPI 3.1.", "application/json")})
         },
         "/api/v1/reload": {"post": _reload()},
+        "/api/v1/feedback": {"post": _feedback()},
         "/api/v1/routes/{route}/rollout": {
             "get": _on_route(
                 "rollout",
@@ -174,6 +178,58 @@ def _reload() -> dict[str, Any]:
             "required": False,
             "content": {"application/json": {"schema": {"type": "object", "maxProperties": 0}}},
         },
+    }
+
+
+def _feedback() -> dict[str, Any]:
+    item = _object(
+        route={**_TEXT, "description": "The route that answered."},
+        request_id={**_TEXT, "description": "What the answer's x-request-id said."},
+        good={"type": "boolean", "description": "Whether the answer was right."},
+    )
+    batch: Schema = {
+        "anyOf": [item, {"type": "array", "items": item, "minItems": 1, "maxItems": MAX_ITEMS}],
+        "description": f"One or at most {MAX_ITEMS} of them in {MAX_BYTES} bytes.",
+    }
+    lines: Schema = {**_TEXT, "description": "The same objects, one on each line."}
+    refusals = _refusals("such an object, an array of them, or a line each")
+    refusals["413"] = _answer(f"More than {MAX_ITEMS} items, or {MAX_BYTES} bytes.", "Error")
+    refusals["415"] = _answer(f"The body is none of {', '.join(CONTENT_TYPES)}.", "Error")
+    refusals["503"] = _answer("Nothing was taken: send the same again, after Retry-After.", "Error")
+    return {
+        **_operation(
+            "feedback",
+            "Say of answers whether they were good: evidence for a rollout with a guardrail on feedback.",
+            {
+                "200": _answer(
+                    "Each item was counted, had been before, or is unknown or invalid; what was counted stays.",
+                    "Feedback",
+                ),
+                "404": _answer("There is no such route.", "FeedbackRefused"),
+                "409": _answer("The route has no rollout with a guardrail on feedback.", "FeedbackRefused"),
+                **refusals,
+            },
+        ),
+        "security": [{}, {"token": []}],
+        "requestBody": {
+            "required": True,
+            "content": {
+                name: {"schema": batch if name == CONTENT_TYPES[0] else lines} for name in CONTENT_TYPES
+            },
+        },
+    }
+
+
+def _taken() -> dict[str, Schema]:
+    return {
+        "accepted": {**_COUNT, "description": "Counted."},
+        "duplicate": {**_COUNT, "description": "Said before; the first word stays."},
+        "unknown": {
+            **_COUNT,
+            "description": "No request of the rollout that the coin decided has this id: not yet, no longer, or never.",
+        },
+        "invalid": {**_COUNT, "description": "Not to be taken; problems say why."},
+        "problems": {**_list(_TEXT), "description": f"The first {SHOWN_PROBLEMS}."},
     }
 
 

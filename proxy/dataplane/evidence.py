@@ -43,6 +43,7 @@ from proxy.evidence.layout import (
     renewed_place,
     stamp_of,
 )
+from proxy.evidence.ring import Ring, open_ring
 from proxy.evidence.units import cells_of, open_units
 from proxy.exchange import Flag
 from proxy.routing.experiment import Experiment
@@ -78,12 +79,16 @@ class Evidence:
         generation: the present one.
     """
 
-    __slots__ = ("cells", "mask", "renewed", "slots", "stamp", "variants")
+    __slots__ = ("cells", "epoch", "mask", "renewed", "ring", "slots", "stamp", "variants")
 
     def __init__(self, slots: memoryview, cells: memoryview, variants: int, generation: int) -> None:
         self.slots = slots
         self.cells = cells
         self.mask = len(cells) - 1
+        self.ring: Ring | None = None
+        """Where requests are noted that may get feedback; None: the rollout has no guardrail on it."""
+        self.epoch = 0
+        """The epoch's id as a number, where there is a ring."""
         self.variants = variants
         self.turn(generation)
 
@@ -122,7 +127,10 @@ def count(flight: "InFlight", evidence: Evidence, duration_ns: int) -> None:
         known = _count_coin(flight, evidence, bucket, known)
     if flight.status > 399 or flight.fault:
         _count_event(flight, evidence, known)
-    evidence.slots[flight.variant.slot_evidence + LATENCY + bucket] += 1
+    place = flight.variant.slot_evidence
+    evidence.slots[place + LATENCY + bucket] += 1
+    if evidence.ring is not None:
+        evidence.ring.put(flight.request_id, evidence.epoch, place, flight.bucket, flight.coin)
 
 
 def _count_coin(flight: "InFlight", evidence: Evidence, bucket: int, known: int) -> int:
@@ -198,6 +206,7 @@ class Experiments:
         self._generation = 0
         self._epochs: dict[str, _Epoch] = {}
         self._units: dict[str, _Units] = {}
+        self._ring: Ring | None = None
 
     def turn(self, generation: int) -> None:
         """Count in this generation from now on."""
@@ -223,6 +232,9 @@ class Experiments:
                 continue
             try:
                 route.evidence = self._open(route.experiment)
+                if route.settings.takes_feedback:
+                    route.evidence.ring = self._open_ring()
+                    route.evidence.epoch = int(route.experiment.epoch, 16)
             except OSError as error:
                 if route.experiment.is_tried:
                     self.release(table)
@@ -256,6 +268,12 @@ class Experiments:
             self._epochs[experiment.epoch] = epoch
         epoch.users += 1
         return epoch.evidence
+
+    def _open_ring(self) -> Ring:
+        if self._ring is None:
+            # One for all routes, for as long as this worker lives.
+            self._ring = open_ring(self._run_dir, self._worker)
+        return self._ring
 
     def _close(self, experiment: Experiment) -> None:
         epoch, units = self._epochs[experiment.epoch], self._units[experiment.rollout]

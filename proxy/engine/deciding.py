@@ -29,6 +29,8 @@ from proxy.control.history import read_history
 from proxy.engine.dossier import Dossier, Reading, epoch_of
 from proxy.engine.engine_time import EngineTime
 from proxy.engine.evidence_view import SHOWN_DECISIONS, Seen, evidence_document
+from proxy.engine.feedback import Feedback, Said
+from proxy.engine.feedback_store import Told
 from proxy.engine.judging import Judgement, gist, held_back, judge, point
 from proxy.engine.keeping import Keeper
 from proxy.engine.ledger import BIN_NS
@@ -109,6 +111,7 @@ class Deciding:
         """Judgements, and whole ticks, that failed for a fault of ours."""
         self.shelf = shelf or StoreThread(state_dir)
         self.webhooks = Webhooks(self.shelf)
+        self.feedback = Feedback(run_dir, state_dir)
         self._run_dir = run_dir
         self._state_dir = state_dir
         self._request = request
@@ -275,6 +278,7 @@ class Deciding:
             for route, said in (await self._keeper.load(list(dossiers))).items():
                 self._noted.setdefault(route, said)
             now_ns = await self._take()
+            await self.feedback.look(self._tables.values(), self._states, self.dossiers, now_ns)
             await self._keeper.write(list(dossiers), now_ns)
             self._let_go()
             has_jumped = self._time.look()
@@ -326,6 +330,10 @@ class Deciding:
         if self._ended and self._keeper.has_all(self.dossiers.values()):
             for name in self._ended:
                 let_go(self._run_dir, name)
+
+    async def take_feedback(self, items: Mapping[str, Said]) -> dict[str, Told]:
+        """Count what was said about answers, by route; see :meth:`proxy.engine.feedback.Feedback.take`."""
+        return await self.feedback.take(items, self._states, self.dossiers, self._time.now_ns())
 
     def _freeze(self, dossier: Dossier, now_ns: int) -> None:
         assert self._table is not None, "there are ticks only after a commit"
@@ -552,6 +560,8 @@ class Deciding:
         for task in self._tasks[1:]:
             task.cancel()
             await asyncio.wait([task])
+        if not await self.feedback.close(patience_s):
+            _log.error("feedback: the disk is too slow; what was not acknowledged may be missing")
         is_closed = await self.shelf.close(patience_s)
         if not is_closed:
             _log.error(

@@ -31,6 +31,7 @@ from proxy.evidence.layout import (
     REQUESTS,
     UNITS,
 )
+from proxy.rollout.feedback import Arms, Row, borders_ns, feedback_slices
 from proxy.rollout.slices import Allocation, Health, Renewals, ShadowEvidence, Slices, starts_ns
 from proxy.rollout.state import RolloutState
 from proxy.routing.experiment import Experiment
@@ -98,6 +99,9 @@ class Dossier:
         """Grows with whatever there is to judge anew."""
         self.events = 0
         """Errors, client errors and abandoned requests of the canary that were read here."""
+        self.feedback: tuple[Row, ...] = ()
+        """All that was said about its answers; it comes from the disk."""
+        self._borders_ns: tuple[int, ...] = ()
         self._epoch = ""
         self._is_new = False
         """Another epoch has begun, and it was no time yet for the reference that is then due."""
@@ -215,6 +219,13 @@ class Dossier:
                 self.shadows[key] = merged
                 self._has_fresh_shadows = True
 
+    def take_feedback(self, rows: tuple[Row, ...], state: RolloutState) -> None:
+        """Take in all that was said about the answers."""
+        self._borders_ns = borders_ns(state.started_ns, state.promoted_ns)
+        if rows != self.feedback:
+            self.feedback = rows
+            self.news += 1
+
     def freeze(self, epoch: str, now_ns: int, *, is_held: bool) -> bool:
         """Take a reference if it is time for one; tell whether it was.
 
@@ -314,6 +325,7 @@ class Dossier:
                 clock_jumped=clock_jumped,
                 own_coins=_own_coins(allocations),
             ),
+            feedback=self._feedback(epochs, canary) if self.feedback else None,
         )
 
     def _renewals(self, epochs: Mapping[str, Epoch], canary: str) -> Renewals:
@@ -340,6 +352,17 @@ class Dossier:
             references=tuple(self._latency(references[each]) for each in known),
             period_ns=GENERATION_NS,
         )
+
+    def _feedback(self, epochs: Mapping[str, Epoch], canary: str) -> Slices:
+        arms = {
+            name: Arms(
+                info.variants,
+                tuple(width / SPACE for width in info.widths),
+                _share(info, canary, self.champion),
+            )
+            for name, info in epochs.items()
+        }
+        return feedback_slices(self.feedback, arms, canary, self.champion, self._borders_ns)
 
     def _allocations(self, epochs: Mapping[str, Epoch]) -> tuple[Allocation, ...]:
         totals = self.ledger.totals()

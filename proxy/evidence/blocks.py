@@ -16,6 +16,7 @@ programs have left is read where it lies (:mod:`proxy.evidence.remnants`).
 import os
 import re
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeAlias
 
@@ -47,6 +48,7 @@ __all__ = [
     "read",
     "read_all",
     "remove",
+    "remove_rings",
     "sources",
 ]
 
@@ -160,9 +162,19 @@ def adopt(run_dir: Path, earlier: Path) -> None:
             continue
         fresh = place.with_suffix(_UNFINISHED)
         make_private_directory(fresh)
-        for path in source.glob("evidence-*.block"):
+        # Rings of still earlier programs have been read long ago.
+        rings = source.glob("feedback-*.ring") if source == earlier else ()
+        for path in (*source.glob("evidence-*.block"), *rings):
             _keep(path, fresh / path.name)
         fresh.rename(place)
+
+
+def remove_rings(run_dir: Path, names: Iterable[str]) -> None:
+    """Delete the rings of adopted sources. The caller must have read them: nobody writes there any more."""
+    adopted = _adopted(run_dir)
+    for source in (adopted[name] for name in names if name in adopted):
+        for path in source.glob("feedback-*.ring"):
+            path.unlink(missing_ok=True)
 
 
 def remove(run_dir: Path, epoch: str) -> None:

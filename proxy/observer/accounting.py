@@ -241,6 +241,8 @@ class Accounts:
     """By (route, shadow model)."""
     payloads: dict[str, Payloads] = field(default_factory=dict)
     """By route."""
+    feedback: dict[tuple[str, str], int] = field(default_factory=dict)
+    """Items of feedback by (route, outcome)."""
     units: dict[tuple[str, str], int] = field(default_factory=dict)
     """Assignments by (route, unit source)."""
     faults: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -306,6 +308,12 @@ def build_accounts(counts: Mapping[Key, int], table: Table | None = None) -> Acc
             accounts.unrouted = _codes(fields)
         elif kind == "worker":
             accounts.worker = dict(fields)
+    accounts.feedback = {
+        (labels[0], outcome): number
+        for (kind, *labels), fields in sections.items()
+        if kind == "feedback"
+        for outcome, number in fields.items()
+    }
     _add_lost(accounts)
     _add_shadows(accounts, sections)
     _add_payloads(accounts, sections)
@@ -323,7 +331,7 @@ def _cover(sections: dict[tuple[str, ...], dict[str, int]], table: Table) -> Non
     for layout in (table.layout, table.observer_layout):
         for section in layout.sections:
             fields = sections.setdefault((section.kind, *section.labels), {})
-            if section.kind == "unit":
+            if section.kind in ("unit", "feedback"):
                 for source in section.fields:
                     fields.setdefault(source, 0)
 

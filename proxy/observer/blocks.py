@@ -18,16 +18,18 @@ from pathlib import Path
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from proxy.exchange import Flag, Primary, ShadowPart
-from proxy.routing.table import COMPARISON_FIELDS, DISTANCE_SLOTS, SINK_FIELDS, Table
+from proxy.routing.table import COMPARISON_FIELDS, DISTANCE_SLOTS, FEEDBACK_FIELDS, SINK_FIELDS, Table
 from proxy.tally import Block, block_path, open_block
 
-__all__ = ["Blocks", "ComparisonOutcome", "SinkOutcome", "Slots"]
+__all__ = ["Blocks", "ComparisonOutcome", "FeedbackOutcome", "SinkOutcome", "Slots"]
 
 ComparisonOutcome: TypeAlias = Literal["agree", "disagree", "uncomparable", "dropped"]
+FeedbackOutcome: TypeAlias = Literal["accepted", "duplicate", "unknown", "refused"]
 SinkOutcome: TypeAlias = Literal["written", "dropped", "failed"]
 
 _COMPARISON: Final = {field: i for i, field in enumerate(COMPARISON_FIELDS)}
 _SINK: Final = {field: i for i, field in enumerate(SINK_FIELDS)}
+_FEEDBACK: Final = {field: i for i, field in enumerate(FEEDBACK_FIELDS)}
 _DISTANCE: Final = len(COMPARISON_FIELDS)
 _DISTANCE_SUM: Final = _DISTANCE + DISTANCE_SLOTS
 _MILLION: Final = 1_000_000
@@ -54,13 +56,15 @@ _Late: TypeAlias = Counter[_Place] | tuple[int, Mapping[str, int]]
 class Slots:
     """Where the counts of one table version lie in the observer's blocks."""
 
-    __slots__ = ("comparison", "sink", "size")
+    __slots__ = ("comparison", "feedback", "sink", "size")
 
     def __init__(self, table: Table) -> None:
         base = {(s.kind, s.labels): s.base for s in table.observer_layout.sections}
         self.size = table.observer_layout.size
         self.sink = [base["sink", (route.name,)] for route in table.routes]
         """First slot by route."""
+        self.feedback = {route.name: base["feedback", (route.name,)] for route in table.routes}
+        """First slot by route's name."""
         self.comparison = [
             [
                 [
@@ -151,6 +155,12 @@ class Blocks:
         if (found := self._find(_Place(worker, route, 0, -1), version)) is not None:
             block, base = found
             block.slots[base + _SINK[outcome]] += 1
+
+    def count_feedback(self, version: int, route: str, outcome: FeedbackOutcome, items: int) -> None:
+        """Count what became of items of feedback on a route's answers, under the table ``version``."""
+        slots, block = self._slots.get(version), self._block(0, version)
+        if slots is not None and block is not None and (base := slots.feedback.get(route)) is not None:
+            block.slots[base + _FEEDBACK[outcome]] += items
 
     def settle_sink(self, worker: int, version: int, route: int, outcome: SinkOutcome) -> None:
         """Count what became of a logged exchange that :meth:`expect_sink` announced."""

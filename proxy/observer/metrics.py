@@ -138,6 +138,13 @@ FAMILIES: dict[str, Family] = {
     "modelproxy_payload_records_total": Family(
         "counter", ("route", "outcome"), "Payload records: sampled = written + dropped + failed."
     ),
+    "modelproxy_feedback_total": Family(
+        "counter",
+        ("route", "outcome"),
+        "Items of feedback on answers, by outcome: accepted, duplicate (said before), unknown (no such request, not "
+        "yet, or no longer), refused (not to be taken, or not now). Routes that never got any have none, unless their "
+        "rollout has a guardrail on it.",
+    ),
     "modelproxy_unit_source_total": Family(
         "counter", ("route", "source"), "Assignments by where the unit was found; missing: nowhere."
     ),
@@ -278,6 +285,7 @@ class Readout(Collector):
         _add_requests(families, accounts)
         _add_endpoints(families, accounts, self._reading.table)
         _add_shadows(families, accounts)
+        _add_feedback(families, accounts, self._reading.table)
         _add_table(families, self._reading)
         _add_rollouts(families, self._reading)
         _add_process_counts(families, accounts)
@@ -333,6 +341,14 @@ def _add_requests(families: Mapping[str, Any], accounts: Accounts) -> None:
         families["concurrency_limit"].add_metric((model,), limit)
     for key, number in accounts.units.items():
         families["unit_source_total"].add_metric(key, number)
+
+
+def _add_feedback(families: Mapping[str, Any], accounts: Accounts, table: Table) -> None:
+    wanted = {route.name for route in table.routes if route.settings.takes_feedback}
+    wanted |= {route for (route, _), number in accounts.feedback.items() if number}
+    for (route, outcome), number in accounts.feedback.items():
+        if route in wanted:
+            families["feedback_total"].add_metric((route, outcome), number)
 
 
 def _add_endpoints(families: Mapping[str, Any], accounts: Accounts, table: Table) -> None:

@@ -23,6 +23,8 @@ from aiohttp import web
 
 from proxy.control.gate import build_runner
 from proxy.engine.deciding import Deciding, Request
+from proxy.engine.feedback import BusyError
+from proxy.engine.feedback_store import Told
 from proxy.errors import ConfigError
 from proxy.evidence.remnants import has_workers, lock_observer, mark_stored
 from proxy.link import Link, open_link
@@ -193,6 +195,9 @@ class Observer:
                 "webhooks_delivered": webhooks.delivered,
                 "webhooks_failed": webhooks.failed,
                 "webhooks_dropped": webhooks.dropped,
+                "feedback_missed": deciding.feedback.missed,
+                "feedback_forgotten": deciding.feedback.forgotten,
+                "feedback_failures": deciding.feedback.shelf.failures,
             }
         )
         return {
@@ -207,6 +212,7 @@ class Observer:
             "tick_seconds": deciding.tick_seconds,
             "tick_left": deciding.turns.left,
             "store_failing": float(bool(deciding.shelf.problem)),
+            "feedback_failing": float(bool(deciding.feedback.shelf.problem)),
             "webhooks_queued": webhooks.queued,
             **totals,
         }
@@ -226,6 +232,38 @@ class Observer:
     async def snapshot(self, digest: str) -> bytes | None:
         """Return what the decision with this evidence digest was made from; None when it is not there."""
         return None if self._running is None else await self._running.deciding.snapshot(digest)
+
+    async def feedback(
+        self, items: Mapping[str, Sequence[tuple[int, bool]]], refused: Mapping[str, int]
+    ) -> Mapping[str, Told]:
+        """Count what was said about answers: it is on the disk then.
+
+        Args:
+            items: by route, each of which takes feedback: hash of a request's id, and whether its answer was good.
+            refused: by route, how many more there were that nobody can take.
+
+        Raises:
+            BusyError: it cannot be taken now; nothing was.
+        """
+        version = self._current.version if self._current is not None else 0
+        count = self._blocks.count_feedback
+        for route, number in refused.items():
+            count(version, route, "refused", number)
+        if not items:
+            return {}
+        try:
+            if self._running is None:
+                raise BusyError("no configuration is in force yet")
+            told = await self._running.deciding.take_feedback(items)
+        except BusyError:
+            for route, said in items.items():
+                count(version, route, "refused", len(said))
+            raise
+        for route, each in told.items():
+            count(version, route, "accepted", each.accepted)
+            count(version, route, "duplicate", each.duplicate)
+            count(version, route, "unknown", each.unknown)
+        return told
 
     async def request(self, verb: str, by: str, facts: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
         """Ask the supervisor to do ``verb``, for ``by``, and return its reply: ``ok`` and ``document``.

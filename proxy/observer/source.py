@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from proxy.engine.feedback_store import Told
 from proxy.routing.table import Table
 from proxy.tally import Key, Layout, read_all
 
@@ -46,6 +47,19 @@ class Source(Protocol):
 
     async def snapshot(self, digest: str) -> bytes | None:
         """Return what the decision with this evidence digest was made from; None when it is not there."""
+
+    async def feedback(
+        self, items: Mapping[str, Sequence[tuple[int, bool]]], refused: Mapping[str, int]
+    ) -> Mapping[str, Told]:
+        """Count what was said about answers: it is on the disk then.
+
+        Args:
+            items: by route, each of which takes feedback: hash of a request's id, and whether its answer was good.
+            refused: by route, how many more there were that nobody can take.
+
+        Raises:
+            BusyError: it cannot be taken now; nothing was.
+        """
 
     async def request(self, verb: str, by: str, facts: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
         """Ask the supervisor to do ``verb``, for ``by``, and return its reply: ``ok`` and ``document``.

@@ -7,8 +7,11 @@ from typing import Any, TypeVar
 from aiohttp import web
 
 from proxy.control.admin import Access, NotReadyError, ReloadOutcome, UnknownError, build_app
+from proxy.control.feedback import Parsed, Taken
+from proxy.engine.feedback import BusyError
 from proxy.engine.rollout_view import rollout_document
 from proxy.observer.metrics import encode_metrics
+from proxy.observer.sorting import sort_out
 from proxy.observer.source import CountReader, Reading, Source
 from proxy.observer.status import build_status, build_table_document
 from proxy.printable import printable
@@ -124,6 +127,20 @@ class ObserverSurface:
         self._route(route)
         reply = await self._source.request(verb, by, {"route": route, "reason": reason})
         return ReloadOutcome(bool(reply["ok"]), reply["document"])
+
+    async def feedback(self, batch: Parsed) -> Taken:
+        """Count what was said about answers: what is counted is on the disk.
+
+        Raises:
+            NotReadyError: no configuration is in force yet, or it cannot be taken now; nothing was.
+        """
+        table = self._table()
+        batch_of = await asyncio.to_thread(sort_out, batch, table)
+        try:
+            told = await self._source.feedback(batch_of.said(), batch_of.refused_of)
+        except BusyError as error:
+            raise NotReadyError(f"{error}; send the same again") from None
+        return batch_of.taken(told)
 
     def _route(self, name: str) -> Route:
         routes = self._table().routes

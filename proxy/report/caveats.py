@@ -43,10 +43,7 @@ def _metrics(judged: Judged) -> Iterator[str]:
     missing = [text for metric, text in _WATCHED.items() if metric not in watched]
     if missing:
         yield f"No guardrail watched {joined(missing, 'or')}."
-    yield (
-        f"Whether the answers of {name} are right: nothing here knows the right answers. That takes labels, which "
-        "come later and from elsewhere."
-    )
+    yield _answers(judged)
     if Metric.DISAGREEMENT not in watched:
         yield f"Whether {name} answers the same as {judged.plan.champion.name}: no guardrail compared answers."
     advisory = [each.name for each in judged.plan.guardrails if each.advisory]
@@ -55,6 +52,20 @@ def _metrics(judged: Judged) -> Iterator[str]:
     unknown = [each.name for each in judged.evidence.guardrails if not each.canary_total]
     if unknown:
         yield f"Nothing was counted yet for {joined(unknown)}."
+
+
+def _answers(judged: Judged) -> str:
+    name, found = judged.plan.canary.name, judged.evidence
+    said = next((each for each in found.guardrails if each.metric is Metric.FEEDBACK), None)
+    if said is None:
+        return (
+            f"Whether the answers of {name} are right: nothing here knows the right answers. That takes labels, which "
+            "come later and from elsewhere, and a guardrail on feedback."
+        )
+    return (
+        f"Whether the answers of {name} are right that nobody judged: feedback came for {said.canary_total:,} of its "
+        f"{count(found.canary_units, 'unit')}. Nor whether those who judged were right."
+    )
 
 
 def _units(judged: Judged) -> Iterator[str]:
@@ -69,6 +80,7 @@ def _units(judged: Judged) -> Iterator[str]:
     if units < _FEW_UNITS:
         yield f"{count(units, 'unit')} met {judged.plan.canary.name}: what is rare or small does not show yet."
     never = [each.name for each in found.guardrails if each.champion_total and not each.champion_events]
+    never = ["bad feedback" if name == "feedback" else name for name in never]
     never = [name for name in never if name not in ("latency", "disagreement")]
     if never:
         champion = judged.plan.champion.name

@@ -93,6 +93,10 @@ def _figures(judged: Judged) -> list[Block]:
         notes.append(
             "Of disagreement the limits are those of the share itself, and its e-value never rolls back."
         )
+    if any(each.metric is Metric.FEEDBACK for each in judged.evidence.guardrails):
+        notes.append(
+            "Of feedback those units count on which there was any, for the variant that answered them."
+        )
     return [Table(columns, rows), Paragraph(" ".join(notes))]
 
 
@@ -155,6 +159,9 @@ _PROBLEMS = {
     "stray_units": "Units were counted for a variant that has no share.",
     "stale": "The counts had not been read for 30 seconds or more.",
     "clock": "The clock jumped.",
+    "feedback_srm": (
+        "Feedback came for one variant more often than its share says: what it says of the answers cannot be compared."
+    ),
 }
 
 

@@ -73,7 +73,7 @@ def _taken(outlook: Outlook) -> tuple[str, ...]:
         "every request counts as a user of its own" if traffic.units is None else f"{traffic.units:,} users"
     )
     rates = [
-        f"{each.name.replace('_', ' ')} {percent(model.rate(each.metric))}"
+        f"{_event(each)} {percent(model.rate(each.metric))}"
         for each in outlook.plan.guardrails
         if each.metric not in (Metric.LATENCY, Metric.DISAGREEMENT)
     ]
@@ -85,6 +85,10 @@ def _taken(outlook: Outlook) -> tuple[str, ...]:
         f"Traffic: {amount(traffic.rate)} requests a second, {users}{watched}.",
         f"A canary counts as worse that does it {bad}.",
     )
+
+
+def _event(guardrail: Guardrail) -> str:
+    return "bad answers" if guardrail.metric is Metric.FEEDBACK else guardrail.name.replace("_", " ")
 
 
 def _good(outlook: Outlook) -> list[Block]:

@@ -15,6 +15,7 @@ from proxy.report.ratio import estimate
 from proxy.rollout import record
 from proxy.rollout.assemble import assemble
 from proxy.rollout.evidence import Evidence, GuardrailEvidence
+from proxy.rollout.feedback import as_events
 from proxy.rollout.guardrails import event_counts
 from proxy.rollout.plan import EVENT_METRICS, Guardrail, Plan
 from proxy.rollout.slices import Slices
@@ -63,9 +64,11 @@ class Judged:
 
     def _event_ratio(self, guardrail: Guardrail) -> float | None:
         assert self.slices is not None
+        own = self.slices
+        if guardrail.metric is Metric.FEEDBACK and (said := own.feedback) is not None:
+            own, guardrail = said, as_events(guardrail, said)
         if guardrail.metric not in (*EVENT_METRICS, Metric.SLOW):
             return None
-        own = self.slices
         if self.state.phase is Phase.PROMOTED:
             own = own.since(self.state.promoted_ns)
         return estimate(event_counts(guardrail, own.canary), event_counts(guardrail, own.champion), own.share)

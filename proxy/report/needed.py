@@ -63,6 +63,8 @@ class Model:
     """How many times as often (as long) a bad canary does it."""
     added: float
     """Share that a bad canary does it beyond; where above 0 it is used for events in place of the factor."""
+    judged: float = 1.0
+    """Share of answers on which there is feedback."""
 
     def rate(self, metric: Metric) -> float:
         """Return the champion's rate of an event."""
@@ -95,7 +97,14 @@ def to_find(guardrail: Guardrail, plan: Plan, model: Model, share: float, weight
     found = planning.plan_harm(
         good, bad, share, margin=guardrail.margin, alpha=plan.false_rollback, weight=part
     )
-    return Amount(found.mean, found.at_power, _first_of(guardrail, bad))
+    return _of_all(guardrail, model, Amount(found.mean, found.at_power, _first_of(guardrail, bad)))
+
+
+def _of_all(guardrail: Guardrail, model: Model, amount: Amount) -> Amount:
+    """Return an amount of units in requests of which only some are judged, where the guardrail is on feedback."""
+    if guardrail.metric is not Metric.FEEDBACK:
+        return amount
+    return Amount(amount.mean / model.judged, amount.late / model.judged, amount.counted * model.judged)
 
 
 def _first_of(guardrail: Guardrail, rate: float) -> float:
@@ -137,7 +146,7 @@ def to_show(guardrail: Guardrail, plan: Plan, model: Model, share: float) -> tup
     if guardrail.tolerance:
         within = planning.plan_within(rate, rate, share, min(guardrail.tolerance, 0.999), alpha=alpha)
         ways.append(Amount(within.mean, within.at_power))
-    return tuple(ways)
+    return tuple(_of_all(guardrail, model, each) for each in ways)
 
 
 def blocks_s(guardrail: Guardrail, model: Model, share: float, rate: float) -> float:

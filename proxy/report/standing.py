@@ -19,6 +19,7 @@ DOES = {
     Metric.SLOW: "was slow",
     Metric.LATENCY: "took",
     Metric.DISAGREEMENT: "answered otherwise",
+    Metric.FEEDBACK: "gave answers that were called bad",
 }
 """What a variant does more often where it is worse."""
 
@@ -73,7 +74,8 @@ def meaning(judged: Judged, guardrail: GuardrailEvidence) -> str:
         )
     what = "slower" if guardrail.metric is Metric.LATENCY else "worse"
     if planned is not None and planned.tolerance and guardrail.metric is not Metric.LATENCY:
-        within += f", or by less than {percent(planned.tolerance)} of requests"
+        counted = "units that were judged" if guardrail.metric is Metric.FEEDBACK else "requests"
+        within += f", or by less than {percent(planned.tolerance)} of {counted}"
     return {
         Standing.WORSE: f"{canary} is {what} than {champion} by more than the margin of {margin}.",
         Standing.LOOKS_WORSE: f"{canary} looks {what} than {champion}, perhaps by less than the margin of {margin}.",

@@ -17,7 +17,8 @@ Problems, as they are called in :attr:`~proxy.rollout.evidence.Evidence.problems
     left out (:mod:`proxy.engine.continuity`), and what is there is sound: so harm is heard, but nothing is raised until
     it has been watched for a step's time without another fall. ``no_canary_traffic``: in the present epoch the champion
     has so many units that the canary should have had 20, and it has none. ``stray_units``: units of a variant without a
-    share. ``stale``: the counts were not read for 30 s. ``clock``: it jumped.
+    share. ``feedback_srm``: feedback, on which a critical guardrail rests, comes for one variant more often than its
+    share says. ``stale``: the counts were not read for 30 s. ``clock``: it jumped.
 """
 
 from collections import Counter
@@ -28,6 +29,7 @@ from math import inf, log
 import numpy as np
 from numpy.typing import NDArray
 
+from proxy.rollout import feedback
 from proxy.rollout.evidence import Evidence, Grounds, GuardrailEvidence, GuardrailGrounds
 from proxy.rollout.guardrails import Stretch, difference_limit, first_outcomes, halves, weigh
 from proxy.rollout.plan import HARM_METRICS, Guardrail, Plan
@@ -43,7 +45,7 @@ from proxy.rollout.slices import (
     Slices,
 )
 from proxy.rollout.state import Phase, RolloutState
-from proxy.rollout.switched import judge_switched
+from proxy.rollout.switched import judge_switched, judge_switched_feedback
 from proxy.settings import Metric
 from proxy.stats import mixtures, multiple, proportion
 from proxy.stats.allocation import mismatch
@@ -108,7 +110,7 @@ class Assembly:
             blamed=_blamed(plan, weights, guardrails),
             is_randomised=not self._is_switched,
             allocation=_allocation(own),
-            problems=_problems(plan, self._stretch, self.now_ns),
+            problems=(*_problems(plan, self._stretch, self.now_ns), *_skewed(plan, self._stretch)),
             held_ns=held_ns,
             canary_units=int(own.canary[everyone, UNITS].sum()),
             champion_units=int(own.champion[everyone, UNITS].sum()),
@@ -312,6 +314,11 @@ def _problems(plan: Plan, stretch: Stretch, now_ns: int) -> tuple[str, ...]:
     return tuple(problems)
 
 
+def _skewed(plan: Plan, stretch: Stretch) -> tuple[str, ...]:
+    is_asked = any(each.metric is Metric.FEEDBACK for each in plan.critical)
+    return ("feedback_srm",) if is_asked and feedback.is_skewed(stretch.skew) else ()
+
+
 def _expected_units(slices: Slices) -> float:
     coin = _coin(slices)
     odds = slices.share[coin] / (1 - slices.share[coin])
@@ -393,4 +400,9 @@ def _switched(
         # Days after the switch the load alone differs by more than any margin: there is nothing left to compare.
         return tuple(GuardrailEvidence(each.name, each.metric, each.advisory) for each in plan.guardrails)
     before = slices.before(state.promoted_ns)
-    return tuple(judge_switched(each, before, own, plan.false_rollback) for each in plan.guardrails)
+    return tuple(
+        judge_switched_feedback(each, slices.feedback, state.promoted_ns, plan.false_rollback)
+        if each.metric is Metric.FEEDBACK
+        else judge_switched(each, before, own, plan.false_rollback)
+        for each in plan.guardrails
+    )

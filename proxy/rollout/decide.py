@@ -11,6 +11,7 @@ the same of latency alone, and a broken coin       INVALID     srm
 a counter went backwards in the last 5 minutes     INVALID     counts_backwards
 the coin falls otherwise than the shares say       INVALID     srm
 the champion has traffic, the canary has none      INVALID     no_canary_traffic
+feedback comes for the canary twice as often       INVALID     feedback_srm
 nobody read the counts for a minute                INVALID     stale
 the clock stands before the step's beginning       INVALID     clock
 E(worse at all) = 25, E(harm) = 3                  HOLD        suspicion
@@ -65,7 +66,7 @@ CALM = log(10)
 _GUARD_BAND = 1e-9
 """A log e that is not above its threshold by this much has not reached it: machines differ in the last bits."""
 
-_UNSOUND = ("counts_backwards", "srm", "no_canary_traffic", "stray_units", "stale", "clock")
+_UNSOUND = ("counts_backwards", "srm", "no_canary_traffic", "stray_units", "stale", "clock", "feedback_srm")
 _OF_TIME = (Reason.CLOCK, Reason.STALE, Reason.COUNTS_BACKWARDS)
 _STEPS_ASIDE = (Reason.NOT_SHOWN, Reason.BUDGET, Reason.HOLD_TIME, Reason.SHOWN)
 """What ``on_inconclusive: promote`` overrides; nothing that speaks against the canary."""

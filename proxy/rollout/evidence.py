@@ -55,7 +55,8 @@ class GuardrailEvidence(GuardrailGrounds):
     """Users who came back speak louder than first times: the figures are those of the hour in which they do."""
     requests_to_show: int | None = None
     """About so many more requests of the route, at the present share, until a canary that goes on as before is shown to
-    be within the promotion margin; 0: it is shown; None: no telling, or never."""
+    be within the promotion margin; for feedback so many more that are judged. 0: it is shown; None: no telling, or
+    never."""
     events_to_harm: int | None = None
     """About so many events of the canary, one after another, until it would be rolled back; None: no telling."""
 

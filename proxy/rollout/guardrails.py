@@ -28,6 +28,10 @@ Latency, the rule of two tiers
 
     References are frozen: a slice is judged by the one it came with, and a slice without one says nothing.
 
+Feedback
+    As events, on slices of their own (:mod:`proxy.rollout.feedback`); nothing where it comes for one variant more often
+    than its share says.
+
 Disagreement
     One-sample bets (B5) on copies that were compared, against the tolerance.
 """
@@ -40,6 +44,7 @@ from math import exp, inf, log, log1p
 import numpy as np
 from numpy.typing import NDArray
 
+from proxy.rollout import feedback
 from proxy.rollout.evidence import GuardrailGrounds
 from proxy.rollout.plan import EVENT_METRICS, Guardrail
 from proxy.rollout.slices import (
@@ -167,6 +172,17 @@ class Stretch:
         return slices.only(np.flatnonzero([each == epoch for each in slices.epochs]))
 
     @cached_property
+    def feedback(self) -> "Stretch | None":
+        """What was said about answers in this stretch of evidence; None: nothing is known."""
+        said = self.bins.feedback
+        return None if said is None else Stretch(said.since(self.beginning_ns), self.beginning_ns)
+
+    @cached_property
+    def skew(self) -> float:
+        """log e against "feedback comes for each variant as often as its share says"."""
+        return 0.0 if self.feedback is None else feedback.skew(self.feedback.bins)
+
+    @cached_property
     def has_reference(self) -> bool:
         """Whether anything can be said about latency."""
         return bool(self.slices.references) and bool((self.slices.reference >= 0).any())
@@ -266,6 +282,8 @@ def weigh(guardrails: Sequence[Guardrail], stretch: Stretch) -> tuple[GuardrailG
             found.append(next(on_events))
         elif each.metric is Metric.LATENCY:
             found.append(_latency(each, stretch))
+        elif each.metric is Metric.FEEDBACK:
+            found.append(_feedback(each, stretch))
         else:
             found.append(_disagreement(each, stretch.slices))
     return tuple(found)
@@ -505,6 +523,20 @@ def _not_slower(guardrail: Guardrail, stretch: Stretch) -> float:
         stretch.references,
         histogram.buckets_within_margin(guardrail.promotion_margin),
     ).combined
+
+
+# Feedback
+
+
+def _feedback(guardrail: Guardrail, stretch: Stretch) -> GuardrailGrounds:
+    said, skewed = stretch.feedback, stretch.skew
+    plain = GuardrailGrounds(
+        guardrail.name, guardrail.metric, guardrail.advisory, parts=(("allocation", skewed),)
+    )
+    if said is None or feedback.is_skewed(skewed):
+        return plain
+    found = _events([feedback.as_events(guardrail, said.slices)], said)[0]
+    return replace(plain, harm=found.harm, suspicion=found.suspicion, noninferiority=found.noninferiority)
 
 
 # Disagreement

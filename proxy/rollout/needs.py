@@ -124,6 +124,8 @@ def _amount(guardrail: GuardrailEvidence) -> float:
 def _to_show(guardrail: GuardrailEvidence, evidence: Evidence) -> Need:
     what = "copies" if guardrail.metric == "disagreement" else "requests"
     more = guardrail.requests_to_show
+    if guardrail.metric == "feedback":
+        return _to_judge(guardrail)
     if more is None:
         sentence = f"more {what} for {guardrail.name} than can be told from what was seen so far"
         return Need(guardrail.name, None, what, sentence)
@@ -131,6 +133,14 @@ def _to_show(guardrail: GuardrailEvidence, evidence: Evidence) -> Need:
     if what == "requests" and evidence.request_rate > 0:
         sentence += f", {_seconds(int(more / evidence.request_rate * _SECOND_NS))} at the present rate"
     return Need(guardrail.name, more, what, sentence)
+
+
+def _to_judge(guardrail: GuardrailEvidence) -> Need:
+    more = guardrail.requests_to_show
+    amount = "more answers than can be told yet" if more is None else f"about {_count(more, 'answer')} more"
+    so_far = guardrail.canary_total + guardrail.champion_total
+    sentence = f"feedback on {amount}, by POST /api/v1/feedback; so far {_count(so_far, 'unit')} were judged"
+    return Need(guardrail.name, more, "judged answers", sentence)
 
 
 def _harm(evidence: Evidence) -> list[Need]:

@@ -21,7 +21,7 @@ __all__ = ["EVENT_METRICS", "HARM_METRICS", "Arm", "Guardrail", "Plan", "plan_of
 EVENT_METRICS = (Metric.ERRORS, Metric.CLIENT_ERRORS, Metric.ABANDONED)
 """Metrics that workers count as events, in the order of their columns."""
 
-HARM_METRICS = (*EVENT_METRICS, Metric.LATENCY, Metric.SLOW)
+HARM_METRICS = (*EVENT_METRICS, Metric.LATENCY, Metric.SLOW, Metric.FEEDBACK)
 """Metrics that may roll back. Answers that differ are not worse, so disagreement never does."""
 
 _HUNDRED = Decimal(100)

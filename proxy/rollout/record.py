@@ -90,7 +90,9 @@ def read(data: bytes) -> tuple[Plan, RolloutState, Slices, int]:
 
 
 def _slices_document(slices: Slices) -> dict[str, Any]:
+    said = {} if slices.feedback is None else {"feedback": _slices_document(slices.feedback)}
     return {
+        **said,
         "epochs": list(slices.epochs),
         "start_ns": slices.start_ns.tolist(),
         "span_ns": slices.span_ns.tolist(),
@@ -148,6 +150,7 @@ def _slices(document: dict[str, Any]) -> Slices:
         shadow=ShadowEvidence(**document["shadow"]),
         health=Health(**document["health"]),
         renewals=_renewals(document["renewals"]),
+        feedback=_slices(document["feedback"]) if "feedback" in document else None,
     )
 
 

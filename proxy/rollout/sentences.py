@@ -84,6 +84,11 @@ def describe(guardrail: GuardrailEvidence, plan: Plan) -> str:
         return hour + _latency(guardrail, canary, champion)
     mine = _share(guardrail.canary_events, guardrail.canary_total)
     other = _share(guardrail.champion_events, guardrail.champion_total)
+    if guardrail.metric is Metric.FEEDBACK:
+        return (
+            f"of {guardrail.canary_total:,} units of {canary} that were judged {mine} got a bad answer, of "
+            f"{guardrail.champion_total:,} of {champion} {other}"
+        )
     return (
         f"{hour}{canary} {_VERBS[guardrail.metric]} {mine} of {guardrail.canary_total:,} units, {champion} {other} of "
         f"{guardrail.champion_total:,}"
@@ -164,7 +169,23 @@ def _disagreement(it: _Scene) -> str:
 
 def _not_shown(it: _Scene) -> str:
     names = ", ".join(it.said.about) or "anything"
-    return f"{it.stays}: nothing speaks against it, but it is not yet shown to be as good as {it.champion} in {names}"
+    return (
+        f"{it.stays}: nothing speaks against it, but it is not yet shown to be as good as {it.champion} in {names}"
+        f"{_thin_feedback(it)}"
+    )
+
+
+def _thin_feedback(it: _Scene) -> str:
+    """Return how much of the feedback is there, where it is what is missing."""
+    found = next((each for each in it.evidence.guardrails if each.metric is Metric.FEEDBACK), None)
+    if found is None or found.name not in it.said.about:
+        return ""
+    of_all = (
+        f"{it.evidence.canary_units:,} units of {it.name} and {it.evidence.champion_units:,} of {it.champion}"
+    )
+    if not found.canary_total and not found.champion_total:
+        return f"; nobody has said yet whether an answer was good, of {of_all}"
+    return f"; feedback has come for {found.canary_total:,} and {found.champion_total:,} of {of_all}"
 
 
 def _no_canary_traffic(it: _Scene) -> str:
@@ -178,6 +199,19 @@ def _srm(it: _Scene) -> str:
     return (
         "no verdict: units are not divided as the weights say; a division like this comes up by chance in "
         f"{chance(it.evidence.allocation)} rollouts, so the comparison cannot be trusted"
+    )
+
+
+def _feedback_srm(it: _Scene) -> str:
+    found = next((each for each in it.evidence.guardrails if each.metric is Metric.FEEDBACK), None)
+    if found is None:
+        return f"no verdict on {it.name}: feedback comes for one variant more often than the weights say"
+    log_e = dict(found.parts).get("allocation", 0.0)
+    return (
+        f"no verdict on {it.name}: feedback has come for {found.canary_total:,} of its {it.evidence.canary_units:,} "
+        f"units and for {found.champion_total:,} of {it.evidence.champion_units:,} of {it.champion}, which is not as "
+        f"the weights say; a division like this comes up by chance in {chance(log_e)} rollouts, so what it says of "
+        "their answers cannot be compared"
     )
 
 
@@ -222,6 +256,7 @@ _SENTENCES: dict[Reason, Callable[[_Scene], str]] = {
     Reason.HARM: _harm,
     Reason.INCONCLUSIVE: _ended,
     Reason.SRM: _srm,
+    Reason.FEEDBACK_SRM: _feedback_srm,
     Reason.NO_CANARY_TRAFFIC: _no_canary_traffic,
     Reason.COUNTS_BACKWARDS: _no_verdict(
         "counters went backwards a moment ago; what they counted meanwhile is left out, and nothing is raised until "

@@ -10,6 +10,7 @@ from math import ceil, inf, log
 
 import numpy as np
 
+from proxy.rollout import feedback
 from proxy.rollout.evidence import GuardrailEvidence, GuardrailGrounds
 from proxy.rollout.guardrails import (
     CONFIDENCE,
@@ -57,6 +58,8 @@ def show(
     plain = GuardrailEvidence(**asdict(grounds))
     if guardrail.metric is Metric.DISAGREEMENT:
         return _disagreement(plain, stretch.slices, enough)
+    if guardrail.metric is Metric.FEEDBACK:
+        return _feedback(plain, guardrail, stretch, enough)
     if guardrail.metric is not Metric.LATENCY:
         shown = _events(plain, guardrail, stretch)
     else:
@@ -82,6 +85,18 @@ def _events(plain: GuardrailEvidence, guardrail: Guardrail, stretch: Stretch) ->
         canary_total=int(slices.canary[coin, UNITS].sum()),
         champion_total=int(slices.champion[coin, UNITS].sum()),
     )
+
+
+def _feedback(
+    plain: GuardrailEvidence, guardrail: Guardrail, stretch: Stretch, enough: float
+) -> GuardrailEvidence:
+    if (said := stretch.feedback) is None:
+        return plain
+    of_feedback = feedback.as_events(guardrail, said.slices)
+    shown = _events(plain, of_feedback, said)
+    if feedback.is_skewed(stretch.skew):
+        return shown
+    return replace(shown, requests_to_show=_more(of_feedback, plain.noninferiority, said, enough))
 
 
 def ratio_of_events(guardrail: Guardrail, stretch: Stretch) -> tuple[float, float]:

@@ -207,6 +207,9 @@ class Slices:
     renewals: Renewals = field(default_factory=Renewals)
     shadow: ShadowEvidence = field(default_factory=ShadowEvidence)
     health: Health = field(default_factory=Health)
+    feedback: "Slices | None" = None
+    """What was said about the answers: :func:`~proxy.rollout.feedback.feedback_slices`; None: nothing was asked for, or
+    nothing is known. Always all there is."""
 
     def __post_init__(self) -> None:
         count = len(self.epochs)
@@ -271,6 +274,7 @@ class Slices:
             self.renewals,
             self.shadow,
             self.health,
+            self.feedback,
         )
 
 

@@ -9,11 +9,13 @@ The claim against which evidence is counted: each request, given the past, is an
 half the accepted risk. The other half is for the bet (B5), so the e-value counts half.
 """
 
+from dataclasses import replace
 from math import inf, log
 
 import numpy as np
 
 from proxy.rollout.evidence import GuardrailEvidence
+from proxy.rollout.feedback import as_events
 from proxy.rollout.guardrails import WIDE_MARGIN
 from proxy.rollout.plan import EVENT_METRICS, Guardrail
 from proxy.rollout.showing import at_each_quantile
@@ -21,7 +23,7 @@ from proxy.rollout.slices import BUCKETS, LATENCY, REQUEST_ERRORS, REQUESTS, Cou
 from proxy.settings import Metric
 from proxy.stats import histogram, mixtures, proportion
 
-__all__ = ["judge_switched"]
+__all__ = ["judge_switched", "judge_switched_feedback"]
 
 
 def judge_switched(guardrail: Guardrail, before: Slices, after: Slices, alpha: float) -> GuardrailEvidence:
@@ -56,6 +58,17 @@ def judge_switched(guardrail: Guardrail, before: Slices, after: Slices, alpha: f
         canary_total=total,
         champion_total=old_total,
     )
+
+
+def judge_switched_feedback(
+    guardrail: Guardrail, said: Slices | None, promoted_ns: int, alpha: float
+) -> GuardrailEvidence:
+    """Return the same of a guardrail on feedback: of what was said before the switch and since."""
+    if said is None:
+        return GuardrailEvidence(guardrail.name, guardrail.metric, guardrail.advisory)
+    of_feedback = as_events(guardrail, said)
+    found = judge_switched(of_feedback, said.before(promoted_ns), said.since(promoted_ns), alpha)
+    return replace(found, metric=guardrail.metric)
 
 
 def _events(guardrail: Guardrail, counts: Counts) -> int:

@@ -35,6 +35,8 @@ class Reason(StrEnum):
     """max_duration is over."""
     SRM = "srm"
     """The coin does not fall as the shares say."""
+    FEEDBACK_SRM = "feedback_srm"
+    """Feedback comes for one variant more often than its share says."""
     NO_CANARY_TRAFFIC = "no_canary_traffic"
     """The champion has traffic and the canary, which should, has none."""
     COUNTS_BACKWARDS = "counts_backwards"

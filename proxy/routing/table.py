@@ -461,12 +461,16 @@ DISTANCE_SLOTS = 16
 SINK_FIELDS = ("written", "dropped", "failed")
 """What became of one payload record that reached the observer: exactly one of these."""
 
+FEEDBACK_FIELDS = ("accepted", "duplicate", "unknown", "refused")
+"""What became of one item of feedback on an answer: exactly one of these."""
+
 
 def _observer_layout(table: Table) -> Layout:
     distance = (*(f"distance_{i}" for i in range(DISTANCE_SLOTS)), "distance_sum_millionths")
     parts: list[tuple[str, tuple[str, ...], tuple[str, ...]]] = []
     for route in table.routes:
         parts.append(("sink", (route.name,), SINK_FIELDS))
+        parts.append(("feedback", (route.name,), FEEDBACK_FIELDS))
         parts += [
             ("comparison", (route.name, v.name, s.model.name), (*COMPARISON_FIELDS, *distance))
             for v in route.variants

@@ -49,6 +49,8 @@ class Metric(StrEnum):
     """Requests that take longer than a threshold."""
     DISAGREEMENT = "disagreement"
     """Copies of requests that the canary answers otherwise than the champion."""
+    FEEDBACK = "feedback"
+    """Answers that somebody called bad, of those that somebody judged."""
 
 
 class Inconclusive(StrEnum):
@@ -112,7 +114,8 @@ class Guardrail(Section):
         REQUIRED,
         "errors: 5xx, or no whole answer; client_errors: 400 to 498; abandoned: the client left before the answer "
         "began; latency: how long answers take; slow: answers that take longer than threshold; disagreement: copies "
-        "that the canary answers otherwise than the champion, see compare.",
+        "that the canary answers otherwise than the champion, see compare; feedback: answers that your system called "
+        "bad, of those that it judged, by POST /api/v1/feedback.",
         NOW,
     )
     margin: Margin = setting(
@@ -130,8 +133,9 @@ class Guardrail(Section):
     tolerance: Rate | None = setting(
         None,
         "Percent points. A canary that is shown to be worse by less than this may be promoted too, however rare the "
-        "events are; 0: only promotion_margin counts; null: 1 for errors, client_errors, abandoned and slow. For "
-        "disagreement, where it is required: the percent of copies that may be answered otherwise. Not for latency.",
+        "events are; 0: only promotion_margin counts; null: 1 for errors, client_errors, abandoned and slow, none for "
+        "feedback, where it takes that good answers are reported too. For disagreement, where it is required: the "
+        "percent of copies that may be answered otherwise. Not for latency.",
         NOW,
     )
     threshold: Annotated[int, duration("1ms", "4m")] | None = setting(
@@ -225,6 +229,11 @@ class Rollout(Section):
         "then, everything goes back at once.",
         NOW,
     )
+
+    @property
+    def takes_feedback(self) -> bool:
+        """Whether feedback on requests is evidence."""
+        return any(each.metric is Metric.FEEDBACK for each in self.guardrails)
 
 
 class Webhook(Section):

@@ -17,6 +17,8 @@ _TIMED = frozenset({Metric.LATENCY, Metric.SLOW})
 _REFERENCE_NS = 20_000_000_000
 """So long it takes until latency is compared, where requests are many: its counts are kept by ten seconds."""
 
+_ALL = Decimal(100)
+
 _BUCKET = Decimal(5)
 """Percent that a bucket of the latency histograms is wide."""
 
@@ -37,6 +39,7 @@ def rollout_warnings(route: Route, path: Path, source: Source) -> Iterator[Probl
             yield from _hold(variant.rollout, (*here, "rollout"), source)
             yield from _time(variant.rollout, (*here, "rollout"), source)
             yield from _afterwards(route, variant.rollout, (*here, "rollout"), source)
+            yield from _judged(variant.rollout, (*here, "rollout"), source)
             yield from _watched(variant.rollout, (*here, "rollout", "guardrails"), source)
             for j, guardrail in enumerate(variant.rollout.guardrails):
                 yield from _margins(guardrail, (*here, "rollout", "guardrails", j), source)
@@ -95,6 +98,15 @@ def _watched(rollout: Rollout, path: Path, source: Source) -> Iterator[Problem]:
     elif Metric.ERRORS not in critical:
         expected = "{metric: errors} among them: a canary that fails at once is fast, and would be promoted"
         yield source.problem(path, expected, "no critical guardrail for errors")
+
+
+def _judged(rollout: Rollout, path: Path, source: Source) -> Iterator[Problem]:
+    if rollout.takes_feedback and all(step == _ALL for step in rollout.steps):
+        expected = (
+            "steps below 100 beside a guardrail on feedback: everything is switched at once, before anybody has judged "
+            "an answer"
+        )
+        yield source.problem((*path, "steps"), expected, "100 alone")
 
 
 def _margins(guardrail: Guardrail, path: Path, source: Source) -> Iterator[Problem]:

@@ -437,6 +437,12 @@ class Route(Section):
         return next((v for v in self.variants if v.rollout is not None), None)
 
     @property
+    def takes_feedback(self) -> bool:
+        """Whether feedback on its requests is evidence: its rollout has a guardrail on it."""
+        canary = self.rollout_variant
+        return canary is not None and canary.rollout is not None and canary.rollout.takes_feedback
+
+    @property
     def promoted_weight(self) -> Decimal:
         """Percent that the canary with a rollout has once it is promoted: 100 less the holdback and other weights."""
         others = sum((v.weight for v in self.variants if v.weight is not None), Decimal(0))

@@ -159,3 +159,22 @@ def test_everything_at_once(tmp_path: Path) -> None:
     result = run(write(tmp_path, "steps: [100], bake: 10m, switch_back: 10m"), "wine", "--rate", "1/s")
     assert result.exit_code == 1
     assert "there are no steps to foresee" in result.stderr
+
+
+def test_feedback_is_planned(tmp_path: Path) -> None:
+    """How much is judged and how much is bad can be said; else it is assumed, and named."""
+    path = write(tmp_path, "guardrails: [{metric: errors}, {metric: feedback}]")
+    found = document(path, "wine", "--rate", "200/s")
+    assert found["champion_rates"]["feedback"] == pytest.approx(0.1)
+    assert [each for each in found["assumed"] if "feedback" in each or "judged" in each] == [
+        "Assumed: there is feedback on 10 % of answers; --judged says otherwise.",
+        "Assumed: 10 % of the judged answers of v1 are bad; --bad-answers says otherwise.",
+        "Assumed: feedback comes at once; one that comes hours later takes hours more.",
+    ]
+    slow = next(each["mean_s"] for each in found["shown"] if each["guardrail"] == "feedback")
+    said = document(path, "wine", "--rate", "200/s", "--judged", "100%", "--bad-answers", "20%")
+    assert said["champion_rates"]["feedback"] == pytest.approx(0.2)
+    assert len([each for each in said["assumed"] if "feedback" in each]) == 1
+    assert next(each["mean_s"] for each in said["shown"] if each["guardrail"] == "feedback") < slow
+    assert "bad answers 20 %" in run(path, "wine", "--rate", "9/s", "--bad-answers", "20").stdout
+    assert run(path, "wine", "--rate", "9/s", "--judged", "0%").exit_code == 2

@@ -1,5 +1,6 @@
 """An admin address that says what a test wants, and who asks it."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,6 +8,7 @@ import orjson
 from aiohttp.test_utils import TestClient
 
 from proxy.control.admin import Access, ReloadOutcome
+from proxy.control.feedback import Parsed, Taken
 
 __all__ = ["TOKEN", "Client", "FakeSurface", "error_of"]
 
@@ -26,6 +28,13 @@ class FakeSurface:
         self.reloads: list[str] = []
         self.orders: list[tuple[str, str, str, str]] = []
         self.accepts: list[str] = []
+        self.batches: list[Parsed] = []
+        self.taken = Taken(accepted=1)
+        self.arrived = asyncio.Semaphore(0)
+        """Released once for each batch of feedback."""
+        self.gate = asyncio.Event()
+        """While it is clear, feedback waits."""
+        self.gate.set()
 
     def access(self) -> Access:
         return self.allowed
@@ -63,6 +72,13 @@ class FakeSurface:
         self.reloads.append(by)
         self._maybe_fail()
         return self.outcome
+
+    async def feedback(self, batch: Parsed) -> Taken:
+        self._maybe_fail()
+        self.batches.append(batch)
+        self.arrived.release()
+        await self.gate.wait()
+        return self.taken
 
     def _maybe_fail(self) -> None:
         if self.failure is not None:

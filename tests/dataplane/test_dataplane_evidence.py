@@ -25,6 +25,7 @@ from proxy.evidence.layout import (
     block_size,
     bucket_of,
 )
+from proxy.evidence.ring import id_hash, read_ring, ring_path
 from proxy.evidence.units import open_units, units_path
 from proxy.model import Fault
 from proxy.routing.experiment import Experiment
@@ -574,3 +575,67 @@ def test_the_statistics_see_the_same_buckets(duration_ns: int) -> None:
     """What a worker counts in a bucket is what the statistics take it for."""
     assert bucket_of(duration_ns) == histogram.bucket_of(duration_ns)
     assert histogram.BUCKETS == BUCKETS
+
+
+FEEDBACK = CONFIG.replace("weight: 50", "rollout: {guardrails: [{metric: feedback}]}")
+
+
+def noted(run_dir: Path) -> list[tuple[int, int, int, bool]]:
+    """Return id, bucket, place and own coin of what was noted for feedback."""
+    found = read_ring(ring_path(run_dir, 0), 0)
+    columns = (found.ids, found.buckets, found.places, found.own_coins)
+    return list(zip(*(column.tolist() for column in columns), strict=True))
+
+
+def test_what_may_get_feedback_is_noted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Each request that is evidence is noted by the id that the client sees, with its epoch, unit and variant."""
+    trial = Trial(monkeypatch, tmp_path, FEEDBACK)
+    user = trial.user(V1)
+    trial.answer(trial.ask(user, x_request_id="an-id"), response(b"x"))
+    trial.answer(trial.ask(user), response(b"x", "503 Service Unavailable"))
+    ours = trial.received().lower().rpartition(b"x-request-id: ")[2].partition(b"\r\n")[0]
+    bucket = trial.table.routes[0].bucket(user.encode())
+    canarys = trial.user(V2)
+    trial.answer(trial.ask(canarys, x_request_id="another"), response(b"x"))
+    assert noted(tmp_path) == [
+        (id_hash(b"an-id"), bucket, 0, False),
+        (id_hash(ours), bucket, 0, False),
+        (id_hash(b"another"), trial.table.routes[0].bucket(canarys.encode()), FIELDS, False),
+    ]
+    epochs_ = read_ring(ring_path(tmp_path, 0), 0).epochs.tolist()
+    assert epochs_ == [int(trial.experiment.epoch, 16)] * 3
+
+
+def test_who_has_no_unit_is_noted_as_such(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A request whose id is ours is its own coin; one with the client's id may come again; a forced one had no coin."""
+    trial = Trial(monkeypatch, tmp_path, FEEDBACK)
+    for fields in ({}, {"X_Request_Id": "an-id"}, {"X_Modelproxy_Force": "v1"}):
+        trial.feed(request(PATH, b"", "POST", **fields))
+        trial.answer(trial.model(), response(b"x"))
+    assert [own for *_, own in noted(tmp_path)] == [True, False]
+
+
+def test_nothing_is_noted_where_nobody_asks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without a guardrail on feedback there is no ring; with the reload that brings one there is."""
+    trial = Trial(monkeypatch, tmp_path, ROLLOUT)
+    trial.answer(trial.ask(trial.user(V1)), response(b"x"))
+    assert not ring_path(tmp_path, 0).exists()
+    trial.reload(FEEDBACK)
+    trial.answer(trial.ask(trial.user(V1)), response(b"x"))
+    assert len(noted(tmp_path)) == 1
+
+
+def test_a_rollout_without_space_for_the_ring_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Feedback that nobody could take up is refused with the table, which leaves nothing behind."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(evidence_module, "open_ring", refuse)
+    table, experiments = build_table(FEEDBACK), Experiments(tmp_path, 0)
+    with pytest.raises(OSError, match="No space"):
+        experiments.attach(table)
+    assert not experiments._epochs
+    assert not experiments._units

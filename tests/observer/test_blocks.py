@@ -238,3 +238,15 @@ def test_sums_agree_after_any_history(tmp_path_factory: pytest.TempPathFactory, 
     total = sum(n for (kind, field, *_), n in counts(run_dir).items() if kind == "comparison")
     assert total == shipped
     blocks.close()
+
+
+def test_feedback(tmp_path: Path) -> None:
+    """Items are counted by route and outcome; of a route or a version that is not known they are not."""
+    blocks = Blocks(tmp_path)
+    blocks.admit(TABLE, [0])
+    blocks.count_feedback(TABLE.version, "wine", "accepted", 7)
+    blocks.count_feedback(TABLE.version, "wine", "refused", 2)
+    blocks.count_feedback(TABLE.version, "cider", "accepted", 5)
+    blocks.count_feedback(TABLE.version + 1, "wine", "accepted", 5)
+    assert counts(tmp_path) == {("feedback", "accepted", "wine"): 7, ("feedback", "refused", "wine"): 2}
+    blocks.close()

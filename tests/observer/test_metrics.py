@@ -90,6 +90,7 @@ def fill(world: World) -> None:
     )
     world.count("payload", "wine", sampled=3, shipped=2, dropped=1)
     world.count("sink", "wine", writer="o0", written=1, failed=1)
+    world.count("feedback", "wine", writer="o0", accepted=5, duplicate=1, unknown=2, refused=3)
 
 
 def test_promised_names_and_labels(tmp_path: Path) -> None:

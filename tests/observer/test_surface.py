@@ -8,7 +8,9 @@ from aiohttp import web
 from prometheus_client.parser import text_string_to_metric_families
 
 from proxy.control.admin import Access, NotReadyError, ReloadOutcome, UnknownError
+from proxy.control.feedback import CONTENT_TYPES, parse_feedback
 from proxy.control.openapi import build_openapi
+from proxy.evidence.ring import id_hash
 from proxy.observer.surface import ObserverSurface, build_admin
 from proxy.rollout.plan import plan_of
 from proxy.rollout.transitions import begin
@@ -174,3 +176,24 @@ async def test_a_verb_goes_to_the_supervisor(tmp_path: Path) -> None:
     assert ReloadOutcome(False, {"version": 1, "problems": ["v3: it is promoted already"]}) == outcome
     assert world.requests == [("promote", "admin 127.0.0.1")]
     assert world.facts == [{"route": "wine", "reason": "because"}]
+
+
+async def test_feedback(tmp_path: Path) -> None:
+    """What can be taken goes to the source by route; what is busy is to come again."""
+    canary = "{name: v3, model: wine-v3, role: canary, weight: 5}"
+    rolled = canary.replace("weight: 5", "rollout: {guardrails: [{metric: feedback}]}")
+    world = World(tmp_path, CONFIG.replace(canary, rolled))
+    surface = ObserverSurface(world)
+    batch = parse_feedback(
+        b'[{"route": "wine", "request_id": "a", "good": false}, {"route": "wine", "request_id": "b", "good": 1}]',
+        CONTENT_TYPES[0],
+    )
+    taken = await surface.feedback(batch)
+    assert (taken.accepted, taken.invalid, taken.status) == (1, 1, 200)
+    assert world.said == [({"wine": [(id_hash(b"a"), False)]}, {"wine": 1})]
+    world.busy = "the disk is full"
+    with pytest.raises(NotReadyError, match="the disk is full; send the same again"):
+        await surface.feedback(batch)
+    world.current = None
+    with pytest.raises(NotReadyError, match="no configuration is in force yet"):
+        await surface.feedback(batch)

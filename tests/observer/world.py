@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from proxy.engine.feedback import BusyError
+from proxy.engine.feedback_store import Told
 from proxy.model import DURATION_BOUNDS_NS
 from proxy.routing.table import Table, compile_table
 from proxy.settings import parse
@@ -41,6 +43,8 @@ class World:
         self.tables: dict[int, Table] = {}
         self.current: Table | None = None
         self.fleet: dict[str, Any] = {}
+        self.said: list[tuple[dict[str, Any], dict[str, int]]] = []
+        self.busy = ""
         self.reply: Mapping[str, Any] | OSError = {"ok": True, "document": {"version": 1}}
         self.requests: list[tuple[str, str]] = []
         self.facts: list[Mapping[str, Any]] = []
@@ -64,6 +68,14 @@ class World:
 
     async def snapshot(self, digest: str) -> bytes | None:
         return self.snapshots.get(digest)
+
+    async def feedback(
+        self, items: Mapping[str, Sequence[tuple[int, bool]]], refused: Mapping[str, int]
+    ) -> Mapping[str, Told]:
+        self.said.append((dict(items), dict(refused)))
+        if self.busy:
+            raise BusyError(self.busy)
+        return {route: Told(len(said)) for route, said in items.items()}
 
     async def request(self, verb: str, by: str, facts: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
         self.requests.append((verb, by))

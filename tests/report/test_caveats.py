@@ -93,3 +93,11 @@ def test_what_is_not_kept() -> None:
 def test_nothing_yet() -> None:
     """Where nothing was judged there is nothing to add."""
     assert items(gather("wine", {"rollout": "r"}, {})) == "Nothing has been tested yet."
+
+
+def test_feedback() -> None:
+    """With a guardrail on feedback it is said how many answers nobody judged."""
+    said = items(facts_of(guardrails=(guardrail("errors"), guardrail("feedback"))))
+    assert "that nobody judged: feedback came for 0 of its" in said
+    assert "nothing here knows the right answers" not in said
+    assert "Nothing was counted yet for feedback" in said

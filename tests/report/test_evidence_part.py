@@ -36,7 +36,7 @@ def table(blocks: list[Block]) -> Table:
     return next(each for each in blocks if isinstance(each, Table))
 
 
-METRICS = ("errors", "client_errors", "abandoned", "latency", "slow", "disagreement")
+METRICS = ("errors", "client_errors", "abandoned", "latency", "slow", "disagreement", "feedback")
 
 
 @given(st.lists(st.sampled_from(METRICS), min_size=1, unique=True), st.data())

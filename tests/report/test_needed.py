@@ -128,3 +128,15 @@ def test_small_slowdowns_have_to_last() -> None:
     assert blocks_s(guardrail("latency"), MODEL, 0.5, 1000.0) == 0
     assert blocks_s(guardrail("errors"), small, 0.5, 1000.0) == 0
     assert isfinite(to_find(guardrail("latency"), PLAN, small, 0.5, 1 / 3).mean)
+
+
+def test_feedback_on_a_part_of_the_answers() -> None:
+    """Where a tenth of the answers is judged it takes ten times as many requests, to find and to show."""
+    model = replace(MODEL, rates=((Metric.FEEDBACK, 0.1),))
+    part, feedback = replace(model, judged=0.1), guardrail("feedback")
+    all_, tenth = (to_find(feedback, PLAN, each, 0.5, 1 / 3) for each in (model, part))
+    assert tenth.mean == pytest.approx(10 * all_.mean)
+    assert tenth.late == pytest.approx(10 * all_.late)
+    assert tenth.counted == pytest.approx(all_.counted / 10)
+    (shown,), (later,) = (to_show(feedback, PLAN, each, 0.5) for each in (model, part))
+    assert later.mean == pytest.approx(10 * shown.mean)

@@ -81,3 +81,13 @@ def test_ratios() -> None:
     assert ratio_text(judged(), found(low=0.5, high=3.0, **known)) == "2 times (0.5 to 3 times)"
     assert ratio_text(judged(), found("disagreement", low=0.01, high=inf, canary_total=9)) == "1 % to 100 %"
     assert ratio_text(judged(), found("disagreement")) == "–"
+
+
+def test_feedback() -> None:
+    """Units that were judged are compared, in words that say so."""
+    of = world.plan(guardrails=(world.guardrail("feedback", tolerance=0.05),))
+    known = Judged(of, world.state(of), world.evidence(of), world.START)
+    good = found("feedback", noninferiority=9.0, canary_events=3, canary_total=50, champion_total=70)
+    assert "or by less than 5 % of units that were judged" in meaning(known, good)
+    assert figures(good) == ("3 of 50 (6 %)", "0 of 70 (0 %)")
+    assert standing(known, found("feedback", harm=9.0)) is Standing.WORSE

@@ -79,6 +79,9 @@ CASES: dict[str, tuple[Evidence, Plan, dict[str, Any], Verdict, Reason]] = {
     "harm with a broken coin": (
         evidence(PLAN, harm=9.0, harm_of_events=8.0, allocation=50.0), PLAN, {}, Verdict.ROLLBACK, Reason.HARM,
     ),
+    "feedback for one variant": (
+        shown(PLAN, problems=("feedback_srm",)), PLAN, {"step": LAST}, Verdict.INVALID, Reason.FEEDBACK_SRM,
+    ),
     "harm with a jumping clock": (
         evidence(PLAN, harm=9.0, problems=("clock",)), PLAN, {}, Verdict.ROLLBACK, Reason.HARM,
     ),
@@ -185,7 +188,7 @@ def test_the_budget_is_looked_at_only_where_it_holds(name: str, over: bool) -> N
         assert rule_on(assembly) == rule(plan_, assembly.state, found, NOW)
 
 
-PROBLEMS = ("counts_backwards", "no_canary_traffic", "stray_units", "stale", "clock")
+PROBLEMS = ("counts_backwards", "no_canary_traffic", "stray_units", "stale", "clock", "feedback_srm")
 
 
 @pytest.mark.parametrize("problem", PROBLEMS)

@@ -125,3 +125,15 @@ def test_the_time_to_switch_back() -> None:
     assert (need.amount, need.sentence) == (50 * MINUTE / SECOND, "guarded for 50 min more")
     days = replace(of, switch_back_ns=600 * MINUTE)
     assert "10 h" in needs_of(days, guarded, evidence(days), Reason.GUARDED, START)[-1].sentence
+
+
+def test_feedback_that_is_missing() -> None:
+    """How many more answers are to be judged, where that can be told, and how to say so."""
+    of = plan(guardrails=(guardrail("feedback"),))
+    known = evidence(of)
+    for more, amount in ((1234, "about 1,234 answers more"), (None, "more answers than can be told yet")):
+        one = replace(known.guardrails[0], requests_to_show=more, canary_total=40, champion_total=60)
+        (need,) = needs_of(of, state(of), replace(known, guardrails=(one,)), Reason.NOT_SHOWN, START)
+        assert (need.name, need.amount, need.unit) == ("feedback", more, "judged answers")
+        assert need.sentence.startswith(f"feedback on {amount}, ")
+        assert need.sentence.endswith("by POST /api/v1/feedback; so far 100 units were judged")

@@ -11,7 +11,7 @@ from proxy.rollout.sentences import Said, chance, describe, percent, say
 from proxy.rollout.state import Phase
 from proxy.rollout.verdict import Reason, Verdict
 from proxy.settings import Metric
-from tests.rollout.world import evidence, plan, state
+from tests.rollout.world import evidence, guardrail, plan, state
 
 PLAN = plan()
 ERRORS = GuardrailEvidence(
@@ -61,6 +61,10 @@ def test_chances(log_e: float, expected: str) -> None:
             replace(ERRORS, metric=Metric.DISAGREEMENT),
             "v3 answered 4 % of 300 compared copies otherwise than v1",
         ),
+        (
+            replace(ERRORS, metric=Metric.FEEDBACK),
+            "of 300 units of v3 that were judged 4 % got a bad answer, of 2,000 of v1 1 %",
+        ),
         (replace(ERRORS, metric=Metric.LATENCY), "nothing is known of the latency of v3 yet"),
         (
             replace(
@@ -76,6 +80,38 @@ def test_chances(log_e: float, expected: str) -> None:
 def test_guardrails_are_described(guardrail: GuardrailEvidence, expected: str) -> None:
     """Both arms, in figures that people know."""
     assert describe(guardrail, PLAN) == expected
+
+
+@pytest.mark.parametrize(
+    ("totals", "expected"),
+    [
+        (
+            (0, 0),
+            "in feedback; nobody has said yet whether an answer was good, of 1,000 units of v3 and 99,000 of v1",
+        ),
+        ((12, 340), "in feedback; feedback has come for 12 and 340 of 1,000 units of v3 and 99,000 of v1"),
+    ],
+)
+def test_thin_feedback_is_told(totals: tuple[int, int], expected: str) -> None:
+    """Where feedback is what is missing, the sentence says how much has come."""
+    of = plan(guardrails=(guardrail("feedback"),))
+    known = evidence(of)
+    found = replace(known.guardrails[0], canary_total=totals[0], champion_total=totals[1])
+    told = say(
+        of, state(of), replace(known, guardrails=(found,)), said(Reason.NOT_SHOWN, about=("feedback",))
+    )
+    assert told.endswith(expected)
+
+
+def test_feedback_for_one_variant_is_told() -> None:
+    """How much came for each, and how rare a division like this is."""
+    of = plan(guardrails=(guardrail("feedback"),))
+    known = evidence(of)
+    parts = (("allocation", 8.0),)
+    found = replace(known.guardrails[0], canary_total=400, champion_total=12, parts=parts)
+    told = say(of, state(of), replace(known, guardrails=(found,)), said(Reason.FEEDBACK_SRM, Verdict.INVALID))
+    assert "for 400 of its 1,000 units and for 12 of 99,000 of v1" in told
+    assert "fewer than 1 of 2,980 rollouts" in told
 
 
 def test_a_rollback_says_who_what_and_how_certain() -> None:

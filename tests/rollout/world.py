@@ -45,7 +45,7 @@ ROLLOUT = "0123456789abcdef"
 
 def guardrail(metric: str, **changes: Any) -> Guardrail:
     """Return a guardrail as the file has it by default."""
-    tolerance = {"latency": None, "disagreement": 0.02}.get(metric, 0.01)
+    tolerance = {"latency": None, "disagreement": 0.02, "feedback": None}.get(metric, 0.01)
     threshold = 500_000_000 if metric == "slow" else None
     plain = Guardrail(metric, Metric(metric), 0.1, 0.25, tolerance, threshold, advisory=False)
     return replace(plain, **changes)

@@ -28,6 +28,7 @@ ROLLED_ROUTE = """\
             - {metric: slow, threshold: 500ms}
             - {metric: slow, threshold: 1.5s, tolerance: 3%}
             - {metric: disagreement, tolerance: 2%}
+            - {metric: feedback, margin: 20%}
           false_rollback: 0.1%
           false_promotion: 50
           budget: {excess_errors: 1}
@@ -223,6 +224,11 @@ ROLLOUT_PROBLEMS: dict[str, tuple[str, str, str]] = {
         guardrail(metric="errors", threshold="1s"),
         f"{GUARDRAIL}.threshold",
         "'1s', expected no threshold: metric slow has one, errors has none",
+    ),
+    "a threshold for feedback": (
+        guardrail(metric="feedback", threshold="1s"),
+        f"{GUARDRAIL}.threshold",
+        "'1s', expected no threshold: metric slow has one, feedback has none",
     ),
     "threshold over": (
         guardrail(metric="slow", threshold="5m"),

@@ -45,13 +45,17 @@ def test_every_key() -> None:
 
 def test_guardrails() -> None:
     """A guardrail has its own margins, and a label that tells it from the others."""
-    errors, client_errors, *_, latency, slow, slower, disagreement = rollout_of(ROLLED).guardrails
+    errors, client_errors, *_, latency, slow, slower, disagreement, feedback = rollout_of(ROLLED).guardrails
     margins = [errors.margin, errors.promotion_margin, errors.tolerance]
     assert margins == [0, 1000, Decimal("0.5")]
     assert (client_errors.advisory, errors.advisory) == (True, False)
     assert latency.margin == 5
     assert (slow.threshold, slower.threshold) == (SECOND_NS // 2, 3 * SECOND_NS // 2)
     assert disagreement.tolerance == 2
+    assert feedback.margin == 20
+    assert feedback.tolerance is None
+    assert rollout_of(ROLLED).takes_feedback
+    assert not rollout_of(canary({})).takes_feedback
     assert [each.label for each in rollout_of(ROLLED).guardrails] == [
         "errors",
         "client_errors",
@@ -60,6 +64,7 @@ def test_guardrails() -> None:
         "slow_500ms",
         "slow_1s500ms",
         "disagreement",
+        "feedback",
     ]
 
 

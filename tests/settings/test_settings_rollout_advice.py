@@ -91,6 +91,11 @@ WORTH_A_LOOK: dict[str, tuple[str, str, str]] = {
         f"{ROLLOUT}.guardrails",
         "no critical guardrail for errors",
     ),
+    "feedback that comes too late": (
+        canary({"steps": [100], "guardrails": [{"metric": "errors"}, {"metric": "feedback"}]}),
+        f"{ROLLOUT}.steps",
+        "found 100 alone, expected steps below 100 beside a guardrail on feedback",
+    ),
     "disagreement alone": (
         watching({"metric": "disagreement", "tolerance": 1}, shadows=[{"model": "two"}]),
         f"{ROLLOUT}.guardrails",
