@@ -418,7 +418,8 @@ class Deciding:
         found = await asyncio.to_thread(judge, plan, state, slices, self._time.told_ns())
         self._latest[route.name] = found
         if self._is_to_show(route.name, found):
-            dossier.add_point(self._time.now_ns(), await asyncio.to_thread(point, found))
+            drawn = await asyncio.to_thread(point, found)
+            dossier.add_point(self._time.now_ns(), drawn, has_moved=found.moves)
             self._shown_ns[route.name] = found.now_ns
         return found
 

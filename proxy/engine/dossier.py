@@ -109,6 +109,8 @@ class Dossier:
         self._doubtful: dict[tuple[str, str], int] = {}
         """The last generation in which counters of a source fell."""
         self._fresh_points: set[int] = set()
+        self._moved_at = -1
+        """The last bin of which the point shows what moved the rollout."""
         self._has_fresh_shadows = False
         self._written_ns = 0
         self._frozen: dict[int, FrozenLatency] = {}
@@ -279,9 +281,16 @@ class Dossier:
         row: Counts = counts[names.index(self.champion), FIRST_LATENCY : FIRST_LATENCY + BUCKETS]
         return row
 
-    def add_point(self, now_ns: int, document: bytes) -> None:
-        """Keep a point of the plots: the last of each bin stays, and fewer once there are too many."""
+    def add_point(self, now_ns: int, document: bytes, *, has_moved: bool = False) -> None:
+        """Keep a point of the plots: of each bin the one that moved the rollout, else the last.
+
+        Once there are too many, some go. A plot shall show the line where it crosses its threshold.
+        """
         at = now_ns // BIN_NS
+        if at == self._moved_at and not has_moved:
+            return
+        if has_moved:
+            self._moved_at = at
         if self.points.get(at) != document:
             self.points[at] = document
             self._fresh_points.add(at)

@@ -319,6 +319,17 @@ def test_what_the_disk_gets() -> None:
     assert not made.is_stored
 
 
+def test_the_point_that_moved_the_rollout_stays() -> None:
+    """What comes later in its bin does not hide it; in the next bin the last one stays again."""
+    made = dossier()
+    made.add_point(1 * SECOND, b"before")
+    made.add_point(2 * SECOND, b"decided", has_moved=True)
+    made.add_point(3 * SECOND, b"after")
+    made.add_point(BIN_NS, b"next")
+    made.add_point(BIN_NS + 1, b"last")
+    assert made.points == {0: b"decided", 1: b"last"}
+
+
 def test_points_of_a_long_rollout() -> None:
     """However long it goes on, its points stay few, with the first, the last and what lies between."""
     made, far = dossier(), 3 * KEPT_POINTS
