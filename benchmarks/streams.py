@@ -26,6 +26,7 @@ HEAD = (
 )
 QUESTION = b'{"model":"wine","stream":true}'
 SIZE = len(EVENT % 0)
+CHUNK = b"%x\r\n" % SIZE + EVENT + b"\r\n"
 WARMING_S = 0.5
 READ_AT_ONCE = 128
 """Events of the poll that are handled before the schedule is looked at again."""
@@ -33,7 +34,7 @@ READ_AT_ONCE = 128
 
 def event_chunk(due_ns: int) -> bytes:
     """Return one event as a chunk of its own."""
-    return b"%x\r\n%b\r\n" % (SIZE, EVENT % due_ns)
+    return CHUNK % due_ns
 
 
 def question(user: int) -> bytes:
@@ -138,10 +139,11 @@ class Run:
 
     def take(self, timeout_s: float) -> None:
         """Handle what is to be read."""
+        events = self.poll.poll(0, READ_AT_ONCE)
         # An epoll takes whole milliseconds; a select on the epoll takes microseconds.
-        if timeout_s and not select.select([self.poll], [], [], timeout_s)[0]:
-            return
-        for fd, _event in self.poll.poll(0, READ_AT_ONCE):
+        if not events and timeout_s and select.select([self.poll], [], [], timeout_s)[0]:
+            events = self.poll.poll(0, READ_AT_ONCE)
+        for fd, _event in events:
             if self.model.on_readable(fd):
                 continue
             moments = self.readers[fd].moments()
