@@ -194,8 +194,8 @@ _EVERYTHING = _slower_cell(
 )
 
 _SPREAD = (
-    "30,000 take 3 % of the money within 30 s of the onset. Half of the money is for late ones, so that would do for "
-    "sixteen such moments, a quarter of an hour; it is spread over months"
+    "30,000 take 3 % of the money within 30 s of the onset. 45 % of the money is for late ones, so that would do for "
+    "fifteen such moments, a quarter of an hour; it is spread over months"
 )
 
 CELLS = (
@@ -245,7 +245,7 @@ CELLS = (
         800,
         partial(late, healthy=100),
         (
-            Delay("late", "errors, half of the money on late onsets"),
+            Delay("late", "errors, 45 % of the money on late onsets"),
             Delay("plain", "errors, all money from the beginning"),
             Figure(
                 ("late",), "late onset found after further requests, mean", _mean, most=30_000, why=_SPREAD
@@ -258,7 +258,7 @@ CELLS = (
         2_000,
         partial(late, healthy=0),
         (
-            Delay("late", "errors, half of the money on late onsets"),
+            Delay("late", "errors, 45 % of the money on late onsets"),
             Delay("plain", "errors, all money from the beginning"),
             Figure(("late", "plain"), "cost of looking for late onsets", _cost, most=10.0, unit=" %"),
         ),

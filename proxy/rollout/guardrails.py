@@ -4,7 +4,7 @@ Events (errors, client_errors, abandoned, slow)
     Bets are on the first event of each coin (B1): exact for sticky units, whatever they do later. Money is divided
     beforehand:
 
-    * harm: half on every harm, of which half from the beginning and half on late onsets
+    * harm: half on every harm, of which 55 % from the beginning and the rest on late onsets
       (:func:`~proxy.rollout.slices.starts_ns`); a quarter on a canary that answers nothing but errors, from the
       beginning. Each is an e-process of the same claim, and both learn of coins by the same events, so their average is
       one. The last quarter is on first outcomes, also those without an event (:mod:`proxy.stats.outcomes`): where
@@ -90,6 +90,12 @@ WIDE_MARGIN = 0.5
 OUTRIGHT = exp(8.0)
 """Ratio of rates, beyond the margin, that a canary is bet on to have that answers nothing but errors."""
 
+_AT_ONCE = 0.55
+"""Part of the money that is bet from the beginning; the rest is for late onsets.
+
+With half, looking for late ones costs a tenth more requests where it was there from the beginning (``late-0`` in
+``benchmarks/SIMULATION.md``)."""
+
 _GUARD_EVERY = 4
 """Of so many moments that evidence is counted from, the blocks are counted from one."""
 
@@ -159,7 +165,7 @@ class Stretch:
         if not by_start.shape[-1]:
             return np.zeros(by_start.shape[:-1])
         rows, numbers = self._starts
-        return mixtures.late_onset_each(by_start[..., rows], PLANNED_STARTS, numbers)
+        return mixtures.late_onset_each(by_start[..., rows], PLANNED_STARTS, numbers, at_once=_AT_ONCE)
 
     @cached_property
     def last_epoch(self) -> Slices:
@@ -231,7 +237,8 @@ class Stretch:
     def late_agreed(self, by_start: Reals, guard: Reals) -> float:
         """Return what requests and blocks agree on, also allowing for a late onset."""
         rows, numbers = self._starts
-        return mixtures.late_onset(np.minimum(by_start[rows], guard), PLANNED_STARTS, numbers)
+        agreed = np.minimum(by_start[rows], guard)
+        return mixtures.late_onset(agreed, PLANNED_STARTS, numbers, at_once=_AT_ONCE)
 
 
 def halves(one: float, other: float) -> float:

@@ -96,44 +96,51 @@ def mixed(log_es: Floats, parts: Floats) -> Floats:
     return result
 
 
-def late_onset(log_e_by_start: ArrayLike, planned: int, index: ArrayLike | None = None) -> float:
+def late_onset(
+    log_e_by_start: ArrayLike, planned: int, index: ArrayLike | None = None, *, at_once: float = 0.5
+) -> float:
     """Return the log e-value of a bettor who starts again with each slice, as one who waits does.
 
-    A long healthy period costs a bet that started with it all its money. Half of the money is therefore bet
-    from the start, and the other half is spread evenly over the slices that are planned, each part
-    waiting (worth what it is) until its slice comes:
-    ``E* = sum_j u_j E_{j:t} + sum_{j > t} u_j``, ``u_0 = 1/2 + 1/(2 J)``, ``u_j = 1/(2 J)``.
+    A long healthy period costs a bet that started with it all its money. A part a of the money, half of it, is
+    therefore bet from the start, and the other part is spread evenly over the slices that are planned, each
+    share of it waiting (worth what it is) until its slice comes:
+    ``E* = sum_j u_j E_{j:t} + sum_{j > t} u_j``, ``u_0 = a + (1 - a)/J``, ``u_j = (1 - a)/J``.
 
     Model: each ``E_{j:t}`` is an e-process that is 1 before slice j; then so is their mixture.
     Shapes: ``log_e_by_start: (S,)``, entry i is the log evidence of its slice and all later ones.
     ``index: (S,)`` is the number, from 0, that each slice had when it came; needed once slices have been
     joined (coarsened): a start that is gone takes its money with it. Without it ``0..S-1``.
-    Range: finite, at least ``log(1/2 + 1/(2 J)) + log_e_by_start[0]``; at most the greatest of 0 and the logs.
+    ``at_once`` is a, in [0, 1].
+    Range: finite, at least ``log(u_0) + log_e_by_start[0]``; at most the greatest of 0 and the logs.
     Edges: no slices: 0 (E = 1). More slices than planned: those past the plan have no money of their own.
 
     Raises:
-        ValueError: planned below 1, or an index that does not start with 0 and rise.
+        ValueError: planned below 1, at_once outside its range, or an index that does not start with 0 and rise.
 
     Source: mixtures over starting times, as in Shin, Ramdas & Rinaldo, "E-detectors" (2024).
     Checked against: the sum in plain arithmetic; validity by full enumeration.
     """
-    return float(late_onset_each(log_e_by_start, planned, index))
+    return float(late_onset_each(log_e_by_start, planned, index, at_once=at_once))
 
 
-def late_onset_each(log_e_by_start: ArrayLike, planned: int, index: ArrayLike | None = None) -> Floats:
+def late_onset_each(
+    log_e_by_start: ArrayLike, planned: int, index: ArrayLike | None = None, *, at_once: float = 0.5
+) -> Floats:
     """Return `late_onset` of several metrics at once: ``log_e_by_start: (..., S)``, result ``(...)``, the same bits."""
     logs = np.asarray(log_e_by_start, np.float64)
     if planned < 1:
         raise ValueError(f"expected at least 1 planned slice, got {planned}")
+    if not 0.0 <= at_once <= 1.0:
+        raise ValueError(f"expected a part of the money from 0 to 1, got {at_once}")
     slices = logs.shape[-1]
     if not slices:
         return np.zeros(logs.shape[:-1])
     numbers = np.arange(slices) if index is None else np.asarray(index, np.int64)
     if len(numbers) != slices or numbers[0] != 0 or (np.diff(numbers) <= 0).any():
         raise ValueError("expected slice numbers that start with 0 and rise, one per slice")
-    later = 1.0 / (2.0 * planned)
-    funded = numbers < planned
-    money = np.where(numbers == 0, 0.5 + later, later)
+    later = (1.0 - at_once) / planned
+    funded = numbers < planned if later else numbers < 1
+    money = np.where(numbers == 0, at_once + later, later)
     terms = logs[..., funded] + np.log(money[funded])
     if waiting := max(0, planned - 1 - int(numbers[-1])) * later:
         terms = np.concatenate([terms, np.full((*logs.shape[:-1], 1), math.log(waiting))], axis=-1)

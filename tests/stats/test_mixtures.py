@@ -132,10 +132,10 @@ def test_mixed() -> None:
     assert got[1] == pytest.approx(average(rows[1], [1.0, 2.0, 4.0]), rel=1e-15)
 
 
-def plainly(log_es: list[float], planned: int) -> float:
+def plainly(log_es: list[float], planned: int, at_once: float = 0.5) -> float:
     """Return the sum of section 1.1 of the specification in plain arithmetic."""
-    later = 1 / (2 * planned)
-    money = [0.5 + later] + [later] * (planned - 1)
+    later = (1 - at_once) / planned
+    money = [at_once + later] + [later] * (planned - 1)
     started = [u * math.exp(log_e) for u, log_e in zip(money, log_es, strict=False)]
     return math.log(math.fsum([*started, *money[len(log_es) :]]))
 
@@ -144,6 +144,20 @@ def plainly(log_es: list[float], planned: int) -> float:
 def test_late_onset_is_its_formula(log_es: list[float], planned: int) -> None:
     """Money on slices to come counts as what it is; slices past the plan have none."""
     assert late_onset(log_es, planned) == pytest.approx(plainly(log_es, planned), rel=1e-12, abs=1e-12)
+
+
+@pytest.mark.parametrize("at_once", [0.0, 0.25, 0.55, 1.0])
+def test_late_onset_with_another_part_at_once(at_once: float) -> None:
+    """What is bet from the start may be any part of the money."""
+    logs = [3.0, -1.0, 2.0]
+    assert late_onset(logs, 7, at_once=at_once) == pytest.approx(plainly(logs, 7, at_once), rel=1e-12)
+
+
+@pytest.mark.parametrize("at_once", [-0.01, 1.01, math.nan])
+def test_late_onset_refuses_other_parts(at_once: float) -> None:
+    """Money is a part of itself."""
+    with pytest.raises(ValueError, match="part of the money"):
+        late_onset([0.0], 5, at_once=at_once)
 
 
 def test_late_onset_without_slices() -> None:
