@@ -87,7 +87,7 @@ def to_find(guardrail: Guardrail, plan: Plan, model: Model, share: float, weight
         share: P(canary | canary or champion).
         weight: of the guardrail among all.
     """
-    # Half is bet on whatever is worse, and of that a little less than half on late onsets (proxy/rollout/guardrails.py).
+    # Half is bet on whatever is worse, of which 55 % from the beginning (proxy/rollout/guardrails.py).
     part = weight * 0.5 * 0.55
     if guardrail.metric is Metric.LATENCY:
         return _slower(guardrail, plan, model, share, weight)
