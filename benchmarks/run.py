@@ -90,7 +90,7 @@ def sentence(entry: Figures | str) -> str:
 
 @click.command()
 @click.option("--quick", is_flag=True, help="Fewer entrants, one round of two seconds.")
-@click.option("--seconds", type=click.FloatRange(1, 600), help="Length of one measurement (2).")
+@click.option("--seconds", type=click.FloatRange(1, 600), help="Length of one measurement (3; quick: 2).")
 @click.option("--rounds", type=click.IntRange(1, 100), help="How often everybody is measured (3; quick: 1).")
 @click.option(
     "--cell", "parts", multiple=True, help="Part of a cell's name; may be repeated; writes no file."
@@ -119,7 +119,7 @@ def main(
     # Ended from outside, it ends what it has started.
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(1))
     cells = chosen(parts)
-    plan = Plan(seconds or 2.0, rounds or (1 if quick else 3), quick)
+    plan = Plan(seconds or (2.0 if quick else 3.0), rounds or (1 if quick else 3), quick)
     WORK.mkdir(exist_ok=True)
     tools = Tools.install() if install else Tools()
     missing = [name for name in ("wrk", "nginx", "taskset") if name not in tools]
