@@ -1,5 +1,6 @@
 """Evidence in memory: whatever way counts come, the slices are the same; joining keeps what must stay apart."""
 
+import tracemalloc
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from proxy.engine.ledger import (
     RowKey,
     bin_of_generation,
 )
+from proxy.evidence import layout as evidence_layout
 from proxy.evidence.layout import RENEWED
 
 FIELDS = 3
@@ -222,6 +224,23 @@ def test_memory_is_bounded() -> None:
         ledger.take_changes()
     assert len(ledger.slices()) <= MAX_SLICES
     assert len(ledger.everything().rows) <= MAX_SLICES
+
+
+def test_what_a_long_rollout_takes() -> None:
+    """Ten days of four variants, in full width, joined as they grow, take no more than 64 MiB."""
+    variants = ("v1", "v2", "v3", "v4")
+    tracemalloc.start()
+    try:
+        ledger = Ledger(evidence_layout.FIELDS)
+        ledger.admit(Epoch("a", variants, (HALF // 2,) * 4, 0))
+        for at in range(0, 86_400, 30):
+            ledger.merge("run", "a", at, np.full((4, evidence_layout.FIELDS), at + 1, np.int64))
+            ledger.coarsen()
+            ledger.take_changes()
+        assert len(ledger.slices()) > MAX_SLICES // 2
+        assert tracemalloc.get_traced_memory()[0] <= 64 << 20
+    finally:
+        tracemalloc.stop()
 
 
 # Laws
