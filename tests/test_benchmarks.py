@@ -225,6 +225,14 @@ def test_goal_is_judged_by_the_median(measured: float, is_least: bool, verdict: 
     assert reached({}, Goal("as said", 1.25, ref)).is_reached is None
 
 
+@pytest.mark.parametrize(("lag_ms", "is_told"), [(0.2, False), (30.0, True)])
+def test_late_generator_is_told_beside_the_tail(lag_ms: float, is_told: bool) -> None:
+    """A tail that the generator itself had a part in says so."""
+    found = results(modelproxy=[{"p99_ms": 40.0, "lag_ms": lag_ms}])
+    goal = Goal("tail", 1.0, Ref(SPLIT, SMALL_64.name, "modelproxy", "p99_ms"))
+    assert ("generator 30.0 ms late" in reached(found, goal).measured) == is_told
+
+
 def test_what_is_added_is_the_difference_in_the_same_round() -> None:
     """Latency without a proxy is subtracted round by round; without it nothing is said."""
     plain: list[Figures | str] = [
