@@ -118,7 +118,7 @@ class Run:
         self.readers: dict[int, Reader] = {}
         self.delays: list[int] = []
         self.lags: list[int] = []
-        self.sent = self.read = self.blocked = 0
+        self.sent = self.read = self.reads = self.blocked = 0
 
     def open(self) -> None:
         """Begin all streams.
@@ -149,6 +149,7 @@ class Run:
             moments = self.readers[fd].moments()
             now_ns = time.monotonic_ns()
             self.read += len(moments)
+            self.reads += bool(moments)
             self.delays += [now_ns - int(moment) for moment in moments]
 
     def play(self, rate: int, seconds: float) -> None:
@@ -181,6 +182,7 @@ class Run:
             "requests": self.read,
             "errors": self.blocked,
             "sent_per_s": self.sent / seconds,
+            "per_read": self.read / max(1, self.reads),
             **{name: percentile(self.delays, part) for name, part in parts.items()},
             "lag_ms": percentile(self.lags, 0.99),
         }
@@ -199,7 +201,7 @@ def main(target: int, models: tuple[int, ...], streams: int, rate: int, seconds:
     print("listening", flush=True)
     run.open()
     run.play(rate, WARMING_S)
-    run.sent = run.read = run.blocked = 0
+    run.sent = run.read = run.reads = run.blocked = 0
     run.delays, run.lags = [], []
     print("begin", flush=True)
     run.play(rate, seconds)
