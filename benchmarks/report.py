@@ -72,8 +72,8 @@ CPU is user and system time of all processes of an entrant, for each request tha
 the one that holds the clients' connections. Median of the rounds (least–most); the column *modelproxy ÷ it* is taken
 within a round, in CPU of all processes. Entrants take turns, each round starts one further. Requests/s come from a
 saturating load; where an entrant used less than 0.9 of its cores, load and models were the limit, and the figure is
-marked ≥. Streams: who is behind passes several events on at once, which is cheaper and later; *events a read* above 1 says so.
-Latencies at a fixed rate count from the moment a request was due; *added* is what is left after
+marked ≥. Who is behind with streams passes several events on at once, which is cheaper and later: *events a read*
+above 1 says so. Latencies at a fixed rate count from the moment a request was due; *added* is what is left after
 subtracting the same without a proxy in the same round. How late the generator itself was stands beside them:
 latencies below that are its own.
 """
