@@ -17,7 +17,7 @@ from proxy.exchange import Flag, build_shadow
 from proxy.model import DROPS, Drop, Fault
 from proxy.routing.table import Shadow
 from proxy.tally import SHADOW_FIELDS
-from proxy.wire.request import SHADOW_LINE, Framing, build_head, rewrite_target
+from proxy.wire.request import SHADOW_LINE, Framing, build_head, first_value, rewrite_target
 from proxy.wire.response import forwarded_block
 
 if TYPE_CHECKING:
@@ -154,13 +154,20 @@ class ShadowCall:
         self.response_block = forwarded_block(
             connection.status, connection.names, connection.values, connection.lines
         )
+        if connection.framing == Framing.LENGTH:
+            length = int(first_value(connection.names, connection.values, b"content-length"))
+            if length > self.table.copy_limit:
+                self.response_bytes, self.flags = length, Flag.RESPONSE_TRUNCATED
+                return
         self.pieces = []
 
     def on_response_body(self, data: bytes) -> None:
+        if self.pieces is None:
+            return  # it is longer than what is compared, and said so
         self.response_bytes += len(data)
         if self.response_bytes > self.table.copy_limit:
             self.flags = Flag.RESPONSE_TRUNCATED
-        elif self.pieces is not None:
+        else:
             self.pieces.append(data)
 
     def on_response_trailer(self, line: bytes) -> None:

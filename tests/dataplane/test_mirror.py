@@ -256,10 +256,17 @@ ENDS: dict[str, tuple[Callable[[Road, FakeTransport | None], None], Fault, int, 
     "interim": (says(b"HTTP/1.1 103 Early Hints\r\n\r\n", response(b"abc")), Fault.NONE, 200, b"abc", 0),
     "huge": (says(response(b"x" * 1025)), Fault.NONE, 200, b"", Flag.RESPONSE_TRUNCATED),
     "huge in pieces": (
-        says(response(b"x" * 9000)[:-9000], b"x" * 1000, b"x" * 1000, b"x" * 7000),
+        says(*(chunked(b"x" * 1000, b"x" * 1000, b"x" * 7000, status="200 OK").partition(b"x" * 1000))),
         Fault.NONE,
         200,
         b"x" * 1000,
+        Flag.RESPONSE_TRUNCATED,
+    ),
+    "huge as it says": (
+        says(response(b"x" * 9000)[:-9000]),
+        Fault.NONE,
+        200,
+        b"",
         Flag.RESPONSE_TRUNCATED,
     ),
     "endless": (
@@ -320,6 +327,7 @@ def test_end_of_a_shadow(
     assert (part.number, part.version, part.route, part.variant) == (primary.number, 1, 0, 0)
     assert (part.shadow, primary.shadows_sent) == (0, 1)
     assert part.duration_ns >= 0
+    assert part.response_bytes >= len(body)
     assert primary.request_body == b"abc"
     assert primary.response_body == b"1"
     assert road.loop.errors == []
