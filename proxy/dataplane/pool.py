@@ -12,6 +12,7 @@ Who waits
 
 import asyncio
 from collections import OrderedDict
+from typing import Final
 
 from proxy.clock import monotonic_ns
 from proxy.dataplane.contexts import HANDSHAKE_ERRORS, BackendTls
@@ -20,7 +21,10 @@ from proxy.dataplane.upstream import Sink, UpstreamConnection
 from proxy.model import Fault
 from proxy.tasks import spawn
 
-__all__ = ["Pool", "PoolLimits"]
+__all__ = ["REST_NS", "Pool", "PoolLimits"]
+
+REST_NS: Final = 100_000_000
+"""So long a shadow that could not be connected to is left alone: to try for each copy took a third of a worker."""
 
 
 class PoolLimits:
@@ -75,6 +79,8 @@ class Pool:
         "open",
         "outbox",
         "port",
+        "rests",
+        "rests_until_ns",
         "retired",
         "secured",
         "timer",
@@ -101,17 +107,25 @@ class Pool:
         self.is_simple = True
         """An answered connection that nobody waits for goes straight back to ``idle``; else :meth:`take_back`."""
         self.retired = False
+        self.rests = Fault.NONE
+        """Of a shadow: why no connection is opened until ``rests_until_ns``."""
+        self.rests_until_ns = 0
         self.in_flight = 0
         """Requests of the shadow that this pool belongs to; unused for primaries."""
         self.in_flight_bytes = 0
 
     def acquire(self, sink: Sink) -> UpstreamConnection | Fault | None:
-        """Return an idle connection, ``None`` when ``sink.on_connected`` will follow, or ``Fault.OVERFLOW``."""
+        """Return an idle connection, ``None`` when ``sink.on_connected`` will follow, or a fault.
+
+        The fault is ``OVERFLOW``, or of a shadow what has just kept another copy from being sent.
+        """
         idle = self.idle
         while idle:
             connection = idle.pop()
             if not connection.transport.is_closing():
                 return connection
+        if self.rests_until_ns and monotonic_ns() < self.rests_until_ns:
+            return self.rests
         if self.is_full():
             return Fault.OVERFLOW
         self.wait(sink)
@@ -225,6 +239,8 @@ class Pool:
         """A connection could not be made: who has waited longest is told, and the others get another try."""
         self.connecting -= 1
         sink = self.waiting.popitem(last=False)[0] if self.waiting else None
+        if self.limits.total:
+            self.rests, self.rests_until_ns = fault, monotonic_ns() + REST_NS
         self.on_failure()
         if sink is not None:
             sink.on_fault(fault, False)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from proxy.dataplane.pool import REST_NS
 from proxy.exchange import Flag, Primary, ShadowPart
 from proxy.model import Fault
 from proxy.tally import SHADOW_FIELDS
@@ -331,6 +332,25 @@ def test_end_of_a_shadow(
     assert primary.request_body == b"abc"
     assert primary.response_body == b"1"
     assert road.loop.errors == []
+
+
+def test_a_shadow_that_refuses_is_left_alone_for_a_moment(road: Road) -> None:
+    """After a connection that could not be made no copy tries to make one for a tenth of a second; all are counted."""
+    road.feed(request())
+    model = road.connect()
+    road.refuse_connect(Fault.CONNECT_TIMEOUT)
+    road.answer(model, response(b"1"))
+    for _ in range(3):
+        road.feed(request())
+        assert not road.wanted
+        road.answer(model, response(b"1"))
+    assert counts(road) == {"eligible": 4, "sent": 4, "failed": 4}
+    faults = [part.fault for part in road.worker.shipper.parts() if isinstance(part, ShadowPart)]
+    assert faults == [Fault.CONNECT_TIMEOUT] * 4
+    road.wait(REST_NS / 1e9)
+    road.feed(request())
+    road.answer(road.connect(), response(b"1"))
+    assert counts(road)["answered"] == 1
 
 
 def test_deadline_is_for_all_of_it(road: Road) -> None:
