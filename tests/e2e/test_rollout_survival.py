@@ -171,7 +171,11 @@ def collisions(users: int) -> float:
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("seed", [0, 1, 2], ids=["undisturbed", "killed", "killed otherwise"])
+@pytest.mark.parametrize(
+    "seed",
+    [0, 1, pytest.param(2, marks=pytest.mark.long)],
+    ids=["undisturbed", "killed", "killed otherwise"],
+)
 async def test_kills_change_no_decision(tmp_path: Path, seed: int) -> None:
     """Everybody is killed by turns, at random moments, and all goes as it goes when nobody is."""
     shown: dict[str, list[int]] = {route: [] for route in ROUTES}
@@ -216,7 +220,12 @@ async def test_kills_change_no_decision(tmp_path: Path, seed: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "victims", [("supervisor",), ("observer", "supervisor"), ("observer", "supervisor") * 2]
+    "victims",
+    [
+        pytest.param(("supervisor",), marks=pytest.mark.long),
+        ("observer", "supervisor"),
+        pytest.param(("observer", "supervisor") * 2, marks=pytest.mark.long),
+    ],
 )
 async def test_a_killed_supervisor_takes_nothing_along(tmp_path: Path, victims: tuple[str, ...]) -> None:
     """What was counted in the moment before is there in the next life, and so is what its workers finish after it

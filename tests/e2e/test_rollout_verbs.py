@@ -112,7 +112,11 @@ async def test_what_cannot_be_done(tmp_path: Path) -> None:
         assert journal(proxy, "verb") == []
 
 
-@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL], ids=["terminated", "killed"])
+@pytest.mark.parametrize(
+    "ending",
+    [pytest.param(signal.SIGTERM, marks=pytest.mark.long), signal.SIGKILL],
+    ids=["terminated", "killed"],
+)
 async def test_a_restart_forgets_nothing(tmp_path: Path, ending: signal.Signals) -> None:
     """What was aborted stays off and what was promoted stays on, however the proxy ended."""
     async with on_trial(tmp_path) as text:
