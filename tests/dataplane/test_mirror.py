@@ -328,10 +328,21 @@ def test_end_of_a_shadow(
     assert (part.number, part.version, part.route, part.variant) == (primary.number, 1, 0, 0)
     assert (part.shadow, primary.shadows_sent) == (0, 1)
     assert part.duration_ns >= 0
-    assert part.response_bytes >= len(body)
     assert primary.request_body == b"abc"
     assert primary.response_body == b"1"
     assert road.loop.errors == []
+
+
+@pytest.mark.parametrize("more", [b"", b"x" * 100], ids=["head alone", "with its beginning"])
+def test_an_answer_that_says_it_is_too_long_is_not_read(road: Road, more: bytes) -> None:
+    """Its connection is given up with the first read, and what is told of it is the length it said."""
+    road.feed(request())
+    model, shadow = both(road)
+    road.answer(model, response(b"1"))
+    road.answer(shadow, response(b"x" * 9000)[:-9000] + more)
+    assert shadow.is_closing()
+    (part,) = [part for part in road.worker.shipper.parts() if isinstance(part, ShadowPart)]
+    assert (part.response_bytes, part.response_body, part.flags) == (9000, b"", Flag.RESPONSE_TRUNCATED)
 
 
 def test_a_shadow_that_refuses_is_left_alone_for_a_moment(road: Road) -> None:
