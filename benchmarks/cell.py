@@ -40,7 +40,7 @@ __all__ = ["CellError", "measure"]
 
 ROOT = Path(__file__).resolve().parent.parent
 CHECKED_USERS = 300
-MIRRORED = ("mirror", "everything")
+MIRRORED = ("mirror", "mirror and compare", "everything")
 """Flavours whose copies are counted by the models."""
 
 TRUSTING = ssl._create_unverified_context()  # noqa: S323 # our own certificate, our own loopback

@@ -140,11 +140,18 @@ CELLS = (
         MIRROR,
         (
             *alike("mirror", "modelproxy"),
-            *entrants("modelproxy, everything"),
+            *entrants("modelproxy, mirror and compare", "modelproxy, everything"),
             *alike("mirror", "nginx", "Envoy", "Traefik", "aiohttp"),
         ),
         (SMALL_64,),
-        quick=("modelproxy", "modelproxy, everything", "nginx", "Envoy", "aiohttp"),
+        quick=(
+            "modelproxy",
+            "modelproxy, mirror and compare",
+            "modelproxy, everything",
+            "nginx",
+            "Envoy",
+            "aiohttp",
+        ),
     ),
     Cell(FEATURES, entrants("modelproxy", "modelproxy, log 5 %"), (SMALL_64,), rounds=2),
     Cell(

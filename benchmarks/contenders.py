@@ -98,7 +98,8 @@ MODELPROXY = Program(
     flavours={
         "split": {},
         "log 5 %": {"log": "{percent: 5}"},
-        "mirror": {"mirrors": MIRRORED},
+        "mirror": {"mirrors": MIRRORED, "compare": "none"},
+        "mirror and compare": {"mirrors": MIRRORED},
         "everything": {
             "mirrors": MIRRORED,
             "log": "{percent: 5}",

@@ -62,6 +62,7 @@ routes:
       - {name: v3, model: c, role: canary, weight: 5}
 """
 MIRROR = SPLIT + "    shadows: [{model: c, percent: 100}]\n"
+ALONE = MIRROR + "    compare: {as: none}\n"
 ROLLOUT = SPLIT.replace("role: canary, weight: 5", "role: canary, rollout: {steps: [5, 100]}")
 FOUR = "[" + ", ".join(f'"http://127.0.0.1:{port}"' for port in (1, 11, 12, 13)) + "]"
 SERVERS = SPLIT.replace('"http://127.0.0.1:1"', FOUR)
@@ -86,6 +87,7 @@ SCRIPTS = (
     Script("split, fresh request ids", SPLIT, is_fresh=True),
     Script("mirror", MIRROR),
     Script("mirror, fresh request ids", MIRROR, is_fresh=True),
+    Script("mirror, not compared", ALONE),
     Script("rollout", ROLLOUT),
     Script("split, 10 KiB each way", SPLIT, body=LONG, answer=LONG),
     Script("split, four servers for the champion", SERVERS),

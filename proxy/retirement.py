@@ -4,7 +4,7 @@ A version that was replaced still serves the requests that began under it. It is
 folded, once everything that was begun was also ended:
 
 * a request: ``started = finished + lost``;
-* a shadow: ``sent = answered + failed`` and ``answered = shipped + comparison_dropped``;
+* a shadow: ``sent = answered + failed`` and ``answered = shipped + not_compared + comparison_dropped``;
 * a comparison: ``shipped = agree + disagree + uncomparable + dropped``, counted in the observer;
 * a logged exchange: ``shipped = written + dropped + failed``, counted in the observer.
 
@@ -77,7 +77,7 @@ def _add_shadow(field: str, labels: list[str], count: int, begun: _Side, ended: 
     elif field == "answered":
         ended[("shadow", *labels)] += count
         begun[("answer", *labels)] += count
-    elif field == "comparison_dropped":
+    elif field in ("not_compared", "comparison_dropped"):
         ended[("answer", *labels)] += count
     elif field == "shipped":
         ended[("answer", *labels)] += count
@@ -120,7 +120,8 @@ def _missing_ends(kind: str, fields: Counter[str], judged: int) -> Iterator[tupl
         drops = sum(count for field, count in fields.items() if field.startswith("dropped_"))
         yield "dropped_draining", fields["eligible"] - fields["sent"] - drops
         yield "failed", fields["sent"] - fields["answered"] - fields["failed"]
-        yield "comparison_dropped", fields["answered"] - fields["comparison_dropped"] - judged
+        ended = fields["not_compared"] + fields["comparison_dropped"] + judged
+        yield "comparison_dropped", fields["answered"] - ended
     elif kind == "payload":
         yield "dropped", fields["sampled"] - fields["dropped"] - judged
     elif kind == "model":

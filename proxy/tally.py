@@ -159,10 +159,11 @@ SHADOW_FIELDS = (
     "answered",
     "failed",
     "shipped",
+    "not_compared",
     "comparison_dropped",
 )
 """Counts of one (route, shadow model) in the worker. eligible = sent + dropped; sent = answered + failed;
-answered = shipped + comparison_dropped once nothing is in flight."""
+answered = shipped + not_compared + comparison_dropped once nothing is in flight."""
 
 PAYLOAD_FIELDS = ("sampled", "shipped", "dropped")
 """Counts of one route's payload log in the worker: sampled = shipped + dropped."""

@@ -96,6 +96,8 @@ def compare(
         shadow: the other.
         cap_bytes: cap of each decoded layer of a compressed body.
     """
+    if rule.as_ == "none":
+        return _uncomparable("not_wanted", rule.as_)
     primary_ok, shadow_ok = 200 <= primary.status < 300, 200 <= shadow.status < 300
     if not (primary_ok and shadow_ok):
         if primary_ok == shadow_ok:

@@ -29,7 +29,7 @@ Format: TypeAlias = Literal["oip_v2", "v1", "json", "text", "bytes"]
 Kind: TypeAlias = Literal["int", "float", "bool", "bytes"]
 Result: TypeAlias = Literal["agree", "disagree", "uncomparable"]
 
-METHODS = ("auto", "exact", "json", "classification", "regression")
+METHODS = ("auto", "exact", "json", "classification", "regression", "none")
 
 DECODED_CAP_BYTES = 4 * 1024 * 1024
 """Cap of a body after its content-encoding was undone. Four times the default side copy: answers

@@ -186,14 +186,15 @@ def _assign(flight: "InFlight", unit: bytes, source: int) -> tuple[Sequence[Shad
 
 
 def _keep_copies(flight: "InFlight", shadows: Sequence[Shadow], is_logged: bool) -> None:
-    """Keep both bodies on the side, for the shadows and for the observer."""
+    """Keep the request's body on the side for the shadows, and for the observer, if it wants the exchange, both."""
     if shadows:
         flight.shadows = shadows
         flight.flags |= Flag.MIRRORED
     if is_logged:
         flight.flags |= Flag.LOGGED
-    flight.number = flight.worker.next_number()
-    flight.response_copy = []
+    if is_logged or flight.route.is_compared or flight.flags & Flag.TRACED:
+        flight.number = flight.worker.next_number()
+        flight.response_copy = []
     limit = flight.table.copy_limit
     if flight.request_bytes <= limit:
         flight.copy = flight.held[:] if flight.held else []

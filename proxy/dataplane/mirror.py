@@ -4,7 +4,8 @@ A shadow has its own pool, its own deadline and a budget in requests and bytes; 
 and shed first. The client's request neither knows nor notices: it holds no reference to its copies.
 
 Accounting (slots of ``SHADOW_FIELDS``): every eligible request is sent or dropped with a reason; every sent one is
-answered or failed; every answered one is shipped to the observer or counted as ``comparison_dropped``.
+answered or failed; every answered one is shipped to the observer or counted as ``not_compared`` (nobody wants it)
+or ``comparison_dropped``.
 """
 
 from collections.abc import Sequence
@@ -32,6 +33,7 @@ DROPPED = SHADOW_FIELDS.index(f"dropped_{DROPS[0].label}")
 ANSWERED = SHADOW_FIELDS.index("answered")
 FAILED = SHADOW_FIELDS.index("failed")
 SHIPPED = SHADOW_FIELDS.index("shipped")
+NOT_COMPARED = SHADOW_FIELDS.index("not_compared")
 COMPARISON_DROPPED = SHADOW_FIELDS.index("comparison_dropped")
 
 SHADOW_END = SHADOW_LINE + b"\r\n"
@@ -76,6 +78,8 @@ def _start(flight: "InFlight", shadow: Shadow, body: bytes) -> None:
     """Send one copy, now or when a connection is there."""
     head, pool = flight.head, shadow.pool
     call = ShadowCall(flight, shadow, len(body))
+    if flight.response_copy is None:
+        call.is_wanted = False
     pool.in_flight += 1
     pool.in_flight_bytes += call.size
     if shadow.model.prefix == flight.variant.model.prefix and not flight.framing_line:
@@ -110,6 +114,8 @@ class ShadowCall:
     status = 0
     flags = 0
     upgrade = b""
+    is_wanted = True
+    """The observer wants the answer."""
     response_bytes = 0
     response_block = b""
     pieces: list[bytes] | None = None
@@ -167,7 +173,7 @@ class ShadowCall:
         self.response_bytes += len(data)
         if self.response_bytes > self.table.copy_limit:
             self.flags = Flag.RESPONSE_TRUNCATED
-        else:
+        elif self.is_wanted:
             self.pieces.append(data)
 
     def on_response_trailer(self, line: bytes) -> None:
@@ -197,6 +203,10 @@ class ShadowCall:
         pool.in_flight_bytes -= self.size
         slots, base, started_ns = table.slots, shadow.slot, self.started_ns
         slots[base + (FAILED if fault else ANSWERED)] += 1
+        if not self.is_wanted:
+            if not fault:
+                slots[base + NOT_COMPARED] += 1
+            return
         frame = build_shadow(
             (
                 worker.index,

@@ -56,9 +56,8 @@ def _settle_shadow(slots: memoryview, base: int) -> None:
     drops = [at[f"dropped_{drop.label}"] for drop in DROPS]
     slots[at["dropped_draining"]] += slots[at["eligible"]] - slots[at["sent"]] - sum(slots[i] for i in drops)
     slots[at["failed"]] += slots[at["sent"]] - slots[at["answered"]] - slots[at["failed"]]
-    slots[at["comparison_dropped"]] += (
-        slots[at["answered"]] - slots[at["shipped"]] - slots[at["comparison_dropped"]]
-    )
+    ended = sum(slots[at[field]] for field in ("shipped", "not_compared", "comparison_dropped"))
+    slots[at["comparison_dropped"]] += slots[at["answered"]] - ended
 
 
 def _settle_endpoint(slots: memoryview, base: int) -> None:

@@ -166,6 +166,8 @@ class ShadowAccount:
     drop_reasons: Mapping[str, int]
     answered: int
     failed: int
+    not_compared: int
+    """Answers that nobody wanted compared (``compare.as: none``)."""
     comparison_dropped: int
     """Answers that the worker could not hand over or the observer could not keep."""
     comparisons: Comparisons
@@ -174,6 +176,11 @@ class ShadowAccount:
     """By the variant that answered the client."""
     distance: Histogram
     """Disagreement distance of judged pairs, 0 to 1."""
+
+    @property
+    def uncomparable(self) -> int:
+        """Answers without a judgement, though nothing was lost."""
+        return self.comparisons.uncomparable + self.not_compared
 
     @property
     def outcomes(self) -> dict[str, int]:
@@ -185,7 +192,7 @@ class ShadowAccount:
             "answered": self.answered,
             "failed": self.failed,
             "compared": self.comparisons.compared,
-            "uncomparable": self.comparisons.uncomparable,
+            "uncomparable": self.uncomparable,
             "comparison_dropped": self.comparison_dropped,
         }
 
@@ -414,6 +421,7 @@ def _shadow(fields: Fields, judged: Mapping[str, Fields]) -> ShadowAccount:
         {drop.label: fields.get(f"dropped_{drop.label}", 0) for drop in DROPS},
         fields.get("answered", 0),
         fields.get("failed", 0),
+        fields.get("not_compared", 0),
         fields.get("comparison_dropped", 0) + comparisons.dropped,
         comparisons,
         by_variant,

@@ -133,7 +133,7 @@ def _shadow(shadow: Shadow, account: ShadowAccount) -> dict[str, Any]:
         "failed": account.failed,
         "agree": judged.agree,
         "disagree": judged.disagree,
-        "uncomparable": judged.uncomparable,
+        "uncomparable": account.uncomparable,
         "comparison_dropped": account.comparison_dropped,
         "disagreement_rate": judged.disagreement_rate,
         "mean_distance": mean,

@@ -195,6 +195,7 @@ class Route:
         "host",
         "index",
         "intervals",
+        "is_compared",
         "log_limit",
         "log_prefix",
         "matched_prefix",
@@ -238,6 +239,8 @@ class Route:
         )
         self.mirrors_all = all(shadow.limit == SPACE for shadow in self.shadows)
         """Every shadow gets every request."""
+        self.is_compared = settings.compare.as_ != "none"
+        """The observer wants both answers of a mirrored request."""
         self.log_limit = share(settings.log.percent)
         """A unit is logged when its bucket under the log's salt is below ``log_limit``."""
         self.log_prefix = salt_prefix(settings.log.salt or f"{settings.name}/log")

@@ -172,6 +172,9 @@ def _compared(route: View, canary: View, guardrail: View) -> Iterator[Problem]:
     elif all(shadow.read("percent", percent().read) == 0 for shadow in shadows):
         found = f"disagreement, and a shadow of {model} that gets 0 percent"
         yield guardrail.problem("metric", f"a percent above 0 for the shadow of {model}", found)
+    elif route.at("compare").read("as", str) == "none":
+        found = "disagreement, and compare: {as: none}"
+        yield guardrail.problem("metric", "answers that are compared: another compare.as than none", found)
 
 
 def _at(rollout: View, key: str, index: int) -> Any:

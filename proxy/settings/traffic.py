@@ -80,7 +80,7 @@ Protocols = Annotated[
 ]
 Failures = Annotated[tuple[Failure | int, ...], grammar.one_or_more(grammar.failure(), 32)]
 Balance = Literal["least-loaded", "hash"]
-Method = Literal["auto", "exact", "json", "classification", "regression"]
+Method = Literal["auto", "exact", "json", "classification", "regression", "none"]
 
 
 class ModelTls(Section):
@@ -304,7 +304,8 @@ class Compare(Section):
     as_: Annotated[Method, grammar.choice(Method)] = setting(
         "auto",
         "exact: the same bytes; json: the same document, numbers within tolerance; classification: the same "
-        "label; regression: numbers within tolerance; auto: what fits the answer.",
+        "label; regression: numbers within tolerance; auto: what fits the answer; none: not at all, copies only put "
+        "load on the shadow.",
         NOW,
         alias="as",
     )

@@ -46,7 +46,7 @@ def counts(road: Road, model: str = "two") -> dict[str, int]:
     assert at["eligible"] == at["sent"] + sum(n for field, n in at.items() if field.startswith("dropped_"))
     pool = road.table.routes[0].shadows[0 if model == "two" else 1].pool
     assert at["sent"] == at["answered"] + at["failed"] + pool.in_flight
-    assert at["answered"] == at["shipped"] + at["comparison_dropped"]
+    assert at["answered"] == at["shipped"] + at["not_compared"] + at["comparison_dropped"]
     return found
 
 
@@ -464,6 +464,49 @@ def test_observer_that_is_gone(road: Road) -> None:
     assert [answer.status for answer in read_answers(road.received())] == [200]
     assert counts(road) == {"eligible": 1, "sent": 1, "answered": 1, "comparison_dropped": 1}
     assert road.count("worker", "exchanges_dropped") == 1
+
+
+UNCOMPARED = CONFIG + "    compare: {as: none}\n"
+
+
+@pytest.mark.parametrize("make", [response, lambda b: chunked(b, status="200 OK")], ids=["length", "chunked"])
+def test_nothing_is_kept_for_a_comparison_that_nobody_wants(
+    monkeypatch: pytest.MonkeyPatch, make: Callable[[bytes], bytes]
+) -> None:
+    """With ``compare: {as: none}`` copies are sent and counted, and the observer gets nothing."""
+    road = Road(monkeypatch, UNCOMPARED)
+    copied = request(body=b"abc", X_User_Id="alice")
+    road.feed(copied)
+    model, shadow = both(road)
+    for turn in range(2):  # the second time by the choice that is remembered
+        if turn:
+            road.feed(copied)
+        assert shadow.take().endswith(b"x-modelproxy-shadow: 1\r\n\r\nabc")
+        road.answer(model, make(b"1"))
+        road.answer(shadow, make(b"1"))
+    assert [answer.status for answer in read_answers(road.received())] == [200, 200]
+    assert counts(road) == {"eligible": 2, "sent": 2, "answered": 2, "not_compared": 2}
+    assert road.worker.shipper.parts() == []
+
+
+def test_a_failed_copy_without_comparison(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shadow that hangs up has failed, whether or not somebody wants to compare."""
+    road = Road(monkeypatch, UNCOMPARED)
+    road.feed(request())
+    _, shadow = both(road)
+    road.hang_up(shadow)
+    assert counts(road) == {"eligible": 1, "sent": 1, "failed": 1}
+
+
+def test_what_is_logged_is_kept_without_comparison(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A record holds the shadow's answer, also when it is compared with nothing."""
+    road = Road(monkeypatch, UNCOMPARED + "    log: {percent: 100}\n")
+    road.feed(request())
+    model, shadow = both(road)
+    road.answer(model, response(b"1"))
+    road.answer(shadow, response(b"2"))
+    assert [type(part) for part in road.worker.shipper.parts()] == [Primary, ShadowPart]
+    assert counts(road) == {"eligible": 1, "sent": 1, "answered": 1, "shipped": 1}
 
 
 @pytest.mark.parametrize("cut", [None, 500, 1100, 2000])

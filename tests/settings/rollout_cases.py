@@ -280,6 +280,14 @@ ROLLOUT_PROBLEMS: dict[str, tuple[str, str, str]] = {
         f"{GUARDRAIL}.metric",
         "a shadow of two that gets 0 percent, expected a percent above 0 for the shadow of two",
     ),
+    "disagreement that nobody looks for": (
+        canary(
+            {"guardrails": [{"metric": "disagreement", "tolerance": 2}]},
+            shadows=[{"model": "two"}],
+        ).replace('"shadows"', '"compare":{"as":"none"},"shadows"'),
+        f"{GUARDRAIL}.metric",
+        "disagreement, and compare: {as: none}, expected answers that are compared: another compare.as than none",
+    ),
     "weight and rollout": (
         canary({}, weight=5),
         f"{CANARY}.rollout",

@@ -100,6 +100,7 @@ NOT_THE_SCHEMAS_BUSINESS = {
     "disagreement with another's shadow",
     "disagreement without a shadow",
     "disagreement without copies",
+    "disagreement that nobody looks for",
     "hold over all",
     "less than one hold",
     "nothing left to take",
