@@ -120,8 +120,8 @@ def _missing_ends(kind: str, fields: Counter[str], judged: int) -> Iterator[tupl
         drops = sum(count for field, count in fields.items() if field.startswith("dropped_"))
         yield "dropped_draining", fields["eligible"] - fields["sent"] - drops
         yield "failed", fields["sent"] - fields["answered"] - fields["failed"]
-        ended = fields["not_compared"] + fields["comparison_dropped"] + judged
-        yield "comparison_dropped", fields["answered"] - ended
+        known = fields["not_compared"] + fields["comparison_dropped"] + judged
+        yield "comparison_dropped", fields["answered"] - known
     elif kind == "payload":
         yield "dropped", fields["sampled"] - fields["dropped"] - judged
     elif kind == "model":
