@@ -114,6 +114,8 @@ VARIANT_FIELDS = (
     "retries",
     "fallbacks",
     *CODE_FIELDS,
+    *(f"whole_{i}" for i in HISTOGRAM_FIELDS),
+    "whole_sum_ns",
     *(f"duration_{i}" for i in HISTOGRAM_FIELDS),
     "duration_sum_ns",
     *(f"ttfb_{i}" for i in HISTOGRAM_FIELDS),
@@ -123,8 +125,9 @@ VARIANT_FIELDS = (
     "tunnel_received_bytes",
     "tunnel_sent_bytes",
 )
-"""Counts of one (route, variant, model). ``code_499``: the client left before the answer began; ``gap``: time between
-two reads of one answer."""
+"""Counts of one (route, variant, model). ``code_499``: the client left before the answer began; ``whole``: durations of
+answers that came in one read, so that the time to their first byte is the same; ``duration`` and ``ttfb``: of all
+others; ``gap``: time between two reads of one answer."""
 
 UNROUTED_FIELDS = CODE_FIELDS
 """Requests that no variant was assigned to: bad heads, unknown routes."""

@@ -26,7 +26,7 @@ from proxy.routing.choose import (
 from proxy.routing.hashing import bucket
 from proxy.routing.table import Shadow, Table
 from proxy.routing.units import is_trusted
-from proxy.wire.request import Framing, common_block, first_value
+from proxy.wire.request import Framing, build_opening, common_block, first_value
 from proxy.wire.response import CONTINUE
 from proxy.wire.trace import read_context
 from proxy.wire.upgrade import offered_protocol, upgrade_lines
@@ -70,16 +70,18 @@ def begin(flight: "InFlight") -> None:
 
 def _begin_again(flight: "InFlight", table: Table, choice: Choice) -> None:
     """Begin a request whose head has been seen under this table: what was chosen then is chosen now."""
-    # HOT: matching, finding the unit, hashing and sampling are skipped; saves 1.5 µs (benchmarks/NOTES.md).
-    head, slots = flight.head, table.slots
-    flight.route, flight.unit, flight.unit_source, flight.bucket, variant, shadows, is_logged = choice
+    # HOT: matching, finding the unit, hashing and sampling are skipped; saves 1.5 µs (benchmarks/NOTES.md). Only plain
+    # heads are remembered, so the request is all there.
+    slots = table.slots
+    route, flight.unit, source, flight.bucket, variant, shadows, is_logged, opening = choice
+    flight.route = route
+    flight.unit_source = source
     flight.variant = flight.serving = variant
-    flight.block = head.block + flight.client.forwarded_lines(head.host)
-    slots[flight.route.slot_units + flight.unit_source] += 1
+    slots[route.slot_units + source] += 1
     slots[variant.slot_started] += 1
     if shadows or is_logged:
         _keep_copies(flight, shadows, is_logged)
-    flight.send_head()
+    flight.send_whole(opening)
 
 
 def _special_block(flight: "InFlight") -> bytes:
@@ -126,7 +128,10 @@ def _assign_from_head(flight: "InFlight") -> None:
         _await_body(flight)
         return
     shadows, logged = _assign(flight, unit, source)
-    remember(table, head, Choice(route, unit, source, flight.bucket, flight.variant, shadows, logged))
+    if head.is_plain:
+        variant = flight.variant
+        opening = build_opening(head.method, flight.target_for(variant), head.block)
+        remember(table, head, Choice(route, unit, source, flight.bucket, variant, shadows, logged, opening))
     flight.send_head()
 
 

@@ -26,10 +26,11 @@ from proxy.model import DURATION_BOUNDS_NS, FAULT_SENTENCES, FAULT_STATUS, Fault
 from proxy.routing.choose import NO_UNIT
 from proxy.routing.table import Route, Shadow, Table, Variant
 from proxy.wire.head import RequestHead
+from proxy.wire.plain import PlainResponse
 from proxy.wire.request import Framing, build_head, rewrite_target
 from proxy.wire.response import (
     build_interim,
-    build_plain_head,
+    build_plain,
     build_response_head,
     chunk,
     forwarded_block,
@@ -89,7 +90,8 @@ class InFlight:
     """The assigned one, to its end."""
     serving: Variant
     """The one that is asked now: the assigned one, or after a fallback the champion."""
-    block: bytes
+    block = b""
+    """The header lines that a model gets, where they are not simply the client's and ours."""
     unit = b""
     unit_source = NO_UNIT
     bucket = 0
@@ -142,17 +144,59 @@ class InFlight:
         if self.request_done:
             assign_from_body(self)
 
+    def target_for(self, variant: Variant) -> bytes:
+        """Return the request's target as the model of ``variant`` gets it."""
+        target, prefix = self.head.target, variant.model.prefix
+        return rewrite_target(target, self.route.matched_prefix, prefix) if prefix else target
+
+    def header_lines(self) -> bytes:
+        """Return the header lines that every model gets."""
+        return self.block or self.head.block + self.client.forwarded_lines(self.head.host)
+
     def head_for(self, variant: Variant) -> bytes:
         """Return the head as the model of ``variant`` gets it."""
-        head, prefix = self.head, variant.model.prefix
-        target = rewrite_target(head.target, self.route.matched_prefix, prefix) if prefix else head.target
-        return build_head(head.method, target, self.block, self.request_id, self.framing_line)
+        target = self.target_for(variant)
+        return build_head(self.head.method, target, self.header_lines(), self.request_id, self.framing_line)
+
+    def send_whole(self, opening: bytes) -> None:
+        """The variant is known, and the request is plain and all there: send it.
+
+        Args:
+            opening: see :class:`~proxy.routing.choose.Choice`.
+        """
+        # HOT: what :meth:`send_head` and :meth:`flush` do, in a straight line; saves 0.6 µs.
+        client, held = self.client, self.held
+        head = (
+            opening,
+            client.forwarded_lines(self.head.host),
+            b"x-request-id: ",
+            self.request_id,
+            b"\r\n\r\n",
+        )
+        if self.copy is not None:
+            self.request_head = data = b"".join(head)
+            if held:
+                data += held[0]
+        else:
+            data = b"".join((*head, held[0]) if held else head)
+        self.held = None
+        self.state = FORWARDING
+        self.worker.in_flight += 1
+        model = self.variant.model
+        got = model.pool.acquire(self) if model.limit is None else enter(self, model)
+        if got.__class__ is UpstreamConnection:
+            self.connection = got
+            self.replay = data
+            got.send(self, data, False, True, client.now_ns)
+            return
+        self.out = [data]
+        if got is not None:
+            self.on_fault(got, False)
 
     def send_head(self) -> None:
         """The variant is known: send the head, with what has come of the body."""
-        head, prefix = self.head, self.variant.model.prefix
-        target = rewrite_target(head.target, self.route.matched_prefix, prefix) if prefix else head.target
-        data = build_head(head.method, target, self.block, self.request_id, self.framing_line)
+        head = self.head
+        data = self.head_for(self.variant)
         if self.copy is not None:
             self.request_head = data
         held, self.held = self.held, None
@@ -338,32 +382,39 @@ class InFlight:
         """Both sides of the tunnel are gone. Its duration is that of the request that opened it."""
         self.finish(self.started_ns + self.ttfb_ns)
 
-    def on_whole_response(
-        self, connection: UpstreamConnection, status: int, reason: bytes, block: bytes, body: bytes
-    ) -> None:
+    def on_whole_response(self, connection: UpstreamConnection, head: PlainResponse, body: bytes) -> None:
         now_ns = connection.now_ns
+        status, reason, block, length, opening = head
         if status > 399 and status in self.route.failing_codes:
             self.connection = None
             if self._try_after(status):
                 return
         self.status = status
         self.ttfb_ns = now_ns - self.started_ns
-        self.response_bytes = len(body)
-        if self.keep_alive and self.head.http11 and not self.worker.draining:
-            # HOT: the usual head in one format, without keywords; saves 0.4 µs.
-            head = build_plain_head(status, reason, block, self.request_id, self.serving.header_line)
+        self.response_bytes = length
+        is_usual = self.keep_alive and self.head.http11 and not self.worker.draining
+        if is_usual and self.response_copy is None:
+            # HOT: the usual answer in one join; saves 0.5 µs.
+            data = build_plain(opening, self.request_id, self.serving.header_line, body)
         else:
-            head = self._response_head(reason, block)
-        if self.response_copy is not None:
-            self.response_head = head
-            limit = self.table.copy_limit
-            if len(body) > limit:
-                self.flags |= Flag.RESPONSE_TRUNCATED
-            self.response_copy.append(body[:limit])
+            if is_usual:
+                answer_head = build_plain(opening, self.request_id, self.serving.header_line)
+            else:
+                answer_head = self._response_head(reason, block)
+            if self.response_copy is not None:
+                self._keep_answer(answer_head, body)
+            data = answer_head + body
         self.head_sent = True
-        self.client.write(head + body)
+        self.client.write(data)
         self.connection = None
         self.finish(now_ns)
+
+    def _keep_answer(self, head: bytes, body: bytes) -> None:
+        limit = self.table.copy_limit
+        self.response_head = head
+        if len(body) > limit:
+            self.flags |= Flag.RESPONSE_TRUNCATED
+        self.response_copy = [body[:limit]]
 
     def _response_head(self, reason: bytes, block: bytes) -> bytes:
         if is_last(self):
@@ -505,13 +556,17 @@ class InFlight:
         slots, variant = self.table.slots, self.variant
         slots[variant.slot_codes + (self.status if self.status < 600 else 0)] += 1
         place = bisect_left(DURATION_BOUNDS_NS, duration_ns)
-        slots[variant.slot_duration + place] += 1
-        slots[variant.slot_duration_sum] += duration_ns
-        if ttfb_ns := self.ttfb_ns:
-            if ttfb_ns != duration_ns:
-                place = bisect_left(DURATION_BOUNDS_NS, ttfb_ns)
-            slots[variant.slot_ttfb + place] += 1
-            slots[variant.slot_ttfb_sum] += ttfb_ns
+        ttfb_ns = self.ttfb_ns
+        if ttfb_ns == duration_ns and ttfb_ns:
+            # HOT: one count for what is both; saves 0.2 µs.
+            slots[variant.slot_whole + place] += 1
+            slots[variant.slot_whole_sum] += duration_ns
+        else:
+            slots[variant.slot_duration + place] += 1
+            slots[variant.slot_duration_sum] += duration_ns
+            if ttfb_ns:
+                slots[variant.slot_ttfb + bisect_left(DURATION_BOUNDS_NS, ttfb_ns)] += 1
+                slots[variant.slot_ttfb_sum] += ttfb_ns
         evidence = self.route.evidence
         if evidence is not None:
             count(self, evidence, duration_ns)

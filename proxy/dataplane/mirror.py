@@ -18,6 +18,7 @@ from proxy.exchange import Flag, build_shadow
 from proxy.model import DROPS, Drop, Fault
 from proxy.routing.table import Shadow
 from proxy.tally import SHADOW_FIELDS
+from proxy.wire.plain import PlainResponse
 from proxy.wire.request import SHADOW_LINE, Framing, build_head, first_value, rewrite_target
 from proxy.wire.response import forwarded_block
 
@@ -90,7 +91,7 @@ def _start(flight: "InFlight", shadow: Shadow, body: bytes) -> None:
         framing = SHADOW_LINE
         if head.framing == Framing.CHUNKED:
             framing += b"content-length: %d\r\n" % call.size
-        data = build_head(head.method, target, flight.block, flight.request_id, framing) + body
+        data = build_head(head.method, target, flight.header_lines(), flight.request_id, framing) + body
     got = pool.acquire(call)
     if got is None:
         call.data = data
@@ -141,12 +142,8 @@ class ShadowCall:
     def on_interim(self, connection: UpstreamConnection) -> None:
         """Interim responses mean nothing to an observer."""
 
-    def on_whole_response(
-        self, connection: UpstreamConnection, status: int, _reason: bytes, block: bytes, body: bytes
-    ) -> None:
-        self.status = status
-        self.response_block = block
-        self.response_bytes = len(body)
+    def on_whole_response(self, connection: UpstreamConnection, head: PlainResponse, body: bytes) -> None:
+        self.status, _, self.response_block, self.response_bytes, _ = head
         if self.response_bytes > self.table.copy_limit:
             self.flags = Flag.RESPONSE_TRUNCATED
             body = b""

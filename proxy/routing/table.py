@@ -128,6 +128,8 @@ class Variant:
         "slot_started",
         "slot_ttfb",
         "slot_ttfb_sum",
+        "slot_whole",
+        "slot_whole_sum",
         "slot_tunnel_received",
         "slot_tunnel_sent",
         "weight",
@@ -148,6 +150,7 @@ class Variant:
         self.slot_started = self.slot_codes = self.slot_retries = self.slot_fallbacks = 0
         self.slot_gap = self.slot_gap_sum = self.slot_tunnel_received = self.slot_tunnel_sent = 0
         self.slot_duration = self.slot_duration_sum = self.slot_ttfb = self.slot_ttfb_sum = 0
+        self.slot_whole = self.slot_whole_sum = 0
         self.slot_evidence = index * FIELDS
         """First slot in the block of evidence of its route's experiment."""
 
@@ -348,6 +351,8 @@ class Table:
         "body_limit",
         "choices",
         "copy_limit",
+        "fields_limit",
+        "head_limit",
         "digest",
         "in_flight_limit",
         "layout",
@@ -394,6 +399,8 @@ class Table:
         )
         """Some route assigns by ``x-request-id``."""
         self.body_limit: int = settings.limits.body
+        self.head_limit: int = settings.limits.head
+        self.fields_limit: int = settings.limits.headers
         self.copy_limit: int = settings.limits.copy_
         """Cap of each side copy in bytes."""
         self.in_flight_limit: int = settings.limits.in_flight
@@ -502,6 +509,8 @@ def _attach_slots(table: Table) -> None:
             variant.slot_retries = section.slot("retries")
             variant.slot_fallbacks = section.slot("fallbacks")
             variant.slot_codes = section.slot("code_0")
+            variant.slot_whole = section.slot("whole_0")
+            variant.slot_whole_sum = section.slot("whole_sum_ns")
             variant.slot_duration = section.slot("duration_0")
             variant.slot_duration_sum = section.slot("duration_sum_ns")
             variant.slot_ttfb = section.slot("ttfb_0")

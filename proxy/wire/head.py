@@ -31,6 +31,7 @@ class RequestHead:
         keep_alive: the client wants the connection to stay.
         framing: how the body is delimited; by default from ``content-length``.
         authority: host of an absolute-form target.
+        is_plain: read by :mod:`proxy.wire.plain`, which gives the same object for the same bytes.
     """
 
     __slots__ = (
@@ -40,6 +41,7 @@ class RequestHead:
         "host",
         "host_name",
         "http11",
+        "is_plain",
         "is_special",
         "keep_alive",
         "length",
@@ -65,6 +67,7 @@ class RequestHead:
         keep_alive: bool = True,
         framing: int | None = None,
         authority: bytes = b"",
+        is_plain: bool = False,
     ) -> None:
         self.method = method
         self.target = target
@@ -77,6 +80,7 @@ class RequestHead:
         self.host_name = host_name(self.host)
         """What routes match: see :func:`~proxy.wire.request.host_name`."""
         self.is_special = is_special or not self.host
+        self.is_plain = is_plain
         self.http11 = http11
         self.keep_alive = keep_alive
         self.length = int(first_value(names, values, b"content-length") or b"0")

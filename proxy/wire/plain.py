@@ -118,6 +118,7 @@ def plain_request_head(head: bytes) -> RequestHead | None:
         [field.value for field in fields],
         [field.line for field in fields],
         is_special=any(field.is_special for field in fields),
+        is_plain=True,
     )
 
 
@@ -130,6 +131,8 @@ class PlainResponse(NamedTuple):
     """Header lines for the client."""
     length: int
     """Size of the body in bytes."""
+    opening: bytes
+    """Status line and ``block``."""
 
 
 @lru_cache(maxsize=4096)
@@ -164,4 +167,7 @@ def plain_response_head(head: bytes) -> PlainResponse | None:
                 return None
             length = int(field.value)
         block.append(field.line)
-    return PlainResponse(int(start[1]), start[2] or b"", b"".join(block), length) if length >= 0 else None
+    if length < 0:
+        return None
+    lines = b"".join(block)
+    return PlainResponse(int(start[1]), start[2] or b"", lines, length, b"%b\r\n%b" % (first, lines))

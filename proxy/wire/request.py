@@ -17,6 +17,7 @@ __all__ = [
     "SPECIAL",
     "Framing",
     "build_head",
+    "build_opening",
     "climbs_out",
     "common_block",
     "first_value",
@@ -289,6 +290,11 @@ def _appended(names: Sequence[bytes], values: Sequence[bytes], name: bytes, last
 
 def _kept_or(names: Sequence[bytes], values: Sequence[bytes], name: bytes, default: bytes) -> bytes:
     return b"%b: %b\r\n" % (name, first_value(names, values, name) or default)
+
+
+def build_opening(method: bytes, target: bytes, block: bytes) -> bytes:
+    """Return the first lines of :func:`build_head`: what is the same whenever a client sends the same head."""
+    return b"%b %b HTTP/1.1\r\n%b" % (method, target, block)
 
 
 def build_head(method: bytes, target: bytes, block: bytes, request_id: bytes, framing: bytes) -> bytes:

@@ -14,7 +14,7 @@ __all__ = [
     "CONTINUE",
     "RESPONSE_SPECIAL",
     "build_interim",
-    "build_plain_head",
+    "build_plain",
     "build_reply",
     "build_response_head",
     "check_status",
@@ -114,17 +114,16 @@ def forwarded_block(
     )
 
 
-def build_plain_head(
-    status: int, reason: bytes, block: bytes, request_id: bytes, variant_line: bytes
-) -> bytes:
-    """Return :func:`build_response_head` for HTTP/1.1, a connection that stays, and a body of known length."""
-    return b"HTTP/1.1 %d %b\r\n%bx-request-id: %b\r\n%b\r\n" % (
-        status,
-        reason,
-        block,
-        request_id,
-        variant_line,
-    )
+def build_plain(opening: bytes, request_id: bytes, variant_line: bytes, body: bytes = b"") -> bytes:
+    """Return :func:`build_response_head` for HTTP/1.1, a connection that stays and a body of known length, and ``body``.
+
+    Args:
+        opening: status line and forwarded header lines.
+        request_id: never empty.
+        variant_line: see :func:`build_response_head`.
+        body: what follows the head.
+    """
+    return b"".join((opening, b"x-request-id: ", request_id, b"\r\n", variant_line, b"\r\n", body))
 
 
 def build_response_head(

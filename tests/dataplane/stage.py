@@ -11,6 +11,7 @@ from proxy.dataplane.outbox import Outbox
 from proxy.dataplane.pool import Pool, PoolLimits
 from proxy.dataplane.upstream import UpstreamConnection
 from proxy.model import Fault
+from proxy.wire.plain import PlainResponse
 from tests.fakes import FakeLoop, FakeTransport
 
 __all__ = ["SECOND", "Listener", "Stage"]
@@ -36,10 +37,8 @@ class Listener:
     def on_interim(self, connection: UpstreamConnection) -> None:
         self.events.append(("interim", connection.status))
 
-    def on_whole_response(
-        self, connection: UpstreamConnection, status: int, reason: bytes, block: bytes, body: bytes
-    ) -> None:
-        self.events.append(("whole", status, reason, body))
+    def on_whole_response(self, connection: UpstreamConnection, head: PlainResponse, body: bytes) -> None:
+        self.events.append(("whole", head.status, head.reason, body))
 
     def on_response_head(self, connection: UpstreamConnection) -> None:
         self.events.append(("head", connection.status, connection.framing))

@@ -235,7 +235,8 @@ def check_variants(table: Table) -> None:
             codes = table.slots[variant.slot_codes : variant.slot_codes + CODES]
             assert table.slots[variant.slot_started] == sum(codes)
             durations = table.slots[variant.slot_duration : variant.slot_duration_sum]
-            assert sum(durations) == sum(codes)
+            whole = table.slots[variant.slot_whole : variant.slot_whole_sum]
+            assert sum(durations) + sum(whole) == sum(codes)
 
 
 def check_shadows(table: Table, parts: list[Primary | ShadowPart]) -> None:

@@ -228,7 +228,7 @@ def test_duration_is_that_of_the_opening(road: Road) -> None:
     road.answer(model, CONSENT)
     road.wait(30)
     road.leave()
-    assert road.count("variant", "duration_sum_ns", "wine", "v2", "two") == 200_000_000
+    assert road.count("variant", "whole_sum_ns", "wine", "v2", "two") == 200_000_000
 
 
 def test_pipelined_wish_is_not_followed(road: Road) -> None:

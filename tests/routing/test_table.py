@@ -246,13 +246,14 @@ def all_slots(compiled: Table) -> list[int]:
         slots += [r.slot_units + i for i in range(len(r.readers) + 1)]
         slots += [r.slot_payload + i for i in range(3)]
         for shadow in r.shadows:
-            slots += [shadow.slot + i for i in range(6 + len(DROPS))]
+            slots += [shadow.slot + i for i in range(7 + len(DROPS))]
         for v in r.variants:
             slots += [
                 v.slot_started,
                 v.slot_started + 1,
                 v.slot_retries,
                 v.slot_fallbacks,
+                v.slot_whole_sum,
                 v.slot_duration_sum,
                 v.slot_ttfb_sum,
                 v.slot_gap_sum,
@@ -260,6 +261,7 @@ def all_slots(compiled: Table) -> list[int]:
                 v.slot_tunnel_sent,
             ]
             slots += [v.slot_codes + i for i in range(600)]
+            slots += [v.slot_whole + i for i in range(62)]
             slots += [v.slot_duration + i for i in range(62)]
             slots += [v.slot_ttfb + i for i in range(62)]
             slots += [v.slot_gap + i for i in range(62)]

@@ -12,7 +12,7 @@ from proxy.wire.request import HOP_BY_HOP, Framing
 from proxy.wire.response import (
     CONTINUE,
     build_interim,
-    build_plain_head,
+    build_plain,
     build_reply,
     build_response_head,
     check_status,
@@ -195,7 +195,9 @@ def test_response_heads(
 def test_plain_heads_are_the_same(variant_line: bytes) -> None:
     """The short way of the common case writes what the long one writes."""
     head = (200, b"OK", b"A: b\r\n", b"r1", variant_line)
-    assert build_plain_head(*head) == build_response_head(*head, http11=True, keep_alive=True, chunked=False)
+    expected = build_response_head(*head, http11=True, keep_alive=True, chunked=False)
+    assert build_plain(b"HTTP/1.1 200 OK\r\nA: b\r\n", b"r1", variant_line) == expected
+    assert build_plain(b"HTTP/1.1 200 OK\r\nA: b\r\n", b"r1", variant_line, b"{}") == expected + b"{}"
 
 
 def test_interim() -> None:
