@@ -254,7 +254,8 @@ class ClientConnection(Writer):
         flight.request_id = request_id
         self.deadline_ns = _NEVER
         begin(flight)
-        flight.after_read()
+        if flight.out or flight.shadows:
+            flight.after_read()
         return True
 
     def pause_writing(self) -> None:
@@ -412,7 +413,8 @@ class ClientConnection(Writer):
             self.write(self.last_reply)
             self.linger()
             return
-        self.resume_reading()
+        if self.read_paused:
+            self.resume_reading()
         if self.early is not None:
             early, self.early = self.early, None
             if early:

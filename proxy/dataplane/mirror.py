@@ -37,6 +37,8 @@ SHIPPED = SHADOW_FIELDS.index("shipped")
 NOT_COMPARED = SHADOW_FIELDS.index("not_compared")
 COMPARISON_DROPPED = SHADOW_FIELDS.index("comparison_dropped")
 
+TRUNCATED = Flag.REQUEST_TRUNCATED
+
 SHADOW_END = SHADOW_LINE + b"\r\n"
 
 
@@ -44,7 +46,7 @@ def launch_shadows(flight: "InFlight", shadows: Sequence[Shadow]) -> int:
     """Send a copy of a complete request to each of ``shadows``; return the bit mask of those sent."""
     sent = 0
     slots = flight.table.slots
-    truncated = flight.flags & Flag.REQUEST_TRUNCATED
+    truncated = flight.flags & TRUNCATED
     body = b"" if truncated else b"".join(flight.copy or ())
     for shadow in shadows:
         base = shadow.slot
@@ -52,7 +54,7 @@ def launch_shadows(flight: "InFlight", shadows: Sequence[Shadow]) -> int:
         drop = Drop.TOO_LARGE if truncated else _shed(flight, shadow, len(body))
         if drop is None:
             slots[base + SENT] += 1
-            sent |= 1 << shadow.index
+            sent |= shadow.bit
             _start(flight, shadow, body)
         else:
             slots[base + DROPPED + drop] += 1
@@ -61,49 +63,55 @@ def launch_shadows(flight: "InFlight", shadows: Sequence[Shadow]) -> int:
 
 def _shed(flight: "InFlight", shadow: Shadow, size: int) -> Drop | None:
     pool: Pool = shadow.pool
-    if flight.worker.draining:
+    worker = flight.worker
+    if worker.draining:
         return Drop.DRAINING
-    if flight.worker.in_flight > flight.table.shedding_limit:
+    if worker.in_flight > flight.table.shedding_limit:
         return Drop.OVERLOAD
     limit = flight.limit
     if limit is not None and limit.in_flight * 4 > limit.limit * 3:
         return Drop.OVERLOAD
-    if pool.in_flight >= shadow.settings.max_in_flight:
+    if pool.in_flight >= shadow.max_in_flight:
         return Drop.IN_FLIGHT
-    if pool.in_flight_bytes + size > shadow.settings.max_bytes:
+    if pool.in_flight_bytes + size > shadow.max_bytes:
         return Drop.BYTES
     return None
 
 
 def _start(flight: "InFlight", shadow: Shadow, body: bytes) -> None:
     """Send one copy, now or when a connection is there."""
-    head, pool = flight.head, shadow.pool
-    call = ShadowCall(flight, shadow, len(body))
+    pool, now_ns, size = shadow.pool, flight.client.now_ns, len(body)
     if flight.response_copy is None:
-        call.is_wanted = False
+        call = ShadowCall(flight, shadow, size)
+    else:
+        call = ComparedCall(flight, shadow, size, now_ns)
     pool.in_flight += 1
-    pool.in_flight_bytes += call.size
+    pool.in_flight_bytes += size
     if shadow.model.prefix == flight.variant.model.prefix and not flight.framing_line:
         # HOT: the primary's head with one line more; saves 0.4 µs.
         data = flight.request_head[:-2] + SHADOW_END + body
     else:
-        target = rewrite_target(head.target, flight.route.matched_prefix, shadow.model.prefix)
-        framing = SHADOW_LINE
-        if head.framing == Framing.CHUNKED:
-            framing += b"content-length: %d\r\n" % call.size
-        data = build_head(head.method, target, flight.header_lines(), flight.request_id, framing) + body
+        data = _head_for(flight, shadow, size) + body
     got = pool.acquire(call)
-    if got is None:
-        call.data = data
-    elif isinstance(got, Fault):
-        call.on_fault(got, False)
-    else:
+    if got.__class__ is UpstreamConnection:
         call.connection = got
-        got.send(call, data, call.head_only, True, call.started_ns)
+        got.send(call, data, call.head_only, True, now_ns)
+    elif got is None:
+        call.data = data
+    else:
+        call.on_fault(got, False)
+
+
+def _head_for(flight: "InFlight", shadow: Shadow, size: int) -> bytes:
+    head, framing = flight.head, SHADOW_LINE
+    target = rewrite_target(head.target, flight.route.matched_prefix, shadow.model.prefix)
+    if head.framing == Framing.CHUNKED:
+        framing += b"content-length: %d\r\n" % size
+    return build_head(head.method, target, flight.header_lines(), flight.request_id, framing)
 
 
 class ShadowCall:
-    """One copy under way: the sink of its own upstream connection.
+    """One copy under way, the sink of its own upstream connection; its answer is counted and thrown away.
 
     Nothing of the client's side is kept: a slow shadow must not hold a finished request in memory.
     """
@@ -112,27 +120,20 @@ class ShadowCall:
     connection: UpstreamConnection | None = None
     data = b""
     """The request, while there is no connection for it."""
+    head_only = False
     status = 0
     flags = 0
     upgrade = b""
-    is_wanted = True
-    """The observer wants the answer."""
     response_bytes = 0
-    response_block = b""
-    pieces: list[bytes] | None = None
     endpoint: Pool | None = None
 
     def __init__(self, flight: "InFlight", shadow: Shadow, size: int) -> None:
-        self.worker: Worker = flight.worker
         self.table = flight.table
-        self.number = flight.number
-        self.route = flight.route.index
-        self.variant = flight.variant.index
         self.shadow = shadow
         self.size = size
         self.bucket = flight.bucket
-        self.head_only = flight.head.method == b"HEAD"
-        self.started_ns = flight.client.now_ns
+        if flight.head.method == b"HEAD":
+            self.head_only = True
 
     def on_connected(self, connection: UpstreamConnection) -> None:
         self.connection = connection
@@ -142,68 +143,97 @@ class ShadowCall:
     def on_interim(self, connection: UpstreamConnection) -> None:
         """Interim responses mean nothing to an observer."""
 
-    def on_whole_response(self, connection: UpstreamConnection, head: PlainResponse, body: bytes) -> None:
-        self.status, _, self.response_block, self.response_bytes, _ = head
-        if self.response_bytes > self.table.copy_limit:
-            self.flags = Flag.RESPONSE_TRUNCATED
-            body = b""
-        self._settle(Fault.NONE, body, connection.now_ns)
+    def on_whole_response(self, connection: UpstreamConnection, _head: PlainResponse, _body: bytes) -> None:
+        self._settle(Fault.NONE, connection.now_ns)
 
     def on_upgrade(self, connection: UpstreamConnection, rest: bytes) -> None:
         """A copy asks for no other protocol."""
 
     def on_response_head(self, connection: UpstreamConnection) -> None:
         self.status = connection.status
-        self.response_block = forwarded_block(
-            connection.status, connection.names, connection.values, connection.lines
-        )
         if connection.framing == Framing.LENGTH:
             length = int(first_value(connection.names, connection.values, b"content-length"))
             if length > self.table.copy_limit:
                 self.response_bytes, self.flags = length, Flag.RESPONSE_TRUNCATED
-                return
-        self.pieces = []
 
     def on_response_body(self, data: bytes) -> None:
-        if self.pieces is None:
-            return  # it is longer than what is compared, and said so
+        if self.flags:
+            return  # it is longer than what is kept, and said so
         self.response_bytes += len(data)
         if self.response_bytes > self.table.copy_limit:
             self.flags = Flag.RESPONSE_TRUNCATED
-        elif self.is_wanted:
-            self.pieces.append(data)
 
     def on_response_trailer(self, line: bytes) -> None:
         """Trailers are not compared."""
 
     def on_response_read(self) -> None:
-        if self.flags & Flag.RESPONSE_TRUNCATED and self.connection is not None:
+        if self.flags and self.connection is not None:
             # Too long to compare: reading the rest would only cost. The answer counts as answered.
             self.connection.give_up()
             self.on_response_end()
 
     def on_response_end(self) -> None:
-        self._settle(Fault.NONE, b"".join(self.pieces or ()), monotonic_ns())
+        self._settle(Fault.NONE, monotonic_ns())
 
     def on_fault(self, fault: Fault, _stale: bool) -> None:
-        self._settle(fault, b"".join(self.pieces or ()), monotonic_ns())
+        self._settle(fault, monotonic_ns())
 
     def on_upstream_paused(self, paused: bool) -> None:
         """The whole request is in the transport's buffer already; ``max_bytes`` bounds it."""
 
-    def _settle(self, fault: Fault, body: bytes, now_ns: int) -> None:
-        """Count the outcome and hand the answer to the observer."""
+    def _settle(self, fault: Fault, _now_ns: int) -> None:
+        """Count the outcome."""
+        self._leave(fault)
+        if not fault:
+            self.table.slots[self.shadow.slot + NOT_COMPARED] += 1
+
+    def _leave(self, fault: Fault) -> None:
         self.connection = None
-        shadow, table, worker = self.shadow, self.table, self.worker
+        shadow = self.shadow
         pool: Pool = shadow.pool
         pool.in_flight -= 1
         pool.in_flight_bytes -= self.size
-        slots, base, started_ns = table.slots, shadow.slot, self.started_ns
-        slots[base + (FAILED if fault else ANSWERED)] += 1
-        if not self.is_wanted:
-            if not fault:
-                slots[base + NOT_COMPARED] += 1
-            return
+        self.table.slots[shadow.slot + (FAILED if fault else ANSWERED)] += 1
+
+
+class ComparedCall(ShadowCall):
+    """A copy whose answer the observer wants: it is kept up to ``limits.copy`` and handed over."""
+
+    response_block = b""
+    pieces: list[bytes] | None = None
+
+    def __init__(self, flight: "InFlight", shadow: Shadow, size: int, now_ns: int) -> None:
+        super().__init__(flight, shadow, size)
+        self.worker: Worker = flight.worker
+        self.number = flight.number
+        self.route = flight.route.index
+        self.variant = flight.variant.index
+        self.started_ns = now_ns
+
+    def on_whole_response(self, connection: UpstreamConnection, head: PlainResponse, body: bytes) -> None:
+        self.status, _, self.response_block, self.response_bytes, _ = head
+        if self.response_bytes > self.table.copy_limit:
+            self.flags = Flag.RESPONSE_TRUNCATED
+        else:
+            self.pieces = [body]
+        self._settle(Fault.NONE, connection.now_ns)
+
+    def on_response_head(self, connection: UpstreamConnection) -> None:
+        super().on_response_head(connection)
+        self.pieces = []
+        self.response_block = forwarded_block(
+            connection.status, connection.names, connection.values, connection.lines
+        )
+
+    def on_response_body(self, data: bytes) -> None:
+        super().on_response_body(data)
+        if self.pieces is not None and not self.flags:
+            self.pieces.append(data)
+
+    def _settle(self, fault: Fault, now_ns: int) -> None:
+        """Count the outcome and hand the answer to the observer."""
+        self._leave(fault)
+        shadow, table, worker, started_ns = self.shadow, self.table, self.worker, self.started_ns
         frame = build_shadow(
             (
                 worker.index,
@@ -219,8 +249,8 @@ class ShadowCall:
                 now_ns - started_ns,
                 self.response_bytes,
             ),
-            (self.response_block, body),
+            (self.response_block, b"".join(self.pieces or ())),
         )
         shipped = worker.shipper.ship(frame)
         if not fault:
-            slots[base + (SHIPPED if shipped else COMPARISON_DROPPED)] += 1
+            table.slots[shadow.slot + (SHIPPED if shipped else COMPARISON_DROPPED)] += 1

@@ -109,6 +109,7 @@ class UpstreamConnection(Writer):
         "head_seen",
         "keep_alive",
         "lines",
+        "may_be_plain",
         "names",
         "nominated",
         "now_ns",
@@ -141,6 +142,8 @@ class UpstreamConnection(Writer):
         self.sink: Sink | None = None
         self.head_only = False
         self.request_done = False
+        self.may_be_plain = False
+        """The request is sent, and not a byte of its answer has come: it may come in one plain piece."""
         self.keep_alive = False
         self._reset()
 
@@ -165,6 +168,7 @@ class UpstreamConnection(Writer):
         self.sink = sink
         self.head_only = head_only
         self.request_done = done
+        self.may_be_plain = done and not head_only
         # While the client is sending it is for the client's deadline to watch; see also pause_writing.
         self.deadline_ns = now_ns + self.pool.limits.timeout_ns if done else _NEVER
         self.write(data)
@@ -172,6 +176,7 @@ class UpstreamConnection(Writer):
     def send_more(self, data: bytes, done: bool, now_ns: int) -> None:
         """Send a further piece of the request body."""
         self.request_done = done
+        self.may_be_plain = done and not (self.seen_byte or self.head_only)
         if self.head_seen:
             self.deadline_ns = now_ns + self.pool.limits.idle_timeout_ns
         elif done:
@@ -255,8 +260,9 @@ class UpstreamConnection(Writer):
             self.transport.abort()  # nobody asked: never parse it into the next response
             return
         self.now_ns = now_ns = monotonic_ns()
-        if not self.seen_byte and not self.head_only and self._take_plain(sink, data):
+        if self.may_be_plain and self._take_plain(sink, data):
             return
+        self.may_be_plain = False
         self.seen_byte = True
         self.head_bytes += len(data)
         try:
@@ -300,7 +306,7 @@ class UpstreamConnection(Writer):
         head = plain_response_head(data[:end])
         if head is None:
             return False
-        if len(data) != end + 4 + head[3] or not self.request_done:
+        if len(data) != end + 4 + head[3]:
             return False
         self.sink = None
         self.used = True

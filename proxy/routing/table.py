@@ -128,10 +128,10 @@ class Variant:
         "slot_started",
         "slot_ttfb",
         "slot_ttfb_sum",
-        "slot_whole",
-        "slot_whole_sum",
         "slot_tunnel_received",
         "slot_tunnel_sent",
+        "slot_whole",
+        "slot_whole_sum",
         "weight",
     )
 
@@ -158,11 +158,27 @@ class Variant:
 class Shadow:
     """A copy of a share of a route's traffic to another model."""
 
-    __slots__ = ("index", "limit", "model", "percent", "pool", "prefix", "settings", "slot")
+    __slots__ = (
+        "bit",
+        "index",
+        "limit",
+        "max_bytes",
+        "max_in_flight",
+        "model",
+        "percent",
+        "pool",
+        "prefix",
+        "settings",
+        "slot",
+    )
 
     def __init__(self, index: int, settings: ShadowSettings, model: Model, route: str) -> None:
         self.index = index
+        self.bit = 1 << index
+        """In the mask of the shadows that a request was sent to."""
         self.settings = settings
+        self.max_in_flight: int = settings.max_in_flight
+        self.max_bytes: int = settings.max_bytes
         self.model = model
         self.percent = settings.percent
         self.limit = share(settings.percent)
@@ -351,9 +367,9 @@ class Table:
         "body_limit",
         "choices",
         "copy_limit",
+        "digest",
         "fields_limit",
         "head_limit",
-        "digest",
         "in_flight_limit",
         "layout",
         "models",

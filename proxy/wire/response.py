@@ -115,7 +115,7 @@ def forwarded_block(
 
 
 def build_plain(opening: bytes, request_id: bytes, variant_line: bytes, body: bytes = b"") -> bytes:
-    """Return :func:`build_response_head` for HTTP/1.1, a connection that stays and a body of known length, and ``body``.
+    """Return :func:`build_response_head` for HTTP/1.1, a connection that stays and a known length, and ``body`` behind.
 
     Args:
         opening: status line and forwarded header lines.
