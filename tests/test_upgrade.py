@@ -11,7 +11,8 @@ import pytest
 
 from proxy import upgrade
 from proxy.earlier import Earlier
-from proxy.evidence.blocks import open_evidence, read, sources
+from proxy.evidence.blocks import open_evidence, sources
+from proxy.evidence.counts import read
 from proxy.evidence.layout import FIELDS
 from proxy.fleet import Fleet
 from proxy.rundir import RunDirectory

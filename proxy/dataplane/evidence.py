@@ -97,7 +97,7 @@ class Evidence:
         slots, size = self.slots, self.variants * RENEWED
         first = renewed_place(self.variants, generation)
         last = first + size + 1
-        # Readers are at it: see :func:`proxy.evidence.blocks.read_all`.
+        # Readers are at it: see :func:`proxy.evidence.counts.read_all`.
         if not slots[first] == slots[last] == generation + 1:
             slots[last] = slots[first] = 0
             slots[first + 1 : last] = memoryview(array("Q", bytes(8 * size)))

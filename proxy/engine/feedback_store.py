@@ -23,7 +23,8 @@ import numpy as np
 
 from proxy.engine.sqlite_file import SqliteFile, open_file
 from proxy.evidence.layout import FIELDS
-from proxy.evidence.ring import Entries, Stretch, read_ring, rings
+from proxy.evidence.ring import rings
+from proxy.evidence.stretch import Entries, Stretch, read_ring
 from proxy.rollout.feedback import Row
 
 __all__ = [

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from proxy.engine.dossier import Reading
 from proxy.engine.store import ShadowCounts
-from proxy.evidence.blocks import epochs, read_all, sources
+from proxy.evidence.blocks import epochs, sources
+from proxy.evidence.counts import read_all
 from proxy.routing.table import Route, Table
 from proxy.tally import Section
 

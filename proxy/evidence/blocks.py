@@ -7,6 +7,8 @@ knows how it would have ended.
 An epoch outlives tables: each table with the same odds counts in the same block. So a block is deleted by who knows
 that no table and no rollout names the epoch any more (:func:`remove`).
 
+This is the writers' side, and where the files are; what they say is read by :mod:`proxy.evidence.counts`.
+
 A run directory is a *source*: its numbers only grow, whatever is read twice or late. After an upgrade the program
 before goes on counting in its own directory for a while, which is a source beside ours, under its own name: first by
 the link to it (:func:`proxy.tally.follow`), and once it has ended by what was kept of it (:func:`adopt`). What killed
@@ -18,41 +20,21 @@ import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
-from proxy.evidence.layout import (
-    BUCKETS,
-    FIELDS,
-    FIRST_LATENCY,
-    GENERATIONS,
-    LATENCY,
-    RENEWED,
-    REQUESTS,
-    UNITS,
-    renewed_place,
-)
 from proxy.evidence.remnants import remnants
 from proxy.private import make_private_directory
 from proxy.tally import EARLIER, Block, open_block
 
 __all__ = [
-    "Counts",
     "adopt",
     "block_path",
     "epochs",
     "has_evidence",
     "open_evidence",
-    "read",
-    "read_all",
     "remove",
     "remove_rings",
     "sources",
 ]
-
-Counts: TypeAlias = NDArray[np.int64]
 
 _NAME = re.compile(r"evidence-([0-9a-f]{16})-w([0-9]+)\.block")
 _ADOPTED = "sources"
@@ -71,58 +53,6 @@ def open_evidence(run_dir: Path, epoch: str, worker: int, size: int) -> Block:
         OSError: no space, no permission.
     """
     return open_block(block_path(run_dir, epoch, worker), size)
-
-
-def read(source: Path, epoch: str, variants: int) -> Counts:
-    """Return the counts of ``epoch`` in one source, added up over its workers: int64, ``(variants, FIELDS)``.
-
-    A file that is gone, or still growing, counts as far as it goes. Nothing is locked: each integer is as of some
-    moment of the reading, and never more than it will be.
-
-    Args:
-        source: a run directory, or another of :func:`sources`.
-        epoch: 16 hex digits.
-        variants: how many variants the route has.
-    """
-    return read_all(source, epoch, variants)[0]
-
-
-def read_all(source: Path, epoch: str, variants: int) -> tuple[Counts, dict[int, Counts]]:
-    """Return what :func:`read` does, and by generation what was counted in it: ``(variants, RENEWED)``.
-
-    Of the generations that have a place in the blocks, those in which anything was counted.
-    """
-    total = np.zeros(variants * FIELDS, np.int64)
-    renewed: dict[int, Counts] = {}
-    for path in source.glob(f"evidence-{epoch}-w*.block"):
-        try:
-            raw = path.read_bytes()
-        except FileNotFoundError:
-            continue
-        values = np.frombuffer(raw, np.int64, min(len(raw) // 8, total.size))
-        total[: values.size] += values
-        _add_renewed(renewed, raw, variants)
-    counts = total.reshape(variants, FIELDS)
-    counts[:, REQUESTS] = counts[:, LATENCY : LATENCY + BUCKETS].sum(axis=1)
-    counts[:, UNITS] = counts[:, FIRST_LATENCY : FIRST_LATENCY + BUCKETS].sum(axis=1)
-    return counts, renewed
-
-
-def _add_renewed(renewed: dict[int, Counts], raw: bytes, variants: int) -> None:
-    """Add what a block holds about generations, where what stands before and after the counts says of which.
-
-    The file is read from its beginning. Who begins a generation strikes out both numbers, then the counts, and writes
-    the first number before the last. So between two equal ones there is nothing of another generation.
-    """
-    whole = np.frombuffer(raw, np.int64, len(raw) // 8)
-    size = variants * RENEWED
-    for number in range(GENERATIONS):
-        first = renewed_place(variants, number)
-        place = whole[first : first + size + 2]
-        if place.size < size + 2 or not place[0] or place[0] != place[-1] or not place[1:-1].any():
-            continue
-        generation, counts = int(place[0]) - 1, place[1:-1].reshape(variants, RENEWED)
-        renewed[generation] = renewed[generation] + counts if generation in renewed else counts
 
 
 def epochs(source: Path) -> frozenset[str]:

@@ -9,6 +9,8 @@ A ring is a file of unsigned 64-bit integers: a header, whose first word says ho
 
     hash of the id | epoch | bucket of the unit | number << 24 | own coin << 23 | place in the block of evidence
 
+Here is the writer's side; :mod:`proxy.evidence.stretch` is the reader's.
+
 Rules
     * One writer, which never waits: what nobody has read in time is written over. The reader sees how many those were.
     * An entry is written before the count says that it is there, and says its own number: what was written over while
@@ -17,32 +19,47 @@ Rules
 """
 
 import re
-import sys
 from pathlib import Path
 from struct import Struct
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final
 
-import numpy as np
 from mmh3 import mmh3_x64_128_uintdigest
-from numpy.typing import NDArray
 
 from proxy.tally import Block, open_block
 
-__all__ = ["ENTRIES", "Entries", "Ring", "Stretch", "id_hash", "open_ring", "read_ring", "ring_path", "rings"]
-
-Entries: TypeAlias = NDArray[np.uint64]
+__all__ = [
+    "ENTRIES",
+    "HEADER",
+    "MASK",
+    "NUMBER_MASK",
+    "NUMBER_SHIFT",
+    "OWN_BIT",
+    "PLACE_MASK",
+    "SIZE",
+    "WORDS",
+    "Ring",
+    "id_hash",
+    "open_ring",
+    "ring_path",
+    "rings",
+]
 
 ENTRIES: Final = 1 << 16
 """Requests between two looks of the observer, twice a second, that are all remembered; 2 MiB for each worker."""
 
-_HEADER: Final = 8
-_WORDS: Final = 4
-_MASK: Final = ENTRIES - 1
-_SIZE: Final = _HEADER + ENTRIES * _WORDS
-_NUMBER_SHIFT: Final = 24
-_OWN_BIT: Final = 1 << 23
-_PLACE_MASK: Final = _OWN_BIT - 1
-_NUMBER_MASK: Final = (1 << 40) - 1
+HEADER: Final = 8
+WORDS: Final = 4
+SIZE: Final = HEADER + ENTRIES * WORDS
+"""Words of the header, of an entry, and of the file."""
+
+MASK: Final = ENTRIES - 1
+"""An entry's number under it is its place in the ring."""
+
+NUMBER_SHIFT: Final = 24
+NUMBER_MASK: Final = (1 << 40) - 1
+OWN_BIT: Final = 1 << 23
+PLACE_MASK: Final = OWN_BIT - 1
+"""Of an entry's last word: where its own number begins and what of it there is room for; the own coin; the place."""
 
 _write = Struct("=4Q").pack_into
 _NAME = re.compile(r"feedback-w([0-9]+)\.ring")
@@ -86,11 +103,11 @@ class Ring:
         count, slots = self._count, self._slots
         _write(
             slots,
-            _HEADER * 8 + (count & _MASK) * 32,
+            HEADER * 8 + (count & MASK) * 32,
             mmh3_x64_128_uintdigest(request_id) >> 64,
             epoch,
             bucket,
-            (count & _NUMBER_MASK) << 24 | is_own_coin << 23 | place,
+            (count & NUMBER_MASK) << 24 | is_own_coin << 23 | place,
         )
         slots[0] = self._count = count + 1
 
@@ -105,22 +122,7 @@ def open_ring(run_dir: Path, worker: int) -> Ring:
     Raises:
         OSError: no space, no permission.
     """
-    return Ring(open_block(ring_path(run_dir, worker), _SIZE))
-
-
-class Stretch(NamedTuple):
-    """What was read of one ring: column by column, oldest first."""
-
-    ids: Entries
-    """Hashes of request ids."""
-    epochs: Entries
-    buckets: Entries
-    places: Entries
-    own_coins: NDArray[np.bool_]
-    position: int
-    """Where to read on."""
-    missed: int
-    """Entries that were written over before anybody read them."""
+    return Ring(open_block(ring_path(run_dir, worker), SIZE))
 
 
 def rings(source: Path) -> dict[int, Path]:
@@ -130,53 +132,3 @@ def rings(source: Path) -> dict[int, Path]:
         if match := _NAME.fullmatch(path.name):
             found[int(match[1])] = path
     return found
-
-
-def read_ring(path: Path, position: int) -> Stretch:
-    """Return what was written since ``position``; nothing where the file is gone or still growing.
-
-    Args:
-        path: the ring.
-        position: how many entries were read before.
-    """
-    try:
-        with path.open("rb", buffering=0) as file:
-            end = _count(file.read(8))
-            if end == position:
-                return _nothing(position)
-            file.seek(0)
-            data = file.read(_SIZE * 8)
-            file.seek(0)
-            # The writer may be at work on the entry after the last, which has the place of the one ENTRIES before it.
-            sound = _count(file.read(8)) - ENTRIES + 1
-    except FileNotFoundError:
-        return _nothing(position)
-    if len(data) < _SIZE * 8:
-        return _nothing(position)
-    if end < position:  # another file than the one that was read before
-        position = 0
-    first = min(max(position, sound, 0), end)
-    numbers = np.arange(first, end, dtype=np.uint64)
-    words = np.frombuffer(data, np.uint64)[_HEADER:].reshape(ENTRIES, _WORDS)
-    rows = words[numbers & np.uint64(_MASK)]
-    last = rows[:, 3]
-    is_whole = last >> np.uint64(_NUMBER_SHIFT) == numbers & np.uint64(_NUMBER_MASK)
-    rows, last = rows[is_whole], last[is_whole]
-    return Stretch(
-        rows[:, 0],
-        rows[:, 1],
-        rows[:, 2],
-        last & np.uint64(_PLACE_MASK),
-        last & np.uint64(_OWN_BIT) != 0,
-        end,
-        end - position - len(rows),
-    )
-
-
-def _count(data: bytes) -> int:
-    return int.from_bytes(data, sys.byteorder) if len(data) == 8 else 0
-
-
-def _nothing(position: int) -> Stretch:
-    none = np.zeros(0, np.uint64)
-    return Stretch(none, none, none, none, np.zeros(0, bool), position, 0)

@@ -23,8 +23,6 @@ from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
-import numpy as np
-
 from proxy.evidence.layout import CELLS, CELLS_STANDING
 from proxy.private import make_private_directory, open_private
 from proxy.tally import Block, open_block
@@ -33,7 +31,6 @@ __all__ = [
     "cells_of",
     "forget_units",
     "link_units",
-    "occupancy",
     "open_units",
     "remove_units",
     "restore_units",
@@ -174,15 +171,6 @@ def saved_units(state_dir: Path) -> frozenset[str]:
     """Return the rollouts whose maps are saved."""
     paths = (state_dir / "rollouts").glob("*.cells")
     return frozenset(path.stem for path in paths if _ID.fullmatch(path.stem))
-
-
-def occupancy(run_dir: Path, rollout: str) -> float:
-    """Return the share of cells that are taken, which is the share of new coins that are left out; 0 without a map."""
-    try:
-        cells = np.frombuffer(units_path(run_dir, rollout).read_bytes(), np.uint16)
-    except FileNotFoundError:
-        return 0.0
-    return float(np.count_nonzero(cells)) / cells.size if cells.size else 0.0
 
 
 def _write(place: Path, cells: bytes) -> None:

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from proxy.dataplane import evidence as evidence_module
 from proxy.dataplane.endings import send_off
 from proxy.dataplane.evidence import UNIT_COIN, Evidence, Experiments, count
-from proxy.evidence.blocks import epochs, read
+from proxy.evidence.blocks import epochs
+from proxy.evidence.counts import read
 from proxy.evidence.layout import (
     BUCKETS,
     EVIDENCE_FIELDS,
@@ -25,7 +26,8 @@ from proxy.evidence.layout import (
     block_size,
     bucket_of,
 )
-from proxy.evidence.ring import id_hash, read_ring, ring_path
+from proxy.evidence.ring import id_hash, ring_path
+from proxy.evidence.stretch import read_ring
 from proxy.evidence.units import open_units, units_path
 from proxy.model import Fault
 from proxy.routing.experiment import Experiment

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.dataplane.evidence import OWN_COIN, UNIT_COIN, Evidence, Experiments, count
-from proxy.evidence.blocks import Counts, open_evidence, read, read_all
+from proxy.evidence.blocks import open_evidence
+from proxy.evidence.counts import Counts, read, read_all
 from proxy.evidence.layout import (
     BUCKETS,
     FIELDS,

@@ -9,7 +9,8 @@ import aiohttp
 import numpy as np
 import pytest
 
-from proxy.evidence.blocks import Counts, read, sources
+from proxy.evidence.blocks import sources
+from proxy.evidence.counts import Counts, read
 from proxy.evidence.layout import ERRORS, EVENTS, REQUESTS, UNITS
 from proxy.routing.experiment import Experiment
 from proxy.routing.table import compile_table

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from proxy.engine.readings import read_evidence, read_shadow
-from proxy.evidence.blocks import Counts, adopt, open_evidence, read_all
+from proxy.evidence.blocks import adopt, open_evidence
+from proxy.evidence.counts import Counts, read_all
 from proxy.evidence.layout import FIELDS, REQUEST_EVENTS
 from proxy.routing.table import Table, compile_table
 from proxy.settings import parse

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from proxy.evidence.blocks import adopt, has_evidence, open_evidence, read, sources
+from proxy.evidence.blocks import adopt, has_evidence, open_evidence, sources
+from proxy.evidence.counts import read
 from proxy.evidence.layout import FIELDS, REQUEST_EVENTS
 from proxy.evidence.remnants import (
     ended_remnants,

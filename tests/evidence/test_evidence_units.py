@@ -13,7 +13,6 @@ from proxy.evidence.units import (
     cells_of,
     forget_units,
     link_units,
-    occupancy,
     open_units,
     remove_units,
     restore_units,
@@ -71,7 +70,7 @@ def test_saved_and_restored(run_dir: Path, state_dir: Path) -> None:
     assert saved_units(state_dir) == {ROLLOUT}
     assert (state_dir / "rollouts" / f"{ROLLOUT}.cells").stat().st_mode & 0o777 == 0o600
     remove_units(run_dir, ROLLOUT)
-    assert occupancy(run_dir, ROLLOUT) == 0.0
+    assert not units_path(run_dir, ROLLOUT).exists()
     assert restore_units(run_dir, state_dir, ROLLOUT)
     assert at(run_dir, 7) == 5
     mark(run_dir, 8)
@@ -98,7 +97,6 @@ def test_nothing_to_save_is_nothing(run_dir: Path, state_dir: Path) -> None:
     units_path(run_dir, ROLLOUT).write_bytes(b"")
     assert save_units(run_dir, state_dir, ROLLOUT) is None
     assert saved_units(state_dir) == frozenset()
-    assert occupancy(run_dir, ROLLOUT) == 0.0
 
 
 def test_a_map_that_is_there_is_newer(run_dir: Path, state_dir: Path) -> None:
@@ -191,15 +189,6 @@ def test_forgetting(run_dir: Path, state_dir: Path) -> None:
         remove_units(run_dir, ROLLOUT)
     assert saved_units(state_dir) == frozenset()
     assert list(run_dir.iterdir()) == []
-
-
-def test_occupancy_is_the_share_of_taken_cells(run_dir: Path) -> None:
-    """It tells how many new coins are left out."""
-    block = open_units(run_dir, ROLLOUT, CELLS_STANDING)
-    view = cells_of(block)
-    for cell in range(0, CELLS_STANDING, 4):
-        view[cell] = 0x0300
-    assert occupancy(run_dir, ROLLOUT) == 0.25
 
 
 def test_a_map_of_bytes_is_none(run_dir: Path, state_dir: Path) -> None:
