@@ -23,10 +23,11 @@ from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any
 
 from proxy.errors import Problem
-from proxy.settings import ModelTls, Settings, Source, Tls
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
+
+    from proxy.settings import ModelTls, Settings, Source, Tls
 
 __all__ = [
     "MAX_FILES_BYTES",
@@ -82,7 +83,7 @@ class Inspection:
 # Reading
 
 
-def named_files(settings: Settings) -> tuple[str, ...]:
+def named_files(settings: "Settings") -> tuple[str, ...]:
     """Return the path of every file that ``settings`` names, each once."""
     tls = settings.tls
     paths = [tls.certificate, tls.key, tls.client_ca]
@@ -116,7 +117,7 @@ def _read(path: str) -> str | OSError:
 
 
 def inspect(
-    settings: Settings, found: Mapping[str, str | OSError], source: Source | None = None, *, now_s: float
+    settings: "Settings", found: Mapping[str, str | OSError], source: "Source", *, now_s: float
 ) -> Inspection:
     """Judge the files of ``settings``.
 
@@ -126,7 +127,7 @@ def inspect(
         source: where the values stand, for the problems.
         now_s: the time, Unix time.
     """
-    inspector = _Inspector(found, source or Source("settings"), now_s)
+    inspector = _Inspector(found, source, now_s)
     tls = settings.tls
     if tls.certificate is not None:
         sound = inspector.check_pair(("tls",), tls, "")
@@ -145,7 +146,7 @@ def inspect(
 
 
 class _Inspector:
-    def __init__(self, found: Mapping[str, str | OSError], source: Source, now_s: float) -> None:
+    def __init__(self, found: Mapping[str, str | OSError], source: "Source", now_s: float) -> None:
         self.files = {path: text for path, text in found.items() if isinstance(text, str)}
         self.problems: list[Problem] = []
         self.warnings: list[Problem] = []
@@ -157,7 +158,7 @@ class _Inspector:
     def add(self, place: _Place, expected: str, found: str) -> None:
         self.problems.append(self._source.problem(place, expected, found))
 
-    def check_model(self, place: _Place, name: str, tls: ModelTls) -> None:
+    def check_model(self, place: _Place, name: str, tls: "ModelTls") -> None:
         sound = self.check_authorities((*place, "ca"), tls.ca)
         if tls.certificate is not None:
             sound = self.check_pair(place, tls, name) and sound
@@ -175,7 +176,7 @@ class _Inspector:
             return False
         return text is not None
 
-    def check_pair(self, place: _Place, tls: Tls | ModelTls, name: str) -> bool:
+    def check_pair(self, place: _Place, tls: "Tls | ModelTls", name: str) -> bool:
         """Check that certificate and key can be read and belong together; False: they cannot be used."""
         assert tls.certificate is not None
         chain_place = (*place, "certificate")
@@ -287,7 +288,7 @@ _CLIENT_SUITES = "@SECLEVEL=2:ECDH+AESGCM:ECDH+CHACHA20:ECDH+AES:DHE+AES:!aNULL:
 """For TLS 1.2 to models, which may be older than their clients: what Python itself takes since 3.10."""
 
 
-def server_context(tls: Tls, files: Files) -> ssl.SSLContext:
+def server_context(tls: "Tls", files: Files) -> ssl.SSLContext:
     """Return the context for connections from clients.
 
     Raises:
@@ -306,7 +307,7 @@ def server_context(tls: Tls, files: Files) -> ssl.SSLContext:
     return context
 
 
-def client_context(tls: ModelTls, files: Files) -> ssl.SSLContext:
+def client_context(tls: "ModelTls", files: Files) -> ssl.SSLContext:
     """Return the context for connections to a model.
 
     Raises:
@@ -337,7 +338,7 @@ def _trust(context: ssl.SSLContext, text: str) -> None:
     context.load_verify_locations(cadata="\n".join(_blocks(text)))
 
 
-def _show(context: ssl.SSLContext, tls: Tls | ModelTls, files: Files) -> None:
+def _show(context: ssl.SSLContext, tls: "Tls | ModelTls", files: Files) -> None:
     assert tls.certificate is not None
     chain_text, key_text = files[str(tls.certificate)], files[str(tls.key or tls.certificate)]
     key = _KEY.search(key_text)

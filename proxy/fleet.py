@@ -176,7 +176,9 @@ class Fleet:
         self._pending = release
         self.renew(release.certificates.files)
         linked = [child for child in self._children if child.is_linked]
-        asked = (child.ask(self._preparation(release), "prepared", release.version) for child in linked)
+        asked = (
+            child.ask(self._preparation(release, child), "prepared", release.version) for child in linked
+        )
         answers = await asyncio.gather(*asked)
         return tuple(
             f"{child.name}: {answer.get('reason', 'no reason given')}"
@@ -240,9 +242,9 @@ class Fleet:
             # The observer reads the counts of a retiring version until they are in the base. An abandoned one
             # has none.
             if not held.is_retiring or (child is self.observer and held.was_effective):
-                child.send(self._preparation(held.release))
+                child.send(self._preparation(held.release, child))
         if self._pending:
-            child.send(self._preparation(self._pending))
+            child.send(self._preparation(self._pending, child))
         if self._current:
             self._commit_in(child)
         if child is not self.observer:
@@ -391,17 +393,18 @@ class Fleet:
         if late:
             await asyncio.wait(late)
 
-    def _preparation(self, release: Release) -> dict[str, Any]:
-        return {
+    def _preparation(self, release: Release, child: Child) -> dict[str, Any]:
+        message = {
             "op": "prepare",
             "version": release.version,
             "digest": release.digest,
-            "settings": release.text,
             "positions": release.positions,
-            "rollouts": release.rollouts,
             # By it workers know when a generation begins.
             "clock_offset_ns": self._describe_rollouts().get("clock_offset_ns"),
         }
+        if child is self.observer:
+            return {**message, "settings": release.text, "rollouts": release.rollouts}
+        return {**message, "settled": release.settled}
 
     def _commit_in(self, child: Child) -> None:
         assert self._current is not None

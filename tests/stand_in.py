@@ -26,6 +26,7 @@ from proxy.link import Link, open_link
 from proxy.routing.position import parse_positions
 from proxy.routing.table import Table, compile_table
 from proxy.settings import from_json
+from proxy.settled import read_settled
 from proxy.tally import block_path, open_block
 from proxy.tasks import spawn
 
@@ -69,9 +70,11 @@ class StandIn:
             self.link.send({"op": "refused", "version": version, "reason": "no space left on device"})
             return
         positions = parse_positions(message.get("positions", ()))
-        table = compile_table(from_json(message["settings"].encode()), version, message["digest"], positions)
+        is_observer = self.kind == "observer"
+        settings = from_json(message["settings"]) if is_observer else read_settled(message["settled"])
+        table = compile_table(settings, version, message["digest"], positions)
         self.tables[version] = table
-        if self.kind == "observer":
+        if is_observer:
             open_block(block_path(self.run_dir, "o0", version), table.observer_layout.size)
         else:
             open_block(block_path(self.run_dir, f"w{self.kind[-1]}", version), table.layout.size)

@@ -264,7 +264,7 @@ async def test_an_unasked_refusal_by_the_observer_fails_no_start(world: World) -
 
 
 async def test_processes_are_told_where_the_rollouts_stand(world: World) -> None:
-    """Weights and states come with the settings, also to a process that comes up later; the observer is told more."""
+    """Weights come with the settings, also to a process that comes up later; the observer is told more."""
     verdict = judge(TEXT.encode(), None, source="a.yaml", environ={})
     assert isinstance(verdict, Accepted)
     entries = match({}, verdict.settings, START_NS, Ids()).entries
@@ -276,8 +276,11 @@ async def test_processes_are_told_where_the_rollouts_stand(world: World) -> None
     for child in (*world.workers, world.observer):
         prepare = next(message for message in child.messages if message["op"] == "prepare")
         assert [position["weight"] for position in prepare["positions"]] == ["5", "0"]
-        assert [state["phase"] for state in prepare["rollouts"]] == ["ramping", "baking"]
         assert prepare["clock_offset_ns"] == 12
+        told = {"settings", "rollouts"} if child is world.observer else {"settled"}
+        assert prepare.keys() & {"settings", "rollouts", "settled"} == told
+    prepare = next(message for message in world.observer.messages if message["op"] == "prepare")
+    assert [state["phase"] for state in prepare["rollouts"]] == ["ramping", "baking"]
     assert world.observer.messages[-1]["rollouts"] == {"states": [], "clock_offset_ns": 12}
 
 

@@ -34,17 +34,18 @@ ALLOWED: dict[str, set[str]] = {
     "tally": {"model"},
     "evidence": {"errors", "model", "private", "tally"},
     "exchange": {"errors"},
+    "settled": {"errors", "model", "settings"},
     "link": {"clock", "errors", "tasks"},
     "certificates": {"errors", "settings"},
     # The hot path knows bytes, tables and sockets; nothing of comparing, metrics or the admin address.
     "dataplane": {
         "certificates", "clock", "errors", "evidence", "exchange", "identifiers", "link", "logs", "model", "routing",
-        "settings", "tally", "tasks", "wire",
+        "settings", "settled", "tally", "tasks", "wire",
     },
     # What is derived, and what is shown of it.
     "control": {
-        "certificates", "clock", "errors", "model", "printable", "private", "rollout", "routing", "settings", "tally",
-        "tasks",
+        "certificates", "clock", "errors", "model", "printable", "private", "rollout", "routing", "settings", "settled",
+        "tally", "tasks",
     },
     "engine": {
         "clock", "control", "errors", "evidence", "identifiers", "private", "rollout", "routing", "settings", "stats",
@@ -90,8 +91,8 @@ ALLOWED: dict[str, set[str]] = {
 
 PURE = (
     "report/", "rollout/", "compare/", "errors.py", "evidence/layout.py", "exchange.py", "model.py", "printable.py",
-    "retirement.py", "routing/", "settings/", "stats/", "wire/", "control/changes.py", "control/matching.py",
-    "control/openapi.py", "control/steering.py", "observer/accounting.py", "observer/heads.py",
+    "retirement.py", "routing/", "settings/", "settled.py", "stats/", "wire/", "control/changes.py",
+    "control/matching.py", "control/openapi.py", "control/steering.py", "observer/accounting.py", "observer/heads.py",
     "engine/evidence_view.py", "engine/judging.py", "engine/ledger.py", "observer/pairing.py",
     "observer/record.py", "observer/redact.py",
 )  # fmt: skip

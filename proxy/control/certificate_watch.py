@@ -15,6 +15,7 @@ from typing import Any
 from proxy.certificates import Inspection, inspect, named_files, read_files
 from proxy.clock import wall_ns
 from proxy.control.release import Release
+from proxy.settings import Source
 
 __all__ = ["CertificateWatch"]
 
@@ -99,7 +100,7 @@ class CertificateWatch:
             self._judge(release, found, stood_still)
 
     def _judge(self, release: Release, found: Found, stood_still: bool) -> None:
-        inspection = inspect(release.settings, found, now_s=wall_ns() / 1e9)
+        inspection = inspect(release.settings, found, Source("settings"), now_s=wall_ns() / 1e9)
         if not inspection.problems:
             self._take(inspection)
         elif stood_still:

@@ -10,6 +10,7 @@ from proxy.control.book import Entry
 from proxy.control.matching import positions_of, rollout_documents
 from proxy.routing.table import Table, compile_table
 from proxy.settings import Settings, to_json
+from proxy.settled import settle
 
 __all__ = ["Fleet", "Outcome", "Release", "Result"]
 
@@ -23,7 +24,7 @@ class Release:
         digest: of the file.
         certificates: the certificate files as they are now.
         entries: where the rollouts stand, by route.
-        text: the settings as JSON, if they are known.
+        before: a release of the same settings, whose texts are taken over.
     """
 
     __slots__ = (
@@ -33,6 +34,7 @@ class Release:
         "positions",
         "rollouts",
         "settings",
+        "settled",
         "table",
         "text",
         "version",
@@ -45,7 +47,7 @@ class Release:
         digest: str,
         certificates: Inspection | None = None,
         entries: Mapping[str, Entry] | None = None,
-        text: str | None = None,
+        before: "Release | None" = None,
     ) -> None:
         self.settings = settings
         self.certificates = certificates or Inspection({}, (), (), {})
@@ -60,12 +62,14 @@ class Release:
         self.rollouts = rollout_documents(self.entries)
         """Their states, as the observer is told them."""
         self.table: Table = compile_table(settings, version, digest, positions)
-        self.text = to_json(settings).decode() if text is None else text
-        """The complete settings, secrets included: only for the private links to the children."""
+        self.text: str = before.text if before else to_json(settings).decode()
+        """The complete settings, secrets included: only for the private link to the observer."""
+        self.settled: str = before.settled if before else settle(settings).decode()
+        """What of them a worker needs: only for the private links to the workers."""
 
     def with_rollouts(self, version: int, digest: str, entries: Mapping[str, Entry]) -> "Release":
         """Return the release of the same settings with rollouts that stand elsewhere."""
-        return Release(self.settings, version, digest, self.certificates, entries, self.text)
+        return Release(self.settings, version, digest, self.certificates, entries, self)
 
 
 class Fleet(Protocol):

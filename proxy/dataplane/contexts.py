@@ -9,12 +9,14 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from proxy.certificates import Files, client_context, server_context
 from proxy.clock import monotonic
 from proxy.dataplane.tls import HandshakeCutError, TlsConnection
-from proxy.settings import ModelTls, Settings, Tls
+
+if TYPE_CHECKING:
+    from proxy.settings import ModelTls, Settings, Tls
 
 __all__ = ["HANDSHAKE_ERRORS", "BackendTls", "Contexts"]
 
@@ -69,7 +71,7 @@ class Contexts:
         for made in self._made.values():
             made.renew(self._files)
 
-    def prepare(self, settings: Settings) -> None:
+    def prepare(self, settings: "Settings") -> None:
         """Make what ``settings`` need.
 
         Raises:
@@ -81,14 +83,14 @@ class Contexts:
             if _is_secured(model):
                 self._client(model.tls)
 
-    def keep(self, settings: Iterable[Settings]) -> None:
+    def keep(self, settings: "Iterable[Settings]") -> None:
         """Forget what none of ``settings`` needs."""
         needed: set[Tls | ModelTls] = set()
         for each in settings:
             needed |= {each.tls, *(model.tls for model in each.models.values())}
         self._made = {tls: made for tls, made in self._made.items() if tls in needed}
 
-    def server(self, tls: Tls) -> ssl.SSLContext | None:
+    def server(self, tls: "Tls") -> ssl.SSLContext | None:
         """Return the context for clients; None: they are not secured."""
         if tls.certificate is None:
             return None
@@ -97,7 +99,7 @@ class Contexts:
             self._made[tls] = _Made(lambda files: server_context(tls, files), paths, self._files)
         return self._made[tls].context
 
-    def _client(self, tls: ModelTls) -> _Made:
+    def _client(self, tls: "ModelTls") -> _Made:
         if tls not in self._made:
             paths = (tls.ca, tls.certificate, tls.key)
             self._made[tls] = _Made(lambda files: client_context(tls, files), paths, self._files)

@@ -10,6 +10,7 @@ in front of a dead server does not have to learn it three times.
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from httptools import HttpParserError, HttpResponseParser
 
@@ -18,8 +19,10 @@ from proxy.dataplane.contexts import BackendTls
 from proxy.dataplane.endpoint_counts import EndpointCounts
 from proxy.identifiers import random_bits
 from proxy.routing.table import Endpoint
-from proxy.settings import Health
 from proxy.tasks import spawn
+
+if TYPE_CHECKING:
+    from proxy.settings import Health
 
 __all__ = ["HealthState", "HealthWatch", "check_request", "jittered_s", "read_status"]
 
@@ -37,7 +40,7 @@ class HealthState:
 
     __slots__ = ("_in_a_row", "_needed", "is_healthy")
 
-    def __init__(self, settings: Health, is_healthy: bool = True) -> None:
+    def __init__(self, settings: "Health", is_healthy: bool = True) -> None:
         self.is_healthy = is_healthy
         self._needed = {True: settings.healthy_after, False: settings.unhealthy_after}
         # The first check decides alone: as many as are needed but one have spoken against what is believed.
@@ -71,7 +74,7 @@ class HealthWatch:
         self,
         model: str,
         endpoint: Endpoint,
-        settings: Health,
+        settings: "Health",
         counts: EndpointCounts,
         is_healthy: bool = True,
     ) -> None:

@@ -35,7 +35,7 @@ from proxy.link import Link, open_link
 from proxy.logs import set_level
 from proxy.routing.position import parse_positions
 from proxy.routing.table import Table, compile_table
-from proxy.settings import from_json
+from proxy.settled import read_settled
 from proxy.tally import WORKER_FIELDS, Block, block_path, open_block
 from proxy.tasks import spawn
 from proxy.wire.response import date_line
@@ -262,7 +262,7 @@ class Worker:
 
     def _compile(self, message: dict[str, Any]) -> tuple[Table, Block]:
         """Return a table with its counters."""
-        settings = from_json(message["settings"].encode())
+        settings = read_settled(message["settled"])
         positions = parse_positions(message.get("positions", ()))
         table = compile_table(settings, message["version"], message["digest"], positions)
         self._contexts.prepare(settings)

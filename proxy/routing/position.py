@@ -4,9 +4,10 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from proxy.settings import Route
+if TYPE_CHECKING:
+    from proxy.settings import Route
 
 __all__ = ["Position", "parse_positions", "weights_of"]
 
@@ -63,7 +64,7 @@ def parse_positions(documents: Iterable[Mapping[str, Any]]) -> tuple[Position, .
     return tuple(map(Position.from_document, documents))
 
 
-def weights_of(route: Route, positions: Mapping[str, Position]) -> dict[int, Decimal]:
+def weights_of(route: "Route", positions: Mapping[str, Position]) -> dict[int, Decimal]:
     """Return the weight in percent of every variant but the champion, by index; they add up to 100 at most.
 
     A rollout, of which a route has one at most, is taken to be at its first step when it has no position. It never

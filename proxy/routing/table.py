@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from ipaddress import ip_network
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from proxy.evidence.layout import FIELDS
@@ -21,11 +21,6 @@ from proxy.routing.hashing import SPACE, bucket, salt_prefix, share
 from proxy.routing.intervals import Claim, Intervals, compile_intervals
 from proxy.routing.position import Position, weights_of
 from proxy.routing.units import Network, UnitReader, compile_reader
-from proxy.settings import Model as ModelSettings
-from proxy.settings import Route as RouteSettings
-from proxy.settings import Settings
-from proxy.settings import Shadow as ShadowSettings
-from proxy.settings import Variant as VariantSettings
 from proxy.tally import (
     ENDPOINT_FIELDS,
     MODEL_FIELDS,
@@ -37,6 +32,14 @@ from proxy.tally import (
     Layout,
 )
 from proxy.wire.request import climbs_out
+
+if TYPE_CHECKING:
+    # For names alone: a worker has settings without their classes (:mod:`proxy.settled`).
+    from proxy.settings import Model as ModelSettings
+    from proxy.settings import Route as RouteSettings
+    from proxy.settings import Settings
+    from proxy.settings import Shadow as ShadowSettings
+    from proxy.settings import Variant as VariantSettings
 
 __all__ = ["MISSING", "Endpoint", "Model", "Route", "Shadow", "Table", "Variant", "compile_table"]
 
@@ -79,7 +82,7 @@ class Model:
         "slot_limit",
     )
 
-    def __init__(self, name: str, settings: ModelSettings) -> None:
+    def __init__(self, name: str, settings: "ModelSettings") -> None:
         self.name = name
         self.settings = settings
         self.endpoints = tuple(Endpoint(url) for url in settings.urls)
@@ -136,7 +139,7 @@ class Variant:
     )
 
     def __init__(
-        self, index: int, settings: VariantSettings, model: Model, weight: Decimal, width: int
+        self, index: int, settings: "VariantSettings", model: Model, weight: Decimal, width: int
     ) -> None:
         self.index = index
         self.settings = settings
@@ -172,7 +175,7 @@ class Shadow:
         "slot",
     )
 
-    def __init__(self, index: int, settings: ShadowSettings, model: Model, route: str) -> None:
+    def __init__(self, index: int, settings: "ShadowSettings", model: Model, route: str) -> None:
         self.index = index
         self.bit = 1 << index
         """In the mask of the shadows that a request was sent to."""
@@ -239,7 +242,7 @@ class Route:
     def __init__(
         self,
         index: int,
-        settings: RouteSettings,
+        settings: "RouteSettings",
         models: dict[str, Model],
         positions: Mapping[str, Position],
     ) -> None:
@@ -268,7 +271,7 @@ class Route:
         self.slot_units = self.slot_payload = 0
         self._compile_failures(settings)
 
-    def _compile_match(self, settings: RouteSettings) -> None:
+    def _compile_match(self, settings: "RouteSettings") -> None:
         path = settings.match.path.encode()
         self.exact = not path.endswith(b"*")
         self.matched_prefix = path.removesuffix(b"*").rstrip(b"/") if not self.exact else path
@@ -278,7 +281,7 @@ class Route:
         self.methods = frozenset(m.encode() for m in settings.match.method)
         self.any_method = not self.methods
 
-    def _compile_failures(self, settings: RouteSettings) -> None:
+    def _compile_failures(self, settings: "RouteSettings") -> None:
         self.retry_faults, self.retry_codes = _failures(settings.retry)
         self.retry_faults -= {Fault.UNHEALTHY}  # to ask again at once heals nobody
         self.fallback_faults, self.fallback_codes = _failures(settings.fallback)
@@ -291,7 +294,7 @@ class Route:
         """This worker's count of retries; see :class:`proxy.dataplane.attempts.RetryBudget`."""
 
     def _compile_variants(
-        self, settings: RouteSettings, models: dict[str, Model], positions: Mapping[str, Position]
+        self, settings: "RouteSettings", models: dict[str, Model], positions: Mapping[str, Position]
     ) -> None:
         champion = next(i for i, v in enumerate(settings.variants) if v.role == Role.CHAMPION)
         weights = weights_of(settings, positions)
@@ -311,7 +314,7 @@ class Route:
         self.arms = tuple(self.variants[i] for i in self.intervals.arms)
         self._compile_experiment(settings, positions)
 
-    def _compile_experiment(self, settings: RouteSettings, positions: Mapping[str, Position]) -> None:
+    def _compile_experiment(self, settings: "RouteSettings", positions: Mapping[str, Position]) -> None:
         arms = [
             Arm(v.name, v.model.settings.urls, self.intervals.width(v.index), v is self.champion)
             for v in self.variants
@@ -389,7 +392,7 @@ class Table:
     )
 
     def __init__(
-        self, settings: Settings, version: int, digest: str, positions: Iterable[Position] = ()
+        self, settings: "Settings", version: int, digest: str, positions: Iterable[Position] = ()
     ) -> None:
         self.settings = settings
         self.version = version
@@ -444,7 +447,7 @@ class Table:
 
 
 def compile_table(
-    settings: Settings, version: int, digest: str = "", positions: Iterable[Position] = ()
+    settings: "Settings", version: int, digest: str = "", positions: Iterable[Position] = ()
 ) -> Table:
     """Return the table of ``settings``.
 

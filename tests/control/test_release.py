@@ -4,6 +4,7 @@ from proxy.control.book import Entry
 from proxy.control.matching import match
 from proxy.control.release import Outcome, Release, Result
 from proxy.settings import to_json
+from proxy.settled import settle
 from tests.control.rollout_world import START_NS, Ids, settings_of
 
 
@@ -26,6 +27,7 @@ def test_without_rollouts() -> None:
     """Nothing is told where there is nothing."""
     release = Release(settings_of(), 1, "abc")
     assert (release.positions, release.rollouts, release.text) == ([], (), to_json(release.settings).decode())
+    assert release.settled == settle(release.settings).decode()
 
 
 def test_the_same_settings_elsewhere() -> None:
@@ -34,6 +36,7 @@ def test_the_same_settings_elsewhere() -> None:
     second = first.with_rollouts(2, "abd", {})
     assert (second.version, second.digest, second.settings) == (2, "abd", first.settings)
     assert second.text is first.text
+    assert second.settled is first.settled
     assert second.certificates is first.certificates
     assert second.positions == []
 

@@ -21,7 +21,8 @@ from proxy.evidence.blocks import epochs
 from proxy.evidence.layout import CELLS, stamp_of
 from proxy.evidence.units import units_path
 from proxy.link import Link, open_link
-from proxy.settings import parse, to_json
+from proxy.settings import parse
+from proxy.settled import settle
 from proxy.tally import block_path, read_slots
 from tests.certificate_world import Authority
 from tests.dataplane.road import CONFIG
@@ -44,8 +45,8 @@ class Supervisor:
 
     async def prepare(self, version: int, text: str = CONFIG, **rest: Any) -> dict[str, Any]:
         """Prepare a table."""
-        settings = to_json(parse(text, environ={})).decode()
-        return await self.tell("prepare", version=version, digest="d", settings=settings, **rest)
+        settled = settle(parse(text, environ={})).decode()
+        return await self.tell("prepare", version=version, digest="d", settled=settled, **rest)
 
     async def ask(self) -> bytes:
         """Send a request that no route matches; return the status line."""
