@@ -17,6 +17,7 @@ Rooms, and what each may import, are checked by ``tests/test_structure.py``:
 
 ========================  ==========================================================
 ``settings``              pure: YAML text → typed settings, all problems at once
+``settled``               pure: typed settings → their values, for who has nothing to judge
 ``routing``               pure: units, hashing, nested intervals, the runtime table
 ``wire``                  pure: HTTP/1.1 law: framing, hop-by-hop, forwarding, replies
 ``compare``               pure: bytes → prediction → disagreement

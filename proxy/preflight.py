@@ -11,7 +11,15 @@ from pathlib import Path
 
 __all__ = ["check", "main"]
 
-_PROGRAM = ("proxy.supervisor", "proxy.dataplane.__main__", "proxy.observer.__main__")
+_PROGRAM = (
+    "proxy.supervisor",
+    "proxy.dataplane.__main__",
+    "proxy.dataplane.worker",
+    "proxy.observer.__main__",
+    "proxy.observer.observer",
+    "proxy.observer.surface",
+)
+"""The entries, and what they import only when they run."""
 
 
 def check(handover_format: str, config: Path) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ ALLOWED: dict[str, set[str]] = {
     "private": set(),
     "errors": {"printable"},
     "identifiers": set(),
+    "lasting": set(),
     "logs": {"printable"},
     "model": set(),
     "tasks": set(),
@@ -39,8 +40,8 @@ ALLOWED: dict[str, set[str]] = {
     "certificates": {"errors", "settings"},
     # The hot path knows bytes, tables and sockets; nothing of comparing, metrics or the admin address.
     "dataplane": {
-        "certificates", "clock", "errors", "evidence", "exchange", "identifiers", "link", "logs", "model", "routing",
-        "settings", "settled", "tally", "tasks", "wire",
+        "certificates", "clock", "errors", "evidence", "exchange", "identifiers", "lasting", "link", "logs", "model",
+        "routing", "settings", "settled", "tally", "tasks", "wire",
     },
     # What is derived, and what is shown of it.
     "control": {
@@ -52,8 +53,8 @@ ALLOWED: dict[str, set[str]] = {
         "tally", "tasks",
     },
     "observer": {
-        "clock", "compare", "control", "engine", "errors", "evidence", "exchange", "identifiers", "link", "logs",
-        "model", "printable", "private", "rollout", "routing", "settings", "stats", "tally", "tasks",
+        "clock", "compare", "control", "engine", "errors", "evidence", "exchange", "identifiers", "lasting", "link",
+        "logs", "model", "printable", "private", "rollout", "routing", "settings", "stats", "tally", "tasks",
     },
     # The supervisor starts the others as processes: it imports neither of them.
     "children": {"clock", "link", "tasks"},
@@ -81,8 +82,8 @@ ALLOWED: dict[str, set[str]] = {
     # The outside.
     "demo": {"clock", "routing", "settings", "tasks"},
     "commands": {
-        "certificates", "clock", "control", "demo", "engine", "errors", "printable", "report", "rollout", "routing",
-        "settings", "supervisor",
+        "certificates", "clock", "control", "demo", "engine", "errors", "lasting", "printable", "report", "rollout",
+        "routing", "settings", "supervisor",
     },
     "cli": set(),
     "__main__": {"cli"},

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from proxy.commands.output import CONFIG
+from proxy.lasting import lasting
 
 __all__ = ["serve"]
 
@@ -23,6 +24,7 @@ def serve(config: Path) -> None:
     Example:
       modelproxy serve config/modelproxy.yaml
     """
-    from proxy.supervisor import serve as run
+    with lasting():
+        from proxy.supervisor import serve as run
 
     sys.exit(run(config))

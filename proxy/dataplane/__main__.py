@@ -9,7 +9,7 @@ from pathlib import Path
 
 import uvloop
 
-from proxy.dataplane.worker import Worker
+from proxy.lasting import lasting
 from proxy.logs import start_logging
 
 __all__ = ["main"]
@@ -28,17 +28,16 @@ def main(arguments: list[str]) -> int:
     # Meant for the supervisor; whoever tells all processes by name must not end this one.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    with lasting():
+        from proxy.dataplane.worker import Worker
+    # A request makes no cycles: what it leaves is freed by its last reference. Look for the rest seldom.
+    gc.set_threshold(GC_ALLOCATIONS)
 
     async def run() -> None:
         listener = socket.socket(fileno=int(listen_fd))
         listener.setblocking(False)
         worker = Worker(int(index), Path(run_dir), listener)
         worker.loop.add_signal_handler(signal.SIGTERM, worker.drain)
-        # What lives now lives as long as the process: keep it out of every collection.
-        gc.collect()
-        gc.freeze()
-        # A request makes no cycles: what it leaves is freed by its last reference. Look for the rest seldom.
-        gc.set_threshold(GC_ALLOCATIONS)
         await worker.run(int(control_fd))
 
     uvloop.run(run())

@@ -2,6 +2,7 @@
 
 import faulthandler
 import gc
+import os
 import signal
 import socket
 import sys
@@ -9,9 +10,8 @@ from pathlib import Path
 
 import uvloop
 
+from proxy.lasting import lasting
 from proxy.logs import start_logging
-from proxy.observer.observer import Observer
-from proxy.observer.surface import build_admin
 
 __all__ = ["main"]
 
@@ -31,13 +31,17 @@ def main(arguments: list[str]) -> int:
     # Meant for the supervisor; whoever tells all processes by name must not end this one.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    # Read by numpy when it is imported: it would start a thread for each core, for products of matrices that nobody
+    # here multiplies.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    with lasting():
+        from proxy.observer.observer import Observer
+        from proxy.observer.surface import build_admin
+    gc.set_threshold(*_GC_THRESHOLDS)
 
     async def run() -> None:
         admin = socket.socket(fileno=int(admin_fd))
         admin.setblocking(False)
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*_GC_THRESHOLDS)
         await Observer(Path(run_dir)).run(admin, int(control_fd), build_admin)
 
     uvloop.run(run())
