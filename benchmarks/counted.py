@@ -29,6 +29,7 @@ COUNTED = (
     "split",
     "split, fresh request ids",
     "mirror",
+    "mirror, not compared",
     "rollout",
     "split, 10 KiB each way",
 )

@@ -42,16 +42,15 @@ def begin(flight: "InFlight") -> None:
     head, client, worker = flight.head, flight.client, flight.worker
     flight.table = table = worker.table
     flight.started_ns = client.now_ns
-    request_id = flight.request_id or head.request_id
-    if not request_id:
-        request_id = worker.ids.fresh()
-        flight.is_id_ours = True
-    flight.request_id = request_id
+    given = flight.request_id or head.request_id
+    flight.request_id = given or worker.ids.fresh()
     if worker.in_flight >= table.in_flight_limit:
         return refuse(flight, 503, "too many requests under way; see limits.in_flight")
     choice = table.choices.get(head)
     if choice is not None:
         return _begin_again(flight, table, choice)
+    if not given:
+        flight.is_id_ours = True
     route = table.match(head.path, head.host_name, head.method)
     if route is None:
         return refuse(flight, 404, "no route matches this path; see the routes of the configuration")
@@ -199,6 +198,7 @@ def _keep_copies(flight: "InFlight", shadows: Sequence[Shadow], is_logged: bool)
         flight.flags |= Flag.LOGGED
     if is_logged or flight.route.is_compared or flight.flags & Flag.TRACED:
         flight.number = flight.worker.next_number()
+        flight.response_head = b""
         flight.response_copy = []
     limit = flight.table.copy_limit
     if flight.request_bytes <= limit:

@@ -244,14 +244,9 @@ class ClientConnection(Writer):
             return False
         if len(head.names) + bool(request_id) > table.fields_limit:
             return False
-        self.current = flight = InFlight(self, head)
-        if head.length:
-            flight.held = [data[end + 4 :]]
-            flight.request_bytes = head.length
-            if head.length > table.copy_limit:
-                flight.flags |= Flag.REQUEST_TRUNCATED
-        flight.request_done = True
-        flight.request_id = request_id
+        self.current = flight = InFlight(self, head, request_id, data[end + 4 :])
+        if head.length > table.copy_limit:
+            flight.flags |= Flag.REQUEST_TRUNCATED
         self.deadline_ns = _NEVER
         begin(flight)
         if flight.out or flight.shadows:

@@ -1,31 +1,28 @@
 """One request between a client and a model: forwarded, answered, counted.
 
-Its life is drawn in :mod:`~proxy.dataplane.life`, how it gets its variant stands in
-:mod:`~proxy.dataplane.assignment`, what follows a failure in :mod:`~proxy.dataplane.attempts`, other ends than an
-answer in :mod:`~proxy.dataplane.endings`. It is counted exactly once as started and exactly once with a code, whatever
-happens.
+Its life is drawn in :mod:`~proxy.dataplane.life`, what it holds in :mod:`~proxy.dataplane.request_state`, how it gets
+its variant stands in :mod:`~proxy.dataplane.assignment`, what follows a failure in :mod:`~proxy.dataplane.attempts`,
+other ends than an answer in :mod:`~proxy.dataplane.endings`. It is counted exactly once as started and exactly once
+with a code, whatever happens.
 """
 
 from bisect import bisect_left
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from proxy.clock import monotonic_ns
 from proxy.dataplane.assignment import assign_from_body, begin
 from proxy.dataplane.attempts import has_stand_in, try_again
 from proxy.dataplane.endings import answer, cut, is_last, refuse_large
-from proxy.dataplane.evidence import NO_COIN, UNIT_COIN, count
+from proxy.dataplane.evidence import NO_COIN, count
 from proxy.dataplane.life import DONE, FORWARDING, QUEUED, UNIT
 from proxy.dataplane.mirror import launch_shadows
-from proxy.dataplane.overload import AdaptiveLimit, enter, leave
+from proxy.dataplane.overload import enter, leave
+from proxy.dataplane.request_state import RequestState
 from proxy.dataplane.shipping import ship_primary
 from proxy.dataplane.tunnel import open_tunnel
 from proxy.dataplane.upstream import UpstreamConnection
 from proxy.exchange import Flag
 from proxy.model import DURATION_BOUNDS_NS, FAULT_SENTENCES, FAULT_STATUS, Fault
-from proxy.routing.choose import NO_UNIT
-from proxy.routing.table import Route, Shadow, Table, Variant
-from proxy.wire.head import RequestHead
+from proxy.routing.table import Variant
 from proxy.wire.plain import PlainResponse
 from proxy.wire.request import Framing, build_head, rewrite_target
 from proxy.wire.response import (
@@ -36,11 +33,6 @@ from proxy.wire.response import (
     forwarded_block,
     last_chunk,
 )
-
-if TYPE_CHECKING:
-    from proxy.dataplane.client import ClientConnection
-    from proxy.dataplane.pool import Pool
-    from proxy.dataplane.worker import Worker
 
 __all__ = ["InFlight"]
 
@@ -53,88 +45,10 @@ def _rest_of(data: bytes, size: int, limit: int) -> bytes:
     return data[: max(limit - size + len(data), 0)]
 
 
-class InFlight:
-    """One request. The client connection feeds it the request, the upstream connection the response.
+class InFlight(RequestState):
+    """One request. The client connection feeds it the request, the upstream connection the response."""
 
-    HOT: what most requests never set is a default of the class, not an assignment of the constructor; saves 0.6 µs
-    a request against ``__slots__`` (``benchmarks/micro_road.py``).
-    """
-
-    state = QUEUED
-    # Request
-    started_ns = 0
-    request_done = False
-    request_bytes = 0
-    held: list[bytes] | None = None
-    """Pieces of the body that came before it was known where they go."""
-    out: list[bytes] | None = None
-    """Request bytes to be written upstream at the end of this read."""
-    replay: bytes | None = None
-    """The first bytes that were written; None: nothing was, empty: they are not at hand any more."""
-    replay_rest: list[bytes] | None = None
-    """What was written after them."""
-    trailers: list[bytes] | None = None
-    request_id = b""
-    """The client's or a fresh one; set before ``begin`` when it was cut from the head."""
-    is_id_ours = False
-    """The client gave none."""
-    framing_line = b""
-    may_upgrade = False
-    """It asks for another protocol, in a way that can be followed."""
-    upgrade = b""
-    """The protocol that the model is asked for."""
-    # Assignment
-    table: Table
-    route: Route
-    variant: Variant
-    """The assigned one, to its end."""
-    serving: Variant
-    """The one that is asked now: the assigned one, or after a fallback the champion."""
-    block = b""
-    """The header lines that a model gets, where they are not simply the client's and ours."""
-    unit = b""
-    unit_source = NO_UNIT
-    bucket = 0
-    coin = UNIT_COIN
-    """What it counts as; see :mod:`~proxy.dataplane.evidence`."""
-    connection: UpstreamConnection | None = None
-    endpoint: "Pool | None" = None
-    """The server chosen last, of a model with several."""
-    limit: AdaptiveLimit | None = None
-    """What counts it, if its model has such a limit."""
-    retries = 0
-    stale_retry = False
-    # Copies
-    flags = 0
-    number = 0
-    copy: list[bytes] | None = None
-    shadows: Sequence[Shadow] | None = None
-    shadows_sent = 0
-    traceparent = b""
-    span_id = 0
-    request_head = b""
-    # Response
-    status = 0
-    ttfb_ns = 0
-    head_sent = False
-    chunked_out = False
-    response_trailers: list[bytes] | None = None
-    read_ns = 0
-    """When the latest piece of the answer came."""
-    response_bytes = 0
-    response_out: list[bytes] | None = None
-    """Response bytes to be written to the client at the end of this read."""
-    response_head = b""
-    response_copy: list[bytes] | None = None
-    fault = Fault.NONE
-    is_cut = False
-    """The answer ended before it was whole."""
-
-    def __init__(self, client: "ClientConnection", head: RequestHead) -> None:
-        self.client = client
-        self.worker: Worker = client.worker
-        self.head: RequestHead = head
-        self.keep_alive = head.keep_alive
+    __slots__ = ()
 
     # Request
 

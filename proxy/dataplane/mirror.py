@@ -116,11 +116,11 @@ class ShadowCall:
     Nothing of the client's side is kept: a slow shadow must not hold a finished request in memory.
     """
 
-    # HOT: defaults of the class instead of assignments; see InFlight.
-    connection: UpstreamConnection | None = None
+    # HOT: slots for what every copy has, defaults of the class for the rest; see InFlight.
+    __slots__ = ("__dict__", "bucket", "connection", "head_only", "shadow", "size", "table")
+
     data = b""
     """The request, while there is no connection for it."""
-    head_only = False
     status = 0
     flags = 0
     upgrade = b""
@@ -132,8 +132,8 @@ class ShadowCall:
         self.shadow = shadow
         self.size = size
         self.bucket = flight.bucket
-        if flight.head.method == b"HEAD":
-            self.head_only = True
+        self.head_only = flight.head.method == b"HEAD"
+        self.connection: UpstreamConnection | None = None
 
     def on_connected(self, connection: UpstreamConnection) -> None:
         self.connection = connection
@@ -199,8 +199,17 @@ class ShadowCall:
 class ComparedCall(ShadowCall):
     """A copy whose answer the observer wants: it is kept up to ``limits.copy`` and handed over."""
 
-    response_block = b""
-    pieces: list[bytes] | None = None
+    __slots__ = (
+        "number",
+        "pieces",
+        "response_block",
+        "response_bytes",
+        "route",
+        "started_ns",
+        "status",
+        "variant",
+        "worker",
+    )
 
     def __init__(self, flight: "InFlight", shadow: Shadow, size: int, now_ns: int) -> None:
         super().__init__(flight, shadow, size)
@@ -209,6 +218,9 @@ class ComparedCall(ShadowCall):
         self.route = flight.route.index
         self.variant = flight.variant.index
         self.started_ns = now_ns
+        self.status = self.response_bytes = 0
+        self.response_block = b""
+        self.pieces: list[bytes] | None = None
 
     def on_whole_response(self, connection: UpstreamConnection, head: PlainResponse, body: bytes) -> None:
         self.status, _, self.response_block, self.response_bytes, _ = head
