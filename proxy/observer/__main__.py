@@ -12,6 +12,8 @@ import uvloop
 
 from proxy.lasting import lasting
 from proxy.logs import start_logging
+from proxy.observer.priority import give_way, give_way_as_session
+from proxy.tasks import spawn
 
 __all__ = ["main"]
 
@@ -23,6 +25,7 @@ tenth of the process."""
 def main(arguments: list[str]) -> int:
     """Run the observer until it has ended; return the exit code."""
     run_dir, admin_fd, control_fd = arguments
+    give_way()  # before there is any other thread, and before the work of starting
     start_logging("info", "observer")
     # A terminal sends SIGINT to the whole group; the supervisor tells its children when to end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -42,6 +45,7 @@ def main(arguments: list[str]) -> int:
     async def run() -> None:
         admin = socket.socket(fileno=int(admin_fd))
         admin.setblocking(False)
+        spawn(give_way_as_session(), name="give way")
         await Observer(Path(run_dir)).run(admin, int(control_fd), build_admin)
 
     uvloop.run(run())

@@ -219,10 +219,28 @@ async def test_a_drain_under_traffic_fails_no_request(tmp_path: Path) -> None:
         assert books.answered == model.primary
 
 
+def check_right_of_way(supervisor: int, worker: int) -> None:
+    """The observer is nicer than a worker, as a process and as a session."""
+    (observer,) = (
+        pid
+        for pid in descendants(supervisor)
+        if b"proxy.observer" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    )
+    assert os.getpriority(os.PRIO_PROCESS, observer) > os.getpriority(os.PRIO_PROCESS, worker)
+    sessions = [Path(f"/proc/{pid}/autogroup") for pid in (observer, worker)]
+    if all(session.exists() for session in sessions):
+        nicer, usual = (int(session.read_text().split()[-1]) for session in sessions)
+        assert nicer > usual
+
+
 async def test_a_hung_worker_is_replaced(tmp_path: Path) -> None:
-    """A worker that stands still is found out; the other one serves, and the count says what happened."""
+    """A worker that stands still is found out; the other one serves, and the count says what happened.
+
+    Workers have the right of way before the observer.
+    """
     async with world(tmp_path, workers=2) as (proxy, _):
         worker = (await proxy.status())["workers"][0]["pid"]
+        check_right_of_way(proxy.process.pid, worker)
         os.kill(worker, signal.SIGSTOP)
 
         async def is_replaced() -> bool:
