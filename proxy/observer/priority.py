@@ -1,7 +1,7 @@
 """The observer's place behind the workers, where they want the same core.
 
 Rationale. *Question:* who waits when a worker and a busy observer share a core, as under a container's CPU limit?
-*Options:* both get half (the default); the observer gets what is left (``SCHED_IDLE``); it gets a small share. *Choice:*
+*Options:* both get half (the default); it gets what is left (``SCHED_IDLE``); it gets a small share. *Choice:*
 a small share, a sixth beside one worker that never rests (``setpriority(2)``, ``sched(7)``), and all that a
 worker leaves. With half, clients wait milliseconds for a turn. With what is left, a worker without rest would stop the
 decisions about rollouts. With a tenth, a rollback beside such a worker took up to three seconds, with a sixth less than
