@@ -151,7 +151,7 @@ class Drop(IntEnum):
     """Why an eligible shadow request was not sent."""
 
     IN_FLIGHT = 0
-    """``max_in_flight`` requests of this shadow are under way."""
+    """``max_in_flight`` requests of this shadow are under way, or keep their place for a while."""
     BYTES = 1
     """``max_bytes`` of request bodies of this shadow are under way."""
     TOO_LARGE = 2

@@ -23,6 +23,7 @@ from proxy.dataplane.endpoint_counts import EndpointCounts
 from proxy.dataplane.outbox import Outbox
 from proxy.dataplane.outlier import ejection_ns, may_eject, next_ejection
 from proxy.dataplane.pool import Pool, PoolLimits
+from proxy.dataplane.shadow_budget import ShadowBudget
 from proxy.dataplane.upstream import GATEWAY_FAILURES, Sink, UpstreamConnection
 from proxy.model import Fault
 from proxy.routing.table import Model
@@ -110,7 +111,7 @@ class ServerPool(Pool):
             self.cluster.on_health(self)
 
 
-class Cluster:
+class Cluster(ShadowBudget):
     """The pools of a model's servers, behind the face of one pool.
 
     Args:
@@ -127,10 +128,7 @@ class Cluster:
         "_outlier",
         "_remembered",
         "_turn",
-        "in_flight",
-        "in_flight_bytes",
         "limits",
-        "loop",
         "name",
         "pools",
         "retired",
@@ -145,13 +143,10 @@ class Cluster:
         limits: PoolLimits,
         counts: Sequence[EndpointCounts],
     ) -> None:
-        self.loop = loop
+        super().__init__(loop)
         self.name = model.name
         self.limits = limits
         self.retired = False
-        self.in_flight = 0
-        """Requests of the shadow that this belongs to; unused for primaries."""
-        self.in_flight_bytes = 0
         self.pools = tuple(
             ServerPool(self, outbox, (endpoint.host, endpoint.port), limits, each)
             for endpoint, each in zip(model.endpoints, counts, strict=True)

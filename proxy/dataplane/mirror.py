@@ -170,6 +170,7 @@ class ShadowCall:
         if self.flags and self.connection is not None:
             # Too long to compare: reading the rest would only cost. The answer counts as answered.
             self.connection.give_up()
+            self.shadow.pool.hold()
             self.on_response_end()
 
     def on_response_end(self) -> None:
@@ -193,6 +194,8 @@ class ShadowCall:
         pool: Pool = shadow.pool
         pool.in_flight -= 1
         pool.in_flight_bytes -= self.size
+        if pool.held and not fault and not self.flags:
+            pool.give_back()
         self.table.slots[shadow.slot + (FAILED if fault else ANSWERED)] += 1
 
 

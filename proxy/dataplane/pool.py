@@ -17,6 +17,7 @@ from typing import Final
 from proxy.clock import monotonic_ns
 from proxy.dataplane.contexts import HANDSHAKE_ERRORS, BackendTls
 from proxy.dataplane.outbox import Outbox
+from proxy.dataplane.shadow_budget import ShadowBudget
 from proxy.dataplane.upstream import Sink, UpstreamConnection
 from proxy.model import Fault
 from proxy.tasks import spawn
@@ -24,7 +25,8 @@ from proxy.tasks import spawn
 __all__ = ["REST_NS", "Pool", "PoolLimits"]
 
 REST_NS: Final = 100_000_000
-"""So long a shadow that could not be connected to is left alone: to try for each copy took a third of a worker."""
+"""So long a shadow that could not be connected to, and has no other connection, is left alone: to try for each copy
+took a third of a worker."""
 
 
 class PoolLimits:
@@ -64,18 +66,15 @@ class PoolLimits:
         self.total = total
 
 
-class Pool:
+class Pool(ShadowBudget):
     """Connections to one address, reused last in, first out, so that the surplus grows idle and is closed."""
 
     __slots__ = (
         "connecting",
         "host",
         "idle",
-        "in_flight",
-        "in_flight_bytes",
         "is_simple",
         "limits",
-        "loop",
         "open",
         "outbox",
         "port",
@@ -90,7 +89,7 @@ class Pool:
     def __init__(
         self, loop: asyncio.AbstractEventLoop, outbox: Outbox, host: str, port: int, limits: PoolLimits
     ) -> None:
-        self.loop = loop
+        super().__init__(loop)
         self.outbox = outbox
         self.host = host
         self.port = port
@@ -108,11 +107,8 @@ class Pool:
         """An answered connection that nobody waits for goes straight back to ``idle``; else :meth:`take_back`."""
         self.retired = False
         self.rests = Fault.NONE
-        """Of a shadow: why no connection is opened until ``rests_until_ns``."""
+        """Of a shadow without any connection: why none is opened until ``rests_until_ns``."""
         self.rests_until_ns = 0
-        self.in_flight = 0
-        """Requests of the shadow that this pool belongs to; unused for primaries."""
-        self.in_flight_bytes = 0
 
     def acquire(self, sink: Sink) -> UpstreamConnection | Fault | None:
         """Return an idle connection, ``None`` when ``sink.on_connected`` will follow, or a fault.
@@ -239,7 +235,7 @@ class Pool:
         """A connection could not be made: who has waited longest is told, and the others get another try."""
         self.connecting -= 1
         sink = self.waiting.popitem(last=False)[0] if self.waiting else None
-        if self.limits.total:
+        if self.limits.total and not self.open:
             self.rests, self.rests_until_ns = fault, monotonic_ns() + REST_NS
         self.on_failure()
         if sink is not None:

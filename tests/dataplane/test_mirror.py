@@ -1,6 +1,7 @@
 """Shadows: what they get, what they cost, how they end, and that no client ever notices."""
 
 from collections.abc import Callable
+from hashlib import sha256
 from itertools import pairwise
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.dataplane.pool import REST_NS
+from proxy.dataplane.shadow_budget import RETURN_S
 from proxy.exchange import Flag, Primary, ShadowPart
 from proxy.model import Fault
 from proxy.tally import SHADOW_FIELDS
@@ -45,7 +47,7 @@ def counts(road: Road, model: str = "two") -> dict[str, int]:
     at = {field: found.get(field, 0) for field in SHADOW_FIELDS}
     assert at["eligible"] == at["sent"] + sum(n for field, n in at.items() if field.startswith("dropped_"))
     pool = road.table.routes[0].shadows[0 if model == "two" else 1].pool
-    assert at["sent"] == at["answered"] + at["failed"] + pool.in_flight
+    assert at["sent"] == at["answered"] + at["failed"] + pool.in_flight - pool.held
     assert at["answered"] == at["shipped"] + at["not_compared"] + at["comparison_dropped"]
     return found
 
@@ -320,7 +322,7 @@ def test_end_of_a_shadow(
     assert counts(road) == {"eligible": 1, "sent": 1, **ended}
     assert {k[1]: n for k, n in road.counts().items() if k[0] == "model"} == {}
     pool = road.table.routes[0].shadows[0].pool
-    assert (pool.in_flight, pool.in_flight_bytes) == (0, 0)
+    assert (pool.in_flight - pool.held, pool.in_flight_bytes) == (0, 0)
     parts = road.worker.shipper.parts()
     (primary,) = [part for part in parts if isinstance(part, Primary)]
     (part,) = [part for part in parts if isinstance(part, ShadowPart)]
@@ -343,6 +345,84 @@ def test_an_answer_that_says_it_is_too_long_is_not_read(road: Road, more: bytes)
     assert shadow.is_closing()
     (part,) = [part for part in road.worker.shipper.parts() if isinstance(part, ShadowPart)]
     assert (part.response_bytes, part.response_body, part.flags) == (9000, b"", Flag.RESPONSE_TRUNCATED)
+
+
+LONG = response(b"x" * 9000)[:-9000]
+"""As much as is read of an answer that is too long."""
+
+
+class Copies:
+    """Requests one after the other, and what becomes of their copies."""
+
+    def __init__(self, road: Road) -> None:
+        self.road = road
+        self.model: FakeTransport | None = None
+        self.shadow: FakeTransport | None = None
+
+    def send(self, *answers: bytes) -> list[bool]:
+        """Send a request for each of ``answers``, which its copy would get; return which of them had a copy."""
+        return [self._send(answer) for answer in answers]
+
+    def _send(self, answer: bytes) -> bool:
+        road, before = self.road, counts(self.road).get("sent", 0)
+        road.feed(request())
+        self.model = self.model or road.connect()
+        is_sent = counts(road)["sent"] > before
+        road.answer(self.model, response(b"1"))
+        if is_sent:
+            self.shadow = self.shadow or road.connect()
+            road.answer(self.shadow, answer)
+            if self.shadow.is_closing():
+                self.shadow = None
+        assert not road.wanted
+        return is_sent
+
+
+def test_long_answers_keep_their_places(road: Road) -> None:
+    """Where nothing else comes, as many connections are thrown away as there are places, then one in a tenth of a
+    second: the copies between are dropped and counted."""
+    copies = Copies(road)
+    assert copies.send(*[LONG] * 5) == [True, True, False, False, False]
+    for _ in range(3):
+        road.wait(RETURN_S * 1.01)
+        assert copies.send(LONG, LONG) == [True, False]
+    found = counts(road)
+    assert (found["sent"], found["answered"], found["dropped_in_flight"]) == (5, 5, 6)
+    road.wait(2.5 * RETURN_S)
+    pool = road.table.routes[0].shadows[0].pool
+    assert (pool.in_flight, pool.held) == (0, 0)
+
+
+def test_a_whole_answer_returns_a_place(road: Road) -> None:
+    """Who has two places can have one long answer after each whole one, without any time in between."""
+    copies = Copies(road)
+    assert copies.send(*[LONG, response(b"1")] * 50) == [True] * 100
+    assert copies.send(LONG, LONG, response(b"1")) == [True, True, False]
+
+
+@pytest.mark.parametrize("share", [1, 10, 40])
+def test_long_answers_among_others_silence_nobody(monkeypatch: pytest.MonkeyPatch, share: int) -> None:
+    """Where fewer than half are long, every copy goes out all the same, in no time at all."""
+    road = Road(monkeypatch, CONFIG.replace("max_in_flight: 2", "max_in_flight: 64"))
+    draws = [sha256(bytes([share, n % 256, n // 256])).digest()[0] / 2.56 for n in range(1000)]
+    is_long = [draw < share for draw in draws]
+    assert abs(sum(is_long) - 10 * share) < 40
+    assert all(Copies(road).send(*(LONG if each else response(b"1") for each in is_long)))
+
+
+def test_a_shadow_with_other_connections_has_no_rest(road: Road) -> None:
+    """One connection more that is refused says nothing of those that are there: the next copy tries again."""
+    clients = [road.add_client() for _ in range(3)]
+    road.feed(request(), to=clients[0])
+    _, shadow = both(road)
+    road.feed(request(), to=clients[1])
+    road.connect()
+    road.refuse_connect(Fault.CONNECT)
+    assert counts(road)["failed"] == 1
+    road.feed(request(), to=clients[2])
+    assert len(road.wanted) == 2, "the client's and its copy's"
+    road.answer(shadow, response(b"1"))
+    assert counts(road) == {"eligible": 3, "sent": 3, "failed": 1, "answered": 1, "shipped": 1}
 
 
 def test_a_shadow_that_refuses_is_left_alone_for_a_moment(road: Road) -> None:
