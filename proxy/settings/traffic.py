@@ -185,7 +185,7 @@ class Model(Section):
         "2s", "Longest time to open a connection, TLS included; else 504."
     )
     max_connections: Annotated[int, whole(1, 65_535)] = setting(
-        256, "Most connections of one worker to each server of the model."
+        1024, "Most connections of one worker to each server of the model."
     )
     max_pending: Annotated[int, whole(0, 1_000_000)] = setting(
         1024,
