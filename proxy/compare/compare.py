@@ -37,6 +37,7 @@ prediction, and alike or not, errors say nothing about the model), ``truncated``
 ``no_value``.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 from proxy.compare.content import decode_content
@@ -278,25 +279,31 @@ def _compare_classes(
         return _disagree_whole("format", method, rows, f"labels in {first.source}", "no labels")
     if rows != len(second.values):
         return _disagree_whole("rows", method, rows, f"{rows} rows", f"{len(second.values)} rows")
-    flipped = [
-        row
-        for row, (a, b) in enumerate(zip(first.values, second.values, strict=True))
-        if a != b and not (a != a and b != b)  # NaN is the same label as NaN
-    ]
-    if flipped:
-        families = label_family(first.values), label_family(second.values)
-        if {"text", "number"} == set(families):
-            return _disagree_whole("label_type", method, rows, *families)
     distance = _total_variation(first.probabilities, second.probabilities)
-    if distance is None:
-        distance = len(flipped) / rows if rows else 0.0
+    flipped = _flipped(first.values, second.values)
     if not flipped:
-        return Comparison("agree", distance, None, method, rows, 0)
+        return Comparison("agree", distance or 0.0, None, method, rows, 0)
+    families = label_family(first.values), label_family(second.values)
+    if {"text", "number"} == set(families):
+        return _disagree_whole("label_type", method, rows, *families)
+    if distance is None:
+        distance = len(flipped) / rows
     differences = _label_differences(first, second, flipped)
     return Comparison("disagree", distance, "label", method, rows, len(flipped), differences)
 
 
-def _label_differences(first: Labels, second: Labels, flipped: list[int]) -> tuple[Difference, ...]:
+def _flipped(values: Sequence[Label], others: Sequence[Label]) -> Sequence[int]:
+    """Return the rows with another label. NaN is the same label as NaN."""
+    if values == others:
+        return ()
+    return [
+        row
+        for row, (a, b) in enumerate(zip(values, others, strict=True))
+        if a != b and not (a != a and b != b)
+    ]
+
+
+def _label_differences(first: Labels, second: Labels, flipped: Sequence[int]) -> tuple[Difference, ...]:
     prefix = _prefix(first.source)
     return tuple(
         Difference(f"{prefix}/{row}", _render_label(first.values[row]), _render_label(second.values[row]))

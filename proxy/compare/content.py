@@ -2,6 +2,7 @@
 
 import json  # noqa: TID251 - see parse_json: the one parser at hand that reads NaN and Infinity
 import zlib
+from functools import lru_cache
 from typing import Final
 
 import orjson
@@ -11,6 +12,7 @@ from proxy.compare.values import Json, Undecodable
 __all__ = ["decode_content", "media_type", "parse_json"]
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _MAX_CODINGS: Final = 3
 """More layers than this are not compression but an attack: each multiplies the ratio by up to 1,000."""
 
@@ -107,8 +109,9 @@ def _inflate(body: bytes, cap_bytes: int) -> bytes | Undecodable:
     return _BAD_ENCODING
 
 
+@lru_cache(maxsize=64)
 def media_type(content_type: bytes | None) -> tuple[bytes, bytes]:
-    """Return media type and charset, both lower-case, empty where absent."""
+    """Return media type and charset, both lower-case, empty where absent. Cached: a server has a few types."""
     if content_type is None:
         return b"", b""
     head, _, parameters = content_type.partition(b";")
@@ -134,15 +137,23 @@ def parse_json(body: bytes, charset: bytes = b"") -> Json | Undecodable:
             body = body.decode(_CHARSETS[charset]).encode()
         except UnicodeError:
             return _INVALID_JSON
-    if body.startswith(b"\xef\xbb\xbf"):
-        body = body[3:]
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
-        # The strict parser is several times faster, so the tolerant one only sees what it can rescue.
-        if b"NaN" in body or b"Infinity" in body:
-            return _parse_with_nan(body)
-        return _INVALID_JSON
+        return _parse_tolerantly(body)
+
+
+def _parse_tolerantly(body: bytes) -> Json | Undecodable:
+    """Parse what the strict parser refused: it is several times faster, so it is asked first."""
+    if body.startswith(_BYTE_ORDER_MARK):
+        body = body[len(_BYTE_ORDER_MARK) :]
+        try:
+            return orjson.loads(body)
+        except orjson.JSONDecodeError:
+            pass
+    if b"NaN" in body or b"Infinity" in body:
+        return _parse_with_nan(body)
+    return _INVALID_JSON
 
 
 def _parse_with_nan(body: bytes) -> Json | Undecodable:

@@ -84,7 +84,7 @@ def oip_tensor(output: Json) -> Tensor | None:
         data = [data]
     elif data and type(data[0]) is list:
         data = _flatten(data)
-    if data is None or len(data) != size or not _TYPES[kind].issuperset(map(type, data)):
+    if data is None or len(data) != size or not _are(_TYPES[kind], data):
         return None
     if kind == "float" and None in data:
         data = [_NAN if value is None else value for value in data]
@@ -203,6 +203,11 @@ def _label_score_pairs(rows: Sequence[Json]) -> tuple[Tensor, ...] | None:
 
 def _is_label_score(pair: Json) -> bool:
     return type(pair) is list and len(pair) == 2 and type(pair[0]) is str and type(pair[1]) in (int, float)
+
+
+def _are(types: frozenset[type], data: list[Json]) -> bool:
+    """Whether every value has one of ``types``."""
+    return type(data[0]) in types if len(data) == 1 else types.issuperset(map(type, data))
 
 
 def _size(shape: list[Json]) -> int | None:

@@ -3,7 +3,6 @@
 import gzip
 import struct
 import zlib
-from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -128,7 +127,7 @@ CASES: dict[
     "two kinds of success": (
         AUTO,
         _v1(1),
-        replace(_v1(1), status=201),
+        _v1(1)._replace(status=201),
         ("agree", 0.0, None, "classification", 1, 0),
     ),
     # Exact
