@@ -1,30 +1,88 @@
-"""Microseconds of the observer per exchange: from the bytes of the pipe to counts and a record's line.
+"""Microseconds of the observer per compared pair: from the bytes of a worker's pipe to the counts.
 
-Run from the project's folder: ``python -m benchmarks.micro_observer``. Socket, disk and collector are left out.
+``python -m benchmarks.micro_observer [--profile]``. No socket and no disk; all between them is real: frames as a worker
+builds them, in reads of the size that a worker writes, the queue, the book, the comparison, the counters' mapped files
+and a record's line. Users, request ids, answers and lengths differ from pair to pair, as those of real clients and
+models do; dates change every thousand pairs, and one pair in a hundred disagrees. The best of several rounds is
+printed.
 """
 
-import platform
+import asyncio
+import cProfile
+import pstats
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from time import perf_counter_ns
+from time import process_time_ns
+from typing import Any, NamedTuple, cast
 
-from proxy.exchange import Flag, Hello, parse_frames
+from proxy.dataplane.shipper import FLUSH_BYTES
+from proxy.exchange import Flag
 from proxy.observer.blocks import Blocks
+from proxy.observer.intake import Connection, Intake
 from proxy.observer.observer import NullTracer
 from proxy.observer.outcomes import Outcomes
-from proxy.observer.pairing import PairBook
 from proxy.observer.payload_log import Token
-from tests.observer.exchanges import BASE_CONFIG, agreeing, as_frame, primary_part, shadow_part, table_of
+from proxy.tally import block_path, read_slots
+from proxy.tasks import spawn
+from tests.observer.exchanges import as_frame, hello_frame, primary_part, shadow_part, table_of
 
-__all__ = ["main"]
+__all__ = ["PAIR_SCRIPTS", "PairScript", "PairStage"]
 
-_EXCHANGES = 2000
-_ROUNDS = 7
-_REDACTING = BASE_CONFIG.replace("body: 1KiB", "redact: [{json: /**/secret}, {json: /inputs, action: hash}]")
+PAIRS = 4000
+ROUNDS = 7
+DATED = 1000
+"""Pairs that share a date: a model that answers so many a second writes the same one into all."""
+
+CONFIG = """
+models: {a: {url: "http://127.0.0.1:1"}, b: {url: "http://127.0.0.1:2"}, c: {url: "http://127.0.0.1:3"}}
+routes:
+  - name: wine
+    match: {path: "/v2/models/wine/*"}
+    unit: [header:x-user-id]
+    variants:
+      - {name: v1, model: a, role: champion}
+      - {name: v2, model: b, role: challenger, weight: 10}
+    shadows: [{model: c, percent: 100}]
+    compare: {as: @as}
+    log: {percent: 5}
+"""
 
 
-class _NoSink:
+class PairScript(NamedTuple):
+    """What is compared, again and again."""
+
+    name: str
+    method: str = "classification"
+    flags: int = Flag.MIRRORED
+    numbers: int = 0
+    """Values in an answer; none: a class and three probabilities."""
+    is_bare: bool = False
+    """The answer is a class alone."""
+
+
+PAIR_SCRIPTS = (
+    PairScript("pair", is_bare=True),
+    PairScript("pair, with probabilities"),
+    PairScript("pair, logged", flags=Flag.MIRRORED | Flag.LOGGED, is_bare=True),
+    PairScript("pair, 10 KiB", method="auto", numbers=1250),
+    PairScript("pair, as json", method="json", is_bare=True),
+    PairScript("pair, 10 KiB as json", method="json, ignore: [/**/nothing, /outputs/*/none]", numbers=1250),
+)
+
+
+class SilentTransport:
+    """Is never closed and never asked to wait for long."""
+
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
+    def abort(self) -> None: ...
+    def is_closing(self) -> bool:
+        return False
+
+
+class SilentSink:
     """Takes every line and forgets it."""
 
     def has_room(self) -> bool:
@@ -34,47 +92,170 @@ class _NoSink:
         return bool(line)
 
 
-def _stream(label: int, flags: int) -> bytes:
-    parts = []
-    for number in range(_EXCHANGES):
-        parts.append(as_frame(primary_part(number=number, flags=flags)))
-        parts.append(as_frame(shadow_part(number=number, response_body=agreeing(label))))
-    return b"".join(parts)
+def answer(script: PairScript, number: int, version: int, label: int) -> bytes:
+    """Return what model ``version`` answers to request ``number``: the Open Inference Protocol's JSON."""
+    head = b'{"model_name":"wine","model_version":"%d","id":"8f14e45f-%012d","outputs":[' % (version, number)
+    if script.numbers:
+        values = b",".join([b"%.4f" % (10 + (turn * 7 + number) % 90) for turn in range(script.numbers)])
+        other = b"9999.5" if label else b"0.5"
+        shape = script.numbers + 1
+        return head + b'{"name":"y","datatype":"FP32","shape":[%d],"data":[%b,%b]}]}' % (
+            shape,
+            values,
+            other,
+        )
+    data = b'{"name":"predict","datatype":"INT64","shape":[1,1],"data":[%d]}' % (number % 2 + 2 * label)
+    if not script.is_bare:
+        sure = 0.5 + number % 499 / 1000
+        data += b',{"name":"proba","datatype":"FP32","shape":[1,3],"data":[%.4f,%.4f,0]}' % (sure, 1 - sure)
+    return head + data + b"]}"
 
 
-def _measure(run_dir: Path, config: str, stream: bytes) -> float:
-    table, blocks = table_of(config), Blocks(run_dir)
-    outcomes = Outcomes(blocks, _NoSink(), NullTracer(), b"k" * 32)
-    blocks.admit(table, [0])
-    outcomes.admit(table)
-    rounds = []
-    for _ in range(_ROUNDS):
-        book = PairBook(max_items=1000, max_bytes=1 << 30, timeout_ns=1 << 60)
-        buffer = bytearray(stream)
-        started_ns = perf_counter_ns()
-        for frame in parse_frames(buffer):
-            assert not isinstance(frame, Hello)
-            for pair in book.add(1, frame, 0):
-                outcomes.settle(pair)
-        rounds.append((perf_counter_ns() - started_ns) / _EXCHANGES / 1000)
-    blocks.close()
-    return sorted(rounds)[_ROUNDS // 2]
+def response_lines(number: int, length: int) -> bytes:
+    """Return the header lines of an answer as they are forwarded."""
+    second = number // DATED
+    return (
+        b"Server: nginx/1.22.1\r\nDate: Sat, 21 Nov 2026 03:%02d:%02d GMT\r\nContent-Type: application/json\r\n"
+        b"Content-Length: %d\r\n" % (second // 60 % 60, second % 60, length)
+    )
 
 
-def main() -> None:
-    """Print the median of seven rounds for each kind of exchange."""
-    print(f"{platform.machine()} python {sys.version.split()[0]}")
-    mirrored, both = Flag.MIRRORED, Flag.MIRRORED | Flag.LOGGED
-    cases = {
-        "mirrored, agree": (BASE_CONFIG, _stream(1, mirrored)),
-        "mirrored, disagree": (BASE_CONFIG, _stream(2, mirrored)),
-        "mirrored and logged": (BASE_CONFIG, _stream(1, both)),
-        "mirrored, logged and redacted": (_REDACTING, _stream(1, both)),
-    }
-    for name, (config, stream) in cases.items():
+def pair_frames(script: PairScript, number: int) -> tuple[bytes, bytes]:
+    """Return the frames of an exchange: of a hundred, one disagrees, and half have the shadow's part first."""
+    request_id = b"8f14e45f-ceea-467f-a0e6-%012d" % number
+    user = b"user-%d" % (number * 7919 % 1000)
+    variant = number % 10 == 0
+    body, other = answer(script, number, 1, 0), answer(script, number, 4, number % 100 == 99)
+    question = (
+        b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1,4],"data":[13.24,2.59,2.87,%d]}]}' % number
+    )
+    lines = response_lines(number, len(body))
+    head = b"HTTP/1.1 200 OK\r\n%bx-request-id: %b\r\nx-modelproxy-variant: v1\r\n\r\n" % (lines, request_id)
+    primary = primary_part(
+        number=number,
+        variant=int(variant),
+        flags=script.flags,
+        request_id=request_id,
+        unit=user,
+        bucket=number * 7919 % 10_000,
+        started_wall_ns=1_790_000_000_000_000_000 + number * 100_003,
+        duration_ns=3_000_000 + number,
+        ttfb_ns=3_000_000 + number,
+        request_body=question,
+        request_bytes=len(question),
+        request_head=(
+            b"POST /v2/models/wine/infer HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nContent-Type: application/json\r\n"
+            b"x-user-id: %b\r\nx-request-id: %b\r\nContent-Length: %d\r\n\r\n"
+            % (user, request_id, len(question))
+        ),
+        target=b"/v2/models/wine/infer",
+        response_lines=lines,
+        response_head=head,
+        response_body=body,
+    )
+    shadow = shadow_part(
+        number=number,
+        variant=int(variant),
+        started_wall_ns=1_790_000_000_000_100_000 + number * 100_003,
+        duration_ns=3_500_000 + number,
+        response_lines=response_lines(number, len(other)),
+        response_body=other,
+    )
+    frames = as_frame(primary), as_frame(shadow)
+    return frames if number % 2 else (frames[1], frames[0])
+
+
+class PairStage:
+    """An observer with one worker's connection."""
+
+    def __init__(self, script: PairScript, run_dir: Path, pairs: int) -> None:
+        self.table = table_of(CONFIG.replace("@as", script.method))
+        self.blocks = Blocks(run_dir)
+        outcomes = Outcomes(self.blocks, SilentSink(), NullTracer(), b"k" * 32)
+        self.blocks.admit(self.table, [0])
+        outcomes.admit(self.table)
+        second_ns = 1_000_000_000
+        self.intake = Intake(
+            run_dir / "observer.sock",
+            self.blocks,
+            outcomes,
+            queue_bytes=1 << 26,
+            pair_timeout_ns=60 * second_ns,
+        )
+        self.task = spawn(self.intake.run(), name="intake")
+        self.path = block_path(run_dir, "o0", 1)
+        self.connection = Connection(self.intake)
+        self.connection.connection_made(cast("Any", SilentTransport()))
+        self.connection.data_received(hello_frame())
+        self.frames = [pair_frames(script, number) for number in range(pairs)]
+        self.at = 0
+
+    def reads(self, pairs: int) -> Iterator[bytes]:
+        """Yield the next pairs as the pipe brings them; parts of a pair are some frames apart."""
+        frames: list[bytes] = []
+        for first in range(self.at, self.at + pairs, 8):
+            group = self.frames[first : min(first + 8, self.at + pairs)]
+            frames += [frames[0] for frames in group] + [frames[1] for frames in group]
+        self.at += pairs
+        read, size = [], 0
+        for frame in frames:
+            read.append(frame)
+            size += len(frame)
+            if size > FLUSH_BYTES:
+                yield b"".join(read)
+                read, size = [], 0
+        yield b"".join(read)
+
+    async def run(self, reads: list[bytes]) -> None:
+        """Take ``reads`` in, each when the one before is done with."""
+        for read in reads:
+            self.connection.data_received(read)
+            await asyncio.sleep(0)
+            while self.intake.statistics().queued_frames:  # noqa: ASYNC110 - nobody signals an empty queue
+                await asyncio.sleep(0)
+
+    def compared(self) -> int:
+        """Return how many pairs were compared."""
+        layout = self.table.observer_layout
+        counts = layout.counts(read_slots(self.path, layout.size))
+        return sum(number for key, number in counts.items() if key[1] in ("agree", "disagree"))
+
+    async def close(self) -> None:
+        """End the consumer."""
+        self.task.cancel()
+        await asyncio.wait([self.task])
+        self.blocks.close()
+
+
+async def main() -> None:
+    for script in PAIR_SCRIPTS:
         with tempfile.TemporaryDirectory() as directory:
-            print(f"{_measure(Path(directory), config, stream):8.1f} µs  {name}")
+            stage = PairStage(script, Path(directory), (ROUNDS + 2) * PAIRS // (10 if script.numbers else 1))
+            await measure(stage, script)
+            await stage.close()
+
+
+async def measure(stage: PairStage, script: PairScript) -> None:
+    """Print what a pair costs."""
+    each = len(stage.frames) // (ROUNDS + 2)
+    best = float("inf")
+    for turn in range(ROUNDS + 1):
+        reads = list(stage.reads(each))
+        start = process_time_ns()
+        await stage.run(reads)
+        best = min(best, (process_time_ns() - start) / each / 1000) if turn else best
+    print(f"{script.name}: {best:.2f} µs a pair, {1e6 / best:,.0f} pairs/s on a core", flush=True)
+    if "--profile" in sys.argv:
+        reads = list(stage.reads(each))
+        profile = cProfile.Profile()
+        profile.enable()
+        await stage.run(reads)
+        profile.disable()
+        pstats.Stats(profile).sort_stats("tottime").print_stats(25)
+    expected = stage.at
+    if stage.compared() != expected:
+        raise SystemExit(f"{script.name}: expected {expected} pairs to be compared, got {stage.compared()}")
 
 
 if __name__ == "__main__":
-    main()
+    asyncio.run(main())

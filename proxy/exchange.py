@@ -2,15 +2,18 @@
 
 A mirrored, logged or traced request leaves one *primary* frame (request and the client's answer) and one
 *shadow* frame per shadow that was sent. The parts carry the same exchange number; the observer pairs them.
-Frames are fixed-size numbers and raw bytes: nothing is decoded, formatted or compressed in the worker.
+Frames are fixed-size numbers and raw bytes: nothing is decoded, formatted or compressed in the worker. What
+only a record or a span tells (:class:`Details`) is left out of all others: the request, above all.
 
 Layout of a frame, little-endian::
 
     u32 length of what follows | u8 kind | integers | u32 length of each blob | the blobs
+
+Both ends are one program: an upgrade has its own observer for its own workers. Only an installation that was
+changed under a running proxy can bring two formats together, so a hello tells which one follows it.
 """
 
 import struct
-from collections.abc import Sequence
 from dataclasses import dataclass
 from struct import Struct
 
@@ -19,11 +22,14 @@ from proxy.errors import StateError
 __all__ = [
     "MAX_FRAME_BYTES",
     "MISSING_UNIT",
+    "TOLD",
+    "Details",
     "Flag",
     "Frame",
     "Hello",
     "Primary",
     "ShadowPart",
+    "build_details",
     "build_hello",
     "build_primary",
     "build_shadow",
@@ -33,12 +39,16 @@ __all__ = [
 MAX_FRAME_BYTES = 1 << 30
 """A longer frame is a broken stream. The side copies are capped far below (``limits.copy``)."""
 
-_LENGTH = Struct("<I")
-_PRIMARY = Struct("<IBHIQHHBHBHHQQQQQQQQ9I")
+_START = Struct("<IB")
+_PRIMARY = Struct("<IBHIQHHHHHQQ5I")
 _SHADOW = Struct("<IBHIQHHHHBHQQQ2I")
-_HELLO = Struct("<IBHQI")
+_HELLO = Struct("<IBBHQI")
+_DETAILS = Struct("<BBQQQQQQ5I")
 
 _KIND_PRIMARY, _KIND_SHADOW, _KIND_HELLO = 1, 2, 3
+
+_FORMAT = 2
+"""Changes with every layout but a hello's first three fields."""
 
 
 class Flag:
@@ -56,11 +66,45 @@ class Flag:
     """The client's answer ended before it was whole."""
 
 
+TOLD = Flag.LOGGED | Flag.TRACED
+"""Exchanges with one of these leave :class:`Details`: a record is written of them, or spans."""
+
 MISSING_UNIT = 0xFF
-"""Value of :attr:`Primary.unit_source` when no source was present."""
+"""Value of :attr:`Details.unit_source` when no source was present."""
 
 
 @dataclass(frozen=True, slots=True)
+class Details:
+    """What only a record or a span tells of a request and its answer."""
+
+    unit_source: int
+    """Index into the route's unit sources, or ``MISSING_UNIT``."""
+    fault: int
+    """A :class:`proxy.model.Fault`; of the assigned variant when another served."""
+    bucket: int
+    ttfb_ns: int
+    """Request head complete → response head; 0 when there was none."""
+    duration_ns: int
+    """Request head complete → last byte of the response handed to the transport."""
+    request_bytes: int
+    """Size of the whole request body, also when the copy is truncated."""
+    response_bytes: int
+    span_id: int
+    """The upstream span's id when traced, else 0."""
+    target: bytes
+    """Request target as the client sent it."""
+    request_head: bytes
+    """The head as it was built for the upstream, request line included."""
+    request_body: bytes
+    response_head: bytes
+    """The head as it was built for the client, status line included."""
+    traceparent: bytes
+    """``traceparent`` as the client sent it; empty when absent or invalid."""
+
+
+# Not frozen: a frozen object of so many fields takes five times as long to make, and each frame is one
+# (0.16 against 0.80 µs: ``python -m benchmarks.micro_observer``).
+@dataclass(slots=True)
 class Primary:
     """The request and what the client was answered."""
 
@@ -73,46 +117,25 @@ class Primary:
     """Index into the table's routes."""
     variant: int
     """Index of the *assigned* variant in the route."""
-    unit_source: int
-    """Index into the route's unit sources, or ``MISSING_UNIT``."""
     served_by: int
     """Index of the variant that answered."""
-    fault: int
-    """A :class:`proxy.model.Fault`; of the assigned variant when another served."""
     status: int
     """What the client got; 499 when it left before the answer began."""
     flags: int
-    bucket: int
-    started_wall_ns: int
-    ttfb_ns: int
-    """Request head complete → response head; 0 when there was none."""
-    duration_ns: int
-    """Request head complete → last byte of the response handed to the transport."""
-    request_bytes: int
-    """Size of the whole request body, also when the copy is truncated."""
-    response_bytes: int
     shadows_sent: int
     """Bit *i* is set when shadow *i* of the route was sent."""
-    span_id: int
-    """The upstream span's id when traced, else 0."""
+    started_wall_ns: int
     request_id: bytes
     unit: bytes
     """The raw unit; empty when missing. Never written anywhere unkeyed."""
-    client: bytes
-    """The client's address."""
-    target: bytes
-    """Request target as the client sent it."""
-    request_head: bytes
-    """The head as it was built for the upstream, request line included."""
-    request_body: bytes
-    response_head: bytes
-    """The head as it was built for the client, status line included."""
+    response_lines: bytes
+    """The model's header lines as they were forwarded, without the status line and what the proxy adds."""
     response_body: bytes
-    traceparent: bytes
-    """``traceparent`` as the client sent it; empty when absent or invalid."""
+    details: Details | None = None
+    """None when the exchange is neither logged nor traced."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ShadowPart:
     """A shadow's answer, or its fault."""
 
@@ -131,7 +154,7 @@ class ShadowPart:
     started_wall_ns: int
     duration_ns: int
     response_bytes: int
-    response_head: bytes
+    response_lines: bytes
     """The response's header lines, without the status line and what ends at the proxy."""
     response_body: bytes
 
@@ -154,24 +177,126 @@ Frame = Primary | ShadowPart | Hello
 """Anything that :func:`parse_frames` finds."""
 
 
-def build_primary(fixed: Sequence[int], blobs: Sequence[bytes]) -> bytes:
-    """Return the frame for ``fixed`` (the integers of :class:`Primary`, in order) and its nine ``blobs``."""
-    # HOT: one pack and one join; a pack for each blob costs 1.5 µs more (benchmarks/NOTES.md).
-    sizes = [*map(len, blobs)]
-    length = _PRIMARY.size - 4 + sum(sizes)
-    return b"".join((_PRIMARY.pack(length, _KIND_PRIMARY, *fixed, *sizes), *blobs))
+# The builders take each field by its place: gathered into sequences first, a frame takes twice as long.
 
 
-def build_shadow(fixed: Sequence[int], blobs: Sequence[bytes]) -> bytes:
-    """Return the frame for ``fixed`` (the integers of :class:`ShadowPart`, in order) and two ``blobs``."""
-    sizes = [*map(len, blobs)]
-    length = _SHADOW.size - 4 + sum(sizes)
-    return b"".join((_SHADOW.pack(length, _KIND_SHADOW, *fixed, *sizes), *blobs))
+def build_primary(
+    worker: int,
+    version: int,
+    number: int,
+    route: int,
+    variant: int,
+    served_by: int,
+    status: int,
+    flags: int,
+    shadows_sent: int,
+    started_wall_ns: int,
+    request_id: bytes,
+    unit: bytes,
+    response_lines: bytes,
+    response_body: bytes,
+    details: bytes = b"",
+) -> bytes:
+    """Return the frame of a :class:`Primary`; ``details`` as :func:`build_details` returns them, or none."""
+    blobs = b"".join((request_id, unit, response_lines, response_body, details))
+    return (
+        _PRIMARY.pack(
+            _PRIMARY.size - 4 + len(blobs),
+            _KIND_PRIMARY,
+            worker,
+            version,
+            number,
+            route,
+            variant,
+            served_by,
+            status,
+            flags,
+            shadows_sent,
+            started_wall_ns,
+            len(request_id),
+            len(unit),
+            len(response_lines),
+            len(response_body),
+            len(details),
+        )
+        + blobs
+    )
+
+
+def build_details(
+    unit_source: int,
+    fault: int,
+    bucket: int,
+    ttfb_ns: int,
+    duration_ns: int,
+    request_bytes: int,
+    response_bytes: int,
+    span_id: int,
+    target: bytes,
+    request_head: bytes,
+    request_body: bytes,
+    response_head: bytes,
+    traceparent: bytes,
+) -> bytes:
+    """Return :class:`Details` as a blob of a primary's frame: their integers, the lengths, the blobs."""
+    blobs = (target, request_head, request_body, response_head, traceparent)
+    numbers = _DETAILS.pack(
+        unit_source,
+        fault,
+        bucket,
+        ttfb_ns,
+        duration_ns,
+        request_bytes,
+        response_bytes,
+        span_id,
+        *map(len, blobs),
+    )
+    return b"".join((numbers, *blobs))
+
+
+def build_shadow(
+    worker: int,
+    version: int,
+    number: int,
+    route: int,
+    variant: int,
+    shadow: int,
+    flags: int,
+    fault: int,
+    status: int,
+    started_wall_ns: int,
+    duration_ns: int,
+    response_bytes: int,
+    response_lines: bytes,
+    response_body: bytes,
+) -> bytes:
+    """Return the frame of a :class:`ShadowPart`."""
+    lines_size, body_size = len(response_lines), len(response_body)
+    numbers = _SHADOW.pack(
+        _SHADOW.size - 4 + lines_size + body_size,
+        _KIND_SHADOW,
+        worker,
+        version,
+        number,
+        route,
+        variant,
+        shadow,
+        flags,
+        fault,
+        status,
+        started_wall_ns,
+        duration_ns,
+        response_bytes,
+        lines_size,
+        body_size,
+    )
+    return b"".join((numbers, response_lines, response_body))
 
 
 def build_hello(worker: int, boot: int, shipped: bytes) -> bytes:
     """Return the frame of a :class:`Hello`."""
-    return _HELLO.pack(_HELLO.size - 4 + len(shipped), _KIND_HELLO, worker, boot, len(shipped)) + shipped
+    size = _HELLO.size - 4 + len(shipped)
+    return _HELLO.pack(size, _KIND_HELLO, _FORMAT, worker, boot, len(shipped)) + shipped
 
 
 def parse_frames(buffer: bytearray) -> list[Frame]:
@@ -181,44 +306,158 @@ def parse_frames(buffer: bytearray) -> list[Frame]:
         StateError: the stream is broken (unknown kind, impossible length); drop the connection.
     """
     frames: list[Frame] = []
-    offset = 0
-    view = memoryview(buffer)
+    if not _has_frame(buffer):
+        return frames
+    data = bytes(buffer)
+    offset, end = 0, len(data)
     try:
-        while len(view) - offset >= 4:
-            (size,) = _LENGTH.unpack_from(view, offset)
-            if size > MAX_FRAME_BYTES:
-                raise StateError(f"expected a frame of at most {MAX_FRAME_BYTES} bytes, got {size}")
-            if len(view) - offset - 4 < size:
+        while end - offset > 4:
+            size, kind = _START.unpack_from(data, offset)
+            follows = offset + 4 + size
+            if follows > end:
+                _check_size(size)
                 break
-            frames.append(_parse(bytes(view[offset : offset + 4 + size])))
-            offset += 4 + size
+            if kind == _KIND_PRIMARY:
+                frames.append(_parse_primary(data, offset, follows))
+            elif kind == _KIND_SHADOW:
+                frames.append(_parse_shadow(data, offset, follows))
+            else:
+                frames.append(_parse_hello(kind, data, offset, follows))
+            offset = follows
     except struct.error as error:
         raise StateError(f"expected the numbers of a frame, got {size} bytes") from error
     finally:
-        view.release()
         del buffer[:offset]
     return frames
 
 
-def _parse(frame: bytes) -> Frame:
-    kind = frame[4] if len(frame) > 4 else 0
-    if kind == _KIND_PRIMARY:
-        numbers = _PRIMARY.unpack_from(frame)
-        return Primary(*numbers[2:-9], *_blobs(frame, _PRIMARY.size, numbers[-9:]))
-    if kind == _KIND_SHADOW:
-        numbers = _SHADOW.unpack_from(frame)
-        return ShadowPart(*numbers[2:-2], *_blobs(frame, _SHADOW.size, numbers[-2:]))
-    if kind == _KIND_HELLO:
-        numbers = _HELLO.unpack_from(frame)
-        return Hello(*numbers[2:-1], *_blobs(frame, _HELLO.size, numbers[-1:]))
-    raise StateError(f"expected a frame of kind 1, 2 or 3, got {kind}")
+def _has_frame(buffer: bytearray) -> bool:
+    """Whether the first frame is there whole: a long one comes in many pieces, and is copied once."""
+    if len(buffer) < 4:
+        return False
+    size = int.from_bytes(buffer[:4], "little")
+    _check_size(size)
+    if not size:
+        raise StateError("expected a frame with a kind, got an empty one")
+    return len(buffer) - 4 >= size
 
 
-def _blobs(frame: bytes, offset: int, sizes: Sequence[int]) -> list[bytes]:
-    if offset + sum(sizes) != len(frame):
-        raise StateError(f"expected blobs of {sum(sizes)} bytes, got {len(frame) - offset}")
-    blobs = []
-    for size in sizes:
-        blobs.append(frame[offset : offset + size])
-        offset += size
-    return blobs
+def _check_size(size: int) -> None:
+    if size > MAX_FRAME_BYTES:
+        raise StateError(f"expected a frame of at most {MAX_FRAME_BYTES} bytes, got {size}")
+
+
+def _parse_primary(data: bytes, offset: int, end: int) -> Primary:
+    (
+        _,
+        _,
+        worker,
+        version,
+        number,
+        route,
+        variant,
+        served_by,
+        status,
+        flags,
+        shadows_sent,
+        started_wall_ns,
+        id_size,
+        unit_size,
+        lines_size,
+        body_size,
+        details_size,
+    ) = _PRIMARY.unpack_from(data, offset)
+    request_id = offset + _PRIMARY.size
+    unit = request_id + id_size
+    lines = unit + unit_size
+    body = lines + lines_size
+    details = body + body_size
+    if details + details_size != end:
+        raise _misfit(details + details_size, end)
+    return Primary(
+        worker,
+        version,
+        number,
+        route,
+        variant,
+        served_by,
+        status,
+        flags,
+        shadows_sent,
+        started_wall_ns,
+        data[request_id:unit],
+        data[unit:lines],
+        data[lines:body],
+        data[body:details],
+        _parse_details(data[details:end]) if details_size else None,
+    )
+
+
+def _parse_details(blob: bytes) -> Details:
+    numbers = _DETAILS.unpack_from(blob)
+    at, blobs = _DETAILS.size, []
+    for size in numbers[8:]:
+        blobs.append(blob[at : at + size])
+        at += size
+    if at != len(blob):
+        raise _misfit(at, len(blob))
+    return Details(*numbers[:8], *blobs)
+
+
+def _parse_shadow(data: bytes, offset: int, end: int) -> ShadowPart:
+    (
+        _,
+        _,
+        worker,
+        version,
+        number,
+        route,
+        variant,
+        shadow,
+        flags,
+        fault,
+        status,
+        started_wall_ns,
+        duration_ns,
+        response_bytes,
+        lines_size,
+        body_size,
+    ) = _SHADOW.unpack_from(data, offset)
+    lines = offset + _SHADOW.size
+    body = lines + lines_size
+    if body + body_size != end:
+        raise _misfit(body + body_size, end)
+    return ShadowPart(
+        worker,
+        version,
+        number,
+        route,
+        variant,
+        shadow,
+        flags,
+        fault,
+        status,
+        started_wall_ns,
+        duration_ns,
+        response_bytes,
+        data[lines:body],
+        data[body:end],
+    )
+
+
+def _parse_hello(kind: int, data: bytes, offset: int, end: int) -> Hello:
+    if kind != _KIND_HELLO:
+        raise StateError(f"expected a frame of kind 1, 2 or 3, got {kind}")
+    _, _, form, worker, boot, size = _HELLO.unpack_from(data, offset)
+    if form != _FORMAT:
+        raise StateError(
+            f"expected frames of format {_FORMAT}, got {form}: worker and observer are two programs"
+        )
+    shipped = offset + _HELLO.size
+    if shipped + size != end:
+        raise _misfit(shipped + size, end)
+    return Hello(worker, boot, data[shipped:end])
+
+
+def _misfit(expected: int, got: int) -> StateError:
+    return StateError(f"expected a frame that ends {expected - got} bytes further on, by its own lengths")

@@ -1,6 +1,6 @@
 """Frames between worker and observer: whatever goes in comes out, and a broken stream is noticed."""
 
-from dataclasses import astuple, fields
+from dataclasses import astuple, fields, replace
 from typing import Any
 
 import pytest
@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from proxy.errors import StateError
 from proxy.exchange import (
     MAX_FRAME_BYTES,
+    Details,
     Flag,
     Hello,
     Primary,
     ShadowPart,
+    build_details,
     build_hello,
     build_primary,
     build_shadow,
@@ -40,28 +42,48 @@ WIDTHS: dict[str, st.SearchStrategy[int]] = {
 Frame = Primary | ShadowPart | Hello
 
 
-def values_of(kind: type[Any]) -> st.SearchStrategy[Any]:
-    """Draw any ``Primary`` or ``ShadowPart`` that the wire can carry."""
+def values_of(kind: type[Any], **given: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Draw any ``kind`` that the wire can carry."""
     drawn = {f.name: blob if f.type is bytes else WIDTHS.get(f.name, u64) for f in fields(kind)}
-    return st.builds(kind, **drawn)
+    return st.builds(kind, **(drawn | given))
 
 
 frames: st.SearchStrategy[Frame] = st.one_of(
-    values_of(Primary), values_of(ShadowPart), st.builds(Hello, u16, u64, blob)
+    values_of(Primary, details=st.none() | values_of(Details)),
+    values_of(ShadowPart),
+    st.builds(Hello, u16, u64, blob),
 )
 
 
 def build(frame: Frame) -> bytes:
     """Return the bytes of ``frame``, built as a worker builds them."""
-    parts = astuple(frame)
     if isinstance(frame, Primary):
-        return build_primary(parts[:-9], parts[-9:])
-    if isinstance(frame, ShadowPart):
-        return build_shadow(parts[:-2], parts[-2:])
-    return build_hello(*parts)
+        *values, _ = (getattr(frame, name) for name in frame.__slots__)
+        details = b"" if frame.details is None else build_details(*astuple(frame.details))
+        return build_primary(*[*values, details])
+    return build_shadow(*astuple(frame)) if isinstance(frame, ShadowPart) else build_hello(*astuple(frame))
 
 
 SHADOW = ShadowPart(0, 1, 7, 0, 1, 0, Flag.MIRRORED, 0, 200, 5, 6, 2, b"content-type: a/b\r\n", b"{}")
+PLAIN: tuple[Any, ...] = (
+    0,
+    1,
+    7,
+    0,
+    1,
+    1,
+    200,
+    Flag.LOGGED,
+    1,
+    5,
+    b"id",
+    b"ada",
+    b"content-type: a/b\r\n",
+    b"{}",
+)
+DETAILS = build_details(
+    0, 0, 9, 1, 2, 3, 2, 0, b"/", b"GET / HTTP/1.1\r\n", b"{}", b"HTTP/1.1 200 OK\r\n", b"tp"
+)
 HELLO = Hello(3, 99, b'{"1\\nshadow\\nwine\\nm": 4}')
 
 
@@ -126,7 +148,12 @@ BROKEN: list[tuple[str, bytes]] = [
     ("primary cut in its numbers", frame_of(b"\x01" + b"\x00" * 20)),
     ("shadow cut in its numbers", frame_of(b"\x02" + b"\x00" * 5)),
     ("hello cut in its numbers", frame_of(b"\x03")),
-    ("hello without its blob", frame_of(build(HELLO)[4 : 4 + 11])),
+    ("hello without its blob", frame_of(build(HELLO)[4 : -len(HELLO.shipped)])),
+    ("hello of another format", frame_of(b"\x03\x01" + build(HELLO)[6:])),
+    ("details without their numbers", build_primary(*[*PLAIN, b"\x00"])),
+    ("details with a blob missing", build_primary(*[*PLAIN, DETAILS[:-1]])),
+    ("bytes behind the details", build_primary(*[*PLAIN, DETAILS + b"x"])),
+    ("an empty frame between others", build(SHADOW) + frame_of(b"") + build(SHADOW)),
     ("blob longer than the frame", frame_of(build(HELLO)[4:-1])),
     ("bytes behind the last blob", frame_of(build(HELLO)[4:] + b"x")),
     ("shadow with one blob", frame_of(build(SHADOW)[4 : -len(SHADOW.response_body) - 4])),
@@ -176,10 +203,8 @@ def test_a_frame_shortened_with_its_length_is_a_state_error(frame: Frame, missin
 @pytest.mark.parametrize("value", [-1, 2**16])
 def test_a_number_that_does_not_fit_is_not_cut(value: int) -> None:
     """The builder refuses what the wire cannot carry instead of sending something else."""
-    numbers = list(astuple(SHADOW)[:-2])
-    numbers[0] = value
     with pytest.raises(Exception, match="format"):
-        build_shadow(numbers, (b"", b""))
+        build(replace(SHADOW, worker=value))
 
 
 def test_flags_are_distinct_bits_of_16() -> None:

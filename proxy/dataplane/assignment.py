@@ -198,7 +198,7 @@ def _keep_copies(flight: "InFlight", shadows: Sequence[Shadow], is_logged: bool)
         flight.flags |= Flag.LOGGED
     if is_logged or flight.route.is_compared or flight.flags & Flag.TRACED:
         flight.number = flight.worker.next_number()
-        flight.response_head = b""
+        flight.response_head = flight.response_lines = b""
         flight.response_copy = []
     limit = flight.table.copy_limit
     if flight.request_bytes <= limit:

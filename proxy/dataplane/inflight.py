@@ -20,7 +20,7 @@ from proxy.dataplane.request_state import RequestState
 from proxy.dataplane.shipping import ship_primary
 from proxy.dataplane.tunnel import open_tunnel
 from proxy.dataplane.upstream import UpstreamConnection
-from proxy.exchange import Flag
+from proxy.exchange import TOLD, Flag
 from proxy.model import DURATION_BOUNDS_NS, FAULT_SENTENCES, FAULT_STATUS, Fault
 from proxy.routing.table import Variant
 from proxy.wire.plain import PlainResponse
@@ -306,26 +306,24 @@ class InFlight(RequestState):
         self.status = status
         self.ttfb_ns = now_ns - self.started_ns
         self.response_bytes = length
-        is_usual = self.keep_alive and self.head.http11 and not self.worker.draining
-        if is_usual and self.response_copy is None:
+        if self.keep_alive and self.head.http11 and not self.worker.draining:
             # HOT: the usual answer in one join; saves 0.5 µs.
             data = build_plain(opening, self.request_id, self.serving.header_line, body)
         else:
-            if is_usual:
-                answer_head = build_plain(opening, self.request_id, self.serving.header_line)
-            else:
-                answer_head = self._response_head(reason, block)
-            if self.response_copy is not None:
-                self._keep_answer(answer_head, body)
-            data = answer_head + body
+            data = self._response_head(reason, block) + body
+        if self.response_copy is not None:
+            self._keep_answer(data, block, body)
         self.head_sent = True
         self.client.write(data)
         self.connection = None
         self.finish(now_ns)
 
-    def _keep_answer(self, head: bytes, body: bytes) -> None:
+    def _keep_answer(self, data: bytes, block: bytes, body: bytes) -> None:
+        """Keep of an answer what the observer wants of it: ``data`` is what the client gets, ``body`` its end."""
         limit = self.table.copy_limit
-        self.response_head = head
+        self.response_lines = block
+        if self.flags & TOLD:
+            self.response_head = data[: len(data) - len(body)]
         if len(body) > limit:
             self.flags |= Flag.RESPONSE_TRUNCATED
         self.response_copy = [body[:limit]]
@@ -374,6 +372,7 @@ class InFlight(RequestState):
         self.response_out = [head]
         if self.response_copy is not None:
             self.response_head = head
+            self.response_lines = block
 
     def on_response_body(self, data: bytes) -> None:
         self.response_bytes = size = self.response_bytes + len(data)

@@ -250,21 +250,20 @@ class ComparedCall(ShadowCall):
         self._leave(fault)
         shadow, table, worker, started_ns = self.shadow, self.table, self.worker, self.started_ns
         frame = build_shadow(
-            (
-                worker.index,
-                table.version,
-                self.number,
-                self.route,
-                self.variant,
-                shadow.index,
-                self.flags,
-                fault,
-                self.status,
-                worker.wall_offset_ns + started_ns,
-                now_ns - started_ns,
-                self.response_bytes,
-            ),
-            (self.response_block, b"".join(self.pieces or ())),
+            worker.index,
+            table.version,
+            self.number,
+            self.route,
+            self.variant,
+            shadow.index,
+            self.flags,
+            fault,
+            self.status,
+            worker.wall_offset_ns + started_ns,
+            now_ns - started_ns,
+            self.response_bytes,
+            self.response_block,
+            b"".join(self.pieces or ()),
         )
         shipped = worker.shipper.ship(frame)
         if not fault:

@@ -58,6 +58,7 @@ class RequestState:
         "response_bytes",
         "response_copy",
         "response_head",
+        "response_lines",
         "route",
         "serving",
         "shadows",
@@ -157,7 +158,7 @@ class RequestState:
         self.request_head: bytes
         """As the model got it; only with ``copy``."""
         self.number: int
-        """Of the exchange; like ``response_head`` only with ``response_copy``."""
+        """Of the exchange; only with ``response_copy``."""
         self.shadows: Sequence[Shadow] | None = None
         self.shadows_sent = 0
         # Response
@@ -166,6 +167,9 @@ class RequestState:
         self.head_sent = False
         self.response_bytes = 0
         self.response_head: bytes
+        """Like the next only with ``response_copy``; set where a record or spans will tell of it."""
+        self.response_lines: bytes
+        """The model's header lines, as they are forwarded."""
         self.response_copy: list[bytes] | None = None
         """The answer's body, for the observer."""
         self.fault = Fault.NONE

@@ -141,20 +141,21 @@ class Blocks:
             distance: in [0, 1], where there is one.
             bucket: its index in the histogram.
         """
-        found = self._find(_Place(part.worker, part.route, part.variant, part.shadow), part.version)
+        found = self._find(part.worker, part.version, part.route, part.variant, part.shadow)
         if found is None:
             return
-        block, base = found
-        block.slots[base + _COMPARISON[outcome]] += 1
+        slots, base = found
+        slots[base + _COMPARISON[outcome]] += 1
         if distance is not None:
-            block.slots[base + _DISTANCE + bucket] += 1
-            block.slots[base + _DISTANCE_SUM] += round(distance * _MILLION)
+            slots[base + _DISTANCE + bucket] += 1
+            if distance:
+                slots[base + _DISTANCE_SUM] += round(distance * _MILLION)
 
     def count_sink(self, worker: int, version: int, route: int, outcome: SinkOutcome) -> None:
         """Count what became of a logged exchange."""
-        if (found := self._find(_Place(worker, route, 0, -1), version)) is not None:
-            block, base = found
-            block.slots[base + _SINK[outcome]] += 1
+        if (found := self._find(worker, version, route, 0, -1)) is not None:
+            slots, base = found
+            slots[base + _SINK[outcome]] += 1
 
     def count_feedback(self, version: int, route: str, outcome: FeedbackOutcome, items: int) -> None:
         """Count what became of items of feedback on a route's answers, under the table ``version``."""
@@ -245,26 +246,30 @@ class Blocks:
             self._blocks[worker, version] = block
         return block
 
-    def _find(self, place: _Place, version: int) -> tuple[Block, int] | None:
-        """Return the block and the first slot for ``place``; None, and one stray more, where there is
-        none."""
-        slots, block = self._slots.get(version), self._block(place.worker, version)
-        if slots is None or block is None:
+    def _find(
+        self, worker: int, version: int, route: int, variant: int, shadow: int
+    ) -> tuple["memoryview[int]", int] | None:
+        """Return the counters and the first slot for a place; None, and one stray more, where there is none."""
+        block = self._blocks.get((worker, version)) or self._block(worker, version)
+        if block is None:
             self.strays += 1
             return None
+        slots = self._slots[version]
         try:
-            if place.shadow < 0:
-                return block, slots.sink[place.route]
-            return block, slots.comparison[place.route][place.variant][place.shadow]
+            if shadow < 0:
+                return block.slots, slots.sink[route]
+            return block.slots, slots.comparison[route][variant][shadow]
         except IndexError:
             self.strays += 1
             return None
 
     def _drop(self, version: int, place: "_Place") -> None:
         if version in self.tables:
-            if (found := self._find(place, version)) is not None:
-                block, base = found
-                block.slots[base + (_SINK if place.shadow < 0 else _COMPARISON)["dropped"]] += 1
+            if (
+                found := self._find(place.worker, version, place.route, place.variant, place.shadow)
+            ) is not None:
+                slots, base = found
+                slots[base + (_SINK if place.shadow < 0 else _COMPARISON)["dropped"]] += 1
         elif (late := self._late(version)) is None:
             self.strays += 1
         elif late and isinstance(late[-1], Counter):

@@ -6,12 +6,22 @@ error to report: a field that cannot be found is absent.
 """
 
 import re
-from typing import Final
+from functools import lru_cache
+from typing import Final, TypeAlias
 
-__all__ = ["answer_fields", "fields", "first_fields", "request_line"]
+__all__ = ["AnswerFields", "answer_fields", "fields", "first_fields", "request_line"]
 
 # A start line is no field: before its first colon, if it has one, stands a blank or a slash.
 _FIELD: Final = re.compile(rb"(?:\A|\n)([^\s:/]+):[ \t]*([^\r\n]*)")
+_ANSWER_FIELD: Final = re.compile(
+    rb"(?:\A|\n)(content-type|content-encoding|inference-header-content-length):[ \t]*([^\r\n]*)",
+    re.IGNORECASE,
+)
+_MAX_REMEMBERED_BYTES: Final = 2048
+"""Header lines of inference answers have some hundred bytes; a thousand of longer ones would be too much to keep."""
+
+AnswerFields: TypeAlias = tuple[bytes | None, bytes | None, int | None]
+"""Content type, content encoding and inference header length of a response."""
 
 
 def request_line(head: bytes) -> tuple[bytes, bytes]:
@@ -30,12 +40,22 @@ def first_fields(head: bytes) -> dict[bytes, bytes]:
     return dict(reversed(fields(head)))
 
 
-def answer_fields(head: bytes) -> tuple[bytes | None, bytes | None, int | None]:
-    """Return content type, content encoding and inference header length of a response head."""
-    found = first_fields(head)
+def answer_fields(lines: bytes) -> AnswerFields:
+    """Return what the header lines of a response say about its body."""
+    return _remembered(lines) if len(lines) <= _MAX_REMEMBERED_BYTES else _read(lines)
+
+
+def _read(lines: bytes) -> AnswerFields:
+    found: dict[bytes, bytes] = {}
+    for name, value in _ANSWER_FIELD.findall(lines):
+        found.setdefault(name.lower(), value.rstrip(b" \t"))
     length = found.get(b"inference-header-content-length", b"")
     return (
         found.get(b"content-type"),
         found.get(b"content-encoding"),
         int(length) if length.isdigit() and len(length) < 10 else None,
     )
+
+
+# A server repeats its header lines for as long as the date in them stands, and many write none.
+_remembered: Final = lru_cache(maxsize=1024)(_read)

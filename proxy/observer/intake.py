@@ -1,9 +1,9 @@
 """Frames in: the Unix socket that every worker writes to, and the one consumer behind it.
 
 Theory of operation
-    Each worker holds one connection: a hello, then frames. Frames of all connections wait in one queue, in
-    the order they came, for one consumer, which works in slices and lets the loop breathe in between, so
-    that the admin address always answers. When the queue is full, reading stops: the kernel's buffer fills,
+    Each worker holds one connection: a hello, then frames. Frames of all connections wait in one queue, read by
+    read and in the order they came, for one consumer, which works in slices and lets the loop breathe in between,
+    so that the admin address always answers. When the queue is full, reading stops: the kernel's buffer fills,
     then the worker's pipe, then the worker drops and counts. That is the back-pressure, and the only one;
     nothing here can make a worker wait.
 
@@ -20,7 +20,7 @@ Rules
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,10 +30,10 @@ import orjson
 
 from proxy.clock import monotonic_ns
 from proxy.errors import StateError
-from proxy.exchange import Hello, Primary, ShadowPart, parse_frames
+from proxy.exchange import Frame, Hello, Primary, ShadowPart, parse_frames
 from proxy.observer.blocks import Blocks
 from proxy.observer.outcomes import Outcomes
-from proxy.observer.pairing import PairBook, frame_weight
+from proxy.observer.pairing import FRAME_OVERHEAD_BYTES, PairBook
 
 __all__ = ["Intake", "IntakeStatistics"]
 
@@ -42,7 +42,7 @@ MAX_QUEUED: Final = 50_000
 MAX_PAIRS: Final = 100_000
 """Pairs in the book; bytes are bounded by ``observer.queue`` as well."""
 _SLICE_NS: Final = 5_000_000
-"""Longest time without letting the loop do something else, one frame's work aside."""
+"""Longest time without letting the loop do something else, one pair's work aside."""
 _TICK_S: Final = 0.25
 """How often pairs are looked at for their age when no frame comes."""
 STALE_S: Final = 10.0
@@ -74,8 +74,8 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, intake: "Intake") -> None:
         self.hello: Hello | None = None
-        self.held: list[Primary | ShadowPart] = []
-        """Frames read before the connection's turn came."""
+        self.held: list[_Batch] = []
+        """What was read before the connection's turn came."""
         self.is_live = False
         self.is_lost = False
         self.heard_ns = 0
@@ -93,28 +93,37 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Parse what is complete and hand it over."""
         self.heard_ns = monotonic_ns()
-        self._buffer += data
+        buffer = self._buffer
+        buffer += data
+        size = len(buffer)
         try:
-            frames = parse_frames(self._buffer)
-            for frame in frames:
-                self._take(frame)
+            frames = parse_frames(buffer)
+            if frames:
+                self._take(frames, size - len(buffer))
         except (StateError, ValueError) as error:
             self._intake.on_broken(self, error)
 
-    def _take(self, frame: Primary | ShadowPart | Hello) -> None:
-        if isinstance(frame, Hello):
-            if self.hello is not None:
+    def _take(self, frames: list[Frame], size: int) -> None:
+        if self.hello is None:
+            first = frames.pop(0)
+            if not isinstance(first, Hello):
+                raise StateError("expected a hello first")
+            self.hello = first
+            self._intake.on_hello(self, first)
+        hello = self.hello
+        parts: list[Primary | ShadowPart] = []
+        for frame in frames:
+            if isinstance(frame, Hello):
                 raise StateError("expected one hello, got another")
-            self.hello = frame
-            self._intake.on_hello(self, frame)
-        elif self.hello is None:
-            raise StateError("expected a hello first")
-        elif frame.worker != self.hello.worker:
-            raise StateError(f"expected frames of worker {self.hello.worker}, got one of {frame.worker}")
-        elif self.is_live:
-            self._intake.on_frame(self, frame)
-        else:
-            self.held.append(frame)
+            if frame.worker != hello.worker:
+                raise StateError(f"expected frames of worker {hello.worker}, got one of {frame.worker}")
+            parts.append(frame)
+        if parts:
+            batch = _Batch(hello, parts, size + FRAME_OVERHEAD_BYTES * len(parts))
+            if self.is_live:
+                self._intake.on_batch(batch)
+            else:
+                self.held.append(batch)
 
     def pause(self) -> None:
         """Stop reading."""
@@ -161,7 +170,18 @@ class _End:
     connection: Connection
 
 
-_Item: TypeAlias = tuple[Connection, Primary | ShadowPart] | Hello | _End
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Parts that came in one read."""
+
+    hello: Hello
+    """Of their connection."""
+    parts: Sequence[Primary | ShadowPart]
+    weight: int
+    """Bytes that they are taken to occupy in memory."""
+
+
+_Item: TypeAlias = _Batch | Hello | _End
 
 
 class Intake:
@@ -199,7 +219,7 @@ class Intake:
         self._connections: set[Connection] = set()
         self._lanes: dict[int, _Lane] = {}
         self._queue: deque[_Item] = deque()
-        self._queued_bytes = 0
+        self._queued_bytes = self._queued_frames = 0
         self._is_paused = False
         self._wake = asyncio.Event()
         self._calm = asyncio.Event()
@@ -225,7 +245,7 @@ class Intake:
         """Return a snapshot."""
         return IntakeStatistics(
             connections=len(self._connections),
-            queued_frames=len(self._queue),
+            queued_frames=self._queued_frames,
             queued_bytes=self._queued_bytes,
             pending_pairs=len(self.book),
             pending_bytes=self.book.weight,
@@ -244,10 +264,10 @@ class Intake:
         while True:
             now = self._clock_ns()
             if now >= next_tick_ns:
-                await self._expire(now)
+                await self._breathing(self._expire(now))
                 next_tick_ns = now + int(_TICK_S * 1e9)
             if self._queue:
-                await self._process(self._queue.popleft(), now)
+                await self._breathing(self._process(self._queue.popleft()))
                 continue
             if self._is_calm():
                 self._calm.set()
@@ -277,7 +297,7 @@ class Intake:
     async def settle_all(self) -> None:
         """Settle every pair there is, as it is. For the end, when ``run`` has stopped."""
         for worker in list(self._lanes):
-            await self._settle_worker(worker)
+            await self._breathing(self._settle_worker(worker))
 
     # Called by connections
 
@@ -297,11 +317,12 @@ class Intake:
         connection.pause()
         self._watch(lane)
 
-    def on_frame(self, connection: Connection, frame: Primary | ShadowPart) -> None:
-        """Queue a frame of a live connection."""
-        self._queue.append((connection, frame))
-        self._queued_bytes += frame_weight(frame)
-        if self._queued_bytes > self._queue_bytes or len(self._queue) > MAX_QUEUED:
+    def on_batch(self, batch: _Batch) -> None:
+        """Queue what came from a live connection."""
+        self._queue.append(batch)
+        self._queued_bytes += batch.weight
+        self._queued_frames += len(batch.parts)
+        if self._queued_bytes > self._queue_bytes or self._queued_frames > MAX_QUEUED:
             self._pause_all()
         self._wake.set()
 
@@ -328,8 +349,8 @@ class Intake:
         connection.is_live = True
         self._queue.append(hello)
         held, connection.held = connection.held, []
-        for frame in held:
-            self.on_frame(connection, frame)
+        for batch in held:
+            self.on_batch(batch)
         if connection.is_lost:
             self._queue.append(_End(connection))
         elif not self._is_paused:
@@ -360,28 +381,44 @@ class Intake:
 
     # The consumer
 
-    async def _process(self, item: _Item, now_ns: int) -> None:
-        if isinstance(item, tuple):
-            connection, frame = item
-            self._queued_bytes -= frame_weight(frame)
-            hello = connection.hello
-            assert hello is not None, "frames are queued only after the hello"
-            for pair in self.book.add(hello.boot, frame, now_ns):
-                self._outcomes.settle(pair)
-            while (evicted := self.book.pop_overflow()) is not None:
-                self._evicted += 1
-                self._outcomes.settle(evicted, shed=True)
+    async def _breathing(self, steps: Iterable[None]) -> None:
+        """Take ``steps``; whenever a slice of time is over, let the loop do something else."""
+        for _ in steps:
+            if self._clock_ns() >= self._slice_end_ns:
+                await asyncio.sleep(0)
+                self._slice_end_ns = self._clock_ns() + _SLICE_NS
+
+    def _process(self, item: _Item) -> Iterator[None]:
+        if isinstance(item, _Batch):
+            yield from self._settle_complete(item)
+            self._queued_bytes -= item.weight
+            self._queued_frames -= len(item.parts)
+            if (
+                self._is_paused
+                and self._queued_bytes < self._queue_bytes // 2
+                and self._queued_frames < MAX_QUEUED // 2
+            ):
+                self._resume_all()
         elif isinstance(item, _End):
-            await self._end(item.connection)
+            yield from self._end(item.connection)
         else:
             self._greet(item)
-        if (
-            self._is_paused
-            and self._queued_bytes < self._queue_bytes // 2
-            and len(self._queue) < MAX_QUEUED // 2
-        ):
-            self._resume_all()
-        await self._breathe(now_ns)
+        yield
+
+    def _settle_complete(self, batch: _Batch) -> Iterator[None]:
+        """Put the parts into the book; settle what they complete, and what has no place any more."""
+        boot, book, settle = batch.hello.boot, self.book, self._outcomes.settle
+        now_ns = self._clock_ns()
+        for part in batch.parts:
+            left = book.add(boot, part, now_ns)
+            for pair in left:
+                settle(pair)
+                yield
+            if not left:
+                while (evicted := book.pop_overflow()) is not None:
+                    self._evicted += 1
+                    settle(evicted, shed=True)
+                    yield
 
     def _greet(self, hello: Hello) -> None:
         """Account for what never arrived. Everything that came before is settled by now."""
@@ -396,30 +433,25 @@ class Intake:
             self._lost += lost
             _log.warning("worker %d: %d frames were lost on their way here", hello.worker, lost)
 
-    async def _end(self, connection: Connection) -> None:
+    def _end(self, connection: Connection) -> Iterator[None]:
         hello = connection.hello
         assert hello is not None, "only a live connection has an end"
-        await self._settle_worker(hello.worker)
+        yield from self._settle_worker(hello.worker)
         lane = self._lanes[hello.worker]
         lane.live = None
         if lane.waiting:
             self._go_live(lane, lane.waiting.popleft())
 
-    async def _settle_worker(self, worker: int) -> None:
+    def _settle_worker(self, worker: int) -> Iterator[None]:
         for pair in self.book.take_worker(worker):
             self._outcomes.settle(pair)
-            await self._breathe(self._clock_ns())
+            yield
 
-    async def _expire(self, now_ns: int) -> None:
+    def _expire(self, now_ns: int) -> Iterator[None]:
         while (pair := self.book.pop_expired(now_ns)) is not None:
             self._expired += 1
             self._outcomes.settle(pair)
-            await self._breathe(self._clock_ns())
-
-    async def _breathe(self, now_ns: int) -> None:
-        if now_ns >= self._slice_end_ns:
-            await asyncio.sleep(0)
-            self._slice_end_ns = self._clock_ns() + _SLICE_NS
+            yield
 
     def _pause_all(self) -> None:
         if not self._is_paused:

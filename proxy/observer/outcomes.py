@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from proxy.compare import DISTANCE_BOUNDS, Answer, Comparison, ComparisonRule, compare
-from proxy.exchange import Flag, Primary, ShadowPart
+from proxy.exchange import TOLD, Flag, Primary, ShadowPart
 from proxy.observer.blocks import Blocks
 from proxy.observer.heads import answer_fields
 from proxy.observer.pairing import Pair
@@ -167,10 +167,8 @@ class Outcomes:
                 self._blocks.drop_frame(part)
             else:
                 comparisons[index] = self._compare(rules, primary, part)
-        if primary.flags & Flag.LOGGED:
-            self._record(rules, primary, pair.shadows, comparisons)
-        if primary.flags & Flag.TRACED:
-            self._guard("spans", lambda: self._tracer.trace(self._blocks.tables[primary.version], pair))
+        if primary.flags & TOLD:
+            self._tell(rules, primary, pair, comparisons)
 
     def _find(self, primary: Primary) -> _RouteRules | None:
         """Return the rules for ``primary``; None if its indexes name nothing."""
@@ -182,8 +180,12 @@ class Outcomes:
         return rules if primary.variant < variants and primary.served_by < variants else None
 
     def _belongs(self, rules: _RouteRules, primary: Primary, part: ShadowPart) -> bool:
-        same = (part.version, part.route, part.variant) == (primary.version, primary.route, primary.variant)
-        return same and part.shadow < len(rules.route.shadows)
+        return (
+            part.version == primary.version
+            and part.route == primary.route
+            and part.variant == primary.variant
+            and part.shadow < len(rules.route.shadows)
+        )
 
     def _drop(self, pair: Pair) -> None:
         for part in pair.shadows.values():
@@ -200,30 +202,36 @@ class Outcomes:
             comparison = Comparison("uncomparable", None, "fallback", rules.compare.as_, 0, 0)
         else:
             comparison = self._judged(rules, primary, part)
-        if (distance := comparison.distance) is None:
-            self._blocks.count_comparison(part, comparison.result)
-        else:
-            bucket = bisect_left(DISTANCE_BOUNDS, distance)
-            self._blocks.count_comparison(part, comparison.result, distance, bucket)
+        distance = comparison.distance
+        bucket = bisect_left(DISTANCE_BOUNDS, distance) if distance else 0
+        self._blocks.count_comparison(part, comparison.result, distance, bucket)
         if comparison.result == "disagree":
             self._remember(rules, primary, part, comparison)
         return comparison
 
     def _judged(self, rules: _RouteRules, primary: Primary, part: ShadowPart) -> Comparison:
         try:
+            kind, coding, length = answer_fields(primary.response_lines)
+            answer = Answer(
+                primary.status, kind, coding, primary.response_body, is_cut_short(primary), length
+            )
+            kind, coding, length = answer_fields(part.response_lines)
+            is_cut = part.flags & Flag.RESPONSE_TRUNCATED != 0
             return self._judge(
-                rules.compare,
-                _answer(primary.status, primary.response_head, primary.response_body, is_cut_short(primary)),
-                _answer(
-                    part.status,
-                    part.response_head,
-                    part.response_body,
-                    bool(part.flags & Flag.RESPONSE_TRUNCATED),
-                ),
+                rules.compare, answer, Answer(part.status, kind, coding, part.response_body, is_cut, length)
             )
         except Exception as error:  # the loop must outlive any answer
             self._note("comparison", error)
             return Comparison("uncomparable", None, "error", rules.compare.as_, 0, 0)
+
+    def _tell(
+        self, rules: _RouteRules, primary: Primary, pair: Pair, comparisons: Mapping[int, Comparison]
+    ) -> None:
+        """Leave a record and spans of an exchange that is logged, traced, or both."""
+        if primary.flags & Flag.LOGGED:
+            self._record(rules, primary, pair.shadows, comparisons)
+        if primary.flags & Flag.TRACED:
+            self._guard("spans", lambda: self._tracer.trace(self._blocks.tables[primary.version], pair))
 
     def _record(
         self,
@@ -277,8 +285,3 @@ class Outcomes:
             # Not the message: it may quote the answer.
             place = "".join(traceback.format_tb(error.__traceback__)).rstrip()
             _log.error("%s; further ones of this kind are only counted\n%s", kind, place)
-
-
-def _answer(status: int, head: bytes, body: bytes, is_cut: bool) -> Answer:
-    content_type, content_encoding, header_length = answer_fields(head)
-    return Answer(status, content_type, content_encoding, body, is_cut, header_length)

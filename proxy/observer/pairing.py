@@ -7,6 +7,8 @@ because its worker is gone (``take_worker``). What leaves is the caller's to acc
 it.
 """
 
+from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from proxy.exchange import Primary, ShadowPart
@@ -23,9 +25,9 @@ Key = tuple[int, int, int]
 
 def frame_weight(frame: Primary | ShadowPart) -> int:
     """Return the bytes ``frame`` is taken to occupy in memory."""
-    size = FRAME_OVERHEAD_BYTES + len(frame.response_head) + len(frame.response_body)
-    if isinstance(frame, Primary):
-        size += len(frame.request_head) + len(frame.request_body) + len(frame.target)
+    size = FRAME_OVERHEAD_BYTES + len(frame.response_lines) + len(frame.response_body)
+    if isinstance(frame, Primary) and (details := frame.details) is not None:
+        size += len(details.request_head) + len(details.request_body) + len(details.target)
     return size
 
 
@@ -33,24 +35,27 @@ def frame_weight(frame: Primary | ShadowPart) -> int:
 class Pair:
     """The parts of one exchange that have come."""
 
-    worker: int
-    boot: int
-    number: int
     arrived_ns: int
     """Monotonic time of the first part."""
     primary: Primary | None = None
     shadows: dict[int, ShadowPart] = field(default_factory=dict)
     """By index of the shadow in the route."""
     weight: int = 0
-    """Bytes."""
+    """Bytes; 0 until it waits in the book."""
+
+    def has(self, part: Primary | ShadowPart) -> bool:
+        """Whether this part is there already."""
+        return self.primary is not None if isinstance(part, Primary) else part.shadow in self.shadows
 
     @property
     def is_complete(self) -> bool:
         """Whether the primary and every shadow part it announced are there."""
         if self.primary is None:
             return False
-        sent = self.primary.shadows_sent
-        return not sent or all(not sent >> i & 1 or i in self.shadows for i in range(sent.bit_length()))
+        missing = self.primary.shadows_sent
+        for shadow in self.shadows:
+            missing &= ~(1 << shadow)
+        return not missing
 
 
 class PairBook:
@@ -63,44 +68,42 @@ class PairBook:
         """How long a pair waits from its first part on. May change at any time."""
         self.weight = 0
         """Bytes of all pairs in the book."""
-        self._pairs: dict[Key, Pair] = {}
+        # In the order of their first parts. A plain dict keeps it too, but finds its first entry only behind the
+        # places of all that have left from there: to evict 10,000 would take 50 million looks.
+        self._pairs: OrderedDict[Key, Pair] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._pairs)
 
-    def add(self, boot: int, part: Primary | ShadowPart, now_ns: int) -> list[Pair]:
+    def add(self, boot: int, part: Primary | ShadowPart, now_ns: int) -> Sequence[Pair]:
         """Take in ``part``; return what it completes: nothing, or one pair, or two after a repeated part.
 
         A part that is there already cannot come from a sound worker. The older exchange is given back as it
         is, so that each part leaves the book exactly once whatever comes.
         """
-        key = (part.worker, boot, part.number)
+        key = part.worker, boot, part.number
         pair = self._pairs.get(key)
-        left: list[Pair] = []
-        if pair is not None and self._has(pair, part):
-            left.append(self._remove(key))
-            pair = None
         if pair is None:
-            pair = Pair(part.worker, boot, part.number, now_ns)
-            if isinstance(part, Primary) and not part.shadows_sent:
-                pair.primary = part
-                left.append(pair)
-                return left
-            self._pairs[key] = pair
+            pair = Pair(now_ns)
+        elif pair.has(part):
+            return self._remove(key), *self.add(boot, part, now_ns)
         if isinstance(part, Primary):
             pair.primary = part
         else:
             pair.shadows[part.shadow] = part
+        if pair.is_complete:
+            if pair.weight:
+                self._remove(key)
+            return (pair,)
+        if not pair.weight:
+            self._pairs[key] = pair
         weight = frame_weight(part)
         pair.weight += weight
         self.weight += weight
-        if pair.is_complete:
-            left.append(self._remove(key))
-        return left
+        return ()
 
     def pop_expired(self, now_ns: int) -> Pair | None:
         """Return the oldest pair if its time is over."""
-        # Pairs are kept in the order of their first part, so the first one is the oldest.
         key, pair = next(iter(self._pairs.items()), (None, None))
         if key is None or pair is None or now_ns - pair.arrived_ns < self.timeout_ns:
             return None
@@ -115,9 +118,6 @@ class PairBook:
     def take_worker(self, worker: int) -> list[Pair]:
         """Return every pair of ``worker``, oldest first."""
         return [self._remove(key) for key in [key for key in self._pairs if key[0] == worker]]
-
-    def _has(self, pair: Pair, part: Primary | ShadowPart) -> bool:
-        return pair.primary is not None if isinstance(part, Primary) else part.shadow in pair.shadows
 
     def _remove(self, key: Key) -> Pair:
         pair = self._pairs.pop(key)

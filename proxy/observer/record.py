@@ -22,7 +22,8 @@ import orjson
 from proxy.compare import DECODED_CAP_BYTES, Comparison
 from proxy.compare.content import decode_content, media_type, parse_json
 from proxy.compare.values import Undecodable
-from proxy.exchange import MISSING_UNIT, Flag, Primary, ShadowPart
+from proxy.errors import StateError
+from proxy.exchange import MISSING_UNIT, Details, Flag, Primary, ShadowPart
 from proxy.model import Fault
 from proxy.observer.heads import fields, first_fields, request_line
 from proxy.observer.redact import Action, Redactor, keyed_hash
@@ -32,6 +33,7 @@ from proxy.routing.table import MISSING, Route
 __all__ = ["RecordRule", "build_line", "build_record", "compile_record_rule", "is_cut_short", "timestamp"]
 
 _SECOND_NS: Final = 1_000_000_000
+_CUT_SHORT: Final = Flag.RESPONSE_TRUNCATED | Flag.CLIENT_LEFT | Flag.CUT
 _Document = dict[str, Any]
 _Fields = dict[bytes, bytes]
 
@@ -82,9 +84,15 @@ def build_record(
         primary: request and answer.
         shadows: the shadow parts that came, by index.
         comparisons: what came out, by index of the shadow; none for a part that was not compared.
+
+    Raises:
+        StateError: the exchange was not to be logged: it has no details.
     """
+    details = primary.details
+    if details is None:
+        raise StateError("expected the details of a logged exchange, got none")
     variant = route.variants[primary.variant]
-    is_missing = primary.unit_source == MISSING_UNIT
+    is_missing = details.unit_source == MISSING_UNIT
     return {
         "ts": timestamp(primary.started_wall_ns),
         "request_id": _text(primary.request_id),
@@ -92,16 +100,16 @@ def build_record(
         "table_version": primary.version,
         "config_version": primary.version,
         "unit": keyed_hash(rule.redactor.key, primary.unit) if primary.unit else None,
-        "unit_source": MISSING if is_missing else route.readers[primary.unit_source].text,
+        "unit_source": MISSING if is_missing else route.readers[details.unit_source].text,
         "variant": variant.name,
         "role": variant.role.value,
         "model": variant.model.name,
         "served_by": route.variants[primary.served_by].name,
-        "probability": _probability(route, primary),
+        "probability": _probability(route, primary, details),
         "inclusion_probability": route.log_limit / SPACE,
-        "request": _request(rule, primary),
-        "response": _response(rule, primary),
-        "fault": Fault(primary.fault).label if primary.fault else None,
+        "request": _request(rule, primary, details),
+        "response": _response(rule, primary, details),
+        "fault": Fault(details.fault).label if details.fault else None,
         "shadows": [
             _shadow(rule, route, shadows[index], comparisons.get(index)) for index in sorted(shadows)
         ],
@@ -125,47 +133,47 @@ def build_line(record: _Document) -> bytes:
     return _OBEYED.sub(lambda found: b"\\u00%02x" % found[0][-1], line)
 
 
-def _probability(route: Route, primary: Primary) -> float | None:
+def _probability(route: Route, primary: Primary, details: Details) -> float | None:
     """Return how likely this assignment was; None when nothing was drawn (the client forced the variant)."""
     if primary.flags & Flag.FORCED:
         return None
-    if primary.unit_source == MISSING_UNIT and route.missing_champion:
+    if details.unit_source == MISSING_UNIT and route.missing_champion:
         return 1.0
     return route.variants[primary.variant].probability
 
 
-def _request(rule: RecordRule, primary: Primary) -> _Document:
-    head, sent = primary.request_head, first_fields(primary.request_head)
+def _request(rule: RecordRule, primary: Primary, details: Details) -> _Document:
+    head, sent = details.request_head, first_fields(details.request_head)
     document: _Document = {
         "method": _text(request_line(head)[0]),
-        "path": _text(_path(primary.target)),
+        "path": _text(_path(details.target)),
         "content_type": _field(sent, b"content-type"),
-        "size": primary.request_bytes,
-        **_body(rule, sent, primary.request_body, is_cut=bool(primary.flags & Flag.REQUEST_TRUNCATED)),
+        "size": details.request_bytes,
+        **_body(rule, sent, details.request_body, is_cut=bool(primary.flags & Flag.REQUEST_TRUNCATED)),
     }
     return document | _headers(rule, head)
 
 
-def _response(rule: RecordRule, primary: Primary) -> _Document:
-    head, sent = primary.response_head, first_fields(primary.response_head)
+def _response(rule: RecordRule, primary: Primary, details: Details) -> _Document:
+    head, sent = details.response_head, first_fields(details.response_head)
     document: _Document = {
         "status": primary.status,
         "content_type": _field(sent, b"content-type"),
-        "size": primary.response_bytes,
+        "size": details.response_bytes,
         **_body(rule, sent, primary.response_body, is_cut=is_cut_short(primary)),
-        "ttfb_ms": _milliseconds(primary.ttfb_ns) if primary.ttfb_ns else None,
-        "duration_ms": _milliseconds(primary.duration_ns),
+        "ttfb_ms": _milliseconds(details.ttfb_ns) if details.ttfb_ns else None,
+        "duration_ms": _milliseconds(details.duration_ns),
     }
     return document | _headers(rule, head)
 
 
 def is_cut_short(primary: Primary) -> bool:
     """Tell whether the copy of the answer is not the whole answer, whoever cut it."""
-    return bool(primary.flags & (Flag.RESPONSE_TRUNCATED | Flag.CLIENT_LEFT | Flag.CUT))
+    return primary.flags & _CUT_SHORT != 0
 
 
 def _shadow(rule: RecordRule, route: Route, part: ShadowPart, comparison: Comparison | None) -> _Document:
-    sent = first_fields(part.response_head)
+    sent = first_fields(part.response_lines)
     is_cut = bool(part.flags & Flag.RESPONSE_TRUNCATED) or bool(part.fault)
     return {
         "model": route.shadows[part.shadow].model.name,

@@ -21,7 +21,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from proxy import __version__
-from proxy.exchange import Flag, Primary
+from proxy.exchange import Details, Flag, Primary
 from proxy.identifiers import random_bits
 from proxy.model import Fault
 from proxy.observer.heads import first_fields, request_line
@@ -60,23 +60,25 @@ def build_spans(
     """
     primary = pair.primary
     assert primary is not None, "the caller has looked"
-    trace_id, upstream_parent = _parse(first_fields(primary.request_head).get(b"traceparent"))
+    details = primary.details
+    assert details is not None, "a worker sends them with what is traced"
+    trace_id, upstream_parent = _parse(first_fields(details.request_head).get(b"traceparent"))
     if not trace_id:
         return []
     route = table.routes[primary.route]
-    came_from = _parse(primary.traceparent)
+    came_from = _parse(details.traceparent)
     server = _context(trace_id, new_id())
     parent = _context(trace_id, came_from[1], remote=True) if came_from[0] == trace_id else None
-    common = _common(primary, route)
-    spans = [_server_span(primary, route, server, parent, resource, common)]
-    client = _context(trace_id, primary.span_id or upstream_parent)
+    common = _common(primary, details, route)
+    spans = [_server_span(primary, details, route, server, parent, resource, common)]
+    client = _context(trace_id, details.span_id or upstream_parent)
     model = route.variants[primary.served_by].model
     # The status is the model's own unless it gave none and we answered in its place.
-    status = primary.status if primary.ttfb_ns else 0
+    status = primary.status if details.ttfb_ns else 0
     extra = {**common, "modelproxy.retried": bool(primary.flags & Flag.RETRIED)}
-    when = (primary.started_wall_ns, primary.duration_ns)
+    when = (primary.started_wall_ns, details.duration_ns)
     # After a fallback the fault is that of the model which was asked first.
-    fault = primary.fault if primary.served_by == primary.variant or primary.flags & Flag.CUT else 0
+    fault = details.fault if primary.served_by == primary.variant or primary.flags & Flag.CUT else 0
     spans.append(_client_span(model, status, fault, client, server, resource, when, extra))
     for part in pair.shadows.values():
         model, extra = route.shadows[part.shadow].model, {**common, "modelproxy.shadow": True}
@@ -170,6 +172,7 @@ class _CountingExporter(SpanExporter):
 
 def _server_span(
     primary: Primary,
+    details: Details,
     route: Route,
     context: SpanContext,
     parent: SpanContext | None,
@@ -178,15 +181,15 @@ def _server_span(
 ) -> ReadableSpan:
     attributes = {
         **common,
-        "url.path": primary.target.partition(b"?")[0].decode("utf-8", "replace"),
+        "url.path": details.target.partition(b"?")[0].decode("utf-8", "replace"),
         "url.scheme": "http",
         "http.route": route.settings.match.path,
-        "http.request.body.size": primary.request_bytes,
+        "http.request.body.size": details.request_bytes,
         # Semantic conventions: a server's span is an error from 500 on; 4xx is the client's fault.
-        **_status_attributes(primary.status, primary.fault, error_from=500),
+        **_status_attributes(primary.status, details.fault, error_from=500),
     }
     name = f"{common['http.request.method']} {route.settings.match.path}"
-    when = (primary.started_wall_ns, primary.duration_ns)
+    when = (primary.started_wall_ns, details.duration_ns)
     return _span(name, SpanKind.SERVER, context, parent, resource, when, attributes)
 
 
@@ -236,9 +239,9 @@ def _span(
     )
 
 
-def _common(primary: Primary, route: Route) -> Attributes:
+def _common(primary: Primary, details: Details, route: Route) -> Attributes:
     return {
-        "http.request.method": request_line(primary.request_head)[0].decode("latin-1"),
+        "http.request.method": request_line(details.request_head)[0].decode("latin-1"),
         "modelproxy.route": route.name,
         "modelproxy.variant": route.variants[primary.variant].name,
         "modelproxy.version": primary.version,

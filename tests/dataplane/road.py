@@ -19,7 +19,7 @@ from proxy.dataplane.outbox import Outbox
 from proxy.dataplane.pool import Pool
 from proxy.dataplane.pools import Pools
 from proxy.dataplane.upstream import UpstreamConnection
-from proxy.exchange import Primary, ShadowPart, parse_frames
+from proxy.exchange import Details, Primary, ShadowPart, parse_frames
 from proxy.model import Fault
 from proxy.routing.table import Table, compile_table
 from proxy.settings import parse
@@ -50,6 +50,7 @@ __all__ = [
     "request",
     "response",
     "statuses",
+    "told",
     "unrouted",
     "warm",
     "warmed",
@@ -343,6 +344,12 @@ def _read_chunks(data: bytes) -> tuple[bytes, bool, tuple[bytes, ...], bytes]:
         pieces.append(data[:size])
         data = data[size + 2 :]
     return b"".join(pieces), False, (), b""
+
+
+def told(part: Primary) -> Details:
+    """Return what is left only of an exchange that is logged or traced."""
+    assert part.details is not None
+    return part.details
 
 
 warmed = pytest.mark.parametrize("is_warm", [False, True], ids=["cold", "warm"])

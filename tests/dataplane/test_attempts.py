@@ -7,7 +7,17 @@ from hypothesis import strategies as st
 from proxy.dataplane.attempts import ALWAYS, BACK_OFF_NS, WINDOW_NS, RetryBudget, attach_budgets
 from proxy.exchange import Flag, Primary
 from proxy.model import Fault
-from tests.dataplane.road import Road, build_table, chunked, named, read_answers, request, response, statuses
+from tests.dataplane.road import (
+    Road,
+    build_table,
+    chunked,
+    named,
+    read_answers,
+    request,
+    response,
+    statuses,
+    told,
+)
 
 CONFIG = """
 limits: {copy: 1KiB}
@@ -69,7 +79,7 @@ def test_connect_failure_is_tried_again(road: Road) -> None:
     assert statuses(road.received()) == [200]
     assert named(road, "variant", "retries") == {"retries": 1}
     assert named(road, "model") == {"fault_connect": 1}
-    assert primary(road).fault == Fault.NONE
+    assert told(primary(road)).fault == Fault.NONE
     assert primary(road).flags & Flag.RETRIED
 
 
@@ -273,7 +283,7 @@ def test_champion_answers(road: Road, fail: object, fault: Fault, body: bytes) -
     assert road.count("variant", "started", "wine", "v1", "one") == 0
     assert road.count("model", f"fault_{fault.label}", "two") >= 1
     record = primary(road)
-    assert (record.variant, record.served_by, record.fault, record.status) == (1, 0, fault, 200)
+    assert (record.variant, record.served_by, told(record).fault, record.status) == (1, 0, fault, 200)
     assert not record.flags & Flag.CUT
     assert road.worker.in_flight == 0
 

@@ -21,6 +21,7 @@ from tests.dataplane.road import (
     request,
     response,
     statuses,
+    told,
 )
 
 SPLIT = """
@@ -363,9 +364,9 @@ def test_traced(monkeypatch: pytest.MonkeyPatch, feed: Feed) -> None:
     road.answer(model, response(b"1"))
     (part,) = road.worker.shipper.parts()
     assert isinstance(part, Primary)
-    assert part.span_id == int(span_id, 16)
+    assert told(part).span_id == int(span_id, 16)
     assert part.flags == Flag.TRACED
-    assert part.traceparent == PARENT.encode()
+    assert told(part).traceparent == PARENT.encode()
 
 
 def test_not_traced(road: Road) -> None:

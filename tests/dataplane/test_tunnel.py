@@ -4,7 +4,7 @@ import pytest
 
 from proxy.exchange import Primary
 from proxy.model import Fault
-from tests.dataplane.road import Feed, Road, feeds, named, read_answers, request, response, statuses
+from tests.dataplane.road import Feed, Road, feeds, named, read_answers, request, response, statuses, told
 from tests.fakes import FakeTransport
 
 CONFIG = """
@@ -175,7 +175,11 @@ def test_end_of_one_is_end_of_both(road: Road, side: str) -> None:
     assert road.table.models["two"].pool.open == 0
     (part,) = road.worker.shipper.parts()
     assert isinstance(part, Primary)
-    assert (part.status, part.fault, part.response_head[:12]) == (101, Fault.NONE, b"HTTP/1.1 101")
+    assert (part.status, told(part).fault, told(part).response_head[:12]) == (
+        101,
+        Fault.NONE,
+        b"HTTP/1.1 101",
+    )
 
 
 def test_reset_of_one_is_reset_of_both(road: Road) -> None:

@@ -1,9 +1,18 @@
 """Exchanges as workers leave them, with every field given a plain default; and the config they belong to."""
 
-from dataclasses import replace
+from dataclasses import astuple, fields, replace
 from typing import Any
 
-from proxy.exchange import Flag, Primary, ShadowPart, build_hello, build_primary, build_shadow
+from proxy.exchange import (
+    Details,
+    Flag,
+    Primary,
+    ShadowPart,
+    build_details,
+    build_hello,
+    build_primary,
+    build_shadow,
+)
 from proxy.routing.table import Table, compile_table
 from proxy.settings import parse
 
@@ -55,30 +64,20 @@ def agreeing(label: int) -> bytes:
 
 
 def primary_part(**changes: Any) -> Primary:
-    """Return a primary that was logged, mirrored to shadow 0, and answered with label 1."""
+    """Return a primary that was logged, mirrored to shadow 0, and answered with label 1.
+
+    What only a record or a span tells is there, whatever the flags.
+    """
     body = changes.get("response_body", agreeing(1))
-    primary = Primary(
-        worker=0,
-        version=1,
-        number=1,
-        route=0,
-        variant=0,
+    details = Details(
         unit_source=0,
-        served_by=changes.get("variant", 0),
         fault=0,
-        status=200,
-        flags=Flag.MIRRORED | Flag.LOGGED,
         bucket=7,
-        started_wall_ns=STARTED_WALL_NS,
         ttfb_ns=2_500_000,
         duration_ns=3_000_400,
         request_bytes=len(b'{"inputs":[]}'),
         response_bytes=len(body),
-        shadows_sent=1,
         span_id=0,
-        request_id=b"req-1",
-        unit=b"ada@example.org",
-        client=b"192.0.2.7",
         target=b"/v2/models/wine/infer?user=ada@example.org",
         request_head=(
             b"POST /v2/models/wine/infer?user=ada@example.org HTTP/1.1\r\n"
@@ -87,10 +86,32 @@ def primary_part(**changes: Any) -> Primary:
         ),
         request_body=b'{"inputs":[]}',
         response_head=b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nset-cookie: s=1\r\n\r\n",
-        response_body=body,
         traceparent=b"",
     )
-    return replace(primary, **changes)
+    primary = Primary(
+        worker=0,
+        version=1,
+        number=1,
+        route=0,
+        variant=0,
+        served_by=changes.get("variant", 0),
+        status=200,
+        flags=Flag.MIRRORED | Flag.LOGGED,
+        shadows_sent=1,
+        started_wall_ns=STARTED_WALL_NS,
+        request_id=b"req-1",
+        unit=b"ada@example.org",
+        response_lines=b"content-type: application/json\r\nset-cookie: s=1\r\n",
+        response_body=body,
+        details=details,
+    )
+    told = {name: changes.pop(name) for name in _DETAILS & changes.keys()}
+    return (
+        replace(primary, details=replace(details, **told), **changes) if told else replace(primary, **changes)
+    )
+
+
+_DETAILS = {field.name for field in fields(Details)}
 
 
 def shadow_part(**changes: Any) -> ShadowPart:
@@ -109,7 +130,7 @@ def shadow_part(**changes: Any) -> ShadowPart:
         started_wall_ns=STARTED_WALL_NS + 1_000_000,
         duration_ns=4_000_000,
         response_bytes=len(body),
-        response_head=b"content-type: application/json\r\n",
+        response_lines=b"content-type: application/json\r\n",
         response_body=body,
     )
     return replace(part, **changes)
@@ -117,10 +138,11 @@ def shadow_part(**changes: Any) -> ShadowPart:
 
 def as_frame(part: Primary | ShadowPart) -> bytes:
     """Return the bytes a worker sends for ``part``."""
-    values = [getattr(part, name) for name in part.__slots__]
-    numbers = [value for value in values if isinstance(value, int)]
-    blobs = [value for value in values if isinstance(value, bytes)]
-    return build_primary(numbers, blobs) if isinstance(part, Primary) else build_shadow(numbers, blobs)
+    if isinstance(part, ShadowPart):
+        return build_shadow(*astuple(part))
+    *values, _ = (getattr(part, name) for name in part.__slots__)
+    details = b"" if part.details is None else build_details(*astuple(part.details))
+    return build_primary(*[*values, details])
 
 
 def hello_frame(worker: int = 0, boot: int = 1, shipped: bytes = b"{}") -> bytes:

@@ -65,7 +65,7 @@ class Bench:
         self.outcomes.admit(self.table)
 
     def settle(self, primary: Primary | None, *shadows: ShadowPart, shed: bool = False) -> None:
-        pair = Pair(0, 1, 1, 0, primary, {part.shadow: part for part in shadows})
+        pair = Pair(0, primary, {part.shadow: part for part in shadows})
         self.outcomes.settle(pair, shed=shed)
 
     def counts(self) -> Counter[Key]:

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.compare import Comparison
+from proxy.errors import StateError
 from proxy.exchange import MISSING_UNIT, Flag, Primary, ShadowPart
 from proxy.model import Fault
 from proxy.observer.record import build_line, build_record, compile_record_rule
@@ -110,9 +111,9 @@ def test_kept_headers() -> None:
         "{percent: 50, headers: [content-type, x-user-id, cookie, authorization, x-two], "
         "redact: [{header: authorization}]}"
     )
-    head = primary_part().request_head.replace(
-        b"host: model\r\n", b"X-Two: a\r\nx-two: b\r\ncookie: uid=ada\r\n"
-    )
+    details = primary_part().details
+    assert details is not None
+    head = details.request_head.replace(b"host: model\r\n", b"X-Two: a\r\nx-two: b\r\ncookie: uid=ada\r\n")
     record = record_of(primary_part(request_head=head), config=config)
     assert record["request"]["headers"] == {
         "x-two": "a, b",
@@ -171,7 +172,7 @@ def test_fault_after_the_head_is_a_cut_answer() -> None:
 
 def test_failed_shadow() -> None:
     """A shadow without an answer has a fault, no status and no comparison."""
-    part = shadow_part(fault=Fault.TIMEOUT, status=0, response_head=b"", response_body=b"")
+    part = shadow_part(fault=Fault.TIMEOUT, status=0, response_lines=b"", response_body=b"")
     (shadow,) = record_of(primary_part(), {0: part})["shadows"]
     assert (shadow["fault"], shadow["status"], shadow["comparison"]) == ("timeout", None, None)
 
@@ -263,7 +264,9 @@ REDACTED: dict[str, tuple[Primary, str | None]] = {
 def test_redaction(name: str) -> None:
     """What must not be written is not written: redacted where the body can be read, else left out whole."""
     primary, body = REDACTED[name]
-    record = record_of(replace(primary, request_body=SECRET_JSON), config=REDACTING)
+    assert primary.details is not None
+    asked = replace(primary, details=replace(primary.details, request_body=SECRET_JSON))
+    record = record_of(asked, config=REDACTING)
     document = record["response"]
     assert document["body"] == body
     if body is None:
@@ -286,6 +289,12 @@ def test_redaction_comes_before_the_cap() -> None:
     config = with_log("{percent: 50, body: 20B, redact: [{json: /a/0/secret}]}")
     document = record_of(response(SECRET_JSON), config=config)["response"]
     assert (document["body"], document["truncated"]) == ('{"parameters":{"user', True)
+
+
+def test_without_details_there_is_no_record() -> None:
+    """An exchange that was not to be logged cannot be: its request was not even sent."""
+    with pytest.raises(StateError):
+        record_of(primary_part(details=None))
 
 
 TARGETS = {

@@ -39,7 +39,7 @@ def traced(**changes: Any) -> Primary:
 
 
 def pair_of(primary: Primary, *shadows: ShadowPart) -> Pair:
-    return Pair(0, 1, 1, 0, primary, {part.shadow: part for part in shadows})
+    return Pair(0, primary, {part.shadow: part for part in shadows})
 
 
 def spans_of(primary: Primary, *shadows: ShadowPart) -> list[ReadableSpan]:
