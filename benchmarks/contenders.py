@@ -116,7 +116,8 @@ MODELPROXY = Program(
         "observer idle": {"mirrors": MIRRORED, "compare": "exact"},
         "observer saturated": {
             "mirrors": MIRRORED,
-            "compare": "json, ignore: [/**/nothing, /outputs/*/none]",
+            # One element is named, so the 1,200 of an answer are looked at one by one.
+            "compare": "json, ignore: [/**/nothing, /outputs/*/none, /outputs/*/data/0]",
         },
     },
 )

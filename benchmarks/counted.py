@@ -7,7 +7,10 @@ it has counted and begins anew.
 import asyncio
 import gc
 import os
+import tempfile
+from pathlib import Path
 
+from benchmarks.micro_observer import PAIR_SCRIPTS, PairScript, PairStage
 from benchmarks.micro_road import SCRIPTS, Stage
 from proxy.dataplane.__main__ import GC_ALLOCATIONS
 
@@ -32,8 +35,9 @@ COUNTED = (
     "mirror, not compared",
     "rollout",
     "split, 10 KiB each way",
+    "pair",
 )
-"""Names in ``micro_road.SCRIPTS``."""
+"""Names in ``micro_road.SCRIPTS``, and of what the observer does in ``micro_observer.PAIR_SCRIPTS``."""
 
 
 def mark() -> None:
@@ -48,7 +52,11 @@ async def main() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_ALLOCATIONS)
+    pairs = {script.name: script for script in PAIR_SCRIPTS}
     for name in COUNTED:
+        if name in pairs:
+            await count_pairs(pairs[name])
+            continue
         stage = Stage(scripts[name], loop)
         stage.run(WARMING)
         gc.collect()
@@ -57,6 +65,21 @@ async def main() -> None:
         mark()
         stage.run(2 * REQUESTS)
         mark()
+
+
+async def count_pairs(script: PairScript) -> None:
+    """Let an observer take in pairs as a request of the road's stages; its clock stands still."""
+    with tempfile.TemporaryDirectory() as directory:
+        stage = PairStage(script, Path(directory), WARMING + 3 * REQUESTS, clock_ns=int)
+        await stage.run(list(stage.reads(WARMING)))
+        once, twice = list(stage.reads(REQUESTS)), list(stage.reads(2 * REQUESTS))
+        gc.collect()
+        mark()
+        await stage.run(once)
+        mark()
+        await stage.run(twice)
+        mark()
+        await stage.close()
 
 
 if __name__ == "__main__":

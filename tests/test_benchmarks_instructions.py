@@ -1,11 +1,13 @@
 """The guard over the hot path's instructions: its arithmetic and its words. No instruction is counted here."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
 from benchmarks.counted import COUNTED, PARTS_EACH, REQUESTS
 from benchmarks.instructions import ALLOWED, accepted, judged, per_request, total
+from benchmarks.micro_observer import PAIR_SCRIPTS, PairScript, PairStage
 from benchmarks.micro_road import SCRIPTS, Script, Stage
 
 HERE = {"python": "CPython 3.11.2", "interpreter": "aa", "httptools": "0.9.0"}
@@ -14,8 +16,8 @@ RECORDS = [{"build": HERE, "instructions": {"split": 1000, "mirror": 2000}, "rea
 
 
 def test_what_is_counted_exists() -> None:
-    """Every counted stage is one of micro_road's."""
-    assert set(COUNTED) <= {script.name for script in SCRIPTS}
+    """Every counted stage is one of the road's or one of the observer's."""
+    assert set(COUNTED) <= {script.name for script in (*SCRIPTS, *PAIR_SCRIPTS)}
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
@@ -26,6 +28,15 @@ async def test_each_script_is_answered(script: Script) -> None:
     counts = dict(stage.table.layout.counts(stage.table.slots))
     assert sum(number for key, number in counts.items() if key[:2] == ("variant", "code_200")) == 20
     assert stage.in_flight == 0
+
+
+@pytest.mark.parametrize("script", PAIR_SCRIPTS, ids=lambda script: script.name)
+async def test_each_pair_is_compared(script: PairScript, tmp_path: Path) -> None:
+    """Every pair of a script is compared, and one of a hundred disagrees."""
+    stage = PairStage(script, tmp_path, 100)
+    await stage.run(list(stage.reads(100)))
+    assert stage.compared() == {"agree": 99, "disagree": 1}
+    await stage.close()
 
 
 def test_start_up_cancels() -> None:

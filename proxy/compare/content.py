@@ -132,7 +132,7 @@ def parse_json(body: bytes, charset: bytes = b"") -> Json | Undecodable:
     ``json.dumps`` write them). Of duplicate keys the last wins. Integers beyond 64 bits become floats.
     Nesting deeper than the parser's limit (about 1,000) is ``invalid_json``.
     """
-    if charset in _CHARSETS:
+    if charset and charset in _CHARSETS:
         try:
             body = body.decode(_CHARSETS[charset]).encode()
         except UnicodeError:

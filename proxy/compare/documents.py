@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias
 
 import orjson
 
-from proxy.compare.pointers import NO_PATTERNS, Patterns, advance
+from proxy.compare.pointers import NO_PATTERNS, Patterns, advance, any_element
 from proxy.compare.tolerance import close_mask, is_close
 from proxy.compare.values import DIFFERENCE_LIMIT, Difference, Json
 
@@ -110,8 +110,8 @@ class _Walk:
         path, a, b, patterns, row = visit
         width = self.row_widths.get(id(a), 0) if row == _NO_ROW else 0
         if (
-            not patterns
-            and len(a) == len(b)
+            len(a) == len(b)
+            and not (patterns and any_element(patterns))
             and _NUMBERS.issuperset(map(type, a))
             and _NUMBERS.issuperset(map(type, b))
         ):

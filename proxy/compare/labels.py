@@ -18,9 +18,8 @@ Models of one route are taken to number their classes alike.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import isnan
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from proxy.compare.content import parse_json
 from proxy.compare.pointers import resolve
@@ -56,8 +55,7 @@ Its scores have a decimal point; a label like ``12:30`` is not taken for one."""
 _NAN: Final = float("nan")
 
 
-@dataclass(frozen=True, slots=True)
-class Labels:
+class Labels(NamedTuple):
     """What a classifier decided."""
 
     source: str
@@ -123,6 +121,8 @@ def is_distribution(tensor: Tensor) -> bool:
     if min(data) < 0.0 or max(data) > 1.0:
         return False
     # A NaN may slip through min and max, but not through the sum.
+    if len(data) == width:
+        return abs(sum(data) - 1.0) <= _DISTRIBUTION_TOLERANCE
     return all(
         abs(sum(data[at : at + width]) - 1.0) <= _DISTRIBUTION_TOLERANCE for at in range(0, len(data), width)
     )
@@ -256,11 +256,12 @@ def _argmax(tensor: Tensor) -> list[int]:
 def _distribution(tensors: tuple[Tensor, ...], rows: int) -> Tensor | None:
     """Return the first output that holds a distribution for each of ``rows``."""
     for tensor in tensors:
-        if tensor.rows == rows and is_distribution(tensor):
+        if tensor.kind == "float" and tensor.rows == rows and is_distribution(tensor):
             return tensor
     return None
 
 
 def _is_matrix(tensor: Tensor) -> bool:
     """Whether a row is one vector: with more dimensions than that, its maximum would not be a class."""
-    return sum(1 for length in tensor.shape[1:] if length != 1) <= 1
+    shape = tensor.shape
+    return len(shape) < 3 or sum(1 for length in shape[1:] if length != 1) <= 1

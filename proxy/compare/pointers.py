@@ -5,7 +5,15 @@ from typing import Final, TypeAlias
 
 from proxy.compare.values import Json
 
-__all__ = ["NO_PATTERNS", "Patterns", "advance", "compile_patterns", "parse_pointer", "resolve"]
+__all__ = [
+    "NO_PATTERNS",
+    "Patterns",
+    "advance",
+    "any_element",
+    "compile_patterns",
+    "parse_pointer",
+    "resolve",
+]
 
 Segments: TypeAlias = tuple[str, ...]
 Patterns: TypeAlias = tuple[Segments, ...]
@@ -42,6 +50,13 @@ def advance(patterns: Patterns, key: str) -> Patterns | None:
                 return None
             _add_closure(rest, alive)
     return tuple(alive)
+
+
+def any_element(patterns: Patterns) -> bool:
+    """Whether a pattern may match an element of the list at hand: ``advance`` may be ``None`` for an index."""
+    return any(
+        len(pattern) == 1 and (pattern[0] in ("*", "**") or pattern[0].isdecimal()) for pattern in patterns
+    )
 
 
 def _add_closure(pattern: Segments, alive: dict[Segments, None]) -> None:

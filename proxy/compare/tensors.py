@@ -84,11 +84,15 @@ def oip_tensor(output: Json) -> Tensor | None:
         data = [data]
     elif data and type(data[0]) is list:
         data = _flatten(data)
-    if data is None or len(data) != size or not _are(_TYPES[kind], data):
+    if data is None or len(data) != size:
         return None
-    if kind == "float" and None in data:
+    types = {type(data[0])} if size == 1 else set(map(type, data))
+    if not types <= _TYPES[kind]:
+        return None
+    if type(None) in types:
         data = [_NAN if value is None else value for value in data]
-    return _tensor(name, datatype, kind, tuple(shape), data)
+    rows = shape[0] if shape else 1
+    return Tensor(name, datatype, kind, tuple(shape), data, rows, size // rows if rows else prod(shape[1:]))
 
 
 def binary_tensor(output: Json, raw: bytes) -> Tensor | None:
@@ -164,11 +168,12 @@ def _tensor(name: str, datatype: str, kind: Kind, shape: tuple[int, ...], data: 
 
 
 def _inferred(name: str, shape: tuple[int, ...], data: list[Json]) -> Tensor | None:
-    found = _INFERRED.get(frozenset(map(type, data)))
+    types = frozenset(map(type, data))
+    found = _INFERRED.get(types)
     if found is None:
         return None
     datatype, kind = found
-    if kind == "float" and None in data:
+    if type(None) in types:
         data = [_NAN if value is None else value for value in data]
     return _tensor(name, datatype, kind, shape, data)
 
@@ -203,11 +208,6 @@ def _label_score_pairs(rows: Sequence[Json]) -> tuple[Tensor, ...] | None:
 
 def _is_label_score(pair: Json) -> bool:
     return type(pair) is list and len(pair) == 2 and type(pair[0]) is str and type(pair[1]) in (int, float)
-
-
-def _are(types: frozenset[type], data: list[Json]) -> bool:
-    """Whether every value has one of ``types``."""
-    return type(data[0]) in types if len(data) == 1 else types.issuperset(map(type, data))
 
 
 def _size(shape: list[Json]) -> int | None:

@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-__all__ = ["close_mask", "is_close", "relative_distance", "relative_distances"]
+__all__ = ["close_mask", "compare_numbers", "is_close", "relative_distance", "relative_distances"]
+
+_Vector: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
 
 _VECTOR_LENGTH: Final = 64
 """From here on numpy's fixed cost (about 15 µs) is less than a Python loop: benchmarks/micro_compare.py."""
@@ -32,10 +34,17 @@ def close_mask(values: Sequence[float], references: Sequence[float], rtol: float
             is_close(value, reference, rtol, atol)
             for value, reference in zip(values, references, strict=True)
         ]
-    left, right = np.array(values, np.float64), np.array(references, np.float64)
+    return _close(np.array(values, np.float64), np.array(references, np.float64), rtol, atol)
+
+
+def _close(left: _Vector, right: _Vector, rtol: float, atol: float) -> list[bool]:
+    # np.isclose does the same in three times the time.
     with np.errstate(over="ignore", invalid="ignore"):
-        mask: list[bool] = np.isclose(left, right, rtol=rtol, atol=atol, equal_nan=True).tolist()
-    return mask
+        mask = np.abs(left - right) <= atol + rtol * np.abs(right)
+    mask &= np.isfinite(left) & np.isfinite(right)
+    mask |= (left == right) | (np.isnan(left) & np.isnan(right))
+    close: list[bool] = mask.tolist()
+    return close
 
 
 def relative_distance(a: float, b: float, atol: float = 0.0) -> float:
@@ -65,10 +74,24 @@ def relative_distances(values: Sequence[float], references: Sequence[float], ato
     if len(values) < _VECTOR_LENGTH:
         pairs = zip(values, references, strict=True)
         return math.fsum([relative_distance(a, b, atol) for a, b in pairs]) / len(values)
-    a, b = np.array(values, np.float64), np.array(references, np.float64)
+    return _mean_distance(np.array(values, np.float64), np.array(references, np.float64), atol)
+
+
+def _mean_distance(a: _Vector, b: _Vector, atol: float) -> float:
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         difference = np.abs(a - b)
         ratio = difference / np.maximum(np.abs(a), np.abs(b))
     ratio = np.where(np.isfinite(a) & np.isfinite(b), np.minimum(ratio, 1.0), 1.0)
     ratio[(a == b) | (difference <= atol) | (np.isnan(a) & np.isnan(b))] = 0.0
     return float(np.mean(ratio))
+
+
+def compare_numbers(
+    values: Sequence[float], references: Sequence[float], rtol: float, atol: float
+) -> tuple[list[bool], float]:
+    """Return `close_mask` and `relative_distances` of two sequences of one length."""
+    if len(values) < _VECTOR_LENGTH:
+        return close_mask(values, references, rtol, atol), relative_distances(values, references, atol)
+    left, right = np.array(values, np.float64), np.array(references, np.float64)
+    mask = _close(left, right, rtol, atol) if rtol or atol else close_mask(values, references, rtol, atol)
+    return mask, _mean_distance(left, right, atol)

@@ -15,9 +15,9 @@ from proxy.logs import start_logging
 from proxy.observer.priority import give_way, give_way_as_session
 from proxy.tasks import spawn
 
-__all__ = ["main"]
+__all__ = ["GC_THRESHOLDS", "main"]
 
-_GC_THRESHOLDS = (20_000, 20, 100)
+GC_THRESHOLDS = (20_000, 20, 100)
 """Frames come and go by the ten thousand and hold no cycles; looking at them every 700 allocations costs a
 tenth of the process."""
 
@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> int:
     with lasting():
         from proxy.observer.observer import Observer
         from proxy.observer.surface import build_admin
-    gc.set_threshold(*_GC_THRESHOLDS)
+    gc.set_threshold(*GC_THRESHOLDS)
 
     async def run() -> None:
         admin = socket.socket(fileno=int(admin_fd))

@@ -9,19 +9,19 @@ import re
 from functools import lru_cache
 from typing import Final, TypeAlias
 
-__all__ = ["AnswerFields", "answer_fields", "fields", "first_fields", "request_line"]
+__all__ = ["ContentFields", "answer_fields", "content_fields", "fields", "first_fields", "request_line"]
 
 # A start line is no field: before its first colon, if it has one, stands a blank or a slash.
 _FIELD: Final = re.compile(rb"(?:\A|\n)([^\s:/]+):[ \t]*([^\r\n]*)")
-_ANSWER_FIELD: Final = re.compile(
+_CONTENT_FIELD: Final = re.compile(
     rb"(?:\A|\n)(content-type|content-encoding|inference-header-content-length):[ \t]*([^\r\n]*)",
     re.IGNORECASE,
 )
 _MAX_REMEMBERED_BYTES: Final = 2048
 """Header lines of inference answers have some hundred bytes; a thousand of longer ones would be too much to keep."""
 
-AnswerFields: TypeAlias = tuple[bytes | None, bytes | None, int | None]
-"""Content type, content encoding and inference header length of a response."""
+ContentFields: TypeAlias = tuple[bytes | None, bytes | None, int | None]
+"""Content type, content encoding and inference header length."""
 
 
 def request_line(head: bytes) -> tuple[bytes, bytes]:
@@ -40,14 +40,10 @@ def first_fields(head: bytes) -> dict[bytes, bytes]:
     return dict(reversed(fields(head)))
 
 
-def answer_fields(lines: bytes) -> AnswerFields:
-    """Return what the header lines of a response say about its body."""
-    return _remembered(lines) if len(lines) <= _MAX_REMEMBERED_BYTES else _read(lines)
-
-
-def _read(lines: bytes) -> AnswerFields:
+def content_fields(head: bytes) -> ContentFields:
+    """Return what a head, or the header lines alone, say about the body that follows."""
     found: dict[bytes, bytes] = {}
-    for name, value in _ANSWER_FIELD.findall(lines):
+    for name, value in _CONTENT_FIELD.findall(head):
         found.setdefault(name.lower(), value.rstrip(b" \t"))
     length = found.get(b"inference-header-content-length", b"")
     return (
@@ -57,5 +53,12 @@ def _read(lines: bytes) -> AnswerFields:
     )
 
 
-# A server repeats its header lines for as long as the date in them stands, and many write none.
-_remembered: Final = lru_cache(maxsize=1024)(_read)
+def answer_fields(lines: bytes) -> ContentFields:
+    """Return :func:`content_fields` of a model's header lines.
+
+    They are remembered: a server repeats them for as long as the date in them stands, and many write none.
+    """
+    return _remembered(lines) if len(lines) <= _MAX_REMEMBERED_BYTES else content_fields(lines)
+
+
+_remembered: Final = lru_cache(maxsize=1024)(content_fields)

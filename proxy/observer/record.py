@@ -15,6 +15,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 
 import orjson
@@ -25,7 +26,7 @@ from proxy.compare.values import Undecodable
 from proxy.errors import StateError
 from proxy.exchange import MISSING_UNIT, Details, Flag, Primary, ShadowPart
 from proxy.model import Fault
-from proxy.observer.heads import fields, first_fields, request_line
+from proxy.observer.heads import ContentFields, answer_fields, content_fields, fields, request_line
 from proxy.observer.redact import Action, Redactor, keyed_hash
 from proxy.routing.hashing import SPACE
 from proxy.routing.table import MISSING, Route
@@ -35,7 +36,6 @@ __all__ = ["RecordRule", "build_line", "build_record", "compile_record_rule", "i
 _SECOND_NS: Final = 1_000_000_000
 _CUT_SHORT: Final = Flag.RESPONSE_TRUNCATED | Flag.CLIENT_LEFT | Flag.CUT
 _Document = dict[str, Any]
-_Fields = dict[bytes, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,24 +143,24 @@ def _probability(route: Route, primary: Primary, details: Details) -> float | No
 
 
 def _request(rule: RecordRule, primary: Primary, details: Details) -> _Document:
-    head, sent = details.request_head, first_fields(details.request_head)
+    head, content = details.request_head, content_fields(details.request_head)
     document: _Document = {
         "method": _text(request_line(head)[0]),
         "path": _text(_path(details.target)),
-        "content_type": _field(sent, b"content-type"),
+        "content_type": None if content[0] is None else _text(content[0]),
         "size": details.request_bytes,
-        **_body(rule, sent, details.request_body, is_cut=bool(primary.flags & Flag.REQUEST_TRUNCATED)),
+        **_body(rule, content, details.request_body, is_cut=bool(primary.flags & Flag.REQUEST_TRUNCATED)),
     }
     return document | _headers(rule, head)
 
 
 def _response(rule: RecordRule, primary: Primary, details: Details) -> _Document:
-    head, sent = details.response_head, first_fields(details.response_head)
+    head, content = details.response_head, content_fields(details.response_head)
     document: _Document = {
         "status": primary.status,
-        "content_type": _field(sent, b"content-type"),
+        "content_type": None if content[0] is None else _text(content[0]),
         "size": details.response_bytes,
-        **_body(rule, sent, primary.response_body, is_cut=is_cut_short(primary)),
+        **_body(rule, content, primary.response_body, is_cut=is_cut_short(primary)),
         "ttfb_ms": _milliseconds(details.ttfb_ns) if details.ttfb_ns else None,
         "duration_ms": _milliseconds(details.duration_ns),
     }
@@ -173,41 +173,41 @@ def is_cut_short(primary: Primary) -> bool:
 
 
 def _shadow(rule: RecordRule, route: Route, part: ShadowPart, comparison: Comparison | None) -> _Document:
-    sent = first_fields(part.response_lines)
+    content = answer_fields(part.response_lines)
     is_cut = bool(part.flags & Flag.RESPONSE_TRUNCATED) or bool(part.fault)
     return {
         "model": route.shadows[part.shadow].model.name,
         "status": part.status or None,
         "fault": Fault(part.fault).label if part.fault else None,
         "duration_ms": _milliseconds(part.duration_ns),
-        "content_type": _field(sent, b"content-type"),
+        "content_type": None if content[0] is None else _text(content[0]),
         "size": part.response_bytes,
-        **_body(rule, sent, part.response_body, is_cut=is_cut),
+        **_body(rule, content, part.response_body, is_cut=is_cut),
         "comparison": None
         if comparison is None
         else {"result": comparison.result, "distance": comparison.distance, "reason": comparison.reason},
     }
 
 
-def _body(rule: RecordRule, sent: _Fields, body: bytes, *, is_cut: bool) -> _Document:
+def _body(rule: RecordRule, content: ContentFields, body: bytes, *, is_cut: bool) -> _Document:
     """Return ``body``, ``encoding`` and ``truncated`` for a body as it was sent.
 
     Args:
         rule: of the route.
-        sent: the header fields of the message.
+        content: what the message's head says about it.
         body: the copy.
         is_cut: the copy is not the whole body.
     """
     if not body:
         return {"body": "", "encoding": "text", "truncated": is_cut}
-    coding = sent.get(b"content-encoding")
+    coding = content[1]
     plain: bytes | Undecodable = body
     if coding is not None:
         plain = (
             Undecodable("truncated") if is_cut else decode_content(body, coding.lower(), DECODED_CAP_BYTES)
         )
     if rule.redactor.pointers:
-        redacted = None if is_cut or isinstance(plain, Undecodable) else _redacted(rule, sent, plain)
+        redacted = None if is_cut or isinstance(plain, Undecodable) else _redacted(rule, content[0], plain)
         if redacted is None:
             return {"body": None, "encoding": None, "truncated": is_cut, "redacted": True}
         plain = redacted
@@ -221,9 +221,9 @@ def _body(rule: RecordRule, sent: _Fields, body: bytes, *, is_cut: bool) -> _Doc
     return {"body": base64.b64encode(shown).decode(), "encoding": "base64", "truncated": is_cut}
 
 
-def _redacted(rule: RecordRule, sent: _Fields, plain: bytes) -> bytes | None:
+def _redacted(rule: RecordRule, content_type: bytes | None, plain: bytes) -> bytes | None:
     """Return the JSON body without what must not be written; None when that cannot be promised."""
-    document = parse_json(plain, media_type(sent.get(b"content-type"))[1])
+    document = parse_json(plain, media_type(content_type)[1])
     if isinstance(document, Undecodable):
         return None
     try:
@@ -263,11 +263,6 @@ def _path(target: bytes) -> bytes:
     return path
 
 
-def _field(sent: _Fields, name: bytes) -> str | None:
-    value = sent.get(name)
-    return None if value is None else _text(value)
-
-
 def _text(value: bytes) -> str:
     return value.decode("utf-8", "replace")
 
@@ -279,5 +274,9 @@ def _milliseconds(duration_ns: int) -> float:
 def timestamp(wall_ns: int) -> str:
     """Return RFC 3339, UTC, microseconds."""
     seconds, rest = divmod(wall_ns, _SECOND_NS)
-    moment = datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest // 1000)
-    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return f"{_second(seconds)}.{rest // 1000:06d}Z"
+
+
+@lru_cache(maxsize=16)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")

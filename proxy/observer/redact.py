@@ -15,6 +15,7 @@ Pure. Rules
 import hmac
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final, Literal, TypeAlias
 
 import orjson
@@ -31,7 +32,15 @@ HASH_LENGTH: Final = 32
 
 def keyed_hash(key: bytes, value: bytes) -> str:
     """Return the first ``HASH_LENGTH`` hex digits of HMAC-SHA256 (RFC 2104) of ``value``."""
-    return hmac.digest(key, value, "sha256").hex()[:HASH_LENGTH]
+    hashed = _keyed(key).copy()
+    hashed.update(value)
+    return hashed.hexdigest()[:HASH_LENGTH]
+
+
+# To copy what has taken the key in takes a third of the time of taking it in; there is one key.
+@lru_cache(maxsize=4)
+def _keyed(key: bytes) -> hmac.HMAC:
+    return hmac.new(key, digestmod="sha256")
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,3 +149,12 @@ def test_the_walk_is_symmetric_but_for_tolerance(a: Any, b: Any) -> None:
     assert (one.leaves, one.differing) == (two.leaves, two.differing)
     assert 0.0 <= one.distance <= 1.0
     assert bool(one.differing) is bool(one.differences)
+
+
+@given(st.lists(st.integers(0, 3), max_size=8), st.lists(st.integers(0, 3), max_size=8))
+def test_patterns_that_match_nothing_change_nothing(a: list[int], b: list[int]) -> None:
+    """A list of numbers is judged alike with patterns that leave it alone and with none."""
+    first, second = {"x": {"data": a}}, {"x": {"data": b}}
+    plain = differ(first, second, row_widths={id(a): 2})
+    patterns = compile_patterns(("/**/nothing", "/x/*/none", "/y/0"))
+    assert differ(first, second, patterns=patterns, row_widths={id(a): 2}) == plain

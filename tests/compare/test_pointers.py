@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.compare.pointers import NO_PATTERNS, Patterns, advance, compile_patterns, parse_pointer, resolve
+from proxy.compare.pointers import (
+    NO_PATTERNS,
+    Patterns,
+    advance,
+    any_element,
+    compile_patterns,
+    parse_pointer,
+    resolve,
+)
 
 IGNORED: dict[str, tuple[str, str, bool]] = {
     "exact": ("/a/b", "/a/b", True),
@@ -101,3 +109,13 @@ def test_a_pointer_to_nothing_is_a_key_error(pointer: str) -> None:
     """Whatever goes wrong on the way is one exception."""
     with pytest.raises(KeyError):
         resolve(DOCUMENT, pointer)
+
+
+PARTS = st.sampled_from(["*", "**", "a", "0", "7", "12"])
+
+
+@given(st.lists(st.lists(PARTS, min_size=1, max_size=3), max_size=4))
+def test_what_says_that_no_element_is_ignored_is_right(pointers: list[list[str]]) -> None:
+    """Where no pattern can match an element, no index is ignored; where one can, some index is."""
+    patterns = compile_patterns(tuple("/" + "/".join(parts) for parts in pointers))
+    assert any_element(patterns) is any(advance(patterns, str(index)) is None for index in range(20))

@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.compare.tolerance import close_mask, is_close, relative_distance, relative_distances
+from proxy.compare.tolerance import (
+    close_mask,
+    compare_numbers,
+    is_close,
+    relative_distance,
+    relative_distances,
+)
 
 numbers = st.floats(width=64) | st.integers(-(2**53), 2**53)
 tolerances = st.floats(0, 1, allow_subnormal=False) | st.sampled_from([0.0, 1e-8, 1e-5])
@@ -55,6 +61,16 @@ def test_long_and_short_lists_are_judged_alike(
     one_by_one = [is_close(a, b, rtol, atol) for a, b in zip(values, references, strict=True)]
     assert one_by_one == close_mask(values, references, rtol, atol)
     assert one_by_one * 70 == close_mask(values * 70, references * 70, rtol, atol)
+
+
+@given(st.lists(st.tuples(numbers, numbers), max_size=5), tolerances, tolerances)
+def test_both_at_once(pairs: list[tuple[float, float]], rtol: float, atol: float) -> None:
+    """Asked together, mask and distance are what they are alone, for few numbers and for many."""
+    for times in (1, 70):
+        values, references = [float(a) for a, _ in pairs] * times, [float(b) for _, b in pairs] * times
+        mask = close_mask(values, references, rtol, atol)
+        distance = relative_distances(values, references, atol)
+        assert compare_numbers(values, references, rtol, atol) == (mask, distance)
 
 
 DISTANCES: dict[str, tuple[float, float, float, float]] = {
