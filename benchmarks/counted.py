@@ -35,6 +35,7 @@ COUNTED = (
     "mirror, not compared",
     "rollout",
     "split, 10 KiB each way",
+    "stream, an event",
     "pair",
 )
 """Names in ``micro_road.SCRIPTS``, and of what the observer does in ``micro_observer.PAIR_SCRIPTS``."""

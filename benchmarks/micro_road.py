@@ -50,6 +50,15 @@ def response(body: bytes) -> bytes:
     )
 
 
+STREAM_HEAD = (
+    b"HTTP/1.1 200 OK\r\nServer: uvicorn\r\nDate: Sat, 21 Nov 2026 03:41:08 GMT\r\n"
+    b"Content-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+)
+EVENT = (
+    b'data: {"id":"c-%08d","object":"chat.completion.chunk","choices":[{"delta":{"content":" grape"}}]}\n\n'
+)
+EVENT_CHUNK = b"%x\r\n" % len(EVENT % 0) + EVENT + b"\r\n"
+
 SPLIT = """
 models: {a: {url: "http://127.0.0.1:1"}, b: {url: "http://127.0.0.1:2"}, c: {url: "http://127.0.0.1:3"}}
 routes:
@@ -79,6 +88,8 @@ class Script(NamedTuple):
     is_evidence: bool = True
     body: bytes = BODY
     answer: bytes = ANSWER
+    is_stream: bool = False
+    """One answer that goes on and on: what is counted is an event of it, a read of its own."""
 
 
 SCRIPTS = (
@@ -92,6 +103,8 @@ SCRIPTS = (
     Script("split, 10 KiB each way", SPLIT, body=LONG, answer=LONG),
     Script("split, four servers for the champion", SERVERS),
     Script("split, four servers, by hash", HASHED),
+    Script("stream, an event", SPLIT, is_stream=True),
+    Script("stream, mirrored, an event", MIRROR, is_stream=True),
 )
 
 
@@ -127,7 +140,7 @@ class Stage:
     """A worker with one client connection and one connection to each model."""
 
     def __init__(self, script: Script, loop: asyncio.AbstractEventLoop) -> None:
-        self.is_fresh = script.is_fresh
+        self.is_fresh, self.is_stream = script.is_fresh, script.is_stream
         self.head = request_head(len(script.body), is_fresh=script.is_fresh)
         self.body = script.body
         self.response = response(script.answer)
@@ -167,7 +180,10 @@ class Stage:
         return True
 
     def run(self, count: int) -> None:
-        """Send ``count`` requests of a thousand users in turn and answer each."""
+        """Send ``count`` requests of a thousand users in turn and answer each; of a stream, that many events."""
+        if self.is_stream:
+            self._stream(count)
+            return
         feed, flush, connections = self.client.data_received, self.outbox.flush, self.connections
         fresh, head, body, response = self.is_fresh, self.head, self.body, self.response
         for i in range(self.count, self.count + count):
@@ -179,6 +195,22 @@ class Stage:
             flush()
         self.count += count
 
+    def _stream(self, count: int) -> None:
+        """Send as many events; the first run begins the stream."""
+        if not self.count:
+            self.client.data_received(self.head % 1 + self.body)
+            self.outbox.flush()
+            for connection in self.connections:
+                if connection.sink is not None:
+                    connection.data_received(STREAM_HEAD)
+            self.outbox.flush()
+        flush = self.outbox.flush
+        streaming = next(connection for connection in self.connections if connection.sink is not None)
+        for i in range(self.count, self.count + count):
+            streaming.data_received(EVENT_CHUNK % i)
+            flush()
+        self.count += count
+
 
 async def main() -> None:
     loop = asyncio.get_running_loop()
@@ -186,7 +218,7 @@ async def main() -> None:
         stage = Stage(script, loop)
         stage.run(2000)
         best = min(_round(stage) for _ in range(ROUNDS))
-        print(f"{script.name}: {best:.2f} µs a request")
+        print(f"{script.name}: {best:.2f} µs{'' if script.is_stream else ' a request'}")
         if "--profile" in sys.argv:
             profile = cProfile.Profile()
             profile.runcall(stage.run, REQUESTS)

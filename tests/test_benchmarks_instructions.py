@@ -8,7 +8,7 @@ import pytest
 from benchmarks.counted import COUNTED, PARTS_EACH, REQUESTS
 from benchmarks.instructions import ALLOWED, accepted, judged, per_request, total
 from benchmarks.micro_observer import PAIR_SCRIPTS, PairScript, PairStage
-from benchmarks.micro_road import SCRIPTS, Script, Stage
+from benchmarks.micro_road import EVENT_CHUNK, SCRIPTS, Script, Stage
 
 HERE = {"python": "CPython 3.11.2", "interpreter": "aa", "httptools": "0.9.0"}
 THERE = {"python": "CPython 3.12.1", "interpreter": "bb", "httptools": "0.9.0"}
@@ -20,7 +20,9 @@ def test_what_is_counted_exists() -> None:
     assert set(COUNTED) <= {script.name for script in (*SCRIPTS, *PAIR_SCRIPTS)}
 
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
+@pytest.mark.parametrize(
+    "script", [each for each in SCRIPTS if not each.is_stream], ids=lambda script: script.name
+)
 async def test_each_script_is_answered(script: Script) -> None:
     """Every request of a script gets the model's answer: none is refused, none is left over."""
     stage = Stage(script, asyncio.get_running_loop())
@@ -37,6 +39,20 @@ async def test_each_pair_is_compared(script: PairScript, tmp_path: Path) -> None
     await stage.run(list(stage.reads(100)))
     assert stage.compared() == {"agree": 99, "disagree": 1}
     await stage.close()
+
+
+@pytest.mark.parametrize(
+    "script", [each for each in SCRIPTS if each.is_stream], ids=lambda script: script.name
+)
+async def test_each_event_of_a_stream_is_passed_on(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every event reaches the client in a write of its own, and the stream goes on."""
+    written: list[bytes] = []
+    stage = Stage(script, asyncio.get_running_loop())
+    monkeypatch.setattr(stage.client.transport, "write", written.append, raising=False)
+    stage.run(20)
+    stage.run(1)
+    assert written[-21:] == [EVENT_CHUNK % number for number in range(21)]
+    assert stage.in_flight == 1
 
 
 def test_start_up_cancels() -> None:

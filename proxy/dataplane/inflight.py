@@ -15,6 +15,7 @@ from proxy.dataplane.endings import answer, cut, is_last, refuse_large
 from proxy.dataplane.evidence import NO_COIN, count
 from proxy.dataplane.life import DONE, FORWARDING, QUEUED, UNIT
 from proxy.dataplane.mirror import launch_shadows
+from proxy.dataplane.outbox import LARGE_BYTES
 from proxy.dataplane.overload import enter, leave
 from proxy.dataplane.request_state import RequestState
 from proxy.dataplane.shipping import ship_primary
@@ -32,6 +33,7 @@ from proxy.wire.response import (
     chunk,
     forwarded_block,
     last_chunk,
+    without_chunks,
 )
 
 __all__ = ["InFlight"]
@@ -373,20 +375,48 @@ class InFlight(RequestState):
         if self.response_copy is not None:
             self.response_head = head
             self.response_lines = block
+        if self.chunked_out:
+            connection.takes_chunks = (
+                self.on_response_chunks if self.response_copy is None else self._copy_chunks
+            )
 
     def on_response_body(self, data: bytes) -> None:
-        self.response_bytes = size = self.response_bytes + len(data)
         if self.response_copy is not None:
-            limit = self.table.copy_limit
-            if size <= limit:
-                self.response_copy.append(data)
-            else:
-                self.flags |= Flag.RESPONSE_TRUNCATED
-                self.response_copy.append(_rest_of(data, size, limit))
+            self._keep_copy(self.response_copy, data)
         if self.response_out is None:
             self.response_out = []
-            self._count_gap()
+            assert self.connection is not None
+            self._count_gap(self.connection.now_ns)
         self.response_out.append(chunk(data) if self.chunked_out else data)
+
+    def _keep_copy(self, copy: list[bytes], data: bytes) -> None:
+        limit = self.table.copy_limit
+        self.response_bytes = size = self.response_bytes + len(data)
+        if size <= limit:
+            copy.append(data)
+        elif not self.flags & Flag.RESPONSE_TRUNCATED:
+            self.flags |= Flag.RESPONSE_TRUNCATED
+            copy.append(_rest_of(data, size, limit))
+
+    def on_response_chunks(self, data: bytes, now_ns: int) -> None:
+        """Take a read that holds nothing but plain chunks, and pass it on as it is."""
+        # HOT: what _count_gap and write_piece do, without the calls; saves 800 instructions of 14,000.
+        gap_ns = now_ns - self.read_ns
+        self.read_ns = now_ns
+        slots, variant = self.table.slots, self.variant
+        slots[variant.slot_gap + bisect_left(DURATION_BOUNDS_NS, gap_ns)] += 1
+        slots[variant.slot_gap_sum] += gap_ns
+        client = self.client
+        client.write(data)
+        if len(data) >= LARGE_BYTES:
+            client.flush_writes()
+        if client.write_paused and self.connection is not None:
+            self.connection.pause_reading()
+
+    def _copy_chunks(self, data: bytes, now_ns: int) -> None:
+        if self.response_copy is not None:
+            self._keep_copy(self.response_copy, without_chunks(data))
+        self.on_response_chunks(data, now_ns)
 
     def on_response_read(self) -> None:
         out = self.response_out
@@ -397,10 +427,8 @@ class InFlight(RequestState):
             if self.client.write_paused and self.connection is not None:
                 self.connection.pause_reading()
 
-    def _count_gap(self) -> None:
+    def _count_gap(self, now_ns: int) -> None:
         """Count the time since the piece of the answer before this one."""
-        assert self.connection is not None
-        now_ns = self.connection.now_ns
         gap_ns, self.read_ns = now_ns - self.read_ns, now_ns
         slots, variant = self.table.slots, self.variant
         slots[variant.slot_gap + bisect_left(DURATION_BOUNDS_NS, gap_ns)] += 1

@@ -166,6 +166,7 @@ class RequestState:
         self.ttfb_ns = 0
         self.head_sent = False
         self.response_bytes = 0
+        """Of the body; of one that comes in pieces only if it is copied."""
         self.response_head: bytes
         """Like the next only with ``response_copy``; set where a record or spans will tell of it."""
         self.response_lines: bytes

@@ -11,8 +11,12 @@ from proxy.errors import BadFraming, BadHead
 from proxy.wire.request import HOP_BY_HOP, MAX_LENGTH_DIGITS, Framing, first_value, is_internal, nominated
 
 __all__ = [
+    "CHUNK_LINES",
     "CONTINUE",
+    "NO_CHUNK",
+    "PLAIN_DIGITS",
     "RESPONSE_SPECIAL",
+    "are_plain_chunks",
     "build_interim",
     "build_plain",
     "build_reply",
@@ -23,11 +27,24 @@ __all__ = [
     "forwarded_block",
     "last_chunk",
     "response_framing",
+    "without_chunks",
 ]
+
+PLAIN_DIGITS = 7
+"""A plain chunk's size has at most so many digits: 256 MiB are more than one read."""
+
+CHUNK_LINES = {
+    len(line) + size + 2: (len(line), (line, line.upper()))
+    for size in range(1, 1024)
+    for line in [b"%x\r\n" % size]
+}
+"""By the length of a whole, plain chunk: how long the line with its size is, and how it may be written."""
+NO_CHUNK: tuple[int, tuple[bytes, ...]] = (0, ())
+"""Of a length that no such chunk has, or one that is too long to be listed."""
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _LAST_CHUNK = b"0\r\n\r\n"
-
+_ZERO = ord("0")
 RESPONSE_SPECIAL = HOP_BY_HOP | {b"x-request-id"}
 """Fields of a response that end here, or that we write ourselves."""
 
@@ -173,6 +190,40 @@ def chunk(data: bytes) -> bytes:
 def last_chunk(trailers: Sequence[bytes] | None = None) -> bytes:
     """Return the end of a chunked body: the last chunk and the lines of the trailer fields (RFC 9112 §7.1.2)."""
     return b"0\r\n%b\r\n" % b"".join(trailers) if trailers else _LAST_CHUNK
+
+
+def are_plain_chunks(data: bytes) -> bool:
+    """Tell whether ``data`` is nothing but whole, plain chunks, so that it may be passed on as it is.
+
+    Plain is a chunk without extensions, whose size has no leading zero and no more than ``PLAIN_DIGITS``; the last
+    chunk is none. To such a chunk everybody gives the same meaning.
+    """
+    at, end = 0, len(data)
+    while at < end:
+        line_end = data.find(b"\r\n", at, at + PLAIN_DIGITS + 2)
+        digits = data[at:line_end]
+        # int() also takes blanks, signs, underscores and 0x. What is left of them by isalnum() begins with a zero.
+        if line_end <= at or data[at] == _ZERO or not digits.isalnum():
+            return False
+        try:
+            size = int(digits, 16)
+        except ValueError:
+            return False
+        at = line_end + size + 4
+        if data[at - 2 : at] != b"\r\n":
+            return False
+    return at == end > 0
+
+
+def without_chunks(data: bytes) -> bytes:
+    """Return the body in ``data``, which :func:`are_plain_chunks`."""
+    pieces = []
+    at = 0
+    while at < len(data):
+        start = data.index(b"\r\n", at) + 2
+        at = start + int(data[at : start - 2], 16) + 2
+        pieces.append(data[start : at - 2])
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def date_line(wall_ns: int) -> bytes:
