@@ -403,8 +403,8 @@ class Fleet:
             "clock_offset_ns": self._describe_rollouts().get("clock_offset_ns"),
         }
         if child is self.observer:
-            return {**message, "settings": release.text, "rollouts": release.rollouts}
-        return {**message, "settled": release.settled}
+            return {**message, "settled": release.for_observer, "rollouts": release.rollouts}
+        return {**message, "settled": release.for_workers}
 
     def _commit_in(self, child: Child) -> None:
         assert self._current is not None

@@ -8,10 +8,13 @@ __all__ = [
     "FAILURE_FAULTS",
     "FAULT_SENTENCES",
     "FAULT_STATUS",
+    "Announced",
     "Drop",
     "Failure",
     "Fault",
     "HandshakeFailure",
+    "Inconclusive",
+    "Metric",
     "Role",
 ]
 
@@ -25,6 +28,43 @@ class Role(StrEnum):
     """An alternative under comparison (A/B); keeps its weight until a person changes it."""
     CANARY = "canary"
     """The next champion on trial; its weight ramps up, or back to 0."""
+
+
+class Metric(StrEnum):
+    """What a guardrail watches."""
+
+    ERRORS = "errors"
+    """Requests that the variant failed: 5xx, or no whole answer."""
+    CLIENT_ERRORS = "client_errors"
+    """Requests that the variant answered with 400 to 498."""
+    ABANDONED = "abandoned"
+    """Requests whose client left before the answer began."""
+    LATENCY = "latency"
+    """How long answers take: the whole distribution."""
+    SLOW = "slow"
+    """Requests that take longer than a threshold."""
+    DISAGREEMENT = "disagreement"
+    """Copies of requests that the canary answers otherwise than the champion."""
+    FEEDBACK = "feedback"
+    """Answers that somebody called bad, of those that somebody judged."""
+
+
+class Inconclusive(StrEnum):
+    """What becomes of a rollout that has shown nothing within its time."""
+
+    HOLD = "hold"
+    ROLLBACK = "rollback"
+    PROMOTE = "promote"
+
+
+class Announced(StrEnum):
+    """A verdict that a webhook may be told of."""
+
+    RAMP = "ramp"
+    PROMOTE = "promote"
+    ROLLBACK = "rollback"
+    INVALID = "invalid"
+    HOLD = "hold"
 
 
 class Fault(IntEnum):

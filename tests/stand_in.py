@@ -25,7 +25,6 @@ import orjson
 from proxy.link import Link, open_link
 from proxy.routing.position import parse_positions
 from proxy.routing.table import Table, compile_table
-from proxy.settings import from_json
 from proxy.settled import read_settled
 from proxy.tally import block_path, open_block
 from proxy.tasks import spawn
@@ -71,8 +70,7 @@ class StandIn:
             return
         positions = parse_positions(message.get("positions", ()))
         is_observer = self.kind == "observer"
-        settings = from_json(message["settings"]) if is_observer else read_settled(message["settled"])
-        table = compile_table(settings, version, message["digest"], positions)
+        table = compile_table(read_settled(message["settled"]), version, message["digest"], positions)
         self.tables[version] = table
         if is_observer:
             open_block(block_path(self.run_dir, "o0", version), table.observer_layout.size)

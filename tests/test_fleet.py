@@ -277,8 +277,8 @@ async def test_processes_are_told_where_the_rollouts_stand(world: World) -> None
         prepare = next(message for message in child.messages if message["op"] == "prepare")
         assert [position["weight"] for position in prepare["positions"]] == ["5", "0"]
         assert prepare["clock_offset_ns"] == 12
-        told = {"settings", "rollouts"} if child is world.observer else {"settled"}
-        assert prepare.keys() & {"settings", "rollouts", "settled"} == told
+        assert prepare["settled"] == (fresh.for_observer if child is world.observer else fresh.for_workers)
+        assert ("rollouts" in prepare) == (child is world.observer)
     prepare = next(message for message in world.observer.messages if message["op"] == "prepare")
     assert [state["phase"] for state in prepare["rollouts"]] == ["ramping", "baking"]
     assert world.observer.messages[-1]["rollouts"] == {"states": [], "clock_offset_ns": 12}

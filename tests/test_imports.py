@@ -31,7 +31,7 @@ STARTED = {
         # Spans leave where a collector is named. The rest is for who has a terminal, a file to watch or clients.
         {
             "click", "cryptography", "httptools", "multiprocessing", "opentelemetry", "proxy.dataplane",
-            "proxy.supervisor", "rich", "watchfiles",
+            "proxy.settings", "proxy.supervisor", "pydantic", "rich", "watchfiles", "yaml",
         },
     ),
     "modelproxy --help": (

@@ -14,6 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import ConfigError
+from proxy.model import Announced, Inconclusive, Metric
+from proxy.rollout.plan import plan_of
 from proxy.routing.table import compile_table
 from proxy.settings import Settings, UnitSource
 from proxy.settings.fields import Section
@@ -50,20 +52,18 @@ def classes(hint: Any) -> Iterator[type]:
             yield from classes(inner)
 
 
-def same(settled: Any, value: Any) -> None:
+def same(settled: Any, value: Any, withheld: frozenset[str] = frozenset()) -> None:
     """Compare what was settled with what it was made of, name by name."""
     if isinstance(settled, Settled):
-        names = [
-            name for name in names_of(type(value)) if not isinstance(value, Settings) or name not in WITHHELD
-        ]
+        names = set(names_of(type(value))) - withheld
+        assert {name for name in vars(settled) if name} == names
         for name in names:
             same(getattr(settled, name), getattr(value, name))
-        assert {name for name in vars(settled) if name} == set(names)
     elif isinstance(value, Mapping):
         assert list(settled) == list(value)
         for name in value:
             same(settled[name], value[name])
-    elif isinstance(value, tuple):
+    elif isinstance(value, tuple | list):
         assert isinstance(settled, tuple)
         for one, other in zip(settled, value, strict=True):
             same(one, other)
@@ -80,6 +80,32 @@ def test_every_value_is_there(text: str) -> None:
     """Each attribute of each section has the same value and the same type, but for what is withheld."""
     settings = read(text, TOKEN="s3cret-s3cret")
     same(read_settled(settle(settings)), settings)
+    same(read_settled(settle(settings, WITHHELD)), settings, WITHHELD)
+
+
+@TEXTS
+def test_it_makes_the_same_plans(text: str) -> None:
+    """The observer's plan of a rollout is the supervisor's, to the digest, and its words are the same words."""
+    settings = read(text, TOKEN="s3cret-s3cret")
+    settled = read_settled(settle(settings))
+    plans = 0
+    for ours, theirs in zip(settled.routes, settings.routes, strict=True):
+        plan, other = plan_of(settled, ours), plan_of(settings, theirs)
+        assert plan == other
+        if plan is not None and other is not None:
+            plans += 1
+            assert plan.digest() == other.digest()
+            assert type(plan.on_inconclusive) is Inconclusive
+            assert all(type(guardrail.metric) is Metric for guardrail in plan.guardrails)
+    assert plans == sum(route.rollout_variant is not None for route in settings.routes)
+
+
+def test_webhooks_are_sent_to_the_observer_whole() -> None:
+    """It gets the URL, the key and the verdicts to tell of."""
+    (hook,) = read_settled(settle(read(FULL, TOKEN="s3cret-s3cret"))).webhooks
+    assert hook.url.get_secret_value() == "https://hooks.example/T0/b?c=d"
+    assert hook.key == b"012345678901234567890123"
+    assert hook.on == (Announced.HOLD,)
 
 
 @TEXTS
@@ -112,7 +138,7 @@ def test_any_values(weight: Decimal, salt: str) -> None:
 def test_nothing_that_is_not_for_workers() -> None:
     """The process that meets the world does not know the secrets of the admin address, of webhooks and of records."""
     settings = read(FULL, TOKEN="s3cret-s3cret")
-    data = settle(settings).decode()
+    data = settle(settings, WITHHELD).decode()
     (hook,) = settings.webhooks
     for secret in (settings.admin_token, settings.payload_log.unit_key, hook.url, hook.secret):
         assert secret is not None

@@ -17,6 +17,7 @@ ALLOWED: dict[str, set[str]] = {
     "clock": set(),
     "printable": set(),
     "private": set(),
+    "durations": set(),
     "errors": {"printable"},
     "identifiers": set(),
     "lasting": set(),
@@ -24,11 +25,11 @@ ALLOWED: dict[str, set[str]] = {
     "model": set(),
     "tasks": set(),
     # Pure rooms.
-    "settings": {"errors", "model"},
+    "settings": {"durations", "errors", "model"},
     "wire": {"errors", "model"},
     "compare": {"errors"},
     "stats": set(),
-    "rollout": {"errors", "model", "settings", "stats"},
+    "rollout": {"durations", "errors", "model", "settings", "stats"},
     "report": {"errors", "model", "printable", "rollout", "settings", "stats"},
     "routing": {"errors", "evidence", "model", "settings", "tally", "wire"},
     # What processes share.
@@ -54,7 +55,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "observer": {
         "clock", "compare", "control", "engine", "errors", "evidence", "exchange", "identifiers", "lasting", "link",
-        "logs", "model", "printable", "private", "rollout", "routing", "settings", "stats", "tally", "tasks",
+        "logs", "model", "printable", "private", "rollout", "routing", "settings", "settled", "stats", "tally", "tasks",
     },
     # The supervisor starts the others as processes: it imports neither of them.
     "children": {"clock", "link", "tasks"},
@@ -91,8 +92,8 @@ ALLOWED: dict[str, set[str]] = {
 """Room → rooms that it may import. A room is a package or a single module of ``proxy/``. Arrows go one way."""
 
 PURE = (
-    "report/", "rollout/", "compare/", "errors.py", "evidence/layout.py", "exchange.py", "model.py", "printable.py",
-    "retirement.py", "routing/", "settings/", "settled.py", "stats/", "wire/", "control/changes.py",
+    "report/", "rollout/", "compare/", "durations.py", "errors.py", "evidence/layout.py", "exchange.py", "model.py",
+    "printable.py", "retirement.py", "routing/", "settings/", "settled.py", "stats/", "wire/", "control/changes.py",
     "control/matching.py", "control/openapi.py", "control/steering.py", "observer/accounting.py", "observer/heads.py",
     "engine/evidence_view.py", "engine/judging.py", "engine/ledger.py", "observer/pairing.py",
     "observer/record.py", "observer/redact.py",

@@ -8,7 +8,7 @@ from proxy.certificates import Inspection, inspect, named_files, read_files
 from proxy.clock import wall_ns
 from proxy.control.changes import describe_changes
 from proxy.errors import ConfigError
-from proxy.settings import Settings, parse_with_source, public_document, restart_needed, warnings
+from proxy.settings import Settings, parse_with_source, restart_needed, warnings
 
 __all__ = ["Accepted", "Refused", "Unchanged", "judge"]
 
@@ -71,5 +71,5 @@ def judge(
     advice = tuple(map(str, (*warnings(settings, where), *certificates.warnings)))
     if running is None:
         return Accepted(settings, digest, (), advice, certificates)
-    changes = describe_changes(public_document(running), public_document(settings))
+    changes = describe_changes(running.public, settings.public)
     return Accepted(settings, digest, changes, advice, certificates)

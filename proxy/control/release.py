@@ -9,8 +9,8 @@ from proxy.certificates import Inspection
 from proxy.control.book import Entry
 from proxy.control.matching import positions_of, rollout_documents
 from proxy.routing.table import Table, compile_table
-from proxy.settings import Settings, to_json
-from proxy.settled import settle
+from proxy.settings import Settings
+from proxy.settled import WITHHELD, settle
 
 __all__ = ["Fleet", "Outcome", "Release", "Result"]
 
@@ -31,12 +31,12 @@ class Release:
         "certificates",
         "digest",
         "entries",
+        "for_observer",
+        "for_workers",
         "positions",
         "rollouts",
         "settings",
-        "settled",
         "table",
-        "text",
         "version",
     )
 
@@ -62,10 +62,10 @@ class Release:
         self.rollouts = rollout_documents(self.entries)
         """Their states, as the observer is told them."""
         self.table: Table = compile_table(settings, version, digest, positions)
-        self.text: str = before.text if before else to_json(settings).decode()
-        """The complete settings, secrets included: only for the private link to the observer."""
-        self.settled: str = before.settled if before else settle(settings).decode()
-        """What of them a worker needs: only for the private links to the workers."""
+        self.for_observer: str = before.for_observer if before else settle(settings).decode()
+        """The values of the settings, secrets included: only for the private link."""
+        self.for_workers: str = before.for_workers if before else settle(settings, WITHHELD).decode()
+        """What of them a worker needs."""
 
     def with_rollouts(self, version: int, digest: str, entries: Mapping[str, Entry]) -> "Release":
         """Return the release of the same settings with rollouts that stand elsewhere."""

@@ -1,12 +1,14 @@
 """Where a rollout stands, as the admin address shows it."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from proxy.clock import monotonic_ns
 from proxy.rollout.plan import plan_of
 from proxy.rollout.state import RolloutState, weight
-from proxy.settings import Route, Settings
+
+if TYPE_CHECKING:
+    from proxy.settings import Route, Settings
 
 __all__ = ["rollout_document"]
 
@@ -14,7 +16,7 @@ _NS = 1e9
 
 
 def rollout_document(
-    settings: Settings, route: Route, fleet: Mapping[str, Any], judgement: Mapping[str, Any] | None
+    settings: "Settings", route: "Route", fleet: Mapping[str, Any], judgement: Mapping[str, Any] | None
 ) -> dict[str, Any] | None:
     """Return the rollout of ``route`` as JSON values; None when it has none, or nobody has told yet where it stands.
 

@@ -19,7 +19,7 @@ import hmac
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeVar
 
 import aiohttp
 import orjson
@@ -28,8 +28,10 @@ from proxy import __version__
 from proxy.clock import wall_ns
 from proxy.engine.store import Delivery, Store, StoreError
 from proxy.identifiers import random_bits
-from proxy.settings import Webhook
 from proxy.tasks import spawn
+
+if TYPE_CHECKING:
+    from proxy.settings import Webhook
 
 __all__ = ["MAX_IN_FLIGHT", "MAX_QUEUED", "PAUSES_S", "Event", "Shelf", "Webhooks", "event_body", "signature"]
 
@@ -88,7 +90,7 @@ class Shelf(Protocol):
 class _Receiver:
     """One entry of ``webhooks`` and what waits for it."""
 
-    def __init__(self, webhook: Webhook) -> None:
+    def __init__(self, webhook: "Webhook") -> None:
         self.webhook = webhook
         self.waiting: dict[str, Delivery] = {}
         self.is_busy = False
@@ -128,7 +130,7 @@ class Webhooks:
         """Messages on their way."""
         return sum(len(receiver.waiting) for receiver in self._receivers.values())
 
-    def configure(self, webhooks: Sequence[Webhook]) -> None:
+    def configure(self, webhooks: "Sequence[Webhook]") -> None:
         """Use these receivers from now on. What waits for one that stays goes on waiting."""
         before, self._receivers = self._receivers, {}
         for webhook in webhooks:
@@ -284,7 +286,7 @@ class Webhooks:
         receiver.waiting.pop(delivery.id, None)
         self._shelf.submit(lambda store: store.drop_deliveries([delivery.id]))
 
-    async def _post(self, webhook: Webhook, delivery: Delivery) -> tuple[str, float | None]:
+    async def _post(self, webhook: "Webhook", delivery: Delivery) -> tuple[str, float | None]:
         """Send it once; return what went wrong, empty if nothing, and the least pause, None: for ever."""
         headers = _headers(webhook.key, delivery, self._clock_ns() // _NS)
         timeout = aiohttp.ClientTimeout(total=webhook.timeout / _NS)
@@ -335,7 +337,7 @@ def _headers(key: bytes, delivery: Delivery, timestamp_s: int) -> dict[str, str]
     }
 
 
-def _name(webhook: Webhook) -> str:
+def _name(webhook: "Webhook") -> str:
     """Return what names the receiver on the disk: its URL may hold a token."""
     return hashlib.sha256(webhook.url.get_secret_value().encode()).hexdigest()[:16]
 

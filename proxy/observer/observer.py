@@ -39,12 +39,13 @@ from proxy.observer.rolling import FileLimits
 from proxy.observer.unit_key import load_key
 from proxy.routing.position import parse_positions
 from proxy.routing.table import Table, compile_table
-from proxy.settings import Settings, from_json
+from proxy.settled import read_settled
 from proxy.tally import OBSERVER_COUNTERS, OBSERVER_FIELDS, Block, open_block
 from proxy.tasks import spawn
 
 if TYPE_CHECKING:
     from proxy.observer.tracing import OtlpTracer
+    from proxy.settings import Settings
 
 __all__ = ["SOCKET_NAME", "NullTracer", "Observer"]
 
@@ -102,7 +103,7 @@ class _Running:
         self,
         run_dir: Path,
         blocks: Blocks,
-        settings: Settings,
+        settings: "Settings",
         on_settled: Callable[..., None],
         request: Request,
     ) -> None:
@@ -404,7 +405,7 @@ class Observer:
         version = message["version"]
         try:
             positions = parse_positions(message.get("positions", ()))
-            table = compile_table(from_json(message["settings"]), version, message["digest"], positions)
+            table = compile_table(read_settled(message["settled"]), version, message["digest"], positions)
             if self._running is None:
                 self._running = _Running(
                     self._run_dir, self._blocks, table.settings, self._report, self.request
@@ -489,12 +490,12 @@ def _lock(run_dir: Path) -> int | None:
         return None
 
 
-def _file_limits(settings: Settings) -> FileLimits:
+def _file_limits(settings: "Settings") -> FileLimits:
     log = settings.payload_log
     return FileLimits(settings.payload_dir, log.roll_size, log.roll_every, log.keep_size)
 
 
-def _make_tracer(settings: Settings) -> "NullTracer | OtlpTracer":
+def _make_tracer(settings: "Settings") -> "NullTracer | OtlpTracer":
     if settings.tracing.otlp is None:
         return NullTracer()
     # The SDK takes a third of a second and 20 MiB to import; who does not trace does not pay.

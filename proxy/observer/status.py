@@ -23,7 +23,6 @@ from proxy.observer.accounting import (
 from proxy.observer.source import Reading
 from proxy.routing.hashing import SPACE
 from proxy.routing.table import Route, Shadow, Table, Variant
-from proxy.settings import public_document
 
 __all__ = ["build_status", "build_table_document"]
 
@@ -56,7 +55,7 @@ def build_table_document(table: Table) -> dict[str, Any]:
     return {
         "version": table.version,
         "digest": table.digest,
-        "settings": public_document(table.settings),
+        "settings": table.settings.public,
         "intervals": {route.name: _intervals(route) for route in table.routes},
     }
 

@@ -29,6 +29,7 @@ from math import inf, log
 import numpy as np
 from numpy.typing import NDArray
 
+from proxy.model import Metric
 from proxy.rollout import feedback
 from proxy.rollout.evidence import Evidence, Grounds, GuardrailEvidence, GuardrailGrounds
 from proxy.rollout.guardrails import Stretch, difference_limit, first_outcomes, halves, weigh
@@ -46,7 +47,6 @@ from proxy.rollout.slices import (
 )
 from proxy.rollout.state import Phase, RolloutState
 from proxy.rollout.switched import judge_switched, judge_switched_feedback
-from proxy.settings import Metric
 from proxy.stats import mixtures, multiple, proportion
 from proxy.stats.allocation import mismatch
 

@@ -39,6 +39,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import log
 
+from proxy.model import Inconclusive, Metric
 from proxy.rollout import sentences
 from proxy.rollout.assemble import Assembly
 from proxy.rollout.evidence import Evidence, Grounds, GuardrailGrounds
@@ -47,7 +48,6 @@ from proxy.rollout.plan import Plan
 from proxy.rollout.state import ENGINE, Phase, RolloutState, weight
 from proxy.rollout.transitions import Action, apply
 from proxy.rollout.verdict import Decision, Reason, Verdict
-from proxy.settings import Inconclusive, Metric
 
 __all__ = ["MIN_UNITS", "SRM", "SUSPICION", "Ruling", "decide", "missing", "reached", "rule", "rule_on"]
 

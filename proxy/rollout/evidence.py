@@ -9,7 +9,7 @@ rollouts at most, however often one looked.
 
 from dataclasses import dataclass
 
-from proxy.settings import Metric
+from proxy.model import Metric
 
 __all__ = ["Evidence", "Grounds", "GuardrailEvidence", "GuardrailGrounds", "Parts"]
 

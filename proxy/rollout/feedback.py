@@ -26,6 +26,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from proxy.model import Metric
 from proxy.rollout.plan import Guardrail
 from proxy.rollout.slices import (
     BIN_NS,
@@ -39,7 +40,6 @@ from proxy.rollout.slices import (
     Slices,
     starts_ns,
 )
-from proxy.settings import Metric
 from proxy.stats.allocation import allocation
 
 __all__ = ["Arms", "Row", "as_events", "borders_ns", "feedback_slices", "is_skewed", "segment_of", "skew"]

@@ -44,6 +44,7 @@ from math import exp, inf, log, log1p
 import numpy as np
 from numpy.typing import NDArray
 
+from proxy.model import Metric
 from proxy.rollout import feedback
 from proxy.rollout.evidence import GuardrailGrounds
 from proxy.rollout.plan import EVENT_METRICS, Guardrail
@@ -62,7 +63,6 @@ from proxy.rollout.slices import (
     added,
     starts_ns,
 )
-from proxy.settings import Metric
 from proxy.stats import blocks, bounded, events, histogram, latency, mixtures, proportion
 from proxy.stats.outcomes import outright_harm_each
 

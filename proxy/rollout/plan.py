@@ -8,13 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from decimal import Decimal
 from hashlib import sha256
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from proxy.model import Role
-from proxy.settings import Guardrail as GuardrailSettings
-from proxy.settings import Inconclusive, Metric, Route, Settings, Variant
+from proxy.model import Inconclusive, Metric, Role
+
+if TYPE_CHECKING:
+    # For names alone: the observer has settings without their classes (:mod:`proxy.settled`).
+    from proxy.settings import Guardrail as GuardrailSettings
+    from proxy.settings import Route, Settings, Variant
 
 __all__ = ["EVENT_METRICS", "HARM_METRICS", "Arm", "Guardrail", "Plan", "plan_of"]
 
@@ -162,7 +165,7 @@ _READ: dict[str, Any] = {
 }
 
 
-def plan_of(settings: Settings, route: Route) -> Plan | None:
+def plan_of(settings: "Settings", route: "Route") -> Plan | None:
     """Return the plan of a route's rollout; None without one."""
     canary = route.rollout_variant
     if canary is None or canary.rollout is None:
@@ -193,11 +196,11 @@ def plan_of(settings: Settings, route: Route) -> Plan | None:
     )
 
 
-def _arm_of(settings: Settings, variant: Variant) -> Arm:
+def _arm_of(settings: "Settings", variant: "Variant") -> Arm:
     return Arm(variant.name, variant.model, settings.models[variant.model].urls)
 
 
-def _guardrail(guardrail: GuardrailSettings) -> Guardrail:
+def _guardrail(guardrail: "GuardrailSettings") -> Guardrail:
     return Guardrail(
         guardrail.label,
         guardrail.metric,

@@ -42,12 +42,12 @@ from math import log
 
 import numpy as np
 
+from proxy.model import Metric
 from proxy.rollout.evidence import GuardrailEvidence, GuardrailGrounds
 from proxy.rollout.guardrails import OUTRIGHT, WIDE_MARGIN, Stretch
 from proxy.rollout.plan import EVENT_METRICS, Guardrail
 from proxy.rollout.showing import at_each_quantile
 from proxy.rollout.slices import BUCKETS, RENEWED_EVENTS, Counts, Reals
-from proxy.settings import Metric
 from proxy.stats import events, histogram, latency
 
 __all__ = ["EVER", "Hours", "money_of"]

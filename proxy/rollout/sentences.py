@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from decimal import Decimal
 from math import exp, isfinite
 
+from proxy.durations import format_duration
+from proxy.model import Metric
 from proxy.rollout.evidence import Evidence, GuardrailEvidence
 from proxy.rollout.plan import Plan
 from proxy.rollout.state import RolloutState
 from proxy.rollout.verdict import Reason, Verdict
-from proxy.settings import Metric, format_duration
 
 __all__ = ["Said", "chance", "describe", "say"]
 

@@ -10,6 +10,7 @@ from math import ceil, inf, log
 
 import numpy as np
 
+from proxy.model import Metric
 from proxy.rollout import feedback
 from proxy.rollout.evidence import GuardrailEvidence, GuardrailGrounds
 from proxy.rollout.guardrails import (
@@ -24,7 +25,6 @@ from proxy.rollout.guardrails import (
 )
 from proxy.rollout.plan import Guardrail
 from proxy.rollout.slices import BUCKETS, FIRST_LATENCY, LATENCY, REQUESTS, UNITS, Counts, Slices
-from proxy.settings import Metric
 from proxy.stats import events, histogram, proportion, quantiles
 
 __all__ = ["at_each_quantile", "events_to_harm", "judge", "ratio_of_events", "show"]

@@ -14,13 +14,13 @@ from math import inf, log
 
 import numpy as np
 
+from proxy.model import Metric
 from proxy.rollout.evidence import GuardrailEvidence
 from proxy.rollout.feedback import as_events
 from proxy.rollout.guardrails import WIDE_MARGIN
 from proxy.rollout.plan import EVENT_METRICS, Guardrail
 from proxy.rollout.showing import at_each_quantile
 from proxy.rollout.slices import BUCKETS, LATENCY, REQUEST_ERRORS, REQUESTS, Counts, Slices
-from proxy.settings import Metric
 from proxy.stats import histogram, mixtures, proportion
 
 __all__ = ["judge_switched", "judge_switched_feedback"]

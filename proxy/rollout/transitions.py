@@ -14,11 +14,14 @@ Rules
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from proxy.model import Role
 from proxy.rollout.plan import Plan
 from proxy.rollout.state import ENGINE, Phase, RolloutState, weight
-from proxy.settings import Route
+
+if TYPE_CHECKING:
+    from proxy.settings import Route
 
 __all__ = ["Action", "Effect", "Reconciled", "apply", "begin", "come_back", "reconcile"]
 
@@ -229,7 +232,7 @@ def _moved(state: RolloutState, phase: Phase, step: int, now_ns: int, by: str, r
 
 
 def reconcile(
-    old: Plan, new: Plan | None, state: RolloutState, now_ns: int, rollout: str, route: Route | None = None
+    old: Plan, new: Plan | None, state: RolloutState, now_ns: int, rollout: str, route: "Route | None" = None
 ) -> Reconciled:
     """Return what becomes of a rollout whose plan in the file was ``old`` and is ``new``.
 
@@ -316,7 +319,7 @@ def _matched(plan: Plan, state: RolloutState) -> RolloutState:
     return replace(state, plan_digest=digest, sequence=state.sequence + 1)
 
 
-def _ending(old: Plan, state: RolloutState, route: Route | None) -> str:
+def _ending(old: Plan, state: RolloutState, route: "Route | None") -> str:
     name = old.canary.name
     if route is None:
         return f"route {old.route} is gone"

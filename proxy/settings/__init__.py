@@ -7,19 +7,17 @@ The way of a file: :mod:`~proxy.settings.document` (YAML, places, variables) →
 :mod:`~proxy.settings.editor` (JSON Schema).
 """
 
+from proxy.durations import format_duration, parse_duration
 from proxy.errors import ConfigError, Problem
 from proxy.settings.advice import warnings
 from proxy.settings.changes import restart_needed
 from proxy.settings.document import Source
 from proxy.settings.editor import json_schema
 from proxy.settings.load import (
-    from_json,
     load,
     load_with_source,
     parse,
     parse_with_source,
-    public_document,
-    to_json,
 )
 from proxy.settings.rollout import (
     EVENT_METRICS,
@@ -48,10 +46,8 @@ from proxy.settings.traffic import (
 from proxy.settings.units import (
     Address,
     UnitSource,
-    format_duration,
     format_size,
     parse_address,
-    parse_duration,
     parse_size,
 )
 
@@ -89,7 +85,6 @@ __all__ = [
     "Webhook",
     "format_duration",
     "format_size",
-    "from_json",
     "json_schema",
     "load",
     "load_with_source",
@@ -98,8 +93,6 @@ __all__ = [
     "parse_duration",
     "parse_size",
     "parse_with_source",
-    "public_document",
     "restart_needed",
-    "to_json",
     "warnings",
 ]

@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 from decimal import Decimal
 
+from proxy.durations import format_duration
 from proxy.errors import Problem
 from proxy.model import Role
 from proxy.settings.document import Path, Source
 from proxy.settings.rollout_advice import rollout_warnings
 from proxy.settings.schema import Settings
 from proxy.settings.traffic import Match, Outlier, Route, Variant
-from proxy.settings.units import format_duration, format_size
+from proxy.settings.units import format_size
 
 __all__ = ["warnings"]
 

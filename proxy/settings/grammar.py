@@ -15,16 +15,14 @@ from typing import Any, get_args
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, SecretStr
 from pydantic_core import PydanticCustomError, core_schema
 
+from proxy.durations import DURATION_PATTERN, format_duration, parse_duration
 from proxy.model import Failure
 from proxy.settings.document import Expanded, resolve_plain
 from proxy.settings.units import (
-    DURATION_PATTERN,
     RATE_PATTERN,
     SIZE_PATTERN,
-    format_duration,
     format_percent,
     format_size,
-    parse_duration,
     parse_percent,
     parse_rate,
     parse_signing_secret,
@@ -34,7 +32,6 @@ from proxy.settings.units import (
 
 __all__ = [
     "EXPECTED",
-    "REVEAL",
     "Grammar",
     "choice",
     "did_you_mean",
@@ -59,9 +56,6 @@ __all__ = [
 EXPECTED = "expected"
 """Type of the pydantic errors raised here; their context holds the expectation under the same name."""
 
-REVEAL = "reveal"
-"""Key of the serialization context: secrets are written out only when it is true."""
-
 HIDDEN = "***"
 
 
@@ -74,8 +68,8 @@ class Grammar:
 
     read: Callable[[Any], Any]
     """Raises ValueError whose message is the expectation."""
-    write: Callable[[Any, bool], Any]
-    """Takes the value and whether secrets may be shown; returns what JSON can hold."""
+    write: Callable[[Any], Any]
+    """Takes the value; returns what JSON can hold, and of a secret what may be shown."""
     allowed: str
     """The range in words, for the field's description."""
     json_schema: dict[str, Any] = field(default_factory=dict)
@@ -86,7 +80,7 @@ class Grammar:
         """Tell pydantic to leave reading and writing to this grammar."""
         return core_schema.no_info_plain_validator_function(
             self._validate,
-            serialization=core_schema.plain_serializer_function_ser_schema(self._serialize, info_arg=True),
+            serialization=core_schema.plain_serializer_function_ser_schema(self._serialize),
         )
 
     def __get_pydantic_json_schema__(
@@ -101,8 +95,8 @@ class Grammar:
         except ValueError as error:
             raise PydanticCustomError(EXPECTED, "expected {expected}", {EXPECTED: str(error)}) from None
 
-    def _serialize(self, value: Any, info: core_schema.SerializationInfo[Any]) -> Any:
-        return None if value is None else self.write(value, bool((info.context or {}).get(REVEAL)))
+    def _serialize(self, value: Any) -> Any:
+        return None if value is None else self.write(value)
 
 
 def did_you_mean(word: str, known: list[str]) -> str:
@@ -138,7 +132,7 @@ def text(
     schema: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": longest}
     if pattern is not None:
         schema["pattern"] = f"^(?:{pattern})$"
-    return Grammar(read, lambda value, _: write(value), allowed, schema)
+    return Grammar(read, lambda value: write(value), allowed, schema)
 
 
 def duration(low: str, high: str) -> Grammar:
@@ -165,7 +159,7 @@ def _ranged(
         return parsed
 
     schema = {"type": "string", "pattern": f"^(?:{pattern})$"}
-    return Grammar(read, lambda value, _: write(value), f"{low} to {high}", schema)
+    return Grammar(read, lambda value: write(value), f"{low} to {high}", schema)
 
 
 def whole(low: int, high: int) -> Grammar:
@@ -178,7 +172,7 @@ def whole(low: int, high: int) -> Grammar:
         return int(number)
 
     schema = {"type": "integer", "minimum": low, "maximum": high}
-    return Grammar(read, lambda value, _: value, f"{low} to {high}", schema)
+    return Grammar(read, lambda value: value, f"{low} to {high}", schema)
 
 
 def whole_or(word: str, low: int, high: int) -> Grammar:
@@ -205,7 +199,7 @@ def real(low: float, high: float) -> Grammar:
         return float(number)
 
     schema = {"type": "number", "minimum": low, "maximum": high}
-    return Grammar(read, lambda value, _: value, f"{low:g} to {high:g}", schema)
+    return Grammar(read, lambda value: value, f"{low:g} to {high:g}", schema)
 
 
 def percent() -> Grammar:
@@ -217,7 +211,7 @@ def percent() -> Grammar:
 
     schema = {"type": "number", "minimum": 0, "maximum": 100}
     return Grammar(
-        read, lambda value, _: format_percent(value), "0 to 100 percent, at most six decimals", schema
+        read, lambda value: format_percent(value), "0 to 100 percent, at most six decimals", schema
     )
 
 
@@ -242,7 +236,7 @@ def rate(low: int, high: int, *, above: bool = False, because: str = "") -> Gram
     number_schema = {"type": "number", lowest: low, "maximum": high}
     schema = {"anyOf": [number_schema, {"type": "string", "pattern": f"^(?:{RATE_PATTERN})$"}]}
     allowed = f"{'above ' if above else ''}{low} to {high} percent, at most six decimals, such as 2% or 0.5"
-    return Grammar(read, lambda value, _: format_percent(value), allowed, schema)
+    return Grammar(read, lambda value: format_percent(value), allowed, schema)
 
 
 def choice(kind: Any) -> Grammar:
@@ -257,7 +251,7 @@ def choice(kind: Any) -> Grammar:
             raise ValueError(f"{allowed}{did_you_mean(plain, known)}")
         return words[plain]
 
-    return Grammar(read, lambda value, _: str(value), allowed, {"enum": known})
+    return Grammar(read, lambda value: str(value), allowed, {"enum": known})
 
 
 def failure() -> Grammar:
@@ -273,7 +267,7 @@ def failure() -> Grammar:
             raise ValueError(f"{allowed}{did_you_mean(value, words) if isinstance(value, str) else ''}")
         return Failure(str(value))
 
-    def write(value: Failure | int, _: bool) -> str | int:
+    def write(value: Failure | int) -> str | int:
         return str(value) if isinstance(value, Failure) else value
 
     schema = {"anyOf": [{"enum": words}, {"type": "integer", "minimum": 400, "maximum": 599}]}
@@ -290,7 +284,7 @@ def yes_or_no() -> Grammar:
             raise ValueError(allowed)
         return plain
 
-    return Grammar(read, lambda value, _: value, allowed, {"type": "boolean"})
+    return Grammar(read, lambda value: value, allowed, {"type": "boolean"})
 
 
 def tls_version() -> Grammar:
@@ -305,7 +299,7 @@ def tls_version() -> Grammar:
         return versions[versions.index(plain)]
 
     schema: dict[str, Any] = {"anyOf": [{"enum": list(versions)}, {"enum": [float(v) for v in versions]}]}
-    return Grammar(read, lambda value, _: value, allowed, schema)
+    return Grammar(read, lambda value: value, allowed, schema)
 
 
 def secret(lowest: int, longest: int = 4096) -> Grammar:
@@ -319,11 +313,8 @@ def secret(lowest: int, longest: int = 4096) -> Grammar:
             raise ValueError(allowed)
         return SecretStr(str(value))
 
-    def write(value: SecretStr, reveal: bool) -> str:
-        return value.get_secret_value() if reveal else HIDDEN
-
     schema = {"type": "string", "minLength": lowest, "maxLength": longest, "writeOnly": True}
-    return Grammar(read, write, allowed, schema)
+    return Grammar(read, lambda _: HIDDEN, allowed, schema)
 
 
 def hidden_url() -> Grammar:
@@ -335,9 +326,8 @@ def hidden_url() -> Grammar:
             raise ValueError("at most 2048 characters")
         return SecretStr(parse_webhook_url(plain))
 
-    def write(value: SecretStr, reveal: bool) -> str:
-        url = value.get_secret_value()
-        return url if reveal else f"{'/'.join(url.split('/')[:3])}/{HIDDEN}"
+    def write(value: SecretStr) -> str:
+        return f"{'/'.join(value.get_secret_value().split('/')[:3])}/{HIDDEN}"
 
     schema = {"type": "string", "minLength": 1, "maxLength": 2048, "pattern": r"^https?://[^@#\s]+$"}
     return Grammar(read, write, "http[s]://host[:port][/path][?query]", schema)
@@ -352,11 +342,8 @@ def signing_secret() -> Grammar:
             raise ValueError(f"text: {allowed}, in quotes or, better, as ${{VARIABLE}}")
         return SecretStr(parse_signing_secret(str(value)))
 
-    def write(value: SecretStr, reveal: bool) -> str:
-        return value.get_secret_value() if reveal else HIDDEN
-
     schema = {"type": "string", "minLength": 24, "maxLength": 4096, "writeOnly": True}
-    return Grammar(read, write, allowed, schema)
+    return Grammar(read, lambda _: HIDDEN, allowed, schema)
 
 
 def one_or_more(item: Grammar, most: int) -> Grammar:
@@ -369,7 +356,7 @@ def one_or_more(item: Grammar, most: int) -> Grammar:
         return tuple(item.read(each) for each in items)
 
     schema = {"anyOf": [item.json_schema, {"type": "array", "items": item.json_schema, "maxItems": most}]}
-    return Grammar(read, lambda value, _: [item.write(each, False) for each in value], item.allowed, schema)
+    return Grammar(read, lambda value: [item.write(each) for each in value], item.allowed, schema)
 
 
 def one_or_many(item: Grammar, most: int) -> Grammar:
@@ -383,9 +370,9 @@ def one_or_many(item: Grammar, most: int) -> Grammar:
         items = tuple(item.read(each) for each in value)
         return items if len(items) > 1 else items[0]
 
-    def write(value: Any, _: bool) -> Any:
+    def write(value: Any) -> Any:
         many = isinstance(value, tuple)
-        return [item.write(each, False) for each in value] if many else item.write(value, False)
+        return [item.write(each) for each in value] if many else item.write(value)
 
     listed = {"type": "array", "items": item.json_schema, "minItems": 1, "maxItems": most}
     return Grammar(read, write, item.allowed, {"anyOf": [item.json_schema, listed]})

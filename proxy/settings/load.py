@@ -6,24 +6,20 @@ from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import Any
 
-import orjson
 from pydantic import ValidationError
 
 from proxy.errors import ConfigError, Problem
 from proxy.settings.document import Document, Path, Place, Source, read_document
 from proxy.settings.fields import Section
-from proxy.settings.grammar import EXPECTED, REVEAL, did_you_mean
+from proxy.settings.grammar import EXPECTED, did_you_mean
 from proxy.settings.rules import check_rules
 from proxy.settings.schema import Settings
 
 __all__ = [
-    "from_json",
     "load",
     "load_with_source",
     "parse",
     "parse_with_source",
-    "public_document",
-    "to_json",
 ]
 
 _SECRETS = frozenset({"admin_token", "force_secret", "unit_key", "secret"})
@@ -82,29 +78,6 @@ def parse_with_source(
     if problems or settings is None:
         raise ConfigError(problems)
     return settings, document.source
-
-
-def public_document(settings: Settings) -> dict[str, Any]:
-    """Return the settings as JSON can hold them, in the words of the file, with ``***`` for every secret."""
-    return settings.model_dump(mode="json", by_alias=True)
-
-
-def to_json(settings: Settings) -> bytes:
-    """Return the settings **with their secrets**, for a process of this program; ``from_json`` reads them back."""
-    return orjson.dumps(settings.model_dump(mode="json", by_alias=True, context={REVEAL: True}))
-
-
-def from_json(data: bytes) -> Settings:
-    """Return the settings that ``to_json`` wrote.
-
-    Raises:
-        ConfigError: the data is not what ``to_json`` of this version writes.
-    """
-    try:
-        return Settings.model_validate(orjson.loads(data))
-    except (orjson.JSONDecodeError, ValidationError):
-        problem = Problem("settings", 0, 0, "", "other data", "settings written by the same version")
-        raise ConfigError((problem,)) from None
 
 
 def _validate(document: Document) -> tuple[Settings | None, list[Problem]]:

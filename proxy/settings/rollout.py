@@ -5,17 +5,17 @@ champion that fails 1 % of its requests lets the canary fail 1.1 %. A *tolerance
 """
 
 from decimal import Decimal
-from enum import StrEnum
 from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import ConfigDict, SecretStr, ValidationInfo, field_validator
 from pydantic.config import JsonDict
 
+from proxy.durations import format_duration
+from proxy.model import Announced, Inconclusive, Metric
 from proxy.settings import grammar, units
 from proxy.settings.fields import NOW, REQUIRED, Section, setting
 from proxy.settings.grammar import duration, rate, whole
-from proxy.settings.units import format_duration
 
 __all__ = [
     "EVENT_METRICS",
@@ -32,43 +32,6 @@ _MAX_STEPS = 20
 _MAX_GUARDRAILS = 32
 _EVENT_TOLERANCE = Decimal(1)
 """Percent points of errors that are tolerated unless the file says otherwise."""
-
-
-class Metric(StrEnum):
-    """What a guardrail watches."""
-
-    ERRORS = "errors"
-    """Requests that the variant failed: 5xx, or no whole answer."""
-    CLIENT_ERRORS = "client_errors"
-    """Requests that the variant answered with 400 to 498."""
-    ABANDONED = "abandoned"
-    """Requests whose client left before the answer began."""
-    LATENCY = "latency"
-    """How long answers take: the whole distribution."""
-    SLOW = "slow"
-    """Requests that take longer than a threshold."""
-    DISAGREEMENT = "disagreement"
-    """Copies of requests that the canary answers otherwise than the champion."""
-    FEEDBACK = "feedback"
-    """Answers that somebody called bad, of those that somebody judged."""
-
-
-class Inconclusive(StrEnum):
-    """What becomes of a rollout that has shown nothing within its time."""
-
-    HOLD = "hold"
-    ROLLBACK = "rollback"
-    PROMOTE = "promote"
-
-
-class Announced(StrEnum):
-    """A verdict that a webhook may be told of."""
-
-    RAMP = "ramp"
-    PROMOTE = "promote"
-    ROLLBACK = "rollback"
-    INVALID = "invalid"
-    HOLD = "hold"
 
 
 EVENT_METRICS = frozenset({Metric.ERRORS, Metric.CLIENT_ERRORS, Metric.ABANDONED, Metric.SLOW})

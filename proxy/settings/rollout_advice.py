@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from decimal import Decimal
 
+from proxy.durations import format_duration
 from proxy.errors import Problem
 from proxy.model import Role
 from proxy.settings.document import Path, Source
 from proxy.settings.rollout import Guardrail, Metric, Rollout
 from proxy.settings.traffic import Route, Variant
-from proxy.settings.units import format_duration, format_percent
+from proxy.settings.units import format_percent
 
 __all__ = ["rollout_warnings"]
 

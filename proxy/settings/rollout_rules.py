@@ -6,12 +6,12 @@ from functools import partial
 from itertools import pairwise
 from typing import Any
 
+from proxy.durations import format_duration, parse_duration
 from proxy.errors import Problem
 from proxy.model import Role
 from proxy.settings.fields import Section
 from proxy.settings.grammar import percent, rate, yes_or_no
 from proxy.settings.rollout import Metric, Rollout
-from proxy.settings.units import format_duration, parse_duration
 from proxy.settings.view import View, as_text
 
 __all__ = ["check_rollouts"]

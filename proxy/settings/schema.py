@@ -7,7 +7,7 @@ what editors show.
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import SecretStr
 
@@ -246,3 +246,8 @@ class Settings(Section):
     def payload_dir(self) -> Path:
         """The directory of the payload log."""
         return self.state_dir / (self.payload_log.dir or "payloads")
+
+    @property
+    def public(self) -> dict[str, Any]:
+        """The settings as JSON can hold them, in the words of the file, with ``***`` for every secret."""
+        return self.model_dump(mode="json", by_alias=True)

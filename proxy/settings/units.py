@@ -1,7 +1,7 @@
-"""The small grammars of the file: durations, sizes, percents, addresses, names, unit sources.
+"""The small grammars of the file: sizes, percents, addresses, names, unit sources.
 
 Each ``parse_`` takes text and returns a value or raises :class:`ValueError` whose message is the
-*expectation* ("a duration such as 5s or 250ms"), so that the caller can name what was found. Each ``format_`` is
+*expectation* ("a size such as 64KiB or 256MiB"), so that the caller can name what was found. Each ``format_`` is
 its inverse.
 """
 
@@ -18,14 +18,12 @@ __all__ = [
     "SOURCE_KINDS",
     "Address",
     "UnitSource",
-    "format_duration",
     "format_percent",
     "format_size",
     "parse_address",
     "parse_backend_url",
     "parse_check_path",
     "parse_collector_url",
-    "parse_duration",
     "parse_header_name",
     "parse_host",
     "parse_inner_path",
@@ -70,10 +68,7 @@ CHECK_PATH_PATTERN = rf"{PATH_PATTERN}(?:\?{QUERY_PATTERN})?"
 SOURCE_KINDS = ("header", "cookie", "query", "json", "client_ip")
 SOURCE_PATTERN = rf"(header|cookie):{TOKEN_PATTERN}|query:.+|json:{POINTER_PATTERN}|client_ip"
 
-_DURATION_UNITS = {"h": 3_600_000_000_000, "m": 60_000_000_000, "s": 1_000_000_000, "ms": 1_000_000}
-_DURATION_PART = re.compile(r"(\d{1,18}(?:\.\d{1,9})?)(ms|h|m|s)", re.ASCII)
 RATE_PATTERN = r"\d+(\.\d+)?%"
-DURATION_PATTERN = r"(\d+(\.\d+)?(ms|h|m|s))+"
 
 _SIZE_UNITS = {"GiB": 1 << 30, "MiB": 1 << 20, "KiB": 1 << 10, "B": 1}
 _SIZE = re.compile(r"(\d{1,18})(GiB|MiB|KiB|B)", re.ASCII)
@@ -137,36 +132,6 @@ class UnitSource:
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.name}" if self.name else self.kind
-
-
-def parse_duration(text: str) -> int:
-    """Return nanoseconds for ``5s``, ``250ms``, ``1m30s``, ``1.5h``: each unit once, the larger first."""
-    expected = "a duration such as 5s, 250ms or 1m30s (units h, m, s, ms)"
-    if re.fullmatch(r"[-+]?\d+(\.\d+)?", text, re.ASCII):
-        raise ValueError(f"a duration with its unit: write {text}s or {text}ms, not {text}")
-    total, position, smallest = Decimal(0), 0, _DURATION_UNITS["h"] + 1
-    for part in _DURATION_PART.finditer(text):
-        unit = _DURATION_UNITS[part[2]]
-        if part.start() != position or unit >= smallest:
-            raise ValueError(expected)
-        total += Decimal(part[1]) * unit
-        position, smallest = part.end(), unit
-    if position != len(text) or not text or total != int(total):
-        raise ValueError(expected)
-    return int(total)
-
-
-def format_duration(duration_ns: int) -> str:
-    """Return the shortest form that ``parse_duration`` reads back exactly."""
-    parts, rest = [], duration_ns
-    for unit in ("h", "m", "s"):
-        count, rest = divmod(rest, _DURATION_UNITS[unit])
-        if count:
-            parts.append(f"{count}{unit}")
-    if rest:
-        milliseconds = f"{rest / Decimal(1_000_000):f}"
-        parts.append(f"{milliseconds}ms")
-    return "".join(parts) or "0s"
 
 
 def parse_size(text: str) -> int:

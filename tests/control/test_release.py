@@ -3,8 +3,7 @@
 from proxy.control.book import Entry
 from proxy.control.matching import match
 from proxy.control.release import Outcome, Release, Result
-from proxy.settings import to_json
-from proxy.settled import settle
+from proxy.settled import WITHHELD, settle
 from tests.control.rollout_world import START_NS, Ids, settings_of
 
 
@@ -26,8 +25,9 @@ def test_the_table_has_the_weights_of_the_rollouts() -> None:
 def test_without_rollouts() -> None:
     """Nothing is told where there is nothing."""
     release = Release(settings_of(), 1, "abc")
-    assert (release.positions, release.rollouts, release.text) == ([], (), to_json(release.settings).decode())
-    assert release.settled == settle(release.settings).decode()
+    assert (release.positions, release.rollouts) == ([], ())
+    assert release.for_observer == settle(release.settings).decode()
+    assert release.for_workers == settle(release.settings, WITHHELD).decode()
 
 
 def test_the_same_settings_elsewhere() -> None:
@@ -35,8 +35,8 @@ def test_the_same_settings_elsewhere() -> None:
     first = Release(settings_of(), 1, "abc", entries=entries())
     second = first.with_rollouts(2, "abd", {})
     assert (second.version, second.digest, second.settings) == (2, "abd", first.settings)
-    assert second.text is first.text
-    assert second.settled is first.settled
+    assert second.for_observer is first.for_observer
+    assert second.for_workers is first.for_workers
     assert second.certificates is first.certificates
     assert second.positions == []
 

@@ -23,7 +23,7 @@ from proxy.exchange import Details, Primary, ShadowPart, parse_frames
 from proxy.model import Fault
 from proxy.routing.table import Table, compile_table
 from proxy.settings import parse
-from proxy.settled import read_settled, settle
+from proxy.settled import WITHHELD, read_settled, settle
 from proxy.tally import Key
 from tests.fakes import FakeLoop, FakeTransport
 
@@ -73,7 +73,7 @@ routes:
 
 def build_table(text: str, version: int = 1) -> Table:
     """Return the table of a configuration, as a worker gets it, with its counters in a plain list."""
-    table = compile_table(read_settled(settle(parse(text, environ={}))), version)
+    table = compile_table(read_settled(settle(parse(text, environ={}), WITHHELD)), version)
     table.slots = [0] * table.layout.size
     return table
 

@@ -22,7 +22,7 @@ from proxy.evidence.layout import CELLS, stamp_of
 from proxy.evidence.units import units_path
 from proxy.link import Link, open_link
 from proxy.settings import parse
-from proxy.settled import settle
+from proxy.settled import WITHHELD, settle
 from proxy.tally import block_path, read_slots
 from tests.certificate_world import Authority
 from tests.dataplane.road import CONFIG
@@ -45,7 +45,7 @@ class Supervisor:
 
     async def prepare(self, version: int, text: str = CONFIG, **rest: Any) -> dict[str, Any]:
         """Prepare a table."""
-        settled = settle(parse(text, environ={})).decode()
+        settled = settle(parse(text, environ={}), WITHHELD).decode()
         return await self.tell("prepare", version=version, digest="d", settled=settled, **rest)
 
     async def ask(self) -> bytes:

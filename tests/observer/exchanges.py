@@ -15,6 +15,7 @@ from proxy.exchange import (
 )
 from proxy.routing.table import Table, compile_table
 from proxy.settings import parse
+from proxy.settled import read_settled, settle
 
 __all__ = [
     "BASE_CONFIG",
@@ -55,7 +56,7 @@ _ANSWER = b'{"model_name":"wine","outputs":[{"name":"label","datatype":"INT64","
 
 def table_of(text: str = BASE_CONFIG, version: int = 1) -> Table:
     """Return the table of a config in YAML."""
-    return compile_table(parse(text, environ={}), version, "digest")
+    return compile_table(read_settled(settle(parse(text, environ={}))), version, "digest")
 
 
 def agreeing(label: int) -> bytes:

@@ -20,7 +20,8 @@ from aiohttp import ClientSession, web
 from proxy.evidence.remnants import has_observer, is_stored, lock_workers
 from proxy.exchange import Flag
 from proxy.observer.observer import SOCKET_NAME, Observer
-from proxy.settings import Settings, parse, to_json
+from proxy.settings import Settings, parse
+from proxy.settled import settle
 from proxy.tally import block_path, read_slots
 from proxy.tasks import spawn
 from tests.observer.exchanges import (
@@ -41,7 +42,7 @@ def settings_of(state_dir: Path, text: str = BASE_CONFIG) -> Settings:
 
 
 def prepare(version: int, settings: Settings) -> dict[str, Any]:
-    return {"op": "prepare", "version": version, "digest": "d", "settings": to_json(settings).decode()}
+    return {"op": "prepare", "version": version, "digest": "d", "settled": settle(settings).decode()}
 
 
 def outcomes_in(run_dir: Path, version: int = 1) -> dict[str, int]:

@@ -9,6 +9,7 @@ from proxy.engine.feedback_store import Told
 from proxy.model import DURATION_BOUNDS_NS
 from proxy.routing.table import Table, compile_table
 from proxy.settings import parse
+from proxy.settled import read_settled, settle
 from proxy.tally import Layout, block_path, fold, open_block
 
 __all__ = ["CONFIG", "World", "as_slots"]
@@ -87,7 +88,7 @@ class World:
     def publish(self, text: str = CONFIG) -> Table:
         """Put the next version in force on every worker."""
         self._last += 1
-        settings = parse(text, environ={}, source="test.yaml")
+        settings = read_settled(settle(parse(text, environ={}, source="test.yaml")))
         table = compile_table(settings, self._last, f"digest-{self._last}")
         self.tables[table.version] = table
         self.current = table

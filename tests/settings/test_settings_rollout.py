@@ -12,12 +12,9 @@ from proxy.settings import (
     Rollout,
     Route,
     Webhook,
-    from_json,
     restart_needed,
-    to_json,
 )
 from tests.settings.rollout_cases import CHALLENGER, ROLLED
-from tests.settings.settings_cases import FULL
 from tests.settings.settings_world import canary, minimal, problems_of, read
 
 SECOND_NS = 10**9
@@ -148,14 +145,6 @@ def test_webhook() -> None:
     assert webhook.on == (Announced.ROLLBACK, Announced.PROMOTE, Announced.RAMP, Announced.INVALID)
     assert webhook_of(secret="x" * 24).key == b"x" * 24
     assert webhook_of(on="hold").on == (Announced.HOLD,)
-
-
-def test_webhooks_are_sent_to_the_observer_whole() -> None:
-    """The way to another process keeps the URL and the secret."""
-    settings = read(FULL, TOKEN="12345678")
-    again = from_json(to_json(settings))
-    assert settings.webhooks == again.webhooks
-    assert again.webhooks[0].key == b"012345678901234567890123"
 
 
 def test_a_reload_is_enough() -> None:

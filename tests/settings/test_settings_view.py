@@ -2,8 +2,8 @@ from typing import Any
 
 import pytest
 
+from proxy.durations import parse_duration
 from proxy.settings.document import read_document
-from proxy.settings.units import parse_duration
 from proxy.settings.view import View, as_text
 
 
