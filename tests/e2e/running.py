@@ -134,6 +134,11 @@ class Running:
             return {}
         return document
 
+    async def is_watched(self) -> bool:
+        """Tell whether the observer answers and every worker is connected to it: what happens now is seen."""
+        status = await self.status()
+        return bool(status) and status["observer"]["connections"] >= len(status["workers"]) > 0
+
     async def metrics(self) -> dict[tuple[str, ...], float]:
         """Return every sample as ``(name, label=value, ...)`` with sorted labels."""
         async with self.session.get(self.admin + "/metrics") as answer:
@@ -222,7 +227,7 @@ async def serve(directory: Path, text: str, log: IO[bytes] | None = None) -> Asy
             admin = (await process.stdout.readline()).split()[-1].decode()
         running = Running(process, config, listen, admin, state)
         try:
-            await eventually(running.status, "the observer to answer")
+            await eventually(running.is_watched, "the observer to answer, and every worker to have found it")
             yield running
         finally:
             await running.session.close()
