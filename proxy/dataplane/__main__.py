@@ -9,6 +9,7 @@ from pathlib import Path
 
 import uvloop
 
+from proxy.dataplane.memory import keep_freed_memory
 from proxy.lasting import lasting
 from proxy.logs import start_logging
 
@@ -28,6 +29,7 @@ def main(arguments: list[str]) -> int:
     # Meant for the supervisor; whoever tells all processes by name must not end this one.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    keep_freed_memory()
     with lasting():
         from proxy.dataplane.worker import Worker
     # A request makes no cycles: what it leaves is freed by its last reference. Look for the rest seldom.
