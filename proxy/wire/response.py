@@ -217,6 +217,9 @@ def are_plain_chunks(data: bytes) -> bool:
 
 def without_chunks(data: bytes) -> bytes:
     """Return the body in ``data``, which :func:`are_plain_chunks`."""
+    end, lines = CHUNK_LINES.get(len(data), NO_CHUNK)
+    if data[:end] in lines:
+        return data[end:-2]
     pieces = []
     at = 0
     while at < len(data):

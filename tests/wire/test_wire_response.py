@@ -10,7 +10,10 @@ from hypothesis import strategies as st
 from proxy.errors import BadFraming, BadHead
 from proxy.wire.request import HOP_BY_HOP, Framing
 from proxy.wire.response import (
+    CHUNK_LINES,
     CONTINUE,
+    PLAIN_DIGITS,
+    are_plain_chunks,
     build_interim,
     build_plain,
     build_reply,
@@ -21,6 +24,7 @@ from proxy.wire.response import (
     forwarded_block,
     last_chunk,
     response_framing,
+    without_chunks,
 )
 from tests.wire.referee import h11_response, llhttp_response
 
@@ -275,3 +279,45 @@ def test_reply_to_head() -> None:
     head, end, body = full.partition(b"\r\n\r\n")
     assert build_reply(404, "no route", b"r1", head_only=True) == head + end
     assert b"content-length: %d\r\n" % len(body) in head
+
+
+@given(bodies=st.lists(st.binary(min_size=1, max_size=3000), min_size=1, max_size=4), upper=st.booleans())
+def test_plain_chunks_and_back(bodies: list[bytes], upper: bool) -> None:
+    """Whole chunks without anything else are plain, and their body is what was put in."""
+    form = b"%X\r\n%b\r\n" if upper else b"%x\r\n%b\r\n"
+    data = b"".join([form % (len(body), body) for body in bodies])
+    assert are_plain_chunks(data)
+    assert without_chunks(data) == b"".join(bodies)
+    assert not any(are_plain_chunks(data[:at]) for at in range(len(chunk(bodies[0]))))
+
+
+NOT_PLAIN = {
+    "nothing": b"",
+    "last chunk": b"0\r\n\r\n",
+    "chunk and last chunk": b"1\r\na\r\n0\r\n\r\n",
+    "leading zero": b"01\r\na\r\n",
+    "extension": b"1;a\r\na\r\n",
+    "blank": b"1 \r\na\r\n",
+    "sign": b"+1\r\na\r\n",
+    "underscore": b"1_0\r\n" + b"a" * 16 + b"\r\n",
+    "prefix": b"0x1\r\na\r\n",
+    "no digits": b"\r\n\r\n",
+    "letters": b"xyz\r\n",
+    "another end": b"1\r\na\n\r",
+    "too long": b"1\r\nab\r\n",
+    "more digits than are plain": b"1" * (PLAIN_DIGITS + 1) + b"\r\n",
+}
+
+
+@pytest.mark.parametrize("data", NOT_PLAIN.values(), ids=NOT_PLAIN.keys())
+def test_what_is_no_plain_chunk(data: bytes) -> None:
+    """What could be read in another way, or is no chunk at all, is not plain."""
+    assert not are_plain_chunks(data)
+
+
+def test_lines_of_short_chunks() -> None:
+    """By the length of a chunk, the table has the two ways in which its line may be written."""
+    for size in (1, 10, 15, 16, 255, 256, 1023):
+        end, lines = CHUNK_LINES[len(chunk(bytes(size)))]
+        assert set(lines) == {b"%x\r\n" % size, b"%X\r\n" % size}
+        assert {len(line) for line in lines} == {end}
