@@ -173,6 +173,13 @@ class Run:
                 due_ns += step_ns
             self.take(max(0.0, (due_ns - time.monotonic_ns()) / 1e9))
 
+    def close(self) -> None:
+        """End all streams."""
+        lines = [reader.socket for reader in self.readers.values()]
+        for line in [*lines, *self.model.asking.values(), *self.model.listening.values()]:
+            line.close()
+        self.poll.close()
+
     def summary(self, seconds: float) -> dict[str, float]:
         """Return what is printed."""
         self.delays.sort()

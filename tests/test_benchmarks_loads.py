@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from benchmarks.cells import STEADY
+from benchmarks.in_step import AT_ONCE, take_turns
 from benchmarks.large_models import FLOOD_BYTES, PIECE, Model
 from benchmarks.loads import write_bodies
 from benchmarks.open_loop import Line, percentile, requests_of, run
 from benchmarks.payloads import SMALL
-from benchmarks.streams import DUE, SIZE, Reader, event_chunk
+from benchmarks.streams import DUE, SIZE, Reader, Run, event_chunk
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -162,3 +163,23 @@ def test_event_in_pieces_is_counted_once(cut: int) -> None:
             theirs.send(data[at : at + cut])
             found += reader.moments()
         assert [int(moment) for moment in found] == [1, 2, 3]
+
+
+def test_events_in_step_are_read_before_more_are_sent() -> None:
+    """Never more than so many events are under way, and each is read once."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    streaming = Run([port], port, 3)
+    streaming.open()
+    under_way: list[int] = []
+    take = streaming.take
+
+    def watched(timeout_s: float) -> None:
+        under_way.append(streaming.sent - streaming.read)
+        take(timeout_s)
+
+    streaming.take = watched  # type: ignore[method-assign]
+    take_turns(streaming, 2 * AT_ONCE + 5)
+    assert (streaming.sent, streaming.read) == (2 * AT_ONCE + 5, 2 * AT_ONCE + 5)
+    assert max(under_way) == AT_ONCE
+    streaming.close()
