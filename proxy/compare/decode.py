@@ -110,6 +110,8 @@ def _read_document(document: Json) -> Prediction:
 
 
 def _read_oip(document: Json, outputs: list[Json]) -> Prediction:
+    if len(outputs) == 1 and (only := oip_tensor(outputs[0])) is not None:
+        return Prediction("oip_v2", document, (only,), only.rows)
     tensors: list[Tensor] = []
     for output in outputs:
         tensor = oip_tensor(output)

@@ -72,27 +72,32 @@ def oip_tensor(output: Json) -> Tensor | None:
     """
     if type(output) is not dict:
         return None
-    name, datatype, shape = output.get("name"), output.get("datatype"), output.get("shape")
+    try:
+        name, datatype, shape, data = output["name"], output["datatype"], output["shape"], output["data"]
+    except KeyError:
+        return None
     if type(name) is not str or type(datatype) is not str or type(shape) is not list:
         return None
-    kind = _KINDS.get(datatype)
-    size = _size(shape)
-    if kind is None or size is None or "data" not in output:
+    kind, size = _KINDS.get(datatype), _size(shape)
+    if kind is None or size is None:
         return None
-    data = output["data"]
     if type(data) is not list:
         data = [data]
     elif data and type(data[0]) is list:
         data = _flatten(data)
     if data is None or len(data) != size:
         return None
-    types = {type(data[0])} if size == 1 else set(map(type, data))
+    if size == 1:
+        # Most answers are one row with one value.
+        if type(data[0]) not in _TYPES[kind]:
+            return None
+        return Tensor(name, datatype, kind, tuple(shape), [_NAN] if data[0] is None else data, 1, 1)
+    types = set(map(type, data))
     if not types <= _TYPES[kind]:
         return None
     if type(None) in types:
         data = [_NAN if value is None else value for value in data]
-    rows = shape[0] if shape else 1
-    return Tensor(name, datatype, kind, tuple(shape), data, rows, size // rows if rows else prod(shape[1:]))
+    return _tensor(name, datatype, kind, tuple(shape), data)
 
 
 def binary_tensor(output: Json, raw: bytes) -> Tensor | None:

@@ -110,15 +110,14 @@ class Connection(asyncio.Protocol):
                 raise StateError("expected a hello first")
             self.hello = first
             self._intake.on_hello(self, first)
-        hello = self.hello
-        parts: list[Primary | ShadowPart] = []
+        hello, worker = self.hello, self.hello.worker
         for frame in frames:
             if isinstance(frame, Hello):
                 raise StateError("expected one hello, got another")
-            if frame.worker != hello.worker:
-                raise StateError(f"expected frames of worker {hello.worker}, got one of {frame.worker}")
-            parts.append(frame)
-        if parts:
+            if frame.worker != worker:
+                raise StateError(f"expected frames of worker {worker}, got one of {frame.worker}")
+        if frames:
+            parts = cast("list[Primary | ShadowPart]", frames)
             batch = _Batch(hello, parts, size + FRAME_OVERHEAD_BYTES * len(parts))
             if self.is_live:
                 self._intake.on_batch(batch)
