@@ -25,7 +25,6 @@ tenth of the process."""
 def main(arguments: list[str]) -> int:
     """Run the observer until it has ended; return the exit code."""
     run_dir, admin_fd, control_fd = arguments
-    give_way()  # before there is any other thread, and before the work of starting
     start_logging("info", "observer")
     # A terminal sends SIGINT to the whole group; the supervisor tells its children when to end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -41,6 +40,9 @@ def main(arguments: list[str]) -> int:
         from proxy.observer.observer import Observer
         from proxy.observer.surface import build_admin
     gc.set_threshold(*GC_THRESHOLDS)
+    # Before there is any other thread, and after most of the work of starting: workers that start meanwhile wait for
+    # this process a moment only.
+    give_way()
 
     async def run() -> None:
         admin = socket.socket(fileno=int(admin_fd))

@@ -220,17 +220,19 @@ async def test_a_drain_under_traffic_fails_no_request(tmp_path: Path) -> None:
 
 
 def check_right_of_way(supervisor: int, worker: int) -> None:
-    """The observer is nicer than a worker, as a process and as a session."""
+    """The observer is nicer than a worker, with all its threads, and so is its session."""
     (observer,) = (
         pid
         for pid in descendants(supervisor)
         if b"proxy.observer" in Path(f"/proc/{pid}/cmdline").read_bytes()
     )
-    assert os.getpriority(os.PRIO_PROCESS, observer) > os.getpriority(os.PRIO_PROCESS, worker)
+    usual = os.getpriority(os.PRIO_PROCESS, worker)
+    threads = [int(task.name) for task in Path(f"/proc/{observer}/task").iterdir()]
+    assert all(os.getpriority(os.PRIO_PROCESS, thread) > usual for thread in threads)
     sessions = [Path(f"/proc/{pid}/autogroup") for pid in (observer, worker)]
     if all(session.exists() for session in sessions):
-        nicer, usual = (int(session.read_text().split()[-1]) for session in sessions)
-        assert nicer > usual
+        of_observer, of_worker = (int(session.read_text().split()[-1]) for session in sessions)
+        assert of_observer > of_worker
 
 
 async def test_a_hung_worker_is_replaced(tmp_path: Path) -> None:
