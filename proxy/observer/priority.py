@@ -1,11 +1,12 @@
 """The observer's place behind the workers, where they want the same core.
 
 Rationale. *Question:* who waits when a worker and a busy observer share a core, as under a container's CPU limit?
-*Options:* both get half (the default); it gets what is left (``SCHED_IDLE``); it gets a small share. *Choice:*
-a small share, a sixth beside one worker that never rests (``setpriority(2)``, ``sched(7)``), and all that a
+*Options:* both get half (the default); it gets what is left (``SCHED_IDLE``); it gets a small share.
+*Choice:* a small share, a tenth beside one worker that never rests (``setpriority(2)``, ``sched(7)``), and all that a
 worker leaves. With half, clients wait milliseconds for a turn. With what is left, a worker without rest would stop the
-decisions about rollouts. With a tenth, a rollback beside such a worker took up to three seconds, with a sixth less than
-one (``benchmarks/NOTES.md``, "A busy observer"). *What would change our mind:* comparisons in a process of their own,
+decisions about rollouts. With a sixth (7 nicer) clients still waited twice as long as beside an idle observer, with a
+tenth no longer, and a rollback beside a worker without rest took 0.4 to 0.7 s either way (``benchmarks/NOTES.md``, "A
+busy observer"). *What would change our mind:* comparisons in a process of their own,
 which could have what is left.
 
 Niceness weighs processes within an autogroup only, and each session is one (``sched(7)``, "The autogroup feature"). The
@@ -22,8 +23,8 @@ from typing import Final
 
 __all__ = ["AUTOGROUP", "NICER_BY", "NICEST", "give_way", "give_way_as_session", "make_session_nicer"]
 
-NICER_BY: Final = 7
-"""Of 19: a weight of 215, where a worker has 1024."""
+NICER_BY: Final = 10
+"""Of 19: a weight of 110, where a worker has 1024."""
 
 NICEST: Final = 19
 

@@ -42,8 +42,8 @@ def test_a_process_gives_way_with_its_threads_and_its_session() -> None:
 @pytest.mark.parametrize(
     ("before", "after"),
     [
-        ("/autogroup-12 nice 0\n", "7"),
-        ("/autogroup-12 nice -5\n", "2"),
+        ("/autogroup-12 nice 0\n", "10"),
+        ("/autogroup-12 nice -5\n", "5"),
         ("/autogroup-12 nice 15\n", "19"),
         ("", ""),
         ("?", "?"),
