@@ -142,9 +142,7 @@ class Running:
 
     def compared(self) -> float:
         """Return how many comparisons modelproxy has counted."""
-        if self.entrant.program.name != "modelproxy" or "mirror" not in str(
-            self.entrant.fills.get("mirrors")
-        ):
+        if self.entrant.program.name != "modelproxy" or self.entrant.fills["mirrors"] == "[]":
             return 0.0
         pattern = r"^modelproxy_comparisons_total\{[^}]*\} (\S+)"
         said = fetch(self.ports["admin"], "/metrics").decode()
@@ -215,6 +213,7 @@ def put_under(running: Running, load: Load, plan: Plan) -> Mapping[str, float]:
         return rest(running, load)
     if load.kind is Kind.CLOSED:
         drive(running, load, 1.0)
+        settle(running.pids)
     pids = running.pids
     watch = Watch(running, pids)
     seen = drive(running, load, plan.seconds, watch)

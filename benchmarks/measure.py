@@ -111,7 +111,7 @@ def hot_process(pids: frozenset[int]) -> int:
     return max(sorted(pids), key=sockets)
 
 
-def settle(pids: frozenset[int], limit_s: float = 5.0) -> float:
+def settle(pids: frozenset[int], limit_s: float = 20.0) -> float:
     """Wait until the tree is idle; return the seconds waited.
 
     What is left in queues when the load ends was caused by the load, and its CPU time belongs to it.
