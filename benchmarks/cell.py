@@ -1,4 +1,4 @@
-"""One entrant of one cell: started, checked, put under each load, measured and ended."""
+"""One entrant of one cell: started, checked, put under a load, measured and ended."""
 
 import http.client
 import os
@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.backends import Backends, fetch
@@ -36,7 +37,7 @@ from benchmarks.payloads import ANSWERS, SMALL, Payload
 from benchmarks.tools import Tools
 from tests.certificate_world import Authority
 
-__all__ = ["CellError", "measure"]
+__all__ = ["CellError", "Running", "attempt", "begin", "drive"]
 
 ROOT = Path(__file__).resolve().parent.parent
 CHECKED_USERS = 300
@@ -48,6 +49,10 @@ TRUSTING = ssl._create_unverified_context()  # noqa: S323 # our own certificate,
 
 class CellError(Exception):
     """The cell says nothing about its entrant; the message says why."""
+
+
+PROBLEMS = (CellError, RuntimeError, OSError, http.client.HTTPException, subprocess.SubprocessError)
+"""What keeps an entrant from taking part, and is no reason to end the run."""
 
 
 class Running:
@@ -78,6 +83,12 @@ class Running:
                 self.process = subprocess.Popen(
                     command, cwd=ROOT, env=environ, stdin=subprocess.DEVNULL, stdout=output, stderr=output
                 )
+
+    def told(self, problem: Exception) -> str:
+        """Return why it takes no part, with the last that it said itself."""
+        output = self.directory / "output"
+        said = output.read_text(errors="replace").strip().splitlines()[-1:] if output.exists() else []
+        return "invalid: " + " ".join(": ".join([str(problem), *said]).split())[:200]
 
     @property
     def is_secured(self) -> bool:
@@ -174,37 +185,33 @@ def check_split(running: Running) -> None:
         raise CellError("users do not stay with their variant")
 
 
-def measure(
-    cell: Cell, entrant: Entrant, loads: list[Load], backends: Backends, tools: Tools, plan: Plan
-) -> dict[str, Mapping[str, float] | str]:
-    """Start the entrant, put each load on it and end it; return figures by load, or why there are none."""
+def begin(
+    cell: Cell, entrant: Entrant, backends: Backends, tools: Tools, stack: ExitStack
+) -> "Running | str":
+    """Start an entrant, which is ended with ``stack``; return it, or why it cannot take part."""
     if entrant.program.tool not in tools:
-        return {load.name: f"not installed: {entrant.program.tool}" for load in loads}
-    found: dict[str, Mapping[str, float] | str] = {}
-    with tempfile.TemporaryDirectory(prefix="bench-") as name:
-        running = Running(cell, entrant, backends, tools, Path(name))
-        try:
-            running.wait()
-            for load in loads:
-                try:
-                    found[load.name] = put_under(running, load, plan)
-                except CellError as reason:
-                    found[load.name] = f"invalid: {reason}"
-        except (
-            CellError,
-            RuntimeError,
-            OSError,
-            http.client.HTTPException,
-            subprocess.SubprocessError,
-        ) as problem:
-            output = running.directory / "output"
-            said = output.read_text(errors="replace").strip().splitlines()[-1:] if output.exists() else []
-            why = "invalid: " + " ".join(": ".join([str(problem), *said]).split())[:200]
-            found |= {load.name: why for load in loads if load.name not in found}
-        finally:
-            if running.process:
-                stop(running.process)
-    return found
+        return f"not installed: {entrant.program.tool}"
+    directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
+    running = Running(cell, entrant, backends, tools, directory)
+    if running.process:
+        stack.callback(stop, running.process)
+    try:
+        running.wait()
+    except PROBLEMS as problem:
+        return running.told(problem)
+    return running
+
+
+def attempt(running: "Running | str", load: Load, plan: Plan) -> Mapping[str, float] | str:
+    """Put one load on an entrant; return what was measured, or why nothing was."""
+    if isinstance(running, str):
+        return running
+    try:
+        return put_under(running, load, plan)
+    except CellError as reason:
+        return f"invalid: {reason}"
+    except PROBLEMS as problem:
+        return running.told(problem)
 
 
 def put_under(running: Running, load: Load, plan: Plan) -> Mapping[str, float]:
@@ -216,14 +223,15 @@ def put_under(running: Running, load: Load, plan: Plan) -> Mapping[str, float]:
         settle(running.pids)
     pids = running.pids
     watch = Watch(running, pids)
-    seen = drive(running, load, plan.seconds, watch)
+    seconds = plan.closed_seconds if load.kind is Kind.CLOSED else plan.seconds
+    seen = drive(running, load, seconds, watch)
     if pids:
         settle(pids)
     if seen.errors:
         raise CellError(seen.errors)
     if running.pids != pids:
         raise CellError("a process ended or started during the run")
-    return seen.figures | watch.figures(seen, plan.seconds + (WARMING_S if load.kind is Kind.OPEN else 0))
+    return seen.figures | watch.figures(seen, seconds + (WARMING_S if load.kind is Kind.OPEN else 0))
 
 
 def drive(running: Running, load: Load, seconds: float, watch: "Watch | None" = None) -> Seen:

@@ -43,6 +43,8 @@ class Load:
     connections: int = 64
     rate: int = 0
     """Requests a second (open), events a second on each stream (streams)."""
+    rounds: int | None = None
+    """Rounds, where fewer do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,11 @@ class Cell:
     rounds: int | None = None
     """Rounds, where fewer do: memory does not vary."""
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether all loads saturate, so that entrants can take turns while all of them are there."""
+        return all(load.kind is Kind.CLOSED for load in self.loads)
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -67,6 +74,9 @@ class Plan:
 
     seconds: float
     rounds: int
+    closed_seconds: float = 2.0
+    """Of the loads that saturate: short, so that entrants are measured one right after the other."""
+    closed_rounds: int = 5
     is_quick: bool = False
 
 
@@ -109,8 +119,8 @@ def alike(flavour: str, *names: str) -> tuple[Entrant, ...]:
 
 PROXIES = ("modelproxy", "HAProxy", "nginx", "Envoy", "Traefik", "aiohttp")
 SMALL_64 = Load("64 connections")
-SMALL_1024 = Load("1,024 connections", connections=1024)
-BODY_10K = Load("10 KiB JSON each way", payload=JSON_10K)
+SMALL_1024 = Load("1,024 connections", connections=1024, rounds=3)
+BODY_10K = Load("10 KiB JSON each way", payload=JSON_10K, rounds=3)
 BODY_1M = Load("1 MiB tensor each way", payload=TENSOR, connections=16)
 STEADY = Load("5,000 requests/s", Kind.OPEN, rate=5000)
 SHADOWED = Load("2,000 requests/s", Kind.OPEN, rate=2000)

@@ -6,14 +6,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from typing import TypeVar
 
 import click
 from rich.console import Console
 from rich.markdown import Markdown
 
 from benchmarks.backends import Backends
-from benchmarks.cell import measure
+from benchmarks.cell import attempt, begin
 from benchmarks.cells import CELLS, Cell, Load, Plan
 from benchmarks.contenders import Entrant
 from benchmarks.goals import Figures, Key, derive
@@ -50,34 +52,77 @@ def taking_part(cell: Cell, plan: Plan, only: Sequence[str]) -> tuple[list[Entra
     return entrants, loads
 
 
+class Benchmark:
+    """One run of the benchmark: who is measured, and what was found."""
+
+    def __init__(self, only: Sequence[str], tools: Tools, plan: Plan, backends: Backends) -> None:
+        self.only, self.tools, self.plan, self.backends = only, tools, plan, backends
+        self.results: dict[Key, list[Figures | str]] = {}
+
+    def together(self, cell: Cell) -> None:
+        """Start all entrants of a cell and put each load on them in turns, one right after the other.
+
+        A ratio is then one of neighbours: who shares a machine with others sees it change its speed within a minute.
+        Who waits for its turn uses some thousandths of the core.
+        """
+        entrants, loads = taking_part(cell, self.plan, self.only)
+        with ExitStack() as stack:
+            started = [(each, begin(cell, each, self.backends, self.tools, stack)) for each in entrants]
+            for load in loads:
+                rounds = min(load.rounds or cell.rounds or self.plan.closed_rounds, self.plan.closed_rounds)
+                for turn in range(rounds):
+                    for entrant, running in turned(started, turn):
+                        began = time.monotonic()
+                        entry = attempt(running, load, self.plan)
+                        self.note(cell, load, entrant, entry, f"{turn + 1}/{rounds}", began)
+
+    def apart(self, cell: Cell, turn: int) -> None:
+        """Measure each entrant of a cell once, with no other one there."""
+        entrants, loads = taking_part(cell, self.plan, self.only)
+        for entrant in turned(entrants, turn):
+            began = time.monotonic()
+            with ExitStack() as stack:
+                running = begin(cell, entrant, self.backends, self.tools, stack)
+                for load in loads:
+                    entry = attempt(running, load, self.plan)
+                    self.note(cell, load, entrant, entry, f"{turn + 1}/{self.plan.rounds}", began)
+
+    def note(
+        self, cell: Cell, load: Load, entrant: Entrant, entry: Figures | str, turn: str, began: float
+    ) -> None:
+        """Keep what was found and say it."""
+        self.results.setdefault((cell.name, load.name, entrant.name), []).append(entry)
+        where = f"{cell.name}: {load.name}: {entrant.name}"
+        click.echo(f"{turn} {time.monotonic() - began:4.1f} s  {where}: {sentence(entry)}", err=True)
+
+
+T = TypeVar("T")
+
+
+def turned(entrants: Sequence[T], turn: int) -> list[T]:
+    """Return them in the order of a round: each begins one further."""
+    first = turn % max(1, len(entrants))
+    return [*entrants[first:], *entrants[:first]]
+
+
 def run_rounds(
     cells: Sequence[Cell], only: Sequence[str], tools: Tools, plan: Plan
 ) -> dict[Key, list[Figures | str]]:
-    """Measure everybody once in each round; each round starts one further."""
-    results: dict[Key, list[Figures | str]] = {}
+    """Measure everybody."""
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         backends = Backends(tools, Path(name))
         try:
+            run = Benchmark(only, tools, plan, backends)
+            for cell in cells:
+                if cell.is_closed:
+                    run.together(cell)
             for turn in range(plan.rounds):
                 for cell in cells:
-                    if turn >= (cell.rounds or plan.rounds):
-                        continue
-                    entrants, loads = taking_part(cell, plan, only)
-                    first = turn % max(1, len(entrants))
-                    for entrant in entrants[first:] + entrants[:first]:
-                        began = time.monotonic()
-                        found = measure(cell, entrant, loads, backends, tools, plan)
-                        took_s = time.monotonic() - began
-                        for load in loads:
-                            results.setdefault((cell.name, load.name, entrant.name), []).append(
-                                found[load.name]
-                            )
-                            said = sentence(found[load.name])
-                            where = f"{cell.name}: {load.name}: {entrant.name}"
-                            click.echo(f"{turn + 1}/{plan.rounds} {took_s:4.1f} s  {where}: {said}", err=True)
+                    if not cell.is_closed and turn < (cell.rounds or plan.rounds):
+                        run.apart(cell, turn)
         finally:
             backends.stop()
-    return results
+    return run.results
 
 
 def sentence(entry: Figures | str) -> str:
@@ -90,8 +135,16 @@ def sentence(entry: Figures | str) -> str:
 
 @click.command()
 @click.option("--quick", is_flag=True, help="Fewer entrants, one round of two seconds.")
-@click.option("--seconds", type=click.FloatRange(1, 600), help="Length of one measurement (3; quick: 2).")
-@click.option("--rounds", type=click.IntRange(1, 100), help="How often everybody is measured (3; quick: 1).")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(1, 600),
+    help="Length of one measurement (3, saturating ones 2; quick: 2 and 1).",
+)
+@click.option(
+    "--rounds",
+    type=click.IntRange(1, 100),
+    help="How often everybody is measured (3, with saturating loads 5; quick: 1 and 2).",
+)
 @click.option(
     "--cell", "parts", multiple=True, help="Part of a cell's name; may be repeated; writes no file."
 )
@@ -119,7 +172,13 @@ def main(
     # Ended from outside, it ends what it has started.
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(1))
     cells = chosen(parts)
-    plan = Plan(seconds or (2.0 if quick else 3.0), rounds or (1 if quick else 3), quick)
+    plan = Plan(
+        seconds or (2.0 if quick else 3.0),
+        rounds or (1 if quick else 3),
+        seconds or (1.0 if quick else 2.0),
+        rounds or (2 if quick else 5),
+        quick,
+    )
     WORK.mkdir(exist_ok=True)
     tools = Tools.install() if install else Tools()
     missing = [name for name in ("wrk", "nginx", "taskset") if name not in tools]
