@@ -200,7 +200,7 @@ def machine(versions: Mapping[str, str], plan: Plan, took_s: float) -> list[str]
     programs = ", ".join(f"{name} {number}" for name, number in versions.items())
     rounds = f"{plan.rounds} round{'s' if plan.rounds > 1 else ''}"
     method = (
-        f"saturating loads: {plan.closed_rounds} rounds of {plan.closed_seconds:g} s, entrants one right after the other; "
+        f"saturating loads: {plan.closed_rounds} rounds of {plan.closed_seconds:g} s, one entrant right after another; "
         f"others: {rounds} of {plan.seconds:g} s; an entrant has one core of its own, load and models have the rest; "
         "the cell of two workers has two, shared where there are no more"
     )
