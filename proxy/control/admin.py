@@ -339,7 +339,7 @@ async def _with_guard(request: web.Request, handler: _Handler) -> web.StreamResp
 
 def _refuse_stranger(request: web.Request, access: Access, host: str) -> web.Response | None:
     if not access.known:
-        return _error(503, "no configuration is in force yet; try again in a moment")
+        raise NotReadyError("no configuration is in force yet; try again in a moment")
     origin = request.headers.get(hdrs.ORIGIN)
     if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
         return _error(403, "expected no Origin or this address's own; another site may not write here")

@@ -214,10 +214,11 @@ async def test_no_token_elsewhere(client: Client, surface: FakeSurface) -> None:
 
 
 async def test_nothing_is_written_before_access_is_known(client: Client, surface: FakeSurface) -> None:
-    """As long as no configuration says who may write, nobody may."""
+    """As long as no configuration says who may write, nobody may, and is told when to try again."""
     surface.allowed = Access(loopback=True, token=None, known=False)
     response = await client.post("/api/v1/reload")
     assert (response.status, surface.reloads) == (503, [])
+    assert response.headers["Retry-After"] == "1"
 
 
 def test_served_is_what_is_described(surface: FakeSurface) -> None:
