@@ -11,7 +11,7 @@ READY = $(VENV)/.ready
 
 help:
 	@echo "make demo         real models, real traffic and three rollouts, in about a minute"
-	@echo "make test         the tests, in six to seven minutes on two cores (JOBS=2 at a time)"
+	@echo "make test         the tests, in about six minutes on two cores (JOBS=2 at a time)"
 	@echo "make test-long    those that take longer each: the whole demo, a fresh installation, real servers"
 	@echo "make test-fast    the tests that start no processes"
 	@echo "make check        formatting, lint, strict types, import arrows"
