@@ -6,24 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from proxy.evidence.blocks import block_path, epochs, open_evidence
+from proxy.evidence.blocks import block_path, epochs
 from proxy.evidence.counts import read
-from proxy.evidence.layout import EVIDENCE_FIELDS, FIELDS, FIRST_LATENCY, LATENCY
-
-EPOCH, OTHER = "0123456789abcdef", "fedcba9876543210"
-
-
-def add(run_dir: Path, worker: int, slots: dict[int, int], epoch: str = EPOCH, variants: int = 2) -> None:
-    """Count on behalf of a worker."""
-    block = open_evidence(run_dir, epoch, worker, variants * FIELDS)
-    for slot, number in slots.items():
-        block.slots[slot] += number
-    block.close()
-
-
-def named(run_dir: Path, variant: int, epoch: str = EPOCH, variants: int = 2) -> dict[str, int]:
-    row = read(run_dir, epoch, variants)[variant]
-    return {name: int(number) for name, number in zip(EVIDENCE_FIELDS, row, strict=True) if number}
+from proxy.evidence.layout import FIELDS, FIRST_LATENCY, LATENCY
+from tests.evidence.counting import EPOCH, OTHER, add, named
 
 
 def test_workers_add_up_by_variant_and_epoch(tmp_path: Path) -> None:

@@ -9,23 +9,9 @@ import pytest
 from proxy.evidence import blocks as blocks_module
 from proxy.evidence.blocks import adopt, block_path, epochs, open_evidence, remove, sources
 from proxy.evidence.counts import read
-from proxy.evidence.layout import EVIDENCE_FIELDS, FIELDS
+from proxy.evidence.layout import FIELDS
 from proxy.tally import follow
-
-EPOCH, OTHER = "0123456789abcdef", "fedcba9876543210"
-
-
-def add(run_dir: Path, worker: int, slots: dict[int, int], epoch: str = EPOCH, variants: int = 2) -> None:
-    """Count on behalf of a worker."""
-    block = open_evidence(run_dir, epoch, worker, variants * FIELDS)
-    for slot, number in slots.items():
-        block.slots[slot] += number
-    block.close()
-
-
-def named(run_dir: Path, variant: int, epoch: str = EPOCH, variants: int = 2) -> dict[str, int]:
-    row = read(run_dir, epoch, variants)[variant]
-    return {name: int(number) for name, number in zip(EVIDENCE_FIELDS, row, strict=True) if number}
+from tests.evidence.counting import EPOCH, OTHER, add, named
 
 
 def directory(path: Path) -> Path:
