@@ -34,7 +34,7 @@ not what the primary has), ``rows``, ``shape``, ``label_type``, and in comparabl
 ``fields``, ``label``, ``tolerance``. Reasons of uncomparable: ``both_failed`` (neither is 2xx: there is no
 prediction, and alike or not, errors say nothing about the model), ``truncated``, ``unsupported_encoding``,
 ``bad_encoding``, ``decoded_too_large``, ``invalid_json``, ``bad_tensor``, ``not_json``, ``no_label``,
-``no_value``.
+``no_value``, and ``not_wanted`` where the method is ``none``.
 """
 
 from collections.abc import Sequence

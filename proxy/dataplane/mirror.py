@@ -121,7 +121,6 @@ class ShadowCall:
 
     data = b""
     """The request, while there is no connection for it."""
-    status = 0
     flags = 0
     upgrade = b""
     response_bytes = 0
@@ -150,7 +149,6 @@ class ShadowCall:
         """A copy asks for no other protocol."""
 
     def on_response_head(self, connection: UpstreamConnection) -> None:
-        self.status = connection.status
         if connection.framing == Framing.LENGTH:
             length = int(first_value(connection.names, connection.values, b"content-length"))
             if length > self.table.copy_limit:
@@ -235,6 +233,7 @@ class ComparedCall(ShadowCall):
 
     def on_response_head(self, connection: UpstreamConnection) -> None:
         super().on_response_head(connection)
+        self.status = connection.status
         self.pieces = []
         self.response_block = forwarded_block(
             connection.status, connection.names, connection.values, connection.lines

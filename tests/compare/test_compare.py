@@ -587,3 +587,11 @@ def test_deep_nesting_is_judged() -> None:
     for rule in (AUTO, AS_JSON, CLASSES, VALUES):
         assert compare(rule, _answer(deep), _answer(b" " + deep)).result in ("agree", "uncomparable")
         assert compare(rule, _answer(deep), _answer(other)).result in ("disagree", "uncomparable")
+
+
+def test_nothing_is_compared_by_the_method_none() -> None:
+    """With ``none`` equal answers do not agree, nor do different ones disagree: nobody looked."""
+    one, other = _v1(1), _v1(2)
+    for pair in ((one, one), (one, other)):
+        found = compare(ComparisonRule(as_="none"), *pair)
+        assert (found.result, found.reason, found.distance) == ("uncomparable", "not_wanted", None)
