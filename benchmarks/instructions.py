@@ -9,8 +9,9 @@ Theory of operation
 The record
     ``INSTRUCTIONS.json`` keeps one record for each build: another Python, compiler or library takes another number of
     instructions for the same source, so a figure is only held against the record of the same build. Without one the
-    figures are printed and nothing is judged. A rise of more than 5 % fails until it is accepted with a reason, which
-    stands in the record; accepting on one build scales the records of the others: a source moves them all about alike.
+    figures are printed and nothing is judged; so is a stage that was accepted on another build and not counted on this
+    one. A rise of more than 5 % fails until it is accepted with a reason, which stands in the record; accepting on one
+    build scales the records of the others: a source moves them all about alike.
 """
 
 import hashlib
@@ -145,11 +146,13 @@ def judged(build: Build, figures: Figures, records: Records) -> Judgement:
         lines.append(f"not judged: no record of this build ({known}). To add one: {command('why')}")
         return Judgement(tuple(lines), False)
     lines, risen, fallen = [], [], []
+    elsewhere = {name for each in records for name in each["instructions"]}
     for name, figure in figures.items():
         before = record["instructions"].get(name)
         if before is None:
-            lines.append(f"{name}: {figure:,} instructions a request, not in the record")
-            risen.append(f"{name} (new)")
+            lines.append(f"{name}: {figure:,} instructions a request, not in the record of this build")
+            # Accepted elsewhere it is no news, and whoever accepted it there could not count it here.
+            risen += [] if name in elsewhere else [f"{name} (new)"]
             continue
         change = figure / before - 1
         lines.append(

@@ -89,10 +89,18 @@ def test_rise_fails(split: float, is_failure: bool, word: str) -> None:
 
 
 def test_new_stage_has_to_be_accepted() -> None:
-    """A stage that the record does not know fails until it is in the record."""
+    """A stage that no record knows fails until it is in one."""
     judgement = judged(HERE, {"split": 1000, "mirror": 2000, "chat": 5}, RECORDS)
     assert judgement.is_failure
     assert "chat (new)" in judgement.lines[-1]
+
+
+def test_stage_accepted_on_another_build_is_shown() -> None:
+    """A stage that only another build's record knows is told and does not fail: nobody could count it here."""
+    other = {"build": THERE, "instructions": {"chat": 7}, "reason": "chats"}
+    judgement = judged(HERE, {"split": 1000, "mirror": 2000, "chat": 5}, [*RECORDS, other])
+    assert not judgement.is_failure
+    assert "chat: 5 instructions a request, not in the record of this build" in judgement.lines
 
 
 def test_another_build_is_not_judged() -> None:
