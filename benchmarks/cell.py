@@ -223,15 +223,14 @@ def put_under(running: Running, load: Load, plan: Plan) -> Mapping[str, float]:
         settle(running.pids)
     pids = running.pids
     watch = Watch(running, pids)
-    seconds = plan.closed_seconds if load.kind is Kind.CLOSED else plan.seconds
-    seen = drive(running, load, seconds, watch)
+    seen = drive(running, load, plan.seconds, watch)
     if pids:
         settle(pids)
     if seen.errors:
         raise CellError(seen.errors)
     if running.pids != pids:
         raise CellError("a process ended or started during the run")
-    return seen.figures | watch.figures(seen, seconds + (WARMING_S if load.kind is Kind.OPEN else 0))
+    return seen.figures | watch.figures(seen, plan.seconds + (WARMING_S if load.kind is Kind.OPEN else 0))
 
 
 def drive(running: Running, load: Load, seconds: float, watch: "Watch | None" = None) -> Seen:

@@ -44,7 +44,7 @@ class Load:
     rate: int = 0
     """Requests a second (open), events a second on each stream (streams)."""
     rounds: int | None = None
-    """Rounds, where fewer do."""
+    """Rounds, where another number than usual is needed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,21 +63,28 @@ class Cell:
     """Rounds, where fewer do: memory does not vary."""
 
     @property
-    def is_closed(self) -> bool:
-        """Whether all loads saturate, so that entrants can take turns while all of them are there."""
-        return all(load.kind is Kind.CLOSED for load in self.loads)
+    def is_paired(self) -> bool:
+        """Whether entrants take turns while all of them are there: not where what they hold in memory is measured."""
+        return all(load.kind is not Kind.IDLE for load in self.loads)
+
+
+USUAL_ROUNDS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """How long and how often."""
 
-    seconds: float
-    rounds: int
-    closed_seconds: float = 2.0
-    """Of the loads that saturate: short, so that entrants are measured one right after the other."""
-    closed_rounds: int = 5
+    seconds: float = 2.0
+    """Short, so that entrants are measured one right after the other."""
+    most_rounds: int | None = None
+    """None: as many as each load wants."""
     is_quick: bool = False
+
+    def rounds(self, cell: Cell, load: Load) -> int:
+        """Return how often each entrant of a cell gets a load."""
+        wanted = load.rounds or cell.rounds or USUAL_ROUNDS
+        return wanted if self.most_rounds is None else min(wanted, self.most_rounds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +130,10 @@ SMALL_1024 = Load("1,024 connections", connections=1024, rounds=3)
 BODY_10K = Load("10 KiB JSON each way", payload=JSON_10K, rounds=3)
 BODY_1M = Load("1 MiB tensor each way", payload=TENSOR, connections=16)
 STEADY = Load("5,000 requests/s", Kind.OPEN, rate=5000)
-SHADOWED = Load("2,000 requests/s", Kind.OPEN, rate=2000)
-OBSERVED = Load("1,000 requests/s of 10 KiB", Kind.OPEN, JSON_10K, rate=1000)
-STREAMS = Load("1,000 streams × 50 events/s", Kind.STREAMS, connections=1000, rate=50)
-CALM_STREAMS = Load("1,000 streams × 25 events/s", Kind.STREAMS, connections=1000, rate=25)
+SHADOWED = Load("2,000 requests/s", Kind.OPEN, rate=2000, rounds=9)
+OBSERVED = Load("1,000 requests/s of 10 KiB", Kind.OPEN, JSON_10K, rate=1000, rounds=9)
+STREAMS = Load("1,000 streams × 50 events/s", Kind.STREAMS, connections=1000, rate=50, rounds=3)
+CALM_STREAMS = Load("1,000 streams × 25 events/s", Kind.STREAMS, connections=1000, rate=25, rounds=3)
 IDLE = Load("10,000 idle connections", Kind.IDLE, connections=10_000)
 TALK = Load("16 connections", payload=CHAT, connections=16)
 

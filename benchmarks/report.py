@@ -198,11 +198,10 @@ def machine(versions: Mapping[str, str], plan: Plan, took_s: float) -> list[str]
     """Return where, when and with what this was measured."""
     libraries = ", ".join(f"{name} {version(name)}" for name in ("uvloop", "httptools", "aiohttp"))
     programs = ", ".join(f"{name} {number}" for name, number in versions.items())
-    rounds = f"{plan.rounds} round{'s' if plan.rounds > 1 else ''}"
+    rounds = "several rounds" if plan.most_rounds is None else f"at most {plan.most_rounds} rounds"
     method = (
-        f"saturating loads: {plan.closed_rounds} rounds of {plan.closed_seconds:g} s, one entrant right after another; "
-        f"others: {rounds} of {plan.seconds:g} s; an entrant has one core of its own, load and models have the rest; "
-        "the cell of two workers has two, shared where there are no more"
+        f"{rounds} of {plan.seconds:g} s, one entrant right after another; an entrant has one core of its own, load "
+        "and models have the rest; the cell of two workers has two, shared where there are no more"
     )
     return [
         f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC, in {took_s / 60:.0f} minutes",

@@ -69,23 +69,23 @@ class Benchmark:
         with ExitStack() as stack:
             started = [(each, begin(cell, each, self.backends, self.tools, stack)) for each in entrants]
             for load in loads:
-                rounds = min(load.rounds or cell.rounds or self.plan.closed_rounds, self.plan.closed_rounds)
+                rounds = self.plan.rounds(cell, load)
                 for turn in range(rounds):
                     for entrant, running in turned(started, turn):
                         began = time.monotonic()
                         entry = attempt(running, load, self.plan)
                         self.note(cell, load, entrant, entry, f"{turn + 1}/{rounds}", began)
 
-    def apart(self, cell: Cell, turn: int) -> None:
+    def apart(self, cell: Cell) -> None:
         """Measure each entrant of a cell once, with no other one there."""
         entrants, loads = taking_part(cell, self.plan, self.only)
-        for entrant in turned(entrants, turn):
+        for entrant in entrants:
             began = time.monotonic()
             with ExitStack() as stack:
                 running = begin(cell, entrant, self.backends, self.tools, stack)
                 for load in loads:
                     entry = attempt(running, load, self.plan)
-                    self.note(cell, load, entrant, entry, f"{turn + 1}/{self.plan.rounds}", began)
+                    self.note(cell, load, entrant, entry, "1/1", began)
 
     def note(
         self, cell: Cell, load: Load, entrant: Entrant, entry: Figures | str, turn: str, began: float
@@ -114,12 +114,10 @@ def run_rounds(
         try:
             run = Benchmark(only, tools, plan, backends)
             for cell in cells:
-                if cell.is_closed:
+                if cell.is_paired:
                     run.together(cell)
-            for turn in range(plan.rounds):
-                for cell in cells:
-                    if not cell.is_closed and turn < (cell.rounds or plan.rounds):
-                        run.apart(cell, turn)
+                else:
+                    run.apart(cell)
         finally:
             backends.stop()
     return run.results
@@ -138,12 +136,12 @@ def sentence(entry: Figures | str) -> str:
 @click.option(
     "--seconds",
     type=click.FloatRange(1, 600),
-    help="Length of one measurement (3, saturating ones 2; quick: 2 and 1).",
+    help="Length of one measurement (2; quick: 1).",
 )
 @click.option(
     "--rounds",
     type=click.IntRange(1, 100),
-    help="How often everybody is measured (3, with saturating loads 5; quick: 1 and 2).",
+    help="How often everybody is measured, at most (as each load says, mostly 5; quick: 2).",
 )
 @click.option(
     "--cell", "parts", multiple=True, help="Part of a cell's name; may be repeated; writes no file."
@@ -172,13 +170,7 @@ def main(
     # Ended from outside, it ends what it has started.
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(1))
     cells = chosen(parts)
-    plan = Plan(
-        seconds or (2.0 if quick else 3.0),
-        rounds or (1 if quick else 3),
-        seconds or (1.0 if quick else 2.0),
-        rounds or (2 if quick else 5),
-        quick,
-    )
+    plan = Plan(seconds or (1.0 if quick else 2.0), rounds or (2 if quick else None), quick)
     WORK.mkdir(exist_ok=True)
     tools = Tools.install() if install else Tools()
     missing = [name for name in ("wrk", "nginx", "taskset") if name not in tools]
