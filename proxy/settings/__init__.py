@@ -11,6 +11,7 @@ from proxy.durations import format_duration, parse_duration
 from proxy.errors import ConfigError, Problem
 from proxy.settings.advice import warnings
 from proxy.settings.changes import restart_needed
+from proxy.settings.comparing import Compare
 from proxy.settings.document import Source
 from proxy.settings.editor import json_schema
 from proxy.settings.load import (
@@ -19,6 +20,7 @@ from proxy.settings.load import (
     parse,
     parse_with_source,
 )
+from proxy.settings.recording import Log, Redaction
 from proxy.settings.rollout import (
     EVENT_METRICS,
     Announced,
@@ -31,14 +33,11 @@ from proxy.settings.rollout import (
 )
 from proxy.settings.schema import Limits, ObserverSettings, PayloadLog, Settings, Timeouts, Tls, Tracing
 from proxy.settings.traffic import (
-    Compare,
     Health,
-    Log,
     Match,
     Model,
     ModelTls,
     Outlier,
-    Redaction,
     Route,
     Shadow,
     Variant,

@@ -23,8 +23,9 @@ from proxy.settings.fields import (
     setting,
 )
 from proxy.settings.grammar import duration, size, text, whole
+from proxy.settings.kinds import File, Name
 from proxy.settings.rollout import Webhook
-from proxy.settings.traffic import File, Model, Name, Route
+from proxy.settings.traffic import Model, Route
 
 __all__ = ["Limits", "ObserverSettings", "PayloadLog", "Settings", "Timeouts", "Tls", "Tracing"]
 

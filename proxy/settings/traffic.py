@@ -1,7 +1,6 @@
 """Models and routes: where answers come from, and which requests go where."""
 
 from decimal import Decimal
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, SecretStr
@@ -9,21 +8,19 @@ from pydantic.config import JsonDict
 
 from proxy.model import Failure, Role
 from proxy.settings import grammar, units
-from proxy.settings.fields import NOW, REQUIRED, Section, section, setting
+from proxy.settings.comparing import Compare
+from proxy.settings.fields import REQUIRED, Section, section, setting
 from proxy.settings.grammar import duration, size, text, whole
+from proxy.settings.kinds import File, Name, Percent, Salt, Source
+from proxy.settings.recording import Log
 from proxy.settings.rollout import Rollout
 
 __all__ = [
-    "Compare",
-    "File",
     "Health",
-    "Log",
     "Match",
     "Model",
     "ModelTls",
-    "Name",
     "Outlier",
-    "Redaction",
     "Route",
     "Shadow",
     "Variant",
@@ -33,22 +30,6 @@ _MAX_VARIANTS = 64
 _MAX_SHADOWS = 32
 _MAX_URLS = 64
 
-Name = Annotated[
-    str,
-    text(
-        units.parse_name,
-        "letters, digits, '.', '_' and '-', 1 to 63 characters",
-        pattern=units.NAME_PATTERN,
-    ),
-]
-Salt = Annotated[str, text(str, "1 to 256 characters", longest=256)]
-Pointer = Annotated[
-    str, text(units.parse_pointer, "a JSON pointer (RFC 6901)", pattern=units.POINTER_PATTERN)
-]
-HeaderName = Annotated[
-    str, text(units.parse_header_name, "a header name (RFC 9110 token)", pattern=units.TOKEN_PATTERN)
-]
-Percent = Annotated[Decimal, grammar.percent()]
 ModelUrl = text(units.parse_backend_url, "http[s]://host[:port][/path]", pattern=r"https?://[^?#@\s]+")
 ModelUrls = Annotated[str | tuple[str, ...], grammar.one_or_many(ModelUrl, _MAX_URLS)]
 CheckPath = Annotated[
@@ -58,20 +39,10 @@ PathPattern = Annotated[
     str, text(units.parse_path_pattern, "/path, or /path/* for all at and below it", pattern=r"/\S*|\*")
 ]
 Host = Annotated[str, text(units.parse_host, "a host name or IP address, without port", longest=253)]
-File = Annotated[Path, text(units.parse_path, "a path")]
 Methods = Annotated[
     tuple[str, ...],
     grammar.one_or_more(text(units.parse_method, "methods in capitals", pattern=units.METHOD_PATTERN), 32),
 ]
-Source = Annotated[
-    units.UnitSource,
-    text(
-        units.parse_unit_source,
-        "header:NAME, cookie:NAME, query:NAME, json:/POINTER, client_ip",
-        pattern=units.SOURCE_PATTERN,
-    ),
-]
-Label = Annotated[str, text(units.parse_label, "a JSON pointer, or a tensor's name")]
 Protocols = Annotated[
     tuple[str, ...],
     grammar.one_or_more(
@@ -80,7 +51,6 @@ Protocols = Annotated[
 ]
 Failures = Annotated[tuple[Failure | int, ...], grammar.one_or_more(grammar.failure(), 32)]
 Balance = Literal["least-loaded", "hash"]
-Method = Literal["auto", "exact", "json", "classification", "regression", "none"]
 
 
 class ModelTls(Section):
@@ -295,76 +265,6 @@ class Shadow(Section):
     )
     salt: Salt | None = setting(
         None, "Text that is hashed with the unit to pick the percent; null: ROUTE/shadow/MODEL."
-    )
-
-
-class Compare(Section):
-    """How a shadow's answer is compared with the one that the client got."""
-
-    as_: Annotated[Method, grammar.choice(Method)] = setting(
-        "auto",
-        "exact: the same bytes; json: the same document, numbers within tolerance; classification: the same "
-        "label; regression: numbers within tolerance; auto: what fits the answer; none: not at all, copies only put "
-        "load on the shadow.",
-        NOW,
-        alias="as",
-    )
-    rtol: Annotated[float, grammar.real(0, 1)] = setting(
-        1e-5, "Relative tolerance: numbers agree when |a - b| <= atol + rtol * |b|.", NOW
-    )
-    atol: Annotated[float, grammar.real(0, 1e12)] = setting(
-        1e-8, "Absolute tolerance, in the unit of the numbers that are compared.", NOW
-    )
-    ignore: tuple[Pointer, ...] = setting(
-        [],
-        "JSON pointers to what does not count; '*' stands for one key or index, '**' for any number of them.",
-        NOW,
-        max_length=256,
-    )
-    label: Label | None = setting(
-        None,
-        "Where the label stands: a JSON pointer, or the name of an output tensor; null: by convention.",
-        NOW,
-    )
-
-
-class Redaction(Section):
-    """What must not be written, and what is written instead. It names either json or header."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "oneOf": [
-                {"required": [name], "properties": {name: {"not": {"type": "null"}}}}
-                for name in ("json", "header")
-            ]
-        }
-    )
-
-    pointer: Pointer | None = setting(
-        None,
-        "JSON pointer into bodies; '*' stands for one key or index, '**' for any number of them.",
-        alias="json",
-    )
-    header: HeaderName | None = setting(None, "Name of a request or response header.")
-    action: Annotated[Literal["drop", "hash"], grammar.choice(Literal["drop", "hash"])] = setting(
-        "drop",
-        "drop: leave it out; hash: write a keyed hash (unit_key), so that equal values stay equal.",
-    )
-
-
-class Log(Section):
-    """Which requests and answers of a route are written to the payload log."""
-
-    percent: Percent = setting(0, "Percent of the route's units whose requests are logged.")
-    body: Annotated[int, size("0B", "1GiB")] = setting(
-        "64KiB", "Longest logged body; a longer one is cut and marked truncated."
-    )
-    headers: tuple[HeaderName, ...] = setting(
-        [], "Request and response headers that are logged; all others are not.", max_length=128
-    )
-    redact: tuple[Redaction, ...] = setting([], "What is left out of records, or hashed.", max_length=256)
-    salt: Salt | None = setting(
-        None, "Text that is hashed with the unit to pick the percent; null: ROUTE/log."
     )
 
 

@@ -1,0 +1,41 @@
+"""How two answers are compared."""
+
+from typing import Annotated, Literal
+
+from proxy.settings import grammar
+from proxy.settings.fields import NOW, Section, setting
+from proxy.settings.kinds import Label, Pointer
+
+__all__ = ["Compare", "Method"]
+
+Method = Literal["auto", "exact", "json", "classification", "regression", "none"]
+
+
+class Compare(Section):
+    """How a shadow's answer is compared with the one that the client got."""
+
+    as_: Annotated[Method, grammar.choice(Method)] = setting(
+        "auto",
+        "exact: the same bytes; json: the same document, numbers within tolerance; classification: the same "
+        "label; regression: numbers within tolerance; auto: what fits the answer; none: not at all, copies only put "
+        "load on the shadow.",
+        NOW,
+        alias="as",
+    )
+    rtol: Annotated[float, grammar.real(0, 1)] = setting(
+        1e-5, "Relative tolerance: numbers agree when |a - b| <= atol + rtol * |b|.", NOW
+    )
+    atol: Annotated[float, grammar.real(0, 1e12)] = setting(
+        1e-8, "Absolute tolerance, in the unit of the numbers that are compared.", NOW
+    )
+    ignore: tuple[Pointer, ...] = setting(
+        [],
+        "JSON pointers to what does not count; '*' stands for one key or index, '**' for any number of them.",
+        NOW,
+        max_length=256,
+    )
+    label: Label | None = setting(
+        None,
+        "Where the label stands: a JSON pointer, or the name of an output tensor; null: by convention.",
+        NOW,
+    )
