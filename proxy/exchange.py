@@ -3,7 +3,8 @@
 A mirrored, logged or traced request leaves one *primary* frame (request and the client's answer) and one
 *shadow* frame per shadow that was sent. The parts carry the same exchange number; the observer pairs them.
 Frames are fixed-size numbers and raw bytes: nothing is decoded, formatted or compressed in the worker. What
-only a record or a span tells (:class:`Details`) is left out of all others: the request, above all.
+only a record, a span or an example of a disagreement tells (:class:`Details`) is left out of all others: the
+request, above all.
 
 Layout of a frame, little-endian::
 
@@ -20,6 +21,7 @@ from struct import Struct
 from proxy.errors import StateError
 
 __all__ = [
+    "DETAILED",
     "MAX_FRAME_BYTES",
     "MISSING_UNIT",
     "TOLD",
@@ -64,10 +66,15 @@ class Flag:
     RETRIED = 128
     CUT = 256
     """The client's answer ended before it was whole."""
+    SHOWN = 512
+    """Compared, and its request goes along: the observer looks into it, or may show it."""
 
 
 TOLD = Flag.LOGGED | Flag.TRACED
-"""Exchanges with one of these leave :class:`Details`: a record is written of them, or spans."""
+"""Exchanges with one of these are told of, whatever became of their shadows: a record is written, or spans."""
+
+DETAILED = TOLD | Flag.SHOWN
+"""Exchanges with one of these leave :class:`Details`."""
 
 MISSING_UNIT = 0xFF
 """Value of :attr:`Details.unit_source` when no source was present."""
@@ -75,7 +82,7 @@ MISSING_UNIT = 0xFF
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """What only a record or a span tells of a request and its answer."""
+    """What only a record, a span or an example tells of a request and its answer."""
 
     unit_source: int
     """Index into the route's unit sources, or ``MISSING_UNIT``."""
@@ -132,7 +139,7 @@ class Primary:
     """The model's header lines as they were forwarded, without the status line and what the proxy adds."""
     response_body: bytes
     details: Details | None = None
-    """None when the exchange is neither logged nor traced."""
+    """None when the exchange is neither logged nor traced nor shown."""
 
 
 @dataclass(slots=True)

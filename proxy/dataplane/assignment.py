@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from proxy.dataplane.endings import refuse, refuse_large
 from proxy.dataplane.evidence import NO_COIN, OWN_COIN, UNIT_COIN
-from proxy.exchange import Flag
+from proxy.exchange import TOLD, Flag
 from proxy.identifiers import random_bits
 from proxy.routing.choose import (
     IN_BODY,
@@ -19,12 +19,13 @@ from proxy.routing.choose import (
     find_unit_with_body,
     forced_variant,
     is_logged,
+    is_shown,
     remember,
     shadows_for,
     who_asks,
 )
 from proxy.routing.hashing import bucket
-from proxy.routing.table import Shadow, Table
+from proxy.routing.table import Route, Shadow, Table
 from proxy.routing.units import is_trusted
 from proxy.wire.request import Framing, build_opening, common_block, first_value
 from proxy.wire.response import CONTINUE
@@ -72,14 +73,14 @@ def _begin_again(flight: "InFlight", table: Table, choice: Choice) -> None:
     # HOT: matching, finding the unit, hashing and sampling are skipped; saves 1.5 µs (benchmarks/NOTES.md). Only plain
     # heads are remembered, so the request is all there.
     slots = table.slots
-    route, flight.unit, source, flight.bucket, variant, shadows, is_logged, opening = choice
+    route, flight.unit, source, flight.bucket, variant, shadows, flags, opening = choice
     flight.route = route
     flight.unit_source = source
     flight.variant = flight.serving = variant
     slots[route.slot_units + source] += 1
     slots[variant.slot_started] += 1
-    if shadows or is_logged:
-        _keep_copies(flight, shadows, is_logged)
+    if flags:
+        _keep_copies(flight, shadows, flags)
     flight.send_whole(opening)
 
 
@@ -126,11 +127,11 @@ def _assign_from_head(flight: "InFlight") -> None:
     if source == IN_BODY:
         _await_body(flight)
         return
-    shadows, logged = _assign(flight, unit, source)
+    shadows, flags = _assign(flight, unit, source)
     if head.is_plain:
         variant = flight.variant
         opening = build_opening(head.method, flight.target_for(variant), head.block)
-        remember(table, head, Choice(route, unit, source, flight.bucket, variant, shadows, logged, opening))
+        remember(table, head, Choice(route, unit, source, flight.bucket, variant, shadows, flags, opening))
     flight.send_head()
 
 
@@ -156,8 +157,8 @@ def assign_from_body(flight: "InFlight") -> None:
     flight.send_head()
 
 
-def _assign(flight: "InFlight", unit: bytes, source: int) -> tuple[Sequence[Shadow], bool]:
-    """Choose the variant, count the request, decide what is copied; return its shadows and whether it is logged.
+def _assign(flight: "InFlight", unit: bytes, source: int) -> tuple[Sequence[Shadow], int]:
+    """Choose the variant, count the request, decide what is copied; return its shadows and what the observer is told.
 
     A request without a unit draws by its request id, or goes to the champion (``missing_unit``).
     """
@@ -183,20 +184,34 @@ def _assign(flight: "InFlight", unit: bytes, source: int) -> tuple[Sequence[Shad
     slots[variant.slot_started] += 1
     # A tunnel is never mirrored: what goes through it may mean anything.
     shadows = shadows_for(route, unit or flight.request_id) if route.shadows and not flight.upgrade else ()
-    logged = route.log_limit > 0 and is_logged(route, unit or flight.request_id)
-    if shadows or logged or flight.flags & Flag.TRACED:
-        _keep_copies(flight, shadows, logged)
-    return shadows, logged
+    flags = _sampled(route, unit or flight.request_id, shadows)
+    if flags or flight.flags & Flag.TRACED:
+        _keep_copies(flight, shadows, flags)
+    return shadows, flags
 
 
-def _keep_copies(flight: "InFlight", shadows: Sequence[Shadow], is_logged: bool) -> None:
-    """Keep the request's body on the side for the shadows, and for the observer, if it wants the exchange, both."""
+def _sampled(route: Route, unit: bytes, shadows: Sequence[Shadow]) -> int:
+    """Return the flags of an exchange that follow from its unit: whether it is mirrored, logged, shown."""
+    flags = Flag.LOGGED if route.log_limit and is_logged(route, unit) else 0
+    if shadows:
+        flags |= Flag.MIRRORED
+        if route.shown_limit and is_shown(route, unit):
+            flags |= Flag.SHOWN
+    return flags
+
+
+def _keep_copies(flight: "InFlight", shadows: Sequence[Shadow], flags: int) -> None:
+    """Keep the request's body on the side for the shadows, and for the observer, if it wants the exchange, both.
+
+    Args:
+        flight: the request.
+        shadows: who gets a copy.
+        flags: what to mark its exchange with, see :func:`_sampled`.
+    """
     if shadows:
         flight.shadows = shadows
-        flight.flags |= Flag.MIRRORED
-    if is_logged:
-        flight.flags |= Flag.LOGGED
-    if is_logged or flight.route.is_compared or flight.flags & Flag.TRACED:
+    flight.flags = flags = flight.flags | flags
+    if flags & TOLD or flight.route.is_compared:
         flight.number = flight.worker.next_number()
         flight.response_head = flight.response_lines = b""
         flight.response_copy = []

@@ -21,7 +21,7 @@ from proxy.dataplane.request_state import RequestState
 from proxy.dataplane.shipping import ship_primary
 from proxy.dataplane.tunnel import open_tunnel
 from proxy.dataplane.upstream import UpstreamConnection
-from proxy.exchange import TOLD, Flag
+from proxy.exchange import DETAILED, Flag
 from proxy.model import DURATION_BOUNDS_NS, FAULT_SENTENCES, FAULT_STATUS, Fault
 from proxy.routing.table import Variant
 from proxy.wire.plain import PlainResponse
@@ -325,7 +325,7 @@ class InFlight(RequestState):
         """Keep of an answer what the observer wants of it: ``data`` is what the client gets, ``body`` its end."""
         limit = self.table.copy_limit
         self.response_lines = block
-        if self.flags & TOLD:
+        if self.flags & DETAILED:
             self.response_head = data[: len(data) - len(body)]
         if len(body) > limit:
             self.flags |= Flag.RESPONSE_TRUNCATED

@@ -168,7 +168,7 @@ class RequestState:
         self.response_bytes = 0
         """Of the body; of one that comes in pieces only if it is copied."""
         self.response_head: bytes
-        """Like the next only with ``response_copy``; set where a record or spans will tell of it."""
+        """Like the next only with ``response_copy``; set where somebody is told of it."""
         self.response_lines: bytes
         """The model's header lines, as they are forwarded."""
         self.response_copy: list[bytes] | None = None

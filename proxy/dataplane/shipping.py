@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from proxy.exchange import TOLD, Flag, build_details, build_primary
+from proxy.exchange import DETAILED, TOLD, Flag, build_details, build_primary
 from proxy.tally import WORKER_FIELDS
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ EXCHANGES_DROPPED = WORKER_FIELDS.index("exchanges_dropped")
 
 
 def ship_primary(flight: "InFlight", duration_ns: int) -> None:
-    """Hand the exchange to the observer: only for mirrored, logged and traced requests."""
+    """Hand the exchange to the observer: only for mirrored, logged and traced requests, shown ones among the first."""
     worker, table, flags = flight.worker, flight.table, flight.flags
     if not flight.shadows_sent and not flags & TOLD:
         return  # no copy was sent: there is nothing to compare with
@@ -33,7 +33,7 @@ def ship_primary(flight: "InFlight", duration_ns: int) -> None:
         flight.unit,
         flight.response_lines,
         b"".join(flight.response_copy or ()),
-        _details(flight, duration_ns) if flags & TOLD else b"",
+        _details(flight, duration_ns) if flags & DETAILED else b"",
     )
     shipped = worker.shipper.ship(frame)
     if not shipped:

@@ -28,6 +28,7 @@ def frame_weight(frame: Primary | ShadowPart) -> int:
     size = FRAME_OVERHEAD_BYTES + len(frame.response_lines) + len(frame.response_body)
     if isinstance(frame, Primary) and (details := frame.details) is not None:
         size += len(details.request_head) + len(details.request_body) + len(details.target)
+        size += len(details.response_head)
     return size
 
 

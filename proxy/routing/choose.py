@@ -1,4 +1,4 @@
-"""The choices that a table makes for one request: its unit, a forced variant, its shadows, its place in the log.
+"""The choices that a table makes for one request: its unit, a forced variant, its shadows, whether it is logged, shown.
 
 Pure functions of the head (and body) and the table. The hot path and ``explain`` both call them, so what is explained
 is what happens. Only :func:`remember` changes something: the table's memo, which never changes a choice.
@@ -22,6 +22,7 @@ __all__ = [
     "find_unit_with_body",
     "forced_variant",
     "is_logged",
+    "is_shown",
     "remember",
     "shadows_for",
     "who_asks",
@@ -47,7 +48,8 @@ class Choice(NamedTuple):
     bucket: int
     variant: Variant
     shadows: Sequence[Shadow]
-    is_logged: bool
+    flags: int
+    """What the exchange is marked with: see :class:`proxy.exchange.Flag`."""
     opening: bytes
     """Request line and header lines for the variant's model, as far as they do not depend on the connection."""
 
@@ -134,3 +136,9 @@ def is_logged(route: Route, unit: bytes) -> bool:
     """Tell whether this unit's requests are in the payload log's sample."""
     limit = route.log_limit
     return limit > 0 and (limit == SPACE or bucket(route.log_prefix, unit) < limit)
+
+
+def is_shown(route: Route, unit: bytes) -> bool:
+    """Tell whether this unit's mirrored requests go to the observer together with what they are compared for."""
+    limit = route.shown_limit
+    return limit > 0 and (limit == SPACE or bucket(route.shown_prefix, unit) < limit)

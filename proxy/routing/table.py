@@ -231,6 +231,8 @@ class Route:
         "retry_faults",
         "settings",
         "shadows",
+        "shown_limit",
+        "shown_prefix",
         "slot_payload",
         "slot_units",
         "timeout_ns",
@@ -263,6 +265,9 @@ class Route:
         """Every shadow gets every request."""
         self.is_compared = settings.compare.as_ != "none"
         """The observer wants both answers of a mirrored request."""
+        self.shown_limit = share(settings.compare.examples) if self.is_compared and self.shadows else 0
+        """A mirrored unit's requests go along when its bucket under the examples' salt is below ``shown_limit``."""
+        self.shown_prefix = salt_prefix(f"{settings.name}/examples")
         self.log_limit = share(settings.log.percent)
         """A unit is logged when its bucket under the log's salt is below ``log_limit``."""
         self.log_prefix = salt_prefix(settings.log.salt or f"{settings.name}/log")

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from proxy.settings import grammar
 from proxy.settings.fields import NOW, Section, setting
-from proxy.settings.kinds import Label, Pointer
+from proxy.settings.kinds import Label, Percent, Pointer
 
 __all__ = ["Compare", "Method"]
 
@@ -38,4 +38,9 @@ class Compare(Section):
         None,
         "Where the label stands: a JSON pointer, or the name of an output tensor; null: by convention.",
         NOW,
+    )
+    examples: Percent = setting(
+        5,
+        "Percent of the mirrored units whose requests go to the observer together with the answers, so that an example "
+        "of a disagreement has its request beside it; 0: none.",
     )

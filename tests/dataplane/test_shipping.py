@@ -3,9 +3,10 @@
 import pytest
 
 from proxy.exchange import Flag, Primary
-from tests.dataplane.road import CONFIG, Road, request, response, told
+from tests.dataplane.road import CONFIG, Road, request, response, told, warmed
 
 LOGGED = CONFIG + "    log: {percent: 100}\n"
+SHOWN = CONFIG + "    compare: {examples: 100}\n    shadows: [{model: three, percent: 100}]\n"
 
 
 def finish(road: Road, body: bytes = b"{}") -> Primary:
@@ -53,7 +54,7 @@ def test_what_the_pipe_refuses_is_counted(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_what_is_only_compared_leaves_nothing_of_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
     """A comparison asks for two answers: neither the request nor who sent it goes to the observer."""
-    road = Road(monkeypatch, CONFIG + "    shadows: [{model: three, percent: 100}]\n")
+    road = Road(monkeypatch, SHOWN.replace("100}", "0}", 1))
     road.feed(request(body=b"secret", X_User_Id="alice"))
     road.answer(road.connect(), response(b"[1]"))
     (part,) = road.worker.shipper.parts()
@@ -83,4 +84,34 @@ def test_a_request_that_nobody_samples_leaves_nothing(monkeypatch: pytest.Monkey
     road = Road(monkeypatch)
     road.feed(request(body=b"{}", X_User_Id="alice"))
     road.answer(road.connect(), response())
+    assert road.worker.shipper.frames == []
+
+
+@warmed
+def test_a_shown_request_goes_along(monkeypatch: pytest.MonkeyPatch, is_warm: bool) -> None:
+    """What is to be shown beside a disagreement leaves request and heads, though it is neither logged nor traced."""
+    road = Road(monkeypatch, SHOWN)
+    if is_warm:
+        road.feed(request(body=b"{}", X_User_Id="alice"))
+        model, shadow = road.connect(), road.connect()
+        road.answer(model, response(b"[1]"))
+        road.answer(shadow, response(b"[1]"))
+        road.worker.shipper.frames.clear()
+    road.feed(request(body=b"{}", X_User_Id="alice"))
+    road.answer(road.upstreams[0] if is_warm else road.connect(), response(b"[1]"))
+    (part,) = road.worker.shipper.parts()
+    assert isinstance(part, Primary)
+    assert (part.flags, part.shadows_sent) == (Flag.MIRRORED | Flag.SHOWN, 1)
+    details = told(part)
+    assert (details.target, details.request_body) == (b"/v2/models/wine/infer", b"{}")
+    assert details.response_head.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert road.count("payload", "sampled", "wine") == 0
+
+
+def test_a_shown_copy_that_was_not_sent_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An example is one of a comparison: without a copy there is none."""
+    road = Road(monkeypatch, SHOWN)
+    road.worker.draining = True
+    road.feed(request(body=b"{}", X_User_Id="alice"))
+    road.answer(road.connect(), response(b"[1]"))
     assert road.worker.shipper.frames == []

@@ -10,6 +10,7 @@ from proxy.routing.choose import (
     find_unit_with_body,
     forced_variant,
     is_logged,
+    is_shown,
     shadows_for,
     who_asks,
 )
@@ -30,6 +31,7 @@ routes:
       - {name: v2, model: m2, role: canary, weight: 5}
     shadows: [{model: m1, percent: 30}, {model: m2}]
     log: {percent: 20}
+    compare: {examples: 40}
 """
 
 PEER = b"192.0.2.1"
@@ -183,13 +185,30 @@ def test_samples_are_below_their_limit(route: Route, number: int) -> None:
     expected = [first] * (bucket(first.prefix, unit) < first.limit) + [second]
     assert expected == shadows_for(route, unit)
     assert (bucket(route.log_prefix, unit) < SPACE // 5) is is_logged(route, unit)
+    assert (bucket(b"wine/examples:", unit) < 2 * SPACE // 5) is is_shown(route, unit)
 
 
 @pytest.mark.parametrize(("percent", "expected"), [("0", 0), ("100", 200)])
 def test_samples_of_none_and_all(percent: str, expected: int) -> None:
     """At 0 percent no unit is taken, at 100 every one."""
     text = CONFIG.replace("percent: 30", f"percent: {percent}").replace("percent: 20", f"percent: {percent}")
+    text = text.replace("examples: 40", f"examples: {percent}")
     route = compile_table(parse(text, environ={}), 1).routes[0]
     units = [b"user-%d" % number for number in range(200)]
     assert sum(is_logged(route, unit) for unit in units) == expected
+    assert sum(is_shown(route, unit) for unit in units) == expected
     assert sum(route.shadows[0] in shadows_for(route, unit) for unit in units) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "instead"),
+    [
+        ("compare: {examples: 40}", "compare: {as: none, examples: 40}"),
+        ("shadows: [{model: m1, percent: 30}, {model: m2}]", "shadows: []"),
+    ],
+    ids=["not compared", "no shadow"],
+)
+def test_nothing_is_shown_where_nothing_is_compared(line: str, instead: str) -> None:
+    """Who does not compare, or has no shadow, pays for no example."""
+    route = compile_table(parse(CONFIG.replace(line, instead), environ={}), 1).routes[0]
+    assert not any(is_shown(route, b"user-%d" % number) for number in range(200))
