@@ -339,8 +339,9 @@ def test_the_record() -> None:
     (example,) = blocks("json")
     route = table_of(BASE_CONFIG).routes[0]
     judged = Comparison("disagree", 0.5, "label", "classification", 1, 1)
+    primary = primary_part(target=b"/v2/models/wine/infer")
     record = build_record(
-        compile_record_rule(route, b"k" * 32), route, primary_part(), {0: shadow_part()}, {0: judged}
+        compile_record_rule(route, b"k" * 32), route, primary, {0: shadow_part()}, {0: judged}
     )
     assert orjson.dumps(shape(orjson.loads(example))) == orjson.dumps(shape(record))
 

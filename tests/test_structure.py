@@ -32,6 +32,7 @@ ALLOWED: dict[str, set[str]] = {
     "rollout": {"durations", "errors", "model", "settings", "stats"},
     "report": {"errors", "model", "printable", "rollout", "settings", "stats"},
     "routing": {"errors", "evidence", "model", "settings", "tally", "wire"},
+    "records": {"durations", "errors"},
     # What processes share.
     "tally": {"model"},
     "evidence": {"errors", "model", "private", "tally"},
@@ -96,7 +97,7 @@ PURE = (
     "printable.py", "retirement.py", "routing/", "settings/", "settled.py", "stats/", "wire/", "control/changes.py",
     "control/matching.py", "control/openapi.py", "control/steering.py", "observer/accounting.py", "observer/heads.py",
     "engine/evidence_view.py", "engine/judging.py", "engine/ledger.py", "observer/pairing.py",
-    "observer/record.py", "observer/redact.py",
+    "observer/record.py", "observer/redact.py", "records/record.py", "records/selection.py",
 )  # fmt: skip
 """No clock, no socket, no files, no environment, no globals that change: values in, values out."""
 

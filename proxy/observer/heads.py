@@ -9,7 +9,15 @@ import re
 from functools import lru_cache
 from typing import Final, TypeAlias
 
-__all__ = ["ContentFields", "answer_fields", "content_fields", "fields", "first_fields", "request_line"]
+__all__ = [
+    "ContentFields",
+    "accept_field",
+    "answer_fields",
+    "content_fields",
+    "fields",
+    "first_fields",
+    "request_line",
+]
 
 # A start line is no field: before its first colon, if it has one, stands a blank or a slash.
 _FIELD: Final = re.compile(rb"(?:\A|\n)([^\s:/]+):[ \t]*([^\r\n]*)")
@@ -17,6 +25,7 @@ _CONTENT_FIELD: Final = re.compile(
     rb"(?:\A|\n)(content-type|content-encoding|inference-header-content-length):[ \t]*([^\r\n]*)",
     re.IGNORECASE,
 )
+_ACCEPT: Final = re.compile(rb"\naccept:[ \t]*([^\r\n]*)", re.IGNORECASE)
 _MAX_REMEMBERED_BYTES: Final = 2048
 """Header lines of inference answers have some hundred bytes; a thousand of longer ones would be too much to keep."""
 
@@ -38,6 +47,11 @@ def fields(head: bytes) -> list[tuple[bytes, bytes]]:
 def first_fields(head: bytes) -> dict[bytes, bytes]:
     """Return the first value of each field by its lower-case name."""
     return dict(reversed(fields(head)))
+
+
+def accept_field(head: bytes) -> bytes:
+    """Return the value of ``accept`` in a request head; of several lines as one list (RFC 9110 §5.3)."""
+    return b", ".join(value.rstrip(b" \t") for value in _ACCEPT.findall(head))
 
 
 def content_fields(head: bytes) -> ContentFields:

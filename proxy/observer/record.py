@@ -1,8 +1,9 @@
 """The payload record: one joined line per logged inference.
 
 Pure: a pair, its comparisons and a rule → a document. The fields are those of the README's table, no
-others; ``headers`` appears in request and response only where ``log.headers`` names some, ``redacted`` only
-on a body that had to be left out whole.
+others. Some appear only where there is something to say: ``headers`` where ``log.headers`` names some, ``redacted`` on
+a body that had to be left out whole, ``content_encoding`` on one that could not be decoded, ``inference_header_length``
+on one with binary tensors, ``accept`` on a request that takes not everything, ``has_query`` on one that had a query.
 
 What is never in a record: the raw unit, the client's address, the query of the request, headers nobody
 asked for, and the original of a body that has something to redact. Such a body is parsed, redacted and
@@ -26,7 +27,14 @@ from proxy.compare.values import Undecodable
 from proxy.errors import StateError
 from proxy.exchange import MISSING_UNIT, Details, Flag, Primary, ShadowPart
 from proxy.model import Fault
-from proxy.observer.heads import ContentFields, answer_fields, content_fields, fields, request_line
+from proxy.observer.heads import (
+    ContentFields,
+    accept_field,
+    answer_fields,
+    content_fields,
+    fields,
+    request_line,
+)
 from proxy.observer.redact import Action, Redactor, keyed_hash
 from proxy.routing.hashing import SPACE
 from proxy.routing.table import MISSING, Route
@@ -150,8 +158,21 @@ def _request(rule: RecordRule, primary: Primary, details: Details) -> _Document:
         "content_type": None if content[0] is None else _text(content[0]),
         "size": details.request_bytes,
         **_body(rule, content, details.request_body, is_cut=bool(primary.flags & Flag.REQUEST_TRUNCATED)),
+        **_asked(details),
     }
     return document | _headers(rule, head)
+
+
+_HAS_QUERY: Final[_Document] = {"has_query": True}
+_ANYTHING: Final = frozenset({b"", b"*/*"})
+"""RFC 9110 §12.5.1: without ``accept`` a client takes anything."""
+
+
+def _asked(details: Details) -> _Document:
+    """Return what else decides the answer, where there is any: whoever replays the request has to know."""
+    asked: _Document = _HAS_QUERY if b"?" in details.target else {}
+    accept = accept_field(details.request_head)
+    return asked if accept in _ANYTHING else {**asked, "accept": _text(accept)}
 
 
 def _response(rule: RecordRule, primary: Primary, details: Details) -> _Document:
@@ -190,7 +211,8 @@ def _shadow(rule: RecordRule, route: Route, part: ShadowPart, comparison: Compar
 
 
 def _body(rule: RecordRule, content: ContentFields, body: bytes, *, is_cut: bool) -> _Document:
-    """Return ``body``, ``encoding`` and ``truncated`` for a body as it was sent.
+    """Return ``body``, ``encoding`` and ``truncated`` for a body as it was sent, and what it takes to read it: the
+    ``content_encoding`` that could not be undone, the ``inference_header_length`` before binary tensors.
 
     Args:
         rule: of the route.
@@ -201,6 +223,7 @@ def _body(rule: RecordRule, content: ContentFields, body: bytes, *, is_cut: bool
     if not body:
         return {"body": "", "encoding": "text", "truncated": is_cut}
     coding = content[1]
+    told: _Document = {} if content[2] is None else {"inference_header_length": content[2]}
     plain: bytes | Undecodable = body
     if coding is not None:
         plain = (
@@ -210,15 +233,18 @@ def _body(rule: RecordRule, content: ContentFields, body: bytes, *, is_cut: bool
         redacted = None if is_cut or isinstance(plain, Undecodable) else _redacted(rule, content[0], plain)
         if redacted is None:
             return {"body": None, "encoding": None, "truncated": is_cut, "redacted": True}
+        told = {}  # it is written anew, as JSON alone
         plain = redacted
     is_raw = isinstance(plain, Undecodable)
+    if is_raw and coding is not None:
+        told["content_encoding"] = _text(coding)
     shown = body if isinstance(plain, Undecodable) else plain
     is_cut = is_cut or len(shown) > rule.body_cap
     shown = shown[: rule.body_cap]
     text = None if is_raw else _utf8(shown, is_cut=is_cut)
     if text is not None:
-        return {"body": text, "encoding": "text", "truncated": is_cut}
-    return {"body": base64.b64encode(shown).decode(), "encoding": "base64", "truncated": is_cut}
+        return {"body": text, "encoding": "text", "truncated": is_cut, **told}
+    return {"body": base64.b64encode(shown).decode(), "encoding": "base64", "truncated": is_cut, **told}
 
 
 def _redacted(rule: RecordRule, content_type: bytes | None, plain: bytes) -> bytes | None:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.observer.heads import answer_fields, fields, first_fields, request_line
+from proxy.observer.heads import accept_field, answer_fields, fields, first_fields, request_line
 
 HEAD = b"POST /v1/models/m:predict HTTP/1.1\r\nHost: a:1\r\nX-Two:  b \r\nx-two: c\r\nempty:\r\n\r\n"
 
@@ -31,9 +31,17 @@ def test_answer_fields_with_and_without_a_status_line() -> None:
     assert answer_fields(b"inference-header-content-length: 1e3\r\n") == (None, None, None)
 
 
+def test_accept() -> None:
+    """Several lines are one list; a field whose name only ends so is another one."""
+    head = b"GET / HTTP/1.1\r\nAccept: a/b \r\nx-accept: no\r\naccept:c/d\r\n\r\n"
+    assert accept_field(head) == b"a/b, c/d"
+    assert accept_field(b"GET / HTTP/1.1\r\n\r\n") == b""
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes(head: bytes) -> None:
     """Any bytes give fields or none, never an exception."""
     assert all(name == name.lower() for name, _ in fields(head))
     answer_fields(head)
+    accept_field(head)
     request_line(head)

@@ -68,6 +68,7 @@ def test_golden() -> None:
             "body": '{"inputs":[]}',
             "encoding": "text",
             "truncated": False,
+            "has_query": True,
         },
         "response": {
             "status": 200,
@@ -234,6 +235,49 @@ def test_bodies(name: str) -> None:
     document = record_of(primary)["response"]
     assert (document["body"], document["encoding"], document["truncated"]) == (body, encoding, truncated)
     assert "redacted" not in document
+
+
+def test_what_could_not_be_decoded_names_its_coding() -> None:
+    """A body that is written in its coding says which; one that was decoded says none."""
+    coded = record_of(response(b"??", coding=b"Compress"))["response"]
+    assert (coded["content_encoding"], coded["encoding"]) == ("Compress", "base64")
+    assert "content_encoding" not in record_of(response(gzip.compress(b"a"), coding=b"gzip"))["response"]
+
+
+def test_binary_tensors_say_where_they_begin() -> None:
+    """Request, answer and copy each have the length of the JSON before their tensors, if they have tensors."""
+    line = b"Inference-Header-Content-Length: 2\r\n"
+    details = primary_part().details
+    assert details is not None
+    head = details.request_head.replace(b"host: model\r\n", line)
+    answer = response(b"{}\x01\xff")
+    answer_head = (answer.details or details).response_head.replace(b"\r\n\r\n", b"\r\n" + line + b"\r\n")
+    primary = replace(answer, details=replace(details, request_head=head, response_head=answer_head))
+    part = shadow_part(response_lines=line, response_body=b"{}\x02\xff")
+    record = record_of(primary, {0: part})
+    for message in (record["request"], record["response"], record["shadows"][0]):
+        assert message["inference_header_length"] == 2
+    redacted = record_of(response(SECRET_JSON), {0: shadow_part(response_body=SECRET_JSON)}, config=REDACTING)
+    assert "inference_header_length" not in redacted["response"]
+
+
+ASKED: dict[str, tuple[bytes, bytes, dict[str, Any]]] = {
+    "plain": (b"/a", b"", {}),
+    "a query, which is not written": (b"/a?token=s3cr3t", b"", {"has_query": True}),
+    "anything": (b"/a", b"Accept: */*\r\n", {}),
+    "a stream": (b"/a", b"Accept: text/event-stream\r\n", {"accept": "text/event-stream"}),
+    "two lines": (b"/a", b"accept: a/b \r\naccept: c/d\r\n", {"accept": "a/b, c/d"}),
+    "another field that ends so": (b"/a", b"x-accept: a/b\r\n", {}),
+}
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_what_else_decides_the_answer(name: str) -> None:
+    """Whether there was a query and what the client takes are told where they matter."""
+    target, lines, expected = ASKED[name]
+    head = b"POST " + target + b" HTTP/1.1\r\nhost: model\r\n" + lines + b"\r\n"
+    request = record_of(primary_part(target=target, request_head=head))["request"]
+    assert {key: request[key] for key in ("accept", "has_query") if key in request} == expected
 
 
 SECRET_JSON = b'{"parameters":{"user":"ada"},"a":[{"secret":"s3cr3t"}]}'

@@ -1,0 +1,157 @@
+"""Files of lines: found in directories, undone if compressed, cut into lines, never more than a piece in memory.
+
+Rules
+    * A file that is being written ends in half a line, or in half a compressed frame. It is read up to its last whole
+      line; what follows is unfinished, not damaged.
+    * A line is at most ``MAX_LINE_BYTES`` long; a longer one is passed over without being held.
+"""
+
+import os
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from proxy.errors import ProxyError
+
+__all__ = ["MAX_LINE_BYTES", "SUFFIXES", "LineFile", "LogError", "find_files"]
+
+MAX_LINE_BYTES: Final = 256 << 20
+"""Bodies are capped far below (``limits.copy``); a file without line breaks is something else."""
+
+SUFFIXES: Final = (".jsonl", ".jsonl.gz", ".jsonl.zst")
+"""Ends of the names of files that are read."""
+
+_CHUNK_BYTES: Final = 1 << 20
+
+
+class LogError(ProxyError):
+    """A log that cannot be read at all; the text says what to do."""
+
+
+def find_files(places: Iterable[Path]) -> list[Path]:
+    """Return the files to read, sorted by name within each directory: a directory stands for those in and below it.
+
+    Raises:
+        LogError: a place does not exist or cannot be looked into, or there is no file in any of them.
+    """
+    found: list[Path] = []
+    places = list(places)
+    for place in places:
+        if place.is_dir():
+            found += sorted(path for path in _walk(place) if path.name.endswith(SUFFIXES))
+        elif place.exists():
+            found.append(place)
+        else:
+            raise LogError(f"{place}: no such file or directory")
+    if not found:
+        named = ", ".join(map(str, places))
+        raise LogError(f"{named}: no payload log there; expected files that end in {', '.join(SUFFIXES)}")
+    return found
+
+
+def _walk(directory: Path) -> Iterator[Path]:
+    def refuse(error: OSError) -> None:
+        raise LogError(f"{error.filename}: {(error.strerror or 'cannot be read').lower()}")
+
+    for folder, _, names in os.walk(directory, onerror=refuse):
+        yield from (Path(folder, name) for name in names)
+
+
+@dataclass(slots=True)
+class LineFile:
+    """One file, read line by line.
+
+    After the lines are read through, ``problem`` says what broke, and ``is_unfinished`` whether there was half a line.
+    """
+
+    path: Path
+    max_line_bytes: int = MAX_LINE_BYTES
+    problem: str | None = None
+    is_unfinished: bool = False
+    overlong: list[int] = field(default_factory=list)
+    """Numbers of the lines that were passed over for their length."""
+    read_bytes: int = 0
+    """Bytes of the file that were taken in so far, as they lie on the disk."""
+
+    def lines(self) -> Iterator[tuple[int, bytes]]:
+        """Yield each whole line with its number, from 1, without its line break; stop where the file breaks."""
+        number, rest = 0, bytearray()
+        is_overlong = False
+        for chunk in self._chunks():
+            at = 0
+            while (end := chunk.find(b"\n", at)) >= 0:
+                number += 1
+                if is_overlong or len(rest) + end - at > self.max_line_bytes:
+                    self.overlong.append(number)
+                    is_overlong = False
+                elif rest:
+                    rest += chunk[at:end]
+                    yield number, bytes(rest)
+                else:
+                    yield number, chunk[at:end]
+                rest.clear()
+                at = end + 1
+            if is_overlong or len(rest) + len(chunk) - at > self.max_line_bytes:
+                is_overlong = True
+                rest.clear()
+            else:
+                rest += chunk[at:]
+        self.is_unfinished = self.is_unfinished or is_overlong or bool(rest)
+
+    def _chunks(self) -> Iterator[bytes]:
+        try:
+            with self.path.open("rb") as file:
+                if self.path.name.endswith(".gz"):
+                    yield from self._gunzipped(file)
+                elif self.path.name.endswith(".zst"):
+                    yield from self._unzstd(file)
+                else:
+                    while chunk := file.read(_CHUNK_BYTES):
+                        self.read_bytes += len(chunk)
+                        yield chunk
+        except OSError as error:
+            self.problem = (error.strerror or str(error)).lower()
+
+    def _gunzipped(self, file: BinaryIO) -> Iterator[bytes]:
+        """Undo gzip (RFC 1952), member by member."""
+        decoder = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+        is_begun = False
+        while raw := file.read(_CHUNK_BYTES):
+            self.read_bytes += len(raw)
+            while raw:
+                if decoder.eof:
+                    decoder = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+                is_begun = True
+                try:
+                    chunk = decoder.decompress(raw, _CHUNK_BYTES)
+                except zlib.error:
+                    self.problem = "damaged gzip"
+                    return
+                raw = decoder.unused_data if decoder.eof else decoder.unconsumed_tail
+                if chunk:
+                    yield chunk
+        self.is_unfinished = is_begun and not decoder.eof
+
+    def _unzstd(self, file: BinaryIO) -> Iterator[bytes]:
+        """Undo zstd (RFC 8878), frame by frame."""
+        try:
+            import zstandard
+        except ImportError:
+            raise LogError(
+                f"{self.path}: reading zstd needs the package zstandard: pip install zstandard"
+            ) from None
+        with zstandard.ZstdDecompressor().stream_reader(
+            file, read_across_frames=True, closefd=False
+        ) as stream:
+            while True:
+                try:
+                    chunk = stream.read(_CHUNK_BYTES)
+                except zstandard.ZstdError:
+                    self.problem = "damaged zstd"
+                    return
+                self.read_bytes = file.tell()
+                if not chunk:
+                    return
+                yield chunk

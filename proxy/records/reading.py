@@ -1,0 +1,160 @@
+"""Payload logs, read: every record of many files in the order of time, whatever wrote them, in constant memory.
+
+Theory of operation
+    A line is written when its exchange is over, and its ``ts`` is when the request came. So files, and lines in them,
+    are nearly in order, and several replicas (or the two observers of an upgrade) write at the same time. Files are
+    opened in the order of their first records, merged while they overlap, and a window of records puts what comes out
+    in order. A record that is later than the window is long comes out late, never lost.
+
+Rules
+    * What cannot be read is counted and told, never raised: one bad line costs one record.
+    * Who reads twice gets the same records in the same order, if nothing was written in between.
+"""
+
+import heapq
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from proxy.records.files import LineFile, find_files
+from proxy.records.record import Damaged, Record, parse_record
+from proxy.records.selection import EVERY_RECORD, Selection
+
+__all__ = ["PayloadReader", "Reading"]
+
+MAX_OPEN_FILES: Final = 64
+"""Files read at once. Where more replicas than that wrote at the same time, order is only as good as the window."""
+
+WINDOW_RECORDS: Final = 4096
+WINDOW_BYTES: Final = 32 << 20
+"""What waits for earlier records: at 1 000 records a second, requests of up to four seconds come out in order."""
+
+_PROBLEMS_KEPT: Final = 10
+
+_Records: TypeAlias = Iterator[tuple[int, Record]]
+"""Records of one file, each with the length of its line."""
+_Heads: TypeAlias = list[tuple[int, int, int, Record, _Records]]
+"""A heap: of each open file its next record, by time and then by the file's number, and what follows it."""
+
+
+@dataclass(slots=True)
+class Reading:
+    """What was read so far, and what could not be."""
+
+    files: int = 0
+    total_bytes: int = 0
+    """Of all files, as they lie on the disk when reading began."""
+    read_bytes: int = 0
+    records: int = 0
+    """Records that were wanted."""
+    skipped: int = 0
+    """Whole records that were not."""
+    damaged: int = 0
+    """Lines that are no records, and files that broke in the middle."""
+    unfinished: int = 0
+    """Files that end in half a line: they are being written, or their writer was killed."""
+    problems: list[str] = field(default_factory=list)
+    """The first of what is damaged: ``file:line: reason``."""
+
+    def tell(self, problem: str) -> None:
+        """Count something damaged, and keep it if it is among the first."""
+        self.damaged += 1
+        if len(self.problems) < _PROBLEMS_KEPT:
+            self.problems.append(problem)
+
+
+class PayloadReader:
+    """The records of payload logs, to be iterated once.
+
+    Args:
+        places: files, and directories that are searched below.
+        selection: which records are wanted.
+        window: how many records wait for earlier ones.
+
+    Raises:
+        LogError: a place does not exist, or holds no log.
+    """
+
+    def __init__(
+        self, places: Sequence[Path], selection: Selection = EVERY_RECORD, window: int = WINDOW_RECORDS
+    ) -> None:
+        self._paths = find_files(places)
+        self._selection = selection
+        self._window = window
+        self.reading = Reading(files=len(self._paths))
+        for path in self._paths:
+            with suppress(OSError):
+                self.reading.total_bytes += path.stat().st_size
+
+    def __iter__(self) -> Iterator[Record]:
+        return _in_order(self._merged(), self._window)
+
+    def _merged(self) -> _Records:
+        """Yield ``(size, record)`` of all files, merged as well as their order allows."""
+        waiting = deque(sorted((_first_moment(path), number) for number, path in enumerate(self._paths)))
+        heads: _Heads = []
+        while waiting or heads:
+            while waiting and len(heads) < MAX_OPEN_FILES and (not heads or waiting[0][0] <= heads[0][0]):
+                number = waiting.popleft()[1]
+                self._push(heads, number, self._records(self._paths[number]))
+            if not heads:
+                continue
+            _, number, size, record, records = heapq.heappop(heads)
+            yield size, record
+            self._push(heads, number, records)
+
+    def _push(self, heads: _Heads, number: int, records: _Records) -> None:
+        for size, record in records:
+            heapq.heappush(heads, (record.ts_wall_ns, number, size, record, records))
+            return
+
+    def _records(self, path: Path) -> _Records:
+        reading, takes, file = self.reading, self._selection.takes, LineFile(path)
+        before = 0
+        for number, line in file.lines():
+            reading.read_bytes += file.read_bytes - before
+            before = file.read_bytes
+            found = parse_record(line)
+            if isinstance(found, Damaged):
+                reading.tell(f"{path}:{number}: {found.reason}")
+            elif takes(found):
+                reading.records += 1
+                yield len(line), found
+            else:
+                reading.skipped += 1
+        reading.read_bytes += file.read_bytes - before
+        reading.unfinished += file.is_unfinished
+        for number in file.overlong:
+            reading.tell(f"{path}:{number}: too long for a record")
+        if file.problem is not None:
+            reading.tell(f"{path}: {file.problem}")
+
+
+def _first_moment(path: Path) -> int:
+    """Return when the request of the first record of a file came; the beginning of time if it has none."""
+    for _, line in LineFile(path).lines():
+        found = parse_record(line)
+        if isinstance(found, Record):
+            return found.ts_wall_ns
+    return 0
+
+
+def _in_order(records: _Records, window: int) -> Iterator[Record]:
+    """Yield records by time, holding back at most ``window`` of them and ``WINDOW_BYTES``.
+
+    Equal times stay in the order in which they came.
+    """
+    held: list[tuple[int, int, int, Record]] = []
+    weight = 0
+    for sequence, (size, record) in enumerate(records):
+        heapq.heappush(held, (record.ts_wall_ns, sequence, size, record))
+        weight += size
+        while len(held) > window or (weight > WINDOW_BYTES and len(held) > 1):
+            _, _, size, first = heapq.heappop(held)
+            weight -= size
+            yield first
+    while held:
+        yield heapq.heappop(held)[3]
