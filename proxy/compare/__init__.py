@@ -1,24 +1,31 @@
 """Bytes → prediction → disagreement. Pure and total: any bytes give a value or a reason, never an exception.
 
-``content`` undoes encodings and parses JSON → ``tensors`` makes named columns of it → ``decode`` says what
-an answer is. ``labels`` finds the class per row, ``documents`` walks two JSON values, ``tolerance`` tells
-when two numbers are one, ``pointers`` names places. ``compare`` judges; its docstring holds the rules.
+``content`` undoes encodings and parses JSON; ``events`` cuts what comes in pieces, ``delimited`` reads CSV →
+``tensors`` and ``embeddings`` make named columns of it, ``completions`` a model's words, ``streams`` an answer
+of its pieces → ``decode`` says what an answer is, ``requests`` what was asked. ``labels`` finds the class per
+row, ``documents`` walks two JSON values, ``tolerance`` tells when two numbers are one, ``pointers`` names places.
+``compare`` judges; its docstring holds the rules.
 """
 
 from proxy.compare.compare import compare
 from proxy.compare.decode import decode
+from proxy.compare.requests import decode_request
 from proxy.compare.values import (
     DECODED_CAP_BYTES,
     DIFFERENCE_LIMIT,
     DISTANCE_BOUNDS,
     METHODS,
     Answer,
+    Choice,
     Comparison,
     ComparisonRule,
+    Completion,
     Difference,
     Prediction,
     Tensor,
+    ToolCall,
     Undecodable,
+    Usage,
 )
 
 __all__ = [
@@ -27,12 +34,17 @@ __all__ = [
     "DISTANCE_BOUNDS",
     "METHODS",
     "Answer",
+    "Choice",
     "Comparison",
     "ComparisonRule",
+    "Completion",
     "Difference",
     "Prediction",
     "Tensor",
+    "ToolCall",
     "Undecodable",
+    "Usage",
     "compare",
     "decode",
+    "decode_request",
 ]

@@ -33,8 +33,8 @@ Reasons of disagreement: ``status`` (one is 2xx, the other not), ``format`` (the
 not what the primary has), ``rows``, ``shape``, ``label_type``, and in comparable answers ``bytes``,
 ``fields``, ``label``, ``tolerance``. Reasons of uncomparable: ``both_failed`` (neither is 2xx: there is no
 prediction, and alike or not, errors say nothing about the model), ``truncated``, ``unsupported_encoding``,
-``bad_encoding``, ``decoded_too_large``, ``invalid_json``, ``bad_tensor``, ``not_json``, ``no_label``,
-``no_value``, and ``not_wanted`` where the method is ``none``.
+``bad_encoding``, ``decoded_too_large``, ``invalid_json``, ``bad_tensor``, ``stream_error``, ``cut``,
+``not_json``, ``no_label``, ``no_value``, and ``not_wanted`` where the method is ``none``.
 """
 
 from collections.abc import Sequence
@@ -72,6 +72,19 @@ __all__ = ["compare"]
 _IDENTITY: Final = ("/id", "/model_name", "/model_version", "/parameters", "/outputs/*/parameters")
 """Fields of inference envelopes that speak of the model, the call or the encoding: a shadow has its own."""
 
+_GENERATED_IDENTITY: Final = (
+    "/id",
+    "/created",
+    "/created_at",
+    "/model",
+    "/system_fingerprint",
+    "/timings",
+    "/choices/*/message/tool_calls/*/id",
+    "/output/*/id",
+    "/output/*/call_id",
+)
+"""The same of answers with generated text."""
+
 _HEADERS: Final = ("/outputs/*/name", "/outputs/*/datatype", "/outputs/*/shape")
 """Left out where they are equal: as leaves they would dilute the share of values that differ."""
 
@@ -82,7 +95,7 @@ _VALUE_NAMES: Final = frozenset(
 _LABELS_SHOWN: Final = 16
 """Labels of one row that a difference spells out."""
 
-_CLIENT_WOULD_BREAK: Final = frozenset({"bad_encoding", "invalid_json", "bad_tensor"})
+_CLIENT_WOULD_BREAK: Final = frozenset({"bad_encoding", "invalid_json", "bad_tensor", "cut", "stream_error"})
 """Failures to decode that a client would meet too; the others are limits of ours."""
 
 
@@ -168,7 +181,7 @@ def _pick(prediction: Prediction, label: str | None) -> str:
         return "regression" if is_value else "classification"
     if not prediction.is_json:
         return "exact"
-    if prediction.format == "json":
+    if prediction.format == "json" or prediction.completion is not None:
         return "json"
     if has_labels(prediction):
         return "classification"
@@ -198,7 +211,7 @@ def _compare_json(rule: ComparisonRule, primary: Prediction, shadow: Prediction 
     if primary.rows is not None and shadow.rows is not None and primary.rows != shadow.rows:
         return _disagree_whole("rows", "json", rows, f"{primary.rows} rows", f"{shadow.rows} rows")
     left, right = primary.document, shadow.document
-    ignore = rule.ignore if primary.format == "json" else rule.ignore + _IDENTITY
+    ignore = rule.ignore + _identity(primary)
     if primary.format == shadow.format == "oip_v2":
         left, right = _align_outputs(primary, shadow)
         if _have_same_headers(left, right):
@@ -218,6 +231,13 @@ def _compare_json(rule: ComparisonRule, primary: Prediction, shadow: Prediction 
     return Comparison(
         "disagree", found.distance, "fields", "json", rows, disagreeing, tuple(found.differences)
     )
+
+
+def _identity(prediction: Prediction) -> tuple[str, ...]:
+    """Return the places that speak of the model, the call or the encoding, where the format says which they are."""
+    if prediction.completion is not None:
+        return _GENERATED_IDENTITY
+    return () if prediction.format in ("json", "csv", "ndjson") else _IDENTITY
 
 
 def _align_outputs(primary: Prediction, shadow: Prediction) -> tuple[Json, Json]:
@@ -259,7 +279,13 @@ def _row_widths(primary: Prediction, document: Json) -> dict[int, int]:
     if primary.format == "v1":
         outputs = document.get("outputs")
         columns = outputs.values() if type(outputs) is dict else (outputs,)
-        lists = [*columns, *map(document.get, ROW_KEYS)]
+        named = document.get("predictions")
+        lists = [*columns, *map(document.get, ROW_KEYS), *(named.values() if type(named) is dict else ())]
+        return {id(rows): 1 for rows in lists if type(rows) is list}
+    if primary.format in ("csv", "ndjson"):
+        return {id(document): 1}
+    if primary.format == "openai":
+        lists = [document.get("choices"), document.get("data")]
         return {id(rows): 1 for rows in lists if type(rows) is list}
     return {}
 

@@ -1,15 +1,18 @@
 """Bytes as sent → bytes as meant → JSON: content-encodings, charsets and the JSON real servers write."""
 
 import json  # noqa: TID251 - see parse_json: the one parser at hand that reads NaN and Infinity
+import sys
 import zlib
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Final
+from importlib import import_module
+from typing import Any, Final, Protocol
 
 import orjson
 
 from proxy.compare.values import Json, Undecodable
 
-__all__ = ["decode_content", "media_type", "parse_json"]
+__all__ = ["decode_content", "decode_text", "media_parameter", "media_type", "parse_json"]
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
@@ -18,9 +21,11 @@ _MAX_CODINGS: Final = 3
 
 _MAX_MEMBERS: Final = 10_000
 """More members of one gzip body than this are unsupported: an empty one costs 20 bytes to send."""
+_ZSTD_WINDOW_LOG: Final = 23
+"""8 MiB: content of a wider window is not to be sent as ``zstd`` (RFC 9659 section 3), and its window is memory."""
 _WINDOW_BYTES: Final = 16 * 1024
-"""How much of a gzip body is fed at once. The decoder copies what it has not used: whole bodies of small members would
-take quadratic time."""
+"""How much of a body of members is fed at once. The decoder copies what it has not used: whole bodies of small
+members would take quadratic time."""
 
 _CHARSETS: Final = {
     b"utf-16": "utf-16",
@@ -43,10 +48,8 @@ _TOO_LARGE: Final = Undecodable("decoded_too_large")
 def decode_content(body: bytes, content_encoding: bytes | None, cap_bytes: int) -> bytes | Undecodable:
     """Undo ``content_encoding`` (RFC 9110 section 8.4), writing at most ``cap_bytes`` per layer.
 
-    gzip, deflate (zlib-wrapped, or raw as old servers send it) and identity. Brotli and zstd are not
-    in the standard library of every supported Python and give ``unsupported_encoding`` on all of them,
-    so that what is comparable does not depend on the interpreter. A body without coding is not capped:
-    it was when it was copied.
+    gzip and zstd (any number of members or frames), br, deflate (zlib-wrapped, or raw as old servers send
+    it) and identity. A body without coding is not capped: it was when it was copied.
     """
     if content_encoding is None or content_encoding == b"identity":
         return body
@@ -56,32 +59,68 @@ def decode_content(body: bytes, content_encoding: bytes | None, cap_bytes: int) 
     if len(codings) > _MAX_CODINGS:
         return _UNSUPPORTED
     for coding in reversed(codings):  # listed in the order they were applied
-        if coding in (b"gzip", b"x-gzip"):
-            plain = _gunzip(body, cap_bytes)
-        elif coding == b"deflate":
-            plain = _inflate(body, cap_bytes)
-        else:
+        undo = _CODINGS.get(coding)
+        if undo is None:
             return _UNSUPPORTED
+        plain = undo(body, cap_bytes)
         if isinstance(plain, Undecodable):
             return plain
         body = plain
     return body
 
 
+class _Decoder(Protocol):
+    """One member of a body, as ``zlib`` and ``compression.zstd`` decode it."""
+
+    @property
+    def eof(self) -> bool:
+        """Whether the member has ended."""
+
+    @property
+    def unused_data(self) -> bytes:
+        """What stands behind its end."""
+
+    def decompress(self, data: Any, max_length: int, /) -> bytes:
+        """Return what ``data`` adds, at most so many bytes of it."""
+
+
 def _gunzip(body: bytes, cap_bytes: int) -> bytes | Undecodable:
     """Decode every member of a gzip body (RFC 1952 section 2.2); what follows the last one is padding."""
+    wbits = zlib.MAX_WBITS | 16
+    return _decode_members(body, cap_bytes, lambda: zlib.decompressobj(wbits), zlib.error, _GZIP_MAGIC)
+
+
+def _unzstd(body: bytes, cap_bytes: int) -> bytes | Undecodable:
+    """Decode every frame of a zstd body (RFC 8878), of windows as small as RFC 9659 asks for."""
+    zstd = _zstd()
+    options = {zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW_LOG}
+    return _decode_members(
+        body, cap_bytes, lambda: zstd.ZstdDecompressor(options=options), zstd.ZstdError, b""
+    )
+
+
+def _zstd() -> Any:
+    """Return the standard library's module of Python 3.14, or what is the same for those before."""
+    name = "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
+    return import_module(name)
+
+
+def _decode_members(
+    body: bytes, cap_bytes: int, begin: Callable[[], _Decoder], failure: type[Exception], magic: bytes
+) -> bytes | Undecodable:
+    """Decode members one after the other, until what follows does not begin with ``magic``."""
     members: list[bytes] = []
     rest, room = memoryview(body), cap_bytes
-    while not members or bytes(rest[:2]) == _GZIP_MAGIC:
+    while not members or (rest and bytes(rest[: len(magic)]) == magic):
         if len(members) == _MAX_MEMBERS:
             return _UNSUPPORTED
-        decoder = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+        decoder = begin()
         pieces: list[bytes] = []
         while rest and not decoder.eof:
             window = rest[:_WINDOW_BYTES]
             try:
                 piece = decoder.decompress(window, room + 1)
-            except zlib.error:
+            except failure:
                 return _BAD_ENCODING
             room -= len(piece)
             if room < 0:
@@ -92,6 +131,28 @@ def _gunzip(body: bytes, cap_bytes: int) -> bytes | Undecodable:
             return _BAD_ENCODING
         members.append(b"".join(pieces))
     return b"".join(members)
+
+
+def _unbrotli(body: bytes, cap_bytes: int) -> bytes | Undecodable:
+    """Decode brotli (RFC 7932), which has one member and nothing behind it."""
+    brotli = import_module("brotli")
+    decoder = brotli.Decompressor()
+    pieces: list[bytes] = []
+    room, rest = cap_bytes, body
+    while not decoder.is_finished():
+        try:
+            # It stops a little behind the limit, at the end of what it has at hand (32 KiB).
+            piece = decoder.process(rest, output_buffer_limit=room + 1)
+        except brotli.error:
+            return _BAD_ENCODING
+        room -= len(piece)
+        if room < 0:
+            return _TOO_LARGE
+        pieces.append(piece)
+        rest = b""
+        if not piece and not decoder.is_finished():
+            return _BAD_ENCODING  # it waits for more
+    return b"".join(pieces)
 
 
 def _inflate(body: bytes, cap_bytes: int) -> bytes | Undecodable:
@@ -109,19 +170,38 @@ def _inflate(body: bytes, cap_bytes: int) -> bytes | Undecodable:
     return _BAD_ENCODING
 
 
+_CODINGS: Final[dict[bytes, Callable[[bytes, int], bytes | Undecodable]]] = {
+    b"gzip": _gunzip,
+    b"x-gzip": _gunzip,
+    b"deflate": _inflate,
+    b"br": _unbrotli,
+    b"zstd": _unzstd,
+}
+
+
 @lru_cache(maxsize=64)
 def media_type(content_type: bytes | None) -> tuple[bytes, bytes]:
     """Return media type and charset, both lower-case, empty where absent. Cached: a server has a few types."""
     if content_type is None:
         return b"", b""
-    head, _, parameters = content_type.partition(b";")
-    charset = b""
-    if parameters:
-        for parameter in parameters.split(b";"):
-            name, _, value = parameter.partition(b"=")
-            if name.strip().lower() == b"charset":
-                charset = value.strip().strip(b'"').lower()
-    return head.strip().lower(), charset
+    return content_type.partition(b";")[0].strip().lower(), media_parameter(content_type, b"charset")
+
+
+def media_parameter(content_type: bytes | None, name: bytes) -> bytes:
+    """Return the value of a parameter of a media type, lower-case; empty where there is none of that ``name``."""
+    for parameter in (content_type or b"").split(b";")[1:]:
+        found, _, value = parameter.partition(b"=")
+        if found.strip().lower() == name:
+            return value.strip().strip(b'"').lower()
+    return b""
+
+
+def decode_text(body: bytes, charset: bytes = b"") -> str | None:
+    """Return ``body`` as text, without a byte order mark; ``None`` if it is not text of its charset."""
+    try:
+        return body.decode(_CHARSETS.get(charset, "utf-8")).removeprefix("\ufeff")
+    except UnicodeError:
+        return None
 
 
 def parse_json(body: bytes, charset: bytes = b"") -> Json | Undecodable:

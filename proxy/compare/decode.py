@@ -3,19 +3,33 @@
 Formats, told apart by what the answer is and not by the path it came from:
 
 =========== =======================================================================================
+``openai``  OpenAI's chat, completions and responses, also streamed: server-sent events, assembled into
+            the answer in one piece (``streams``); embeddings, as numbers or base64
 ``oip_v2``  Open Inference Protocol V2: ``{"outputs": [{"name", "datatype", "shape", "data"}]}``,
             data flat or nested, or binary after the JSON (``Inference-Header-Content-Length``)
 ``v1``      TensorFlow Serving and KServe V1: ``{"predictions": [row, …]}``; columnar
-            ``{"outputs": {name: [value per row]}}``; classify and regress ``{"results": [row, …]}``
-``json``    any other JSON, and an envelope of the above whose values do not fit its own header
+            ``{"outputs": {name: [value per row]}}``, MLflow's ``{"predictions": {name: [value per row]}}``;
+            classify and regress ``{"results": [row, …]}``
+``csv``     ``text/csv``: rows of fields, or of objects where it has a header (``delimited``)
+``ndjson``  a JSON value per line, or per server-sent event: the list of them
+``json``    any other JSON, and an envelope of the above whose values do not fit its own header; other services'
+            streams of generated text, assembled
 ``text``    text that is not JSON
 ``bytes``   everything else, and the empty body
 =========== =======================================================================================
+
+Whatever says what a model generated has a ``completion`` beside its document, in whichever format.
 """
 
+from collections.abc import Callable, Iterator
 from typing import Final
 
-from proxy.compare.content import decode_content, media_type, parse_json
+from proxy.compare.completions import is_openai, read_completion
+from proxy.compare.content import decode_content, decode_text, media_parameter, media_type, parse_json
+from proxy.compare.delimited import read_delimited, tensors_of_delimited
+from proxy.compare.embeddings import read_embeddings
+from proxy.compare.events import Piece, read_events, read_lines
+from proxy.compare.streams import DONE, assemble, parse_piece
 from proxy.compare.tensors import (
     binary_tensor,
     oip_tensor,
@@ -23,15 +37,39 @@ from proxy.compare.tensors import (
     tensors_of_columns,
     tensors_of_rows,
 )
-from proxy.compare.values import DECODED_CAP_BYTES, Json, Prediction, Tensor, Undecodable
+from proxy.compare.values import DECODED_CAP_BYTES, Format, Json, Prediction, Tensor, Undecodable
 
-__all__ = ["ROW_KEYS", "decode", "decode_plain"]
+__all__ = [
+    "ROW_KEYS",
+    "cutter_of",
+    "decode",
+    "decode_binary",
+    "decode_plain",
+    "is_json_type",
+    "read_csv",
+    "read_named",
+    "read_values",
+]
 
 ROW_KEYS: Final = ("predictions", "results", "result")
 """Keys of V1 answers that list rows; the last two, of classify and regress, only alone in their object."""
 
 _SNIFFED: Final = frozenset({b"", b"text/plain", b"text/json", b"application/octet-stream"})
 """Types under which servers send JSON without saying so (several frameworks' defaults)."""
+
+_EVENTS: Final = b"text/event-stream"
+_CSV: Final = b"text/csv"
+_LINES: Final = frozenset(
+    {
+        b"application/jsonl",
+        b"application/jsonlines",
+        b"application/ndjson",
+        b"application/stream+json",
+        b"application/x-jsonlines",
+        b"application/x-ndjson",
+    }
+)
+"""Types of a JSON value per line: there is no registered one."""
 
 _BAD_TENSOR: Final = Undecodable("bad_tensor")
 
@@ -74,42 +112,131 @@ def decode_plain(
     if not body:
         return Prediction("bytes", b"")
     if inference_header_length is not None and inference_header_length != len(body):
-        return _decode_binary_oip(body, inference_header_length)
+        return decode_binary(body, inference_header_length, "outputs")
     kind, charset = media_type(content_type)
-    if kind == b"application/json" or kind.endswith(b"+json"):
-        document = parse_json(body, charset)
-        return document if isinstance(document, Undecodable) else _read_document(document)
-    if kind in _SNIFFED and body.lstrip()[:1] in (b"{", b"["):
+    cut = cutter_of(kind)
+    if cut is not None:
+        return _read_stream(body, cut)
+    if kind == _CSV:
+        return read_csv(body, content_type)
+    if is_json_type(kind, body):
         document = parse_json(body, charset)
         if not isinstance(document, Undecodable):
             return _read_document(document)
+        if kind not in _SNIFFED:
+            return document
+    return _read_bytes(body)
+
+
+def is_json_type(kind: bytes, body: bytes) -> bool:
+    """Whether a body is JSON by its type, or may be by its first byte where the type says nothing."""
+    if kind == b"application/json" or kind.endswith(b"+json"):
+        return True
+    return kind in _SNIFFED and body.lstrip()[:1] in (b"{", b"[")
+
+
+def cutter_of(kind: bytes) -> Callable[[bytes], Iterator[Piece]] | None:
+    """Return what cuts a body of the media type ``kind`` into pieces; ``None`` if it does not come in pieces."""
+    if kind == _EVENTS:
+        return read_events
+    return read_lines if kind in _LINES else None
+
+
+def _read_bytes(body: bytes) -> Prediction:
     try:
         return Prediction("text", body.decode())
     except UnicodeDecodeError:
         return Prediction("bytes", body)
 
 
+def _read_stream(body: bytes, cut: Callable[[bytes], Iterator[Piece]]) -> Prediction | Undecodable:
+    """Read a body in pieces: as the answer they add up to, else as a list of what they say."""
+    assembled = assemble(cut(body))
+    if isinstance(assembled, Undecodable):
+        return assembled
+    if assembled is None:
+        return _read_pieces(body, cut)
+    document = assembled.document
+    completion = read_completion(document, is_streamed=True)
+    rows = None if completion is None else len(completion.choices)
+    return Prediction("openai" if is_openai(document) else "json", document, (), rows, completion)
+
+
+def _read_pieces(body: bytes, cut: Callable[[bytes], Iterator[Piece]]) -> Prediction | Undecodable:
+    rows: list[Json] = []
+    for data, _ in cut(body):
+        if data.strip() == DONE:
+            break
+        row = parse_piece(data)
+        if isinstance(row, Undecodable):
+            # Events may hold anything; lines are called JSON by their type.
+            return _read_bytes(body) if cut is read_events else row
+        rows.append(row)
+    return Prediction("ndjson", rows, tensors_of_rows(rows, "predictions"), len(rows))
+
+
+def read_csv(body: bytes, content_type: bytes | None) -> Prediction | Undecodable:
+    """Read comma-separated values, in any charset that JSON may come in; text where they are not regular."""
+    text = decode_text(body, media_type(content_type)[1])
+    if text is None:
+        return Prediction("bytes", body)
+    rows = read_delimited(text, media_parameter(content_type, b"header"))
+    if rows is None:
+        return Prediction("text", text)
+    if isinstance(rows, Undecodable):
+        return rows
+    return Prediction("csv", rows, tensors_of_delimited(rows), len(rows))
+
+
 def _read_document(document: Json) -> Prediction:
     if type(document) is dict:
         outputs = document.get("outputs")
         if type(outputs) is list and outputs and type(outputs[0]) is dict and "datatype" in outputs[0]:
-            return _read_oip(document, outputs)
+            return read_named(document, outputs)
         rows = document.get("predictions")
         if type(rows) is list:
             return Prediction("v1", document, tensors_of_rows(rows, "predictions"), len(rows))
+        if type(rows) is dict and _are_columns(rows):
+            return read_values(document, rows, "predictions")
         if len(document) == 1 and type(outputs) in (list, dict):
-            return _read_columns(document, outputs)
+            return read_values(document, outputs, "outputs")
         if len(document) == 1 and type(rows := document.get("results", document.get("result"))) is list:
             return Prediction("v1", document, tensors_of_rows(rows, "results"), len(rows))
-        # One row, not columns: a list in it may be a batch or a vector, and "one row" never hides a change.
-        return Prediction("json", document, tensors_of_rows([document], "predictions"))
+        return _read_generated(document) or _read_row(document)
     if type(document) is list:
-        return Prediction("json", document, tensors_of_rows(document, "predictions"))
+        completion = read_completion(document)
+        rows = None if completion is None else len(document)
+        return Prediction("json", document, tensors_of_rows(document, "predictions"), rows, completion)
     tensor = tensor_of(document, "predictions")
     return Prediction("json", document, () if tensor is None else (tensor,))
 
 
-def _read_oip(document: Json, outputs: list[Json]) -> Prediction:
+def _read_row(document: Json) -> Prediction:
+    # One row, not columns: a list in it may be a batch or a vector, and "one row" never hides a change.
+    return Prediction("json", document, tensors_of_rows([document], "predictions"))
+
+
+def _read_generated(document: Json) -> Prediction | None:
+    """Read what a generating or embedding model says; ``None`` for all others."""
+    completion = read_completion(document)
+    if completion is not None:
+        form: Format = "openai" if is_openai(document) else "json"
+        return Prediction(form, document, (), len(completion.choices), completion)
+    embeddings = read_embeddings(document)
+    if embeddings is None:
+        return None
+    document, tensor = embeddings
+    return Prediction("openai", document, (tensor,), tensor.rows)
+
+
+def _are_columns(values: dict[str, Json]) -> bool:
+    """Whether an object has a list for each name, all of one length."""
+    lengths = {len(value) if type(value) is list else -1 for value in values.values()}
+    return len(lengths) == 1 and -1 not in lengths
+
+
+def read_named(document: Json, outputs: list[Json]) -> Prediction:
+    """Read the ``outputs`` (or ``inputs``) of the Open Inference Protocol."""
     if len(outputs) == 1 and (only := oip_tensor(outputs[0])) is not None:
         return Prediction("oip_v2", document, (only,), only.rows)
     tensors: list[Tensor] = []
@@ -121,10 +248,9 @@ def _read_oip(document: Json, outputs: list[Json]) -> Prediction:
     return Prediction("oip_v2", document, tuple(tensors), _common_rows(tensors))
 
 
-def _read_columns(document: Json, outputs: Json) -> Prediction:
-    """Read TensorFlow Serving's columnar form; a model with one output sends it without a name."""
-    named = type(outputs) is dict
-    tensors = tensors_of_columns(outputs) if named else tensors_of_rows(outputs, "outputs")
+def read_values(document: Json, values: Json, name: str) -> Prediction:
+    """Read TensorFlow Serving's columnar form; a model with one output sends it without a name, as rows."""
+    tensors = tensors_of_columns(values) if type(values) is dict else tensors_of_rows(values, name)
     return Prediction("v1", document, tensors, _common_rows(tensors))
 
 
@@ -136,14 +262,20 @@ def _common_rows(tensors: list[Tensor] | tuple[Tensor, ...]) -> int | None:
     return counts.pop() if len(counts) == 1 else None
 
 
-def _decode_binary_oip(body: bytes, header_length: int) -> Prediction | Undecodable:
-    """Read JSON followed by the raw values of those outputs that have ``binary_data_size``, in order."""
+def decode_binary(body: bytes, header_length: int, key: str) -> Prediction | Undecodable:
+    """Read JSON followed by the raw values of those tensors that have ``binary_data_size``, in order.
+
+    Args:
+        body: both.
+        header_length: bytes of JSON.
+        key: what the tensors are called: ``outputs`` or ``inputs``.
+    """
     if not 0 < header_length <= len(body):
         return _BAD_TENSOR
     document = parse_json(body[:header_length])
     if isinstance(document, Undecodable):
         return document
-    outputs = document.get("outputs") if type(document) is dict else None
+    outputs = document.get(key) if type(document) is dict else None
     if type(outputs) is not list:
         return _BAD_TENSOR
     tensors: list[Tensor] = []
@@ -162,7 +294,7 @@ def _decode_binary_oip(body: bytes, header_length: int) -> Prediction | Undecoda
         filled.append({**output, "data": tensor.data})
     if at != len(body):
         return _BAD_TENSOR
-    return Prediction("oip_v2", {**document, "outputs": filled}, tuple(tensors), _common_rows(tensors))
+    return Prediction("oip_v2", {**document, key: filled}, tuple(tensors), _common_rows(tensors))
 
 
 def _binary_size(output: Json) -> int | None:

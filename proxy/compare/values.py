@@ -13,8 +13,10 @@ __all__ = [
     "DISTANCE_BOUNDS",
     "METHODS",
     "Answer",
+    "Choice",
     "Comparison",
     "ComparisonRule",
+    "Completion",
     "Difference",
     "Format",
     "Json",
@@ -22,13 +24,15 @@ __all__ = [
     "Prediction",
     "Result",
     "Tensor",
+    "ToolCall",
     "Undecodable",
+    "Usage",
 ]
 
 Json: TypeAlias = Any
 """A value as a JSON parser gives it: dict, list, str, int, float, bool or None."""
 
-Format: TypeAlias = Literal["oip_v2", "v1", "json", "text", "bytes"]
+Format: TypeAlias = Literal["oip_v2", "v1", "openai", "csv", "ndjson", "json", "text", "bytes"]
 Kind: TypeAlias = Literal["int", "float", "bool", "bytes"]
 Result: TypeAlias = Literal["agree", "disagree", "uncomparable"]
 
@@ -101,7 +105,8 @@ class Undecodable:
     """Why no prediction could be read.
 
     Reasons: ``status`` (not 2xx), ``truncated``, ``unsupported_encoding``, ``bad_encoding``,
-    ``decoded_too_large``, ``invalid_json``, ``bad_tensor`` (binary tensors that do not fit their header).
+    ``decoded_too_large``, ``invalid_json``, ``bad_tensor`` (binary tensors that do not fit their header),
+    ``stream_error`` (a stream of generated text with an error in it), ``cut`` (one without its end).
     """
 
     reason: str
@@ -125,20 +130,60 @@ class Tensor(NamedTuple):
     """What the columns are called, when the answer says so (a map from class to probability)."""
 
 
+class ToolCall(NamedTuple):
+    """A function that a model wants to have called."""
+
+    name: str
+    arguments: Json
+    """Parsed where it is JSON, else the text."""
+
+
+class Choice(NamedTuple):
+    """One of the answers that a model generated side by side."""
+
+    index: int  # type: ignore[assignment]  # tuples have a method of the name, which nobody needs here
+    text: str
+    finish_reason: str | None
+    """Why it ended, in the service's word: ``stop``, ``length``, ``tool_calls``, ``end_turn``, …"""
+    refusal: str | None
+    """What the model said instead of an answer, where the service tells the two apart."""
+    tool_calls: tuple[ToolCall, ...]
+
+
+class Usage(NamedTuple):
+    """Tokens that a model read and wrote, by its own count."""
+
+    prompt_tokens: int | None
+    completion_tokens: int | None
+
+
+class Completion(NamedTuple):
+    """What a generating model answered."""
+
+    choices: tuple[Choice, ...]
+    """In the order of their index."""
+    usage: Usage | None
+    is_streamed: bool
+    """It came in pieces."""
+
+
 class Prediction(NamedTuple):
     """What an answer says."""
 
     format: Format
     document: Json
-    """The parsed JSON; ``str`` for text, ``bytes`` for anything else."""
+    """The parsed JSON; ``str`` for text, ``bytes`` for anything else. Of a stream of generated text, what the service
+    answers in one piece; of CSV and lines of JSON, the list of rows."""
     tensors: tuple[Tensor, ...] = ()
     """Outputs as named columns where the answer is regular enough to have them, else empty."""
     rows: int | None = None
-    """Size of the batch, ``None`` when the answer does not tell."""
+    """Size of the batch, ``None`` when the answer does not tell. Of a completion, the number of choices."""
+    completion: Completion | None = None
+    """What the model generated, where that is what it does."""
 
     @property
     def is_json(self) -> bool:
-        """Whether the answer was parsed as JSON, in any envelope."""
+        """Whether ``document`` is such as JSON holds, in any envelope."""
         return self.format not in ("text", "bytes")
 
 

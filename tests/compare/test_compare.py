@@ -457,16 +457,16 @@ CASES: dict[
         _answer(b"x", truncated=True),
         ("uncomparable", None, "truncated", "exact", 0, 0),
     ),
-    "brotli alike": (
+    "unknown coding alike": (
         EXACT,
-        _text(b"x", b"br"),
-        _text(b"x", b"br"),
+        _text(b"x", b"compress"),
+        _text(b"x", b"compress"),
         ("uncomparable", None, "unsupported_encoding", "exact", 0, 0),
     ),
-    "shadow in brotli": (
+    "shadow in an unknown coding": (
         EXACT,
         _text(b"x"),
-        _text(b"x", b"br"),
+        _text(b"x", b"compress"),
         ("uncomparable", None, "unsupported_encoding", "exact", 0, 0),
     ),
     "primary unreadable, shadow's gzip broken": (

@@ -2,9 +2,11 @@
 
 import gzip
 import math
+import sys
 import zlib
 from typing import Any
 
+import brotli
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +14,11 @@ from hypothesis import strategies as st
 from proxy.clock import monotonic
 from proxy.compare.content import decode_content, media_type, parse_json
 from proxy.compare.values import Undecodable
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 CAP = 10_000
 PLAIN = b'{"predictions": [1, 2, 3]}'
@@ -22,6 +29,13 @@ def _deflate(body: bytes, wbits: int) -> bytes:
     return encoder.compress(body) + encoder.flush()
 
 
+def _zstd(body: bytes, parameter: zstd.CompressionParameter, value: int) -> bytes:
+    encoder = zstd.ZstdCompressor(options={parameter: value})
+    return encoder.compress(body) + encoder.flush()
+
+
+WIDE = _zstd(PLAIN, zstd.CompressionParameter.window_log, 27)
+CHECKED = _zstd(PLAIN, zstd.CompressionParameter.checksum_flag, 1)
 BOMB = gzip.compress(bytes(50 * 1024 * 1024))
 
 ENCODED: dict[str, tuple[bytes, bytes | None, bytes | str]] = {
@@ -47,8 +61,32 @@ ENCODED: dict[str, tuple[bytes, bytes | None, bytes | str]] = {
     "plain called deflate": (PLAIN, b"deflate", "bad_encoding"),
     "wrong checksum": (gzip.compress(PLAIN)[:-8] + bytes(8), b"gzip", "bad_encoding"),
     "empty called gzip": (b"", b"gzip", "bad_encoding"),
-    "brotli": (b"\x0b\x02\x80", b"br", "unsupported_encoding"),
-    "zstd": (b"\x28\xb5\x2f\xfd", b"zstd", "unsupported_encoding"),
+    "brotli": (brotli.compress(PLAIN), b"br", PLAIN),
+    "brotli, exactly the cap": (brotli.compress(b"x" * CAP), b"br", b"x" * CAP),
+    "brotli, one byte over the cap": (brotli.compress(b"x" * (CAP + 1)), b"br", "decoded_too_large"),
+    "brotli, a bomb": (brotli.compress(bytes(10_000_000)), b"br", "decoded_too_large"),
+    "brotli, cut": (brotli.compress(PLAIN)[:-2], b"br", "bad_encoding"),
+    "brotli, bytes behind it": (brotli.compress(PLAIN) + b"x", b"br", "bad_encoding"),
+    "brotli, nothing": (b"", b"br", "bad_encoding"),
+    "brotli of nothing": (brotli.compress(b""), b"br", b""),
+    "plain called brotli": (PLAIN, b"br", "bad_encoding"),
+    "zstd": (zstd.compress(PLAIN), b"zstd", PLAIN),
+    "zstd, two frames and one to skip": (
+        zstd.compress(PLAIN) + b"\x50\x2a\x4d\x18\x02\0\0\0ab" + zstd.compress(b" "),
+        b"zstd",
+        PLAIN + b" ",
+    ),
+    "zstd, exactly the cap": (zstd.compress(b"x" * CAP), b"zstd", b"x" * CAP),
+    "zstd, one byte over the cap": (zstd.compress(b"x" * (CAP + 1)), b"zstd", "decoded_too_large"),
+    "zstd, a bomb": (zstd.compress(bytes(50_000_000)), b"zstd", "decoded_too_large"),
+    "zstd, a window of 128 MiB": (WIDE, b"zstd", "bad_encoding"),
+    "zstd, cut": (zstd.compress(PLAIN)[:-1], b"zstd", "bad_encoding"),
+    "zstd, wrong checksum": (CHECKED[:-4] + bytes(4), b"zstd", "bad_encoding"),
+    "zstd, bytes behind it": (zstd.compress(PLAIN) + b"x", b"zstd", "bad_encoding"),
+    "zstd, nothing": (b"", b"zstd", "bad_encoding"),
+    "plain called zstd": (PLAIN, b"zstd", "bad_encoding"),
+    "brotli in zstd": (zstd.compress(brotli.compress(PLAIN)), b"br, zstd", PLAIN),
+    "a coding that nobody knows": (PLAIN, b"compress", "unsupported_encoding"),
     "four layers": (PLAIN, b"gzip, gzip, gzip, gzip", "unsupported_encoding"),
 }
 
@@ -65,6 +103,8 @@ def test_small_members_take_linear_time() -> None:
     """A gzip body of many members is decoded; one of more than any server writes is given up."""
     members = [gzip.compress(b"%d" % i) for i in range(2_000)]
     assert b"".join(b"%d" % i for i in range(2_000)) == decode_content(b"".join(members), b"gzip", CAP * 10)
+    frames = b"".join(zstd.compress(b"%d" % i) for i in range(2_000))
+    assert b"".join(b"%d" % i for i in range(2_000)) == decode_content(frames, b"zstd", CAP * 10)
     empty = gzip.compress(b"")
     assert decode_content(empty * 10_000, b"gzip", CAP) == b""
     started = monotonic()
@@ -72,7 +112,9 @@ def test_small_members_take_linear_time() -> None:
     assert monotonic() - started < 5, "20 MB took quadratic time before: minutes"
 
 
-@given(st.binary(max_size=200), st.sampled_from([b"gzip", b"deflate", b"deflate, gzip", b"br", b",,"]))
+@given(
+    st.binary(max_size=200), st.sampled_from([b"gzip", b"deflate", b"deflate, gzip", b"br", b"zstd", b",,"])
+)
 def test_any_bytes_decode_or_give_a_reason(body: bytes, encoding: bytes) -> None:
     """Nothing is raised, whatever the bytes claim to be."""
     assert isinstance(decode_content(body, encoding, CAP), bytes | Undecodable)
@@ -80,9 +122,11 @@ def test_any_bytes_decode_or_give_a_reason(body: bytes, encoding: bytes) -> None
 
 @given(st.binary(max_size=2_000))
 def test_decoding_undoes_encoding(body: bytes) -> None:
-    """What gzip and deflate wrote is read back."""
+    """What an encoder wrote is read back."""
     assert body == decode_content(gzip.compress(body), b"gzip", CAP)
     assert body == decode_content(zlib.compress(body), b"deflate", CAP)
+    assert body == decode_content(brotli.compress(body, quality=1), b"br", CAP)
+    assert body == decode_content(zstd.compress(body), b"zstd", CAP)
 
 
 MEDIA_TYPES: dict[str, tuple[bytes | None, tuple[bytes, bytes]]] = {

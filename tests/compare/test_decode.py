@@ -14,6 +14,8 @@ from proxy.compare.decode import decode
 from proxy.compare.values import Prediction, Undecodable
 
 JSON = b"application/json"
+EVENTS = b"text/event-stream"
+CHUNK = b'data: {"choices": [{"index": 0, "delta": {"content": "a"}}]}\n\n'
 
 MLSERVER = {
     "model_name": "wine-v1",
@@ -87,6 +89,18 @@ ANSWERS: dict[str, tuple[Any, str, list[str], int | None]] = {
     "a list": ([0.5, 1.5], "json", ["predictions"], None),
     "a number": (3, "json", ["predictions"], None),
     "null": (None, "json", [], None),
+    "MLflow, columns": ({"predictions": {"a": [1, 2], "b": [0.5, 1]}}, "v1", ["a", "b"], 2),
+    "predictions of unequal length": ({"predictions": {"a": [1, 2], "b": [1]}}, "json", [], None),
+    "OpenAI, chat": ({"choices": [{"message": {"content": "a"}}, {"message": {}}]}, "openai", [], 2),
+    "OpenAI, embeddings": (
+        {"object": "list", "data": [{"index": 0, "embedding": [1, 2]}, {"index": 1, "embedding": [0.5, 1]}]},
+        "openai",
+        ["embedding"],
+        2,
+    ),
+    "a list of other data": ({"object": "list", "data": [{"id": 1}]}, "json", ["object"], None),
+    "Ollama": ({"response": "a", "done": True}, "json", [], 1),
+    "Hugging Face": ([{"generated_text": "a"}, {"generated_text": "b"}], "json", ["generated_text"], 2),
     "an error in a 200": ({"error": "model is cold"}, "json", ["error"], None),
 }
 
@@ -111,7 +125,16 @@ OPAQUE: dict[str, tuple[bytes | None, bytes, str, Any]] = {
     "JSON in a page stays a page": (b"text/html", b"[1]", "text", "[1]"),
     "vendor JSON": (b"application/vnd.x+json", b"[1]", "json", [1]),
     "a picture": (b"image/png", b"\x89PNG\r\n", "bytes", b"\x89PNG\r\n"),
-    "an event stream": (b"text/event-stream", b"data: {}\n\n", "text", "data: {}\n\n"),
+    "events of text": (b"text/event-stream", b"data: hello\n\n", "text", "data: hello\n\n"),
+    "events of JSON": (b"text/event-stream; charset=utf-8", b"data: {}\n\ndata: [DONE]\n\n", "ndjson", [{}]),
+    "an event stream of nothing": (b"text/event-stream", b": hello\n\n", "ndjson", []),
+    "lines of JSON": (b"application/x-ndjson", b'{"a": 1}\n\n{"a": 2}\n', "ndjson", [{"a": 1}, {"a": 2}]),
+    "lines of SageMaker": (b"application/jsonlines", b"[1]\n[2]", "ndjson", [[1], [2]]),
+    "comma-separated values": (b"text/csv; charset=utf-8", b"a,b\n1,2\n", "csv", [{"a": 1, "b": 2}]),
+    "the same, said to have no header": (b"text/csv; header=absent", b"1,2\n", "csv", [[1, 2]]),
+    "the same in Latin-1": (b"text/csv; charset=iso-8859-1", b"caf\xe9\n", "csv", [["caf\u00e9"]]),
+    "called so, and not": (b"text/csv", b'"a', "text", '"a'),
+    "called so, and no text": (b"text/csv", b"\xff", "bytes", b"\xff"),
     "nothing": (JSON, b"", "bytes", b""),
 }
 
@@ -130,7 +153,15 @@ REASONS: dict[str, tuple[Any, str]] = {
     "not modified": (decode(304, JSON, None, b""), "status"),
     "truncated": (decode(200, JSON, None, b"[1", truncated=True), "truncated"),
     "broken JSON": (decode(200, JSON, None, b"[1"), "invalid_json"),
-    "brotli": (decode(200, JSON, b"br", b"x"), "unsupported_encoding"),
+    "unknown coding": (decode(200, JSON, b"compress", b"x"), "unsupported_encoding"),
+    "broken brotli": (decode(200, JSON, b"br", b"x"), "bad_encoding"),
+    "a line that is no JSON": (decode(200, b"application/x-ndjson", None, b"1\n{\n"), "invalid_json"),
+    "a stream without its end": (decode(200, EVENTS, None, CHUNK), "cut"),
+    "a stream with an error": (
+        decode(200, EVENTS, None, CHUNK + b'data: {"error": "x"}\n\n'),
+        "stream_error",
+    ),
+    "too many fields": (decode(200, b"text/csv", None, b"," * 1_000_000), "decoded_too_large"),
     "broken gzip": (decode(200, JSON, b"gzip", b"x"), "bad_encoding"),
     "over the cap": (
         decode(200, JSON, b"gzip", gzip.compress(bytes(101)), cap_bytes=100),
@@ -144,6 +175,21 @@ def test_reasons(name: str) -> None:
     """What cannot be read says why."""
     found, reason = REASONS[name]
     assert Undecodable(reason) == found
+
+
+def test_a_stream_is_the_answer_in_one_piece() -> None:
+    """A streamed answer says the same as the one that came whole, but that it was streamed."""
+    whole = {
+        "object": "chat.completion",
+        "choices": [{"index": 0, "message": {"content": "a"}, "finish_reason": None}],
+    }
+    streamed = decode(200, EVENTS, None, CHUNK + b"data: [DONE]\n\n")
+    once = decode(200, JSON, None, orjson.dumps(whole))
+    assert isinstance(streamed, Prediction)
+    assert isinstance(once, Prediction)
+    assert streamed.completion is not None
+    assert streamed.completion._replace(is_streamed=False) == once.completion
+    assert (streamed.format, streamed.rows) == (once.format, once.rows) == ("openai", 1)
 
 
 def test_compressed_answers_are_read() -> None:

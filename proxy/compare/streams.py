@@ -1,0 +1,400 @@
+"""The pieces of a generating model's answer → the answer that they add up to.
+
+What comes out has the form of the service's own answer in one piece, so that everything that is said of that (where
+the text is, which pointer names what) is true of a stream as well, and a streamed answer can be compared with one
+that was not.
+
+A stream is *whole* when it says so: by ``[DONE]``, by the event that ends it, or because every choice has a reason to
+have finished. One that ends before is cut, whatever the transport made of it. An ``error`` among the pieces is the
+end of it: that is what clients raise.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from itertools import chain
+from typing import Final, NamedTuple
+
+from proxy.compare.completions import text_of
+from proxy.compare.content import parse_json
+from proxy.compare.events import Piece
+from proxy.compare.values import Json, Undecodable
+
+__all__ = ["DONE", "Assembled", "assemble", "parse_piece"]
+
+DONE: Final = b"[DONE]"
+"""What ends a stream of OpenAI's, in the place of an event's data."""
+
+_STREAM_ERROR: Final = Undecodable("stream_error")
+_CUT: Final = Undecodable("cut")
+
+_Object = dict[str, Json]
+
+
+class Assembled(NamedTuple):
+    """What a stream added up to."""
+
+    document: Json
+    """As the service answers in one piece."""
+    ends: list[int]
+    """Where each piece ended that had a part of what was generated (a text, a call), in bytes of the body."""
+
+
+def parse_piece(data: bytes) -> Json | Undecodable:
+    """Parse the JSON of one piece; bytes that are not UTF-8 are replaced, as an event stream's reader does."""
+    document = parse_json(data)
+    if isinstance(document, Undecodable) and not data.isascii():
+        return parse_json(data.decode(errors="replace").encode())
+    return document
+
+
+def assemble(pieces: Iterable[Piece], *, is_partial: bool = False) -> Assembled | Undecodable | None:
+    """Return what a stream adds up to.
+
+    ``None`` when its first piece is not one of a generating model's. Reasons: ``invalid_json``, ``stream_error`` (an
+    error among the pieces), ``cut`` (the end is missing).
+
+    Args:
+        pieces: in their order; read as far as ``[DONE]``.
+        is_partial: take what there is: a missing end and what cannot be read are no reasons then.
+    """
+    rest = iter(pieces)
+    first = next(rest, None)
+    answer = None if first is None else _answer_of(parse_piece(first.data))
+    if first is None or answer is None:
+        return None
+    ends: list[int] = []
+    failure = _take_all(answer, chain((first,), rest), ends)
+    if failure is None and not answer.is_whole():
+        failure = _CUT
+    if failure is None or is_partial:
+        return Assembled(answer.document(), ends)
+    return failure
+
+
+def _take_all(answer: "_Answer", pieces: Iterable[Piece], ends: list[int]) -> Undecodable | None:
+    """Give ``answer`` its pieces, and ``ends`` the places of those with content; return why it was not all."""
+    for data, end in pieces:
+        if data.strip() == DONE:
+            answer.has_ended = True
+            return None
+        document = parse_piece(data)
+        if isinstance(document, Undecodable):
+            return document
+        if type(document) is dict:
+            if document.get("error") or document.get("type") == "error":
+                return _STREAM_ERROR
+            if answer.add(document):
+                ends.append(end)
+    return None
+
+
+class _Answer(ABC):
+    """An answer that grows by pieces."""
+
+    def __init__(self) -> None:
+        self.has_ended = False
+
+    def is_whole(self) -> bool:
+        """Whether the pieces say that nothing follows."""
+        return self.has_ended
+
+    @abstractmethod
+    def add(self, piece: _Object) -> bool:
+        """Take a piece; True if it has a part of what was generated."""
+
+    @abstractmethod
+    def document(self) -> _Object:
+        """Return the answer as the service gives it in one piece."""
+
+
+def _answer_of(piece: Json) -> _Answer | None:
+    """Return the kind of answer that ``piece`` begins."""
+    if type(piece) is not dict:
+        return None
+    kind = piece.get("type")
+    if type(piece.get("choices")) is list:
+        return _Choices()
+    if type(kind) is str:
+        if kind.startswith("response."):
+            return _Response()
+        if kind in ("message_start", "ping"):
+            return _Message()
+    for place, mark in _PLAIN:
+        if mark in piece and type(_at(piece, place)) is str:
+            return _Plain(place)
+    return _Failed() if piece.get("error") and piece.keys() <= _ERROR_KEYS else None
+
+
+_ERROR_KEYS: Final = frozenset(
+    {"code", "error", "error_type", "message", "object", "param", "status", "type"}
+)
+"""An object of nothing else is an error; a row of a batch may call a number so, beside others."""
+
+
+class _Failed(_Answer):
+    """A stream that begins with an error: its service is not known, and need not be."""
+
+    def add(self, _piece: _Object) -> bool:
+        return False
+
+    def document(self) -> _Object:
+        return {}
+
+
+class _Choices(_Answer):
+    """OpenAI's chat (``delta``) and completions (``text``)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._head: _Object = {}
+        self._choices: dict[int, _Choice] = {}
+        self._usage: Json = None
+
+    def is_whole(self) -> bool:
+        choices = self._choices.values()
+        return self.has_ended or (
+            bool(choices) and all(choice.finish_reason is not None for choice in choices)
+        )
+
+    def add(self, piece: _Object) -> bool:
+        for name in ("id", "object", "created", "model", "system_fingerprint"):
+            if piece.get(name) and not self._head.get(name):
+                self._head[name] = piece[name]
+        if type(piece.get("usage")) is dict:
+            self._usage = piece["usage"]
+        has_content = False
+        listed = piece.get("choices")
+        for place, each in enumerate(listed if type(listed) is list else ()):
+            if type(each) is dict:
+                number = each.get("index")
+                choice = self._choices.setdefault(number if type(number) is int else place, _Choice())
+                has_content |= choice.add(each)
+        return has_content
+
+    def document(self) -> _Object:
+        head = dict(self._head)
+        if type(head.get("object")) is str:
+            head["object"] = head["object"].removesuffix(".chunk")
+        head.setdefault("object", "chat.completion")
+        head["choices"] = [self._choices[index].document(index) for index in sorted(self._choices)]
+        return head if self._usage is None else {**head, "usage": self._usage}
+
+
+_TEXTS: Final = ("content", "refusal", "reasoning_content", "reasoning")
+"""What of a message comes in pieces of text; the last two are how servers name a model's thoughts."""
+
+
+class _Choice:
+    """One of the answers that are generated side by side."""
+
+    def __init__(self) -> None:
+        self.finish_reason: str | None = None
+        self._is_chat = False
+        self._role = "assistant"
+        self._texts: dict[str, list[str]] = {}
+        self._calls: dict[int, _Call] = {}
+        self._function: _Call | None = None
+
+    def add(self, each: _Object) -> bool:
+        if type(each.get("finish_reason")) is str:
+            self.finish_reason = each["finish_reason"]
+        delta = each.get("delta")
+        if type(delta) is not dict:
+            return self._take("text", each.get("text"))
+        self._is_chat = True
+        if type(delta.get("role")) is str:
+            self._role = delta["role"]
+        has_content = False
+        for name in _TEXTS:
+            if name in delta:
+                has_content |= self._take(name, delta[name])
+        listed = delta.get("tool_calls")
+        for place, call in enumerate(listed if type(listed) is list else ()):
+            if type(call) is dict:
+                number = call.get("index")
+                found = self._calls.setdefault(number if type(number) is int else place, _Call())
+                has_content |= found.add(call, call.get("function"))
+        if type(delta.get("function_call")) is dict:
+            self._function = self._function or _Call()
+            has_content |= self._function.add({}, delta["function_call"])
+        return has_content
+
+    def _take(self, name: str, text: Json) -> bool:
+        text = text_of(text)
+        if text:
+            self._texts.setdefault(name, []).append(text)
+        return bool(text)
+
+    def document(self, index: int) -> _Object:
+        texts = {name: "".join(pieces) for name, pieces in self._texts.items()}
+        if not self._is_chat:
+            return {"index": index, "text": texts.get("text", ""), "finish_reason": self.finish_reason}
+        message: _Object = {"role": self._role, "content": None, **texts}
+        if self._calls:
+            message["tool_calls"] = [self._calls[place].document() for place in sorted(self._calls)]
+        elif self._function is None and "refusal" not in texts:
+            message["content"] = texts.get("content", "")
+        if self._function is not None:
+            message["function_call"] = self._function.document()["function"]
+        return {"index": index, "message": message, "finish_reason": self.finish_reason}
+
+
+class _Call:
+    """A call of a tool: its name comes first, its arguments as pieces of JSON."""
+
+    def __init__(self) -> None:
+        self._id = ""
+        self._kind = "function"
+        self._name: list[str] = []
+        self._arguments: list[str] = []
+
+    def add(self, call: _Object, function: Json) -> bool:
+        if not self._id and type(call.get("id")) is str:
+            self._id = call["id"]
+        if type(call.get("type")) is str:
+            self._kind = call["type"]
+        if type(function) is not dict:
+            return False
+        found = False
+        for pieces, text in (
+            (self._name, function.get("name")),
+            (self._arguments, function.get("arguments")),
+        ):
+            if type(text) is str and text:
+                pieces.append(text)
+                found = True
+        return found
+
+    def document(self) -> _Object:
+        function = {"name": "".join(self._name), "arguments": "".join(self._arguments)}
+        return {"id": self._id, "type": self._kind, "function": function}
+
+
+class _Response(_Answer):
+    """OpenAI's responses: the event that ends the stream has all of it; what comes before, piece by piece, is for
+    show."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._response: _Object = {}
+        self._texts: list[str] = []
+
+    def add(self, piece: _Object) -> bool:
+        kind, response, delta = piece.get("type"), piece.get("response"), piece.get("delta")
+        if type(response) is dict:
+            self._response = response
+            self.has_ended = kind in ("response.completed", "response.incomplete", "response.failed")
+        if type(kind) is not str or not kind.endswith(".delta") or type(delta) is not str or not delta:
+            return False
+        if kind == "response.output_text.delta":
+            self._texts.append(delta)
+        return True
+
+    def document(self) -> _Object:
+        if self._response.get("output") or not self._texts:
+            return {"object": "response", "output": [], **self._response}
+        content = [{"type": "output_text", "text": "".join(self._texts)}]
+        message = {"type": "message", "role": "assistant", "content": content}
+        return {"object": "response", **self._response, "output": [message]}
+
+
+class _Message(_Answer):
+    """Anthropic's messages: blocks by number, then why it stopped and what it took."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._message: _Object = {}
+        self._usage: _Object = {}
+        self._blocks: dict[int, _Object] = {}
+        self._pieces: dict[int, list[str]] = {}
+
+    def add(self, piece: _Object) -> bool:
+        kind, delta, number = piece.get("type"), piece.get("delta"), piece.get("index")
+        index = number if type(number) is int else 0
+        self.has_ended = self.has_ended or kind == "message_stop"
+        if kind == "message_start" and type(piece.get("message")) is dict:
+            self._message = piece["message"]
+            self._spend(self._message.get("usage"))
+        elif kind == "content_block_start" and type(piece.get("content_block")) is dict:
+            self._blocks[index] = piece["content_block"]
+        elif kind == "content_block_delta" and type(delta) is dict:
+            text = next((delta[name] for name in ("text", "partial_json", "thinking") if name in delta), None)
+            if type(text) is str and text:
+                self._pieces.setdefault(index, []).append(text)
+                return True
+        elif kind == "message_delta":
+            self._spend(piece.get("usage"))
+            if type(delta) is dict:
+                self._message.update(delta)
+        return False
+
+    def _spend(self, usage: Json) -> None:
+        if type(usage) is dict:
+            self._usage.update(usage)
+
+    def document(self) -> _Object:
+        blocks = []
+        for index in sorted({*self._blocks, *self._pieces}):
+            block = self._blocks.get(index, {"type": "text"})
+            if pieces := self._pieces.get(index):
+                name = {"tool_use": "input", "thinking": "thinking"}.get(block.get("type", ""), "text")
+                block = {**block, name: "".join(pieces)}
+            blocks.append(block)
+        return {"type": "message", **self._message, "content": blocks, "usage": self._usage}
+
+
+_PLAIN: Final[tuple[tuple[tuple[str, ...], str], ...]] = (
+    (("response",), "done"),  # Ollama, generate
+    (("message", "content"), "done"),  # Ollama, chat
+    (("content",), "stop"),  # llama.cpp, completion
+    (("token", "text"), "token"),  # Hugging Face's text-generation-inference
+    (("text_output",), "text_output"),  # Triton, generate_stream
+)
+"""Where a plain piece has its text, and a key that such a piece has as well."""
+
+
+def _at(piece: _Object, place: tuple[str, ...]) -> Json:
+    value: Json = piece
+    for key in place:
+        value = value.get(key) if type(value) is dict else None
+    return value
+
+
+class _Plain(_Answer):
+    """Pieces of text, the last of which tells the rest."""
+
+    def __init__(self, place: tuple[str, ...]) -> None:
+        super().__init__()
+        self._place = place
+        self._texts: list[str] = []
+        self._calls: list[Json] = []
+        self._last: _Object = {}
+        # Triton says of no piece that it is the last one.
+        self.has_ended = place == ("text_output",)
+
+    def add(self, piece: _Object) -> bool:
+        self._last = piece
+        text = _at(piece, self._place)
+        calls = _at(piece, ("message", "tool_calls"))
+        if piece.get("done") is True or piece.get("stop") is True or type(piece.get("generated_text")) is str:
+            self.has_ended = True
+        if type(calls) is list:
+            self._calls += calls
+        if (
+            type(text) is str
+            and text
+            and not (self._place[0] == "token" and _at(piece, ("token", "special")))
+        ):
+            self._texts.append(text)
+            return True
+        return bool(calls)
+
+    def document(self) -> _Object:
+        text, last = "".join(self._texts), self._last
+        if self._place[0] == "token":
+            whole = last.get("generated_text")
+            return {"generated_text": whole if type(whole) is str else text, "details": last.get("details")}
+        if self._place[0] == "message":
+            message = {"role": "assistant", "content": text}
+            return {**last, "message": {**message, "tool_calls": self._calls} if self._calls else message}
+        return {**last, self._place[0]: text}

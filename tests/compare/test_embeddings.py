@@ -1,0 +1,62 @@
+"""Embeddings in numbers and in base64 are one tensor."""
+
+import base64
+import struct
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.compare.embeddings import read_embeddings
+
+
+def _answer(*vectors: Any) -> dict[str, Any]:
+    items = [{"object": "embedding", "index": at, "embedding": vector} for at, vector in enumerate(vectors)]
+    return {"object": "list", "data": items, "model": "m"}
+
+
+def _packed(*values: float) -> str:
+    return base64.b64encode(struct.pack(f"<{len(values)}f", *values)).decode()
+
+
+@given(st.lists(st.lists(st.floats(width=32), min_size=3, max_size=3), min_size=1, max_size=4))
+def test_both_forms_say_the_same(vectors: list[list[float]]) -> None:
+    """FP32 values survive base64 to the bit, and the document has them as numbers."""
+    plain = read_embeddings(_answer(*vectors))
+    packed = read_embeddings(_answer(*(_packed(*vector) for vector in vectors)))
+    assert plain is not None
+    assert packed is not None
+    assert (plain[1].datatype, packed[1].datatype) == ("FP64", "FP32")
+    assert packed[1].shape == plain[1].shape == (len(vectors), 3)
+    assert list(map(repr, packed[1].data)) == list(map(repr, plain[1].data))
+    assert repr(packed[0]) == repr(plain[0])
+
+
+def test_rows_are_in_the_order_of_their_numbers() -> None:
+    """The service may answer in any order."""
+    answer = _answer([1.0], [2.0])
+    answer["data"].reverse()
+    found = read_embeddings(answer)
+    assert found is not None
+    assert found[1].data == [1.0, 2.0]
+
+
+NONE: dict[str, Any] = {
+    "another list": {"object": "list", "data": [{"id": "m"}]},
+    "no list": {"object": "embedding", "data": []},
+    "no rows": _answer(),
+    "rows of unequal width": _answer([1.0], [1.0, 2.0]),
+    "a text among numbers": _answer([1.0, "x"]),
+    "truth values": _answer([True]),
+    "base64 of no whole number": _answer("AAA="),
+    "not base64": _answer("!!"),
+    "not ASCII": _answer("é"),
+    "a number": _answer(3),
+}
+
+
+@pytest.mark.parametrize("name", NONE)
+def test_what_is_no_embedding(name: str) -> None:
+    """Anything else is left to who reads plain JSON."""
+    assert read_embeddings(NONE[name]) is None
