@@ -68,6 +68,10 @@ class Flag:
     """The client's answer ended before it was whole."""
     SHOWN = 512
     """Compared, and its request goes along: the observer looks into it, or may show it."""
+    ERRORS = 1024
+    """``log.keep`` wants errors, and it is one."""
+    SLOW = 2048
+    """``log.keep`` wants what takes so long."""
 
 
 TOLD = Flag.LOGGED | Flag.TRACED

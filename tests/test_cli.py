@@ -191,6 +191,12 @@ def test_schema_is_a_json_schema() -> None:
     assert "routes" in document["properties"]
 
 
+def test_schema_of_a_record() -> None:
+    """That of a payload record is another."""
+    document = orjson.loads(run("schema", "--record").stdout)
+    assert "kept_by" in document["properties"]
+
+
 def explain(config: Path, *options: str, **more: Any) -> Any:
     result = run("explain", str(config), "--path", "/v2/models/wine/infer", *options, **more)
     assert result.exit_code == 0, result.stderr

@@ -32,7 +32,7 @@ ALLOWED: dict[str, set[str]] = {
     "rollout": {"durations", "errors", "model", "settings", "stats"},
     "report": {"errors", "model", "printable", "rollout", "settings", "stats"},
     "routing": {"errors", "evidence", "model", "settings", "tally", "wire"},
-    "records": {"durations", "errors"},
+    "records": {"durations", "errors", "exchange"},
     # What processes share.
     "tally": {"model"},
     "evidence": {"errors", "model", "private", "tally"},
@@ -56,7 +56,8 @@ ALLOWED: dict[str, set[str]] = {
     },
     "observer": {
         "clock", "compare", "control", "engine", "errors", "evidence", "exchange", "identifiers", "lasting", "link",
-        "logs", "model", "printable", "private", "rollout", "routing", "settings", "settled", "stats", "tally", "tasks",
+        "logs", "model", "printable", "private", "records", "rollout", "routing", "settings", "settled", "stats",
+        "tally", "tasks",
     },
     # The supervisor starts the others as processes: it imports neither of them.
     "children": {"clock", "link", "tasks"},
@@ -84,7 +85,8 @@ ALLOWED: dict[str, set[str]] = {
     # The outside.
     "demo": {"clock", "routing", "settings", "tasks"},
     "commands": {
-        "certificates", "clock", "control", "demo", "engine", "errors", "lasting", "printable", "report", "rollout",
+        "certificates", "clock", "control", "demo", "engine", "errors", "lasting", "printable", "records", "report",
+        "rollout",
         "routing", "settings", "supervisor",
     },
     "cli": set(),
@@ -93,11 +95,14 @@ ALLOWED: dict[str, set[str]] = {
 """Room → rooms that it may import. A room is a package or a single module of ``proxy/``. Arrows go one way."""
 
 PURE = (
-    "report/", "rollout/", "compare/", "durations.py", "errors.py", "evidence/layout.py", "exchange.py", "model.py",
+    "report/", "rollout/", "compare/", "durations.py", "errors.py", "evidence/layout.py", "exchange.py",
+    "model.py",
     "printable.py", "retirement.py", "routing/", "settings/", "settled.py", "stats/", "wire/", "control/changes.py",
     "control/matching.py", "control/openapi.py", "control/steering.py", "observer/accounting.py", "observer/heads.py",
     "engine/evidence_view.py", "engine/judging.py", "engine/ledger.py", "observer/pairing.py",
-    "observer/record.py", "observer/redact.py", "records/record.py", "records/selection.py",
+    "observer/record.py", "observer/redact.py",
+    "records/budget.py", "records/keep.py", "records/record.py", "records/schema.py", "records/selection.py",
+    "records/weights.py",
 )  # fmt: skip
 """No clock, no socket, no files, no environment, no globals that change: values in, values out."""
 

@@ -1,9 +1,10 @@
 """The payload record: one joined line per logged inference.
 
-Pure: a pair, its comparisons and a rule → a document. The fields are those of the README's table, no
-others. Some appear only where there is something to say: ``headers`` where ``log.headers`` names some, ``redacted`` on
-a body that had to be left out whole, ``content_encoding`` on one that could not be decoded, ``inference_header_length``
-on one with binary tensors, ``accept`` on a request that takes not everything, ``has_query`` on one that had a query.
+Pure: a pair, its comparisons and a rule → a document. The fields are those of the table in
+:mod:`proxy.records.schema`, no others. Some appear only where there is something to say: ``headers`` where
+``log.headers`` names some, ``redacted`` on a body that had to be left out whole, ``content_encoding`` on one that could
+not be decoded, ``inference_header_length`` on one with binary tensors, ``accept`` on a request that takes not
+everything, ``has_query`` on one that had a query.
 
 What is never in a record: the raw unit, the client's address, the query of the request, headers nobody
 asked for, and the original of a body that has something to redact. Such a body is parsed, redacted and
@@ -36,6 +37,8 @@ from proxy.observer.heads import (
     request_line,
 )
 from proxy.observer.redact import Action, Redactor, keyed_hash
+from proxy.records.keep import SAMPLED, Kept
+from proxy.records.schema import SCHEMA_VERSION
 from proxy.routing.hashing import SPACE
 from proxy.routing.table import MISSING, Route
 
@@ -83,6 +86,7 @@ def build_record(
     primary: Primary,
     shadows: Mapping[int, ShadowPart],
     comparisons: Mapping[int, Comparison],
+    kept: Kept = SAMPLED,
 ) -> _Document:
     """Return the record of one exchange.
 
@@ -92,6 +96,7 @@ def build_record(
         primary: request and answer.
         shadows: the shadow parts that came, by index.
         comparisons: what came out, by index of the shadow; none for a part that was not compared.
+        kept: why there is a record.
 
     Raises:
         StateError: the exchange was not to be logged: it has no details.
@@ -102,6 +107,7 @@ def build_record(
     variant = route.variants[primary.variant]
     is_missing = details.unit_source == MISSING_UNIT
     return {
+        "schema": SCHEMA_VERSION,
         "ts": timestamp(primary.started_wall_ns),
         "request_id": _text(primary.request_id),
         "route": route.name,
@@ -114,7 +120,9 @@ def build_record(
         "model": variant.model.name,
         "served_by": route.variants[primary.served_by].name,
         "probability": _probability(route, primary, details),
-        "inclusion_probability": route.log_limit / SPACE,
+        "inclusion_probability": kept.inclusion(route.log_limit / SPACE),
+        "kept_by": list(kept.reasons),
+        "budget_probability": kept.budget,
         "request": _request(rule, primary, details),
         "response": _response(rule, primary, details),
         "fault": Fault(details.fault).label if details.fault else None,

@@ -47,6 +47,7 @@ def test_golden() -> None:
     """One whole record, field by field."""
     record = record_of(primary_part(), {0: shadow_part()}, {0: AGREE})
     assert record == {
+        "schema": 2,
         "ts": "2025-10-09T08:53:20.123456Z",
         "request_id": "req-1",
         "route": "wine",
@@ -60,6 +61,8 @@ def test_golden() -> None:
         "served_by": "v1",
         "probability": 0.75,
         "inclusion_probability": 0.5,
+        "kept_by": ["sample"],
+        "budget_probability": 1.0,
         "request": {
             "method": "POST",
             "path": "/v2/models/wine/infer",
@@ -96,7 +99,7 @@ def test_golden() -> None:
             }
         ],
     }
-    assert list(record)[:4] == ["ts", "request_id", "route", "table_version"]
+    assert list(record)[:4] == ["schema", "ts", "request_id", "route"]
 
 
 def test_nothing_personal_by_default() -> None:
