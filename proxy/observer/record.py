@@ -212,9 +212,18 @@ def _shadow(rule: RecordRule, route: Route, part: ShadowPart, comparison: Compar
         "content_type": None if content[0] is None else _text(content[0]),
         "size": part.response_bytes,
         **_body(rule, content, part.response_body, is_cut=is_cut),
-        "comparison": None
-        if comparison is None
-        else {"result": comparison.result, "distance": comparison.distance, "reason": comparison.reason},
+        "comparison": None if comparison is None else _comparison(comparison),
+    }
+
+
+def _comparison(comparison: Comparison) -> _Document:
+    return {
+        "result": comparison.result,
+        "distance": comparison.distance,
+        "reason": comparison.reason,
+        "method": comparison.method,
+        "rows": comparison.rows,
+        "rows_disagreeing": comparison.rows_disagreeing,
     }
 
 

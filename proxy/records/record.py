@@ -18,8 +18,9 @@ from typing import Any, Final, TypeAlias
 
 import orjson
 
+from proxy.records.schema import SCHEMA_VERSION
+
 __all__ = [
-    "LATEST_SCHEMA",
     "Content",
     "Damaged",
     "Record",
@@ -31,9 +32,6 @@ __all__ = [
     "rfc3339_of",
     "wall_ns_of",
 ]
-
-LATEST_SCHEMA: Final = 2
-"""The newest version of a record that this program reads."""
 
 Document: TypeAlias = Mapping[str, Any]
 
@@ -158,8 +156,8 @@ def read_document(document: Any) -> Record | Damaged:
     schema = document.get("schema", 1)
     if type(schema) is not int or schema < 1:
         return Damaged("schema is no version")
-    if schema > LATEST_SCHEMA:
-        return Damaged(f"schema {schema} is newer than this program, which reads up to {LATEST_SCHEMA}")
+    if schema > SCHEMA_VERSION:
+        return Damaged(f"schema {schema} is newer than this program, which reads up to {SCHEMA_VERSION}")
     try:
         return _read(schema, document)
     except _WrongError as error:

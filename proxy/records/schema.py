@@ -176,6 +176,9 @@ FIELDS: Final[tuple[Field, ...]] = (
     Field(
         "shadows[].comparison.reason", "text?", "what differs, or why it cannot be judged; null: they agree"
     ),
+    Field("shadows[].comparison.method", "text", "the method that judged, as `compare.as` names it", since=2),
+    Field("shadows[].comparison.rows", "integer", "rows compared; 0: none could be", since=2),
+    Field("shadows[].comparison.rows_disagreeing", "integer", "how many of them differ", since=2),
 )
 """In the order in which a record has them."""
 

@@ -95,7 +95,14 @@ def test_golden() -> None:
                 "body": agreeing(1).decode(),
                 "encoding": "text",
                 "truncated": False,
-                "comparison": {"result": "agree", "distance": 0.0, "reason": None},
+                "comparison": {
+                    "result": "agree",
+                    "distance": 0.0,
+                    "reason": None,
+                    "method": "classification",
+                    "rows": 1,
+                    "rows_disagreeing": 0,
+                },
             }
         ],
     }

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.records.record import (
-    LATEST_SCHEMA,
     Damaged,
     Record,
     parse_record,
@@ -17,6 +16,7 @@ from proxy.records.record import (
     rfc3339_of,
     wall_ns_of,
 )
+from proxy.records.schema import SCHEMA_VERSION
 from tests.observer.exchanges import STARTED_WALL_NS, agreeing
 from tests.records.lines import built_document, line_of, plain_document
 
@@ -70,7 +70,7 @@ def test_what_is_written_is_read() -> None:
 def test_the_first_version_has_no_schema() -> None:
     """A line without a schema is of version 1; one with a later one that is known is read too."""
     assert record_of(plain_document()).schema == 1
-    assert record_of(plain_document(schema=LATEST_SCHEMA)).schema == LATEST_SCHEMA
+    assert record_of(plain_document(schema=SCHEMA_VERSION)).schema == SCHEMA_VERSION
 
 
 def test_what_is_not_known_is_kept() -> None:
@@ -109,8 +109,8 @@ WRONG: dict[str, tuple[bytes, str]] = {
     "too deep": (b"[" * 100_000, "no JSON"),
     "a list": (b"[]", "no JSON object"),
     "a newer version": (
-        line_of(schema=LATEST_SCHEMA + 1),
-        f"schema {LATEST_SCHEMA + 1} is newer than this program, which reads up to {LATEST_SCHEMA}",
+        line_of(schema=SCHEMA_VERSION + 1),
+        f"schema {SCHEMA_VERSION + 1} is newer than this program, which reads up to {SCHEMA_VERSION}",
     ),
     "no version": (line_of(schema="2"), "schema is no version"),
     "another object": (b'{"event":"publish"}', "ts is no text"),
