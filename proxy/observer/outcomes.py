@@ -27,7 +27,7 @@ from proxy.observer.record import (
     is_cut_short,
     timestamp,
 )
-from proxy.observer.redact import keyed_hash
+from proxy.privacy.actions import keyed_hash
 from proxy.routing.table import DISTANCE_SLOTS, Route, Table
 
 __all__ = ["RECENT_LIMIT", "Outcomes", "Sink", "Tracer"]
@@ -91,7 +91,7 @@ class _Disagreement:
         route, comparison = self.rules.route, self.comparison
         version, variant, served_by, shadow = self.place
         # Where something must not be written, the name of the place may be just that.
-        is_redacted = bool(self.rules.record.redactor.pointers)
+        is_redacted = bool(self.rules.record.redactor.concerns_bodies)
         return {
             "ts": timestamp(self.started_wall_ns),
             "request_id": self.request_id.decode("utf-8", "replace"),

@@ -2,13 +2,14 @@
 
 Pure: a pair, its comparisons and a rule → a document. The fields are those of the table in
 :mod:`proxy.records.schema`, no others. Some appear only where there is something to say: ``headers`` where
-``log.headers`` names some, ``redacted`` on a body that had to be left out whole, ``content_encoding`` on one that could
-not be decoded, ``inference_header_length`` on one with binary tensors, ``accept`` on a request that takes not
-everything, ``has_query`` on one that had a query.
+``log.headers`` names some, ``redacted`` on a body of which something, or all of it, was not written,
+``content_encoding`` on one that could not be decoded, ``inference_header_length`` on one with binary tensors,
+``accept`` on a request that takes not everything, ``has_query`` on one that had a query.
 
 What is never in a record: the raw unit, the client's address, the query of the request, headers nobody
-asked for, and the original of a body that has something to redact. Such a body is parsed, redacted and
-written anew; if that cannot be done (it was cut, is no JSON, has an unknown coding) it is left out whole.
+asked for, and the original of a body that has something to redact. Such a body is read, redacted and
+written anew (:mod:`proxy.privacy.bodies`); if that cannot be done (it was cut, has an unknown form or coding) it is
+left out whole.
 """
 
 import base64
@@ -18,12 +19,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from proxy.compare import DECODED_CAP_BYTES, Comparison
-from proxy.compare.content import decode_content, media_type, parse_json
+from proxy.compare.content import decode_content
 from proxy.compare.values import Undecodable
 from proxy.errors import StateError
 from proxy.exchange import MISSING_UNIT, Details, Flag, Primary, ShadowPart
@@ -36,11 +37,16 @@ from proxy.observer.heads import (
     fields,
     request_line,
 )
-from proxy.observer.redact import Action, Redactor, keyed_hash
+from proxy.privacy.actions import Treatment, keyed_hash
+from proxy.privacy.bodies import redact_body
+from proxy.privacy.redact import Redactor, Rule, Target
 from proxy.records.keep import SAMPLED, Kept
 from proxy.records.schema import SCHEMA_VERSION
 from proxy.routing.hashing import SPACE
 from proxy.routing.table import MISSING, Route
+
+if TYPE_CHECKING:
+    from proxy.settings import Redaction
 
 __all__ = ["RecordRule", "build_line", "build_record", "compile_record_rule", "is_cut_short", "timestamp"]
 
@@ -71,13 +77,21 @@ def compile_record_rule(route: Route, key: bytes) -> RecordRule:
         for reader in route.readers
         if reader.kind in ("header", "cookie")
     ]
-    hashed: list[tuple[str, Action]] = [(name, "hash") for name in names]
-    redactor = Redactor.of(
-        key,
-        json=[(entry.pointer, entry.action) for entry in log.redact if entry.pointer is not None],
-        headers=[(entry.header, entry.action) for entry in log.redact if entry.header is not None] + hashed,
-    )
+    rules = [Rule("header", name, Treatment("hash")) for name in names]
+    redactor = Redactor.of(key, [*map(_compile_redaction, log.redact), *rules])
     return RecordRule(log.body, frozenset(name.lower().encode() for name in log.headers), redactor)
+
+
+def _compile_redaction(entry: "Redaction") -> Rule:
+    named: tuple[tuple[Target, str | None], ...] = (
+        ("json", entry.pointer),
+        ("tensor", entry.tensor),
+        ("header", entry.header),
+        ("detect", entry.detect),
+    )
+    # Settings are checked: one of them is named.
+    target, name = next((target, name) for target, name in named if name is not None)
+    return Rule(target, name, Treatment(entry.action or ("mask" if entry.detect else "drop"), entry.keep))
 
 
 def build_record(
@@ -162,7 +176,7 @@ def _request(rule: RecordRule, primary: Primary, details: Details) -> _Document:
     head, content = details.request_head, content_fields(details.request_head)
     document: _Document = {
         "method": _text(request_line(head)[0]),
-        "path": _text(_path(details.target)),
+        "path": rule.redactor.redact_path(_text(_path(details.target))),
         "content_type": None if content[0] is None else _text(content[0]),
         "size": details.request_bytes,
         **_body(rule, content, details.request_body, is_cut=bool(primary.flags & Flag.REQUEST_TRUNCATED)),
@@ -246,12 +260,16 @@ def _body(rule: RecordRule, content: ContentFields, body: bytes, *, is_cut: bool
         plain = (
             Undecodable("truncated") if is_cut else decode_content(body, coding.lower(), DECODED_CAP_BYTES)
         )
-    if rule.redactor.pointers:
-        redacted = None if is_cut or isinstance(plain, Undecodable) else _redacted(rule, content[0], plain)
+    if rule.redactor.concerns_bodies:
+        redacted = None
+        if not is_cut and not isinstance(plain, Undecodable):
+            redacted = redact_body(rule.redactor, content[0], content[2], plain)
         if redacted is None:
             return {"body": None, "encoding": None, "truncated": is_cut, "redacted": True}
-        told = {}  # it is written anew, as JSON alone
-        plain = redacted
+        plain = redacted.body
+        told = {} if redacted.header_length is None else {"inference_header_length": redacted.header_length}
+        if redacted.is_changed:
+            told["redacted"] = True
     is_raw = isinstance(plain, Undecodable)
     if is_raw and coding is not None:
         told["content_encoding"] = _text(coding)
@@ -262,17 +280,6 @@ def _body(rule: RecordRule, content: ContentFields, body: bytes, *, is_cut: bool
     if text is not None:
         return {"body": text, "encoding": "text", "truncated": is_cut, **told}
     return {"body": base64.b64encode(shown).decode(), "encoding": "base64", "truncated": is_cut, **told}
-
-
-def _redacted(rule: RecordRule, content_type: bytes | None, plain: bytes) -> bytes | None:
-    """Return the JSON body without what must not be written; None when that cannot be promised."""
-    document = parse_json(plain, media_type(content_type)[1])
-    if isinstance(document, Undecodable):
-        return None
-    try:
-        return orjson.dumps(rule.redactor.redact_document(document))
-    except (RecursionError, TypeError):  # orjson.JSONEncodeError is a TypeError
-        return None
 
 
 def _utf8(data: bytes, *, is_cut: bool) -> str | None:

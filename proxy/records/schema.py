@@ -75,7 +75,7 @@ def _body(where: str, whose: str) -> tuple[Field, ...]:
         Field(
             f"{where}.redacted",
             "boolean",
-            "true: `body` had to be redacted and could not be read, so it is not there",
+            "true: something of `body` is not there, or all of it: it had to be redacted and could not be read",
             is_always=False,
         ),
         Field(

@@ -7,7 +7,7 @@ from typing import Annotated
 from proxy.settings import grammar, units
 from proxy.settings.grammar import text
 
-__all__ = ["File", "HeaderName", "Label", "Name", "Percent", "Pointer", "Salt", "Source"]
+__all__ = ["File", "HeaderName", "Label", "Name", "Percent", "Pointer", "Salt", "Source", "TensorName"]
 
 Name = Annotated[
     str,
@@ -35,3 +35,4 @@ Source = Annotated[
     ),
 ]
 Label = Annotated[str, text(units.parse_label, "a JSON pointer, or a tensor's name")]
+TensorName = Annotated[str, text(str, "1 to 256 characters", longest=256)]

@@ -6,20 +6,24 @@ from pydantic import ConfigDict
 
 from proxy.settings import grammar
 from proxy.settings.fields import Section, setting
-from proxy.settings.grammar import size
-from proxy.settings.kinds import HeaderName, Percent, Pointer, Salt
+from proxy.settings.grammar import size, whole
+from proxy.settings.kinds import HeaderName, Percent, Pointer, Salt, TensorName
 
 __all__ = ["Log", "Redaction"]
 
 
+Action = Literal["drop", "hash", "mask", "keep_last"]
+Detector = Literal["email", "card", "token", "phone"]
+
+
 class Redaction(Section):
-    """What must not be written, and what is written instead. It names either json or header."""
+    """What must not be written, and what is written instead. It names one of json, tensor, header and detect."""
 
     model_config = ConfigDict(
         json_schema_extra={
             "oneOf": [
                 {"required": [name], "properties": {name: {"not": {"type": "null"}}}}
-                for name in ("json", "header")
+                for name in ("json", "tensor", "header", "detect")
             ]
         }
     )
@@ -29,10 +33,23 @@ class Redaction(Section):
         "JSON pointer into bodies; '*' stands for one key or index, '**' for any number of them.",
         alias="json",
     )
+    tensor: TensorName | None = setting(
+        None, "Name of an input or output tensor, of a column, or of a member of the document itself."
+    )
     header: HeaderName | None = setting(None, "Name of a request or response header.")
-    action: Annotated[Literal["drop", "hash"], grammar.choice(Literal["drop", "hash"])] = setting(
-        "drop",
-        "drop: leave it out; hash: write a keyed hash (unit_key), so that equal values stay equal.",
+    detect: Annotated[Detector, grammar.choice(Detector)] | None = setting(
+        None,
+        "What is looked for in every text of bodies, in logged headers and in the path. email: addresses; card: "
+        "numbers of payment cards; token: JSON Web Tokens, API keys of known issuers, credentials, private keys; "
+        "phone: numbers in international form.",
+    )
+    action: Annotated[Action, grammar.choice(Action)] | None = setting(
+        None,
+        "drop: leave it out; hash: write a keyed hash (unit_key), so that equal values stay equal; mask: write *** "
+        "(of a number 0, of true false); keep_last: write *** and the end; null: drop, of what is detected mask.",
+    )
+    keep: Annotated[int, whole(1, 64)] = setting(
+        4, "Characters at the end that keep_last keeps; of a text that is not twice as long it keeps none."
     )
 
 

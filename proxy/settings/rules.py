@@ -223,6 +223,9 @@ def _units(route: View) -> Iterator[Problem]:
 
 def _redactions(route: View) -> Iterator[Problem]:
     for redaction in route.at("log").items("redact"):
-        if redaction.has("json") == redaction.has("header"):
-            found = "both" if redaction.has("json") else "neither"
-            yield redaction.problem(None, "either json: POINTER or header: NAME", found)
+        named = [key for key in ("json", "tensor", "header", "detect") if redaction.has(key)]
+        if len(named) != 1:
+            expected = "one of json: POINTER, tensor: NAME, header: NAME, detect: KIND"
+            yield redaction.problem(None, expected, " and ".join(named) or "none of them")
+        if redaction.has("keep") and redaction.at("action").value != "keep_last":
+            yield redaction.problem("keep", "action: keep_last beside it: nothing else keeps a part")

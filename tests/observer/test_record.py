@@ -17,7 +17,7 @@ from proxy.errors import StateError
 from proxy.exchange import MISSING_UNIT, Flag, Primary, ShadowPart
 from proxy.model import Fault
 from proxy.observer.record import build_line, build_record, compile_record_rule
-from proxy.observer.redact import keyed_hash
+from proxy.privacy.actions import keyed_hash
 from tests.observer.exchanges import BASE_CONFIG, agreeing, primary_part, shadow_part, table_of
 
 KEY = b"k" * 32
@@ -323,10 +323,8 @@ def test_redaction(name: str) -> None:
     record = record_of(asked, config=REDACTING)
     document = record["response"]
     assert document["body"] == body
-    if body is None:
-        assert (document["encoding"], document["redacted"]) == (None, True)
-    else:
-        assert "redacted" not in document
+    assert document.get("redacted", False) == (body != "")
+    assert document["encoding"] == (None if body is None else "text")
     assert record["request"]["body"] == KEPT_JSON
     assert b"s3cr3t" not in orjson.dumps(record)
     assert b'"ada"' not in orjson.dumps(record)
@@ -374,3 +372,28 @@ def test_a_line_is_harmless_on_a_terminal(text: str) -> None:
     assert orjson.loads(line) == {"body": text}
     assert not any(unicodedata.category(c) == "Cc" for c in line.decode()[:-1])
     assert line.endswith(b"\n")
+
+
+def test_a_body_without_what_is_redacted() -> None:
+    """A body that is written anew and lacks nothing is not marked: it says what was sent."""
+    document = record_of(response(b'{ "a": 1 }'), config=REDACTING)["response"]
+    assert document["body"] == '{"a":1}'
+    assert "redacted" not in document
+
+
+def test_redaction_by_name_and_by_form() -> None:
+    """Tensors by their name, and what detectors find in bodies, headers and path, are not in the record."""
+    config = with_log(
+        "{percent: 50, headers: [x-note], redact: [{tensor: ssn, action: keep_last, keep: 2}, {detect: email}, "
+        "{detect: card, action: hash}]}"
+    )
+    body = b'{"instances":[{"ssn":"078-05-1120","q":"from ada@example.com"}]}'
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-note: 4111111111111111\r\n\r\n"
+    record = record_of(
+        primary_part(response_head=head, response_body=body, target=b"/v1/ada%40example.com:predict"),
+        config=config,
+    )
+    assert record["response"]["body"] == '{"instances":[{"ssn":"***20","q":"from ***"}]}'
+    assert record["response"]["redacted"] is True
+    assert record["response"]["headers"] == {"x-note": keyed_hash(KEY, b"4111111111111111")}
+    assert record["request"]["path"] == "/v1/***:predict"

@@ -75,7 +75,7 @@ PROBLEMS: dict[str, tuple[str, str, str]] = {
     "unknown key deep": (
         minimal(route={"log": {"redact": [{"jsn": "/a"}]}}),
         "routes[0].log.redact[0].jsn",
-        "one of json, header, action",
+        "one of json, tensor, header, detect, action",
     ),
     "unknown key far off": (
         minimal(zzzzzz=1),

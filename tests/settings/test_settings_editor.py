@@ -132,6 +132,7 @@ def test_refuses_what_is_wrong(name: str) -> None:
         {"variants": [{"name": "v1", "model": "one", "role": "canary", "weight": None, "rollout": None}]},
         {"log": {"redact": [{"action": "drop"}]}},
         {"log": {"redact": [{"json": "/a", "header": "b"}]}},
+        {"log": {"redact": [{"tensor": "a", "detect": "email"}]}},
     ],
 )
 def test_refuses_broken_rules(route: dict[str, Any]) -> None:

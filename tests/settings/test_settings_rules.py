@@ -97,12 +97,22 @@ BROKEN: dict[str, tuple[str, str, str]] = {
     "redact nothing": (
         minimal(route={"log": {"redact": [{"action": "drop"}]}}),
         "routes[0].log.redact[0]",
-        "neither, expected either",
+        "none of them, expected one of",
     ),
     "redact both": (
         minimal(route={"log": {"redact": [{"json": "/a", "header": "a"}]}}),
         "routes[0].log.redact[0]",
-        "both, expected either",
+        "json and header, expected one of",
+    ),
+    "redact by name and by form": (
+        minimal(route={"log": {"redact": [{"tensor": "a", "detect": "email"}]}}),
+        "routes[0].log.redact[0]",
+        "tensor and detect, expected one of",
+    ),
+    "keep of what is dropped": (
+        minimal(route={"log": {"redact": [{"json": "/a", "keep": 3}]}}),
+        "routes[0].log.redact[0].keep",
+        "action: keep_last beside it",
     ),
     "keep less than a file": (
         minimal(payload_log={"keep_size": "1MiB"}),

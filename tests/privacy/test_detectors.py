@@ -1,0 +1,148 @@
+"""What detectors find, what they leave alone, and that no text makes them slow."""
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.privacy.detectors import DETECTORS, Detector, find, is_card_number
+
+JWT = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U"
+PEM = "-----BEGIN RSA PRIVATE KEY-----\nMIIBOgIBAAJBAK\n-----END RSA PRIVATE KEY-----"
+GITHUB = "ghp_" + "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8"
+
+FOUND: dict[str, tuple[Detector, str, list[str]]] = {
+    "alone": ("email", "ada@example.com", ["ada@example.com"]),
+    "in a sentence": ("email", "Write to ada.l+ml@mail.example.co.uk.", ["ada.l+ml@mail.example.co.uk"]),
+    "two": ("email", "a@example.org,b@example.org", ["a@example.org", "b@example.org"]),
+    "in brackets": ("email", "Ada <ada@example.com>", ["ada@example.com"]),
+    "escaped": ("email", "/u/ada%40example.com/x", ["ada%40example.com"]),
+    "escaped altogether": ("email", "u=ada%2Btag%40example.com", ["ada%2Btag%40example.com"]),
+    "behind an escaped sign": ("email", "%40ada@example.com", ["ada@example.com"]),
+    "behind a percent sign": ("email", "100%zoe@example.com", ["zoe@example.com"]),
+    "in a URL": ("email", "mailto:ada@example.com?subject=x", ["ada@example.com"]),
+    "in a query": ("email", "x=1&user=ada@example.com&y=2", ["ada@example.com"]),
+    "letters of another language": ("email", "jürgen@bücher.example", ["jürgen@bücher.example"]),
+    "a domain with a number in it": ("email", "a@1.example.com", ["a@1.example.com"]),
+    "long before the sign": ("email", "x" * 400 + "@example.com", ["x" * 400 + "@example.com"]),
+    "visa": ("card", "4111111111111111", ["4111111111111111"]),
+    "visa in groups": ("card", "4111 1111 1111 1111", ["4111 1111 1111 1111"]),
+    "hyphens": ("card", "card:4111-1111-1111-1111;", ["4111-1111-1111-1111"]),
+    "mastercard": ("card", "5555555555554444 2223003122003222", ["5555555555554444", "2223003122003222"]),
+    "american express": ("card", "3782 822463 10005", ["3782 822463 10005"]),
+    "discover": ("card", "6011111111111117", ["6011111111111117"]),
+    "diners": ("card", "30569309025904", ["30569309025904"]),
+    "jcb": ("card", "3530111333300000", ["3530111333300000"]),
+    "with another number before and behind": (
+        "card",
+        "no 12 4111 1111 1111 1111 12/25",
+        ["4111 1111 1111 1111"],
+    ),
+    "thirteen digits": ("card", "4222222222222", ["4222222222222"]),
+    "jwt": ("token", f"the token is {JWT}.", [f"{JWT}."]),
+    "bearer": ("token", f"Authorization: Bearer {'Zm9vYmFy' * 3}", ["Zm9vYmFy" * 3]),
+    "basic": ("token", "basic dXNlcjpwYXNz", ["dXNlcjpwYXNz"]),
+    "private key": ("token", f"a\n{PEM}\nb", [PEM]),
+    "cut private key": ("token", PEM[:50], [PEM[:50]]),
+    "github": ("token", f"token={GITHUB}", [GITHUB]),
+    "github, fine-grained": ("token", "github_pat_" + "A1" * 41, ["github_pat_" + "A1" * 41]),
+    "aws": ("token", "key AKIAIOSFODNN7EXAMPLE end", ["AKIAIOSFODNN7EXAMPLE"]),
+    "openai": ("token", "sk-proj-" + "aB3" * 16, ["sk-proj-" + "aB3" * 16]),
+    "anthropic": ("token", "sk-ant-api03-" + "aB3_" * 16, ["sk-ant-api03-" + "aB3_" * 16]),
+    "slack": ("token", "xoxb-123456789012-abcdefABCDEF", ["xoxb-123456789012-abcdefABCDEF"]),
+    "stripe": ("token", "sk_live_" + "4eC39HqLyjWDarjtT1zdp7dc", ["sk_live_4eC39HqLyjWDarjtT1zdp7dc"]),
+    "google": ("token", "AIza" + "Sy_1" * 9, ["AIza" + "Sy_1" * 9]),
+    "hugging face": ("token", "hf_" + "aB" * 17, ["hf_" + "aB" * 17]),
+    "password in a URL": ("token", "postgres://ada:hunter2@db/x", ["hunter2"]),
+    "two forms that overlap": ("token", f"Bearer {JWT}", [JWT]),
+    "international": ("phone", "call +49 30 1234567 now", ["+49 30 1234567"]),
+    "international in groups": ("phone", "+1 (555) 123-4567", ["+1 (555) 123-4567"]),
+    "with a trunk prefix": ("phone", "+44 (0)20 7946 0958", ["+44 (0)20 7946 0958"]),
+    "without groups": ("phone", "tel:+15551234567", ["+15551234567"]),
+}
+
+LEFT_ALONE: dict[str, tuple[Detector, str]] = {
+    "no domain": ("email", "ada@localhost"),
+    "a version": ("email", "numpy@1.26.4"),
+    "a sign alone": ("email", "a @ b.c, @example.com"),
+    "a decorator": ("email", "@pytest.mark.slow"),
+    "wrong check digit": ("card", "4111111111111112"),
+    "no issuer": ("card", "9111111111111111"),
+    "an issuer, another length": ("card", "411111111111111"),
+    "part of a longer number": ("card", "41111111111111110000"),
+    "part of a word": ("card", "x4111111111111111"),
+    "part of a hash": ("card", "a4111111111111111f"),
+    "a fraction": ("card", "0.4111111111111111"),
+    "a time in nanoseconds": ("card", "1760000000123456789"),
+    "a uuid": ("card", "6d6aaf5c-6f0e-4b7b-8f4a-0b7a4c1d2e3f"),
+    "a hash is no token": ("token", "f77085a77e6ae7d7f2f97edde3e0db09" * 2),
+    "a word with a hyphen": ("token", "a risk-assessment-of-the-whole and sk-learn-estimator-pipelines"),
+    "prose": ("token", "a basic understanding of bearer certificates"),
+    "a public key": ("token", "-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----"),
+    "a URL with a port": ("token", "http://example.com:8080/a@b"),
+    "base64 of JSON alone": ("token", "eyJhIjoxfQ"),
+    "no plus": ("phone", "030 1234567, 555-123-4567"),
+    "a sum": ("phone", "1+12345678, a+123456789"),
+    "an offset": ("phone", "2026-11-21T10:00:00+01:00, +0100"),
+    "too long": ("phone", "+1234567890123456789"),
+}
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_found(name: str) -> None:
+    """What has the form is found, from its first character to its last."""
+    detector, text, expected = FOUND[name]
+    assert [text[begin:end] for begin, end in find(detector, text)] == expected
+
+
+@pytest.mark.parametrize("name", LEFT_ALONE)
+def test_left_alone(name: str) -> None:
+    """What only looks like it is not found."""
+    detector, text = LEFT_ALONE[name]
+    assert find(detector, text) == []
+
+
+def test_check_digit_of_the_standard() -> None:
+    """Of the ten last digits exactly one is right (ISO/IEC 7812-1 annex B)."""
+    assert [is_card_number(f"411111111111111{digit}") for digit in range(10)].count(True) == 1
+
+
+@given(st.sampled_from(sorted(DETECTORS)), st.text(max_size=200))
+def test_spans_are_in_order_and_apart(detector: Detector, text: str) -> None:
+    """Whatever the text, findings are inside it, in order, not empty, and do not overlap."""
+    at = 0
+    for begin, end in find(detector, text):
+        assert at <= begin < end <= len(text)
+        at = end
+
+
+PIECES = (
+    "a", "1", "1 ", "1-", "+1", "+1(", "@", "a@", "a@b.", "a@1.", ".1", "%41", "%40", "%", "a%40b.c", "4111 ",
+    "4111111111111111 ", "eyJ", "eyJaaaaaa.", "eyJaaaaaa.a.", "sk-", "sk-aaaaaaaaaaaaaaaaaaaaa", "ghp_", "Bearer ",
+    "bearer aaaaaaaa ", "basic a", "://", "://a:", "://a:b@", "a:b@", "-----BEGIN PRIVATE KEY-----", "PRIVATE KEY",
+    "-----BEGIN A A A PRIVATE KEY-----", "-----END ", "SG.", "SG.aaaaaaaaaaaaaaaa.", "xoxb-", "whsec_", "AKIA", "ü@",
+    "\u00a0", "_", "-",
+)  # fmt: skip
+SIZE = 1 << 14
+
+
+def seconds(detector: Detector, text: str) -> float:
+    """Return the processor's time for one look, the best of three."""
+    best = 1e9
+    for _ in range(3):
+        began = time.process_time()
+        find(detector, text)
+        best = min(best, time.process_time() - began)
+    return best
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("detector", DETECTORS)
+def test_linear_time(detector: Detector) -> None:
+    """Twice the text takes about twice the time, whatever it repeats."""
+    for piece in PIECES:
+        for before in ("", "eyJ", "a@", "://", "-----BEGIN PRIVATE KEY-----"):
+            one, two = (before + piece * (size // len(piece)) for size in (SIZE, 2 * SIZE))
+            # A quadratic pattern takes four times as long, and seconds; below some milliseconds a clock says little.
+            assert seconds(detector, two) < 3 * seconds(detector, one) + 0.01, (before, piece)
