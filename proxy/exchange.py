@@ -24,6 +24,7 @@ __all__ = [
     "DETAILED",
     "MAX_FRAME_BYTES",
     "MISSING_UNIT",
+    "MOST_ARRIVALS",
     "TOLD",
     "Details",
     "Flag",
@@ -42,14 +43,14 @@ MAX_FRAME_BYTES = 1 << 30
 """A longer frame is a broken stream. The side copies are capped far below (``limits.copy``)."""
 
 _START = Struct("<IB")
-_PRIMARY = Struct("<IBHIQHHHHHQQ5I")
-_SHADOW = Struct("<IBHIQHHHHBHQQQ2I")
+_PRIMARY = Struct("<IBHIQHHHHHQQ6I")
+_SHADOW = Struct("<IBHIQHHHHBHQQQ3I")
 _HELLO = Struct("<IBBHQI")
 _DETAILS = Struct("<BBQQQQQQ5I")
 
 _KIND_PRIMARY, _KIND_SHADOW, _KIND_HELLO = 1, 2, 3
 
-_FORMAT = 2
+_FORMAT = 3
 """Changes with every layout but a hello's first three fields."""
 
 
@@ -79,6 +80,12 @@ TOLD = Flag.LOGGED | Flag.TRACED
 
 DETAILED = TOLD | Flag.SHOWN
 """Exchanges with one of these leave :class:`Details`."""
+
+MOST_ARRIVALS = 4096
+"""Pieces of one answer whose times are noted at most; from then on each piece takes the place of the last one.
+
+Arrivals are pairs of 64-bit integers in the machine's order: ns since the request's start, and how many bytes of the
+body had come by then. What came in one read has one pair."""
 
 MISSING_UNIT = 0xFF
 """Value of :attr:`Details.unit_source` when no source was present."""
@@ -144,6 +151,8 @@ class Primary:
     response_body: bytes
     details: Details | None = None
     """None when the exchange is neither logged nor traced nor shown."""
+    arrivals: bytes = b""
+    """When the pieces of a streamed answer came: see :data:`MOST_ARRIVALS`. Empty for one that told its length."""
 
 
 @dataclass(slots=True)
@@ -168,6 +177,8 @@ class ShadowPart:
     response_lines: bytes
     """The response's header lines, without the status line and what ends at the proxy."""
     response_body: bytes
+    arrivals: bytes = b""
+    """As in :class:`Primary`, since the copy was sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,9 +218,10 @@ def build_primary(
     response_lines: bytes,
     response_body: bytes,
     details: bytes = b"",
+    arrivals: bytes = b"",
 ) -> bytes:
     """Return the frame of a :class:`Primary`; ``details`` as :func:`build_details` returns them, or none."""
-    blobs = b"".join((request_id, unit, response_lines, response_body, details))
+    blobs = b"".join((request_id, unit, response_lines, response_body, details, arrivals))
     return (
         _PRIMARY.pack(
             _PRIMARY.size - 4 + len(blobs),
@@ -229,6 +241,7 @@ def build_primary(
             len(response_lines),
             len(response_body),
             len(details),
+            len(arrivals),
         )
         + blobs
     )
@@ -280,11 +293,12 @@ def build_shadow(
     response_bytes: int,
     response_lines: bytes,
     response_body: bytes,
+    arrivals: bytes = b"",
 ) -> bytes:
     """Return the frame of a :class:`ShadowPart`."""
-    lines_size, body_size = len(response_lines), len(response_body)
+    lines_size, body_size, arrivals_size = len(response_lines), len(response_body), len(arrivals)
     numbers = _SHADOW.pack(
-        _SHADOW.size - 4 + lines_size + body_size,
+        _SHADOW.size - 4 + lines_size + body_size + arrivals_size,
         _KIND_SHADOW,
         worker,
         version,
@@ -300,8 +314,9 @@ def build_shadow(
         response_bytes,
         lines_size,
         body_size,
+        arrivals_size,
     )
-    return b"".join((numbers, response_lines, response_body))
+    return b"".join((numbers, response_lines, response_body, arrivals))
 
 
 def build_hello(worker: int, boot: int, shipped: bytes) -> bytes:
@@ -377,14 +392,16 @@ def _parse_primary(data: bytes, offset: int, end: int) -> Primary:
         lines_size,
         body_size,
         details_size,
+        arrivals_size,
     ) = _PRIMARY.unpack_from(data, offset)
     request_id = offset + _PRIMARY.size
     unit = request_id + id_size
     lines = unit + unit_size
     body = lines + lines_size
     details = body + body_size
-    if details + details_size != end:
-        raise _misfit(details + details_size, end)
+    arrivals = details + details_size
+    if arrivals + arrivals_size != end:
+        raise _misfit(arrivals + arrivals_size, end)
     return Primary(
         worker,
         version,
@@ -400,7 +417,8 @@ def _parse_primary(data: bytes, offset: int, end: int) -> Primary:
         data[unit:lines],
         data[lines:body],
         data[body:details],
-        _parse_details(data[details:end]) if details_size else None,
+        _parse_details(data[details:arrivals]) if details_size else None,
+        data[arrivals:end],
     )
 
 
@@ -433,11 +451,13 @@ def _parse_shadow(data: bytes, offset: int, end: int) -> ShadowPart:
         response_bytes,
         lines_size,
         body_size,
+        arrivals_size,
     ) = _SHADOW.unpack_from(data, offset)
     lines = offset + _SHADOW.size
     body = lines + lines_size
-    if body + body_size != end:
-        raise _misfit(body + body_size, end)
+    arrivals = body + body_size
+    if arrivals + arrivals_size != end:
+        raise _misfit(arrivals + arrivals_size, end)
     return ShadowPart(
         worker,
         version,
@@ -452,7 +472,8 @@ def _parse_shadow(data: bytes, offset: int, end: int) -> ShadowPart:
         duration_ns,
         response_bytes,
         data[lines:body],
-        data[body:end],
+        data[body:arrivals],
+        data[arrivals:end],
     )
 
 

@@ -58,9 +58,9 @@ frames: st.SearchStrategy[Frame] = st.one_of(
 def build(frame: Frame) -> bytes:
     """Return the bytes of ``frame``, built as a worker builds them."""
     if isinstance(frame, Primary):
-        *values, _ = (getattr(frame, name) for name in frame.__slots__)
+        *values, _, arrivals = (getattr(frame, name) for name in frame.__slots__)
         details = b"" if frame.details is None else build_details(*astuple(frame.details))
-        return build_primary(*[*values, details])
+        return build_primary(*[*values, details, arrivals])
     return build_shadow(*astuple(frame)) if isinstance(frame, ShadowPart) else build_hello(*astuple(frame))
 
 

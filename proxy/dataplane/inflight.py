@@ -6,9 +6,11 @@ other ends than an answer in :mod:`~proxy.dataplane.endings`. It is counted exac
 with a code, whatever happens.
 """
 
+from array import array
 from bisect import bisect_left
 
 from proxy.clock import monotonic_ns
+from proxy.dataplane.arrivals import note_arrival
 from proxy.dataplane.assignment import assign_from_body, begin
 from proxy.dataplane.attempts import has_stand_in, try_again
 from proxy.dataplane.endings import answer, cut, is_last, refuse_large
@@ -376,6 +378,8 @@ class InFlight(RequestState):
         if self.response_copy is not None:
             self.response_head = head
             self.response_lines = block
+            if connection.framing >= Framing.CHUNKED:
+                self.arrivals = array("Q")
         if self.chunked_out:
             connection.takes_chunks = (
                 self.on_response_chunks if self.response_copy is None else self._copy_chunks
@@ -383,18 +387,21 @@ class InFlight(RequestState):
 
     def on_response_body(self, data: bytes) -> None:
         if self.response_copy is not None:
-            self._keep_copy(self.response_copy, data)
+            assert self.connection is not None
+            self._keep_copy(self.response_copy, data, self.connection.now_ns)
         if self.response_out is None:
             self.response_out = []
             assert self.connection is not None
             self._count_gap(self.connection.now_ns)
         self.response_out.append(chunk(data) if self.chunked_out else data)
 
-    def _keep_copy(self, copy: list[bytes], data: bytes) -> None:
+    def _keep_copy(self, copy: list[bytes], data: bytes, now_ns: int) -> None:
         limit = self.table.copy_limit
         self.response_bytes = size = self.response_bytes + len(data)
         if size <= limit:
             copy.append(data)
+            if self.arrivals is not None:
+                note_arrival(self.arrivals, now_ns - self.started_ns, size)
         elif not self.flags & Flag.RESPONSE_TRUNCATED:
             self.flags |= Flag.RESPONSE_TRUNCATED
             copy.append(_rest_of(data, size, limit))
@@ -416,7 +423,7 @@ class InFlight(RequestState):
 
     def _copy_chunks(self, data: bytes, now_ns: int) -> None:
         if self.response_copy is not None:
-            self._keep_copy(self.response_copy, without_chunks(data))
+            self._keep_copy(self.response_copy, without_chunks(data), now_ns)
         self.on_response_chunks(data, now_ns)
 
     def on_response_read(self) -> None:

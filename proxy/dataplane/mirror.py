@@ -8,10 +8,12 @@ answered or failed; every answered one is shipped to the observer or counted as 
 or ``comparison_dropped``.
 """
 
+from array import array
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from proxy.clock import monotonic_ns
+from proxy.dataplane.arrivals import note_arrival
 from proxy.dataplane.pool import Pool
 from proxy.dataplane.upstream import UpstreamConnection
 from proxy.exchange import Flag, build_shadow
@@ -212,6 +214,9 @@ class ComparedCall(ShadowCall):
         "worker",
     )
 
+    arrivals: "array[int] | None" = None
+    """When each piece came, of an answer without a length: see ``arrivals``."""
+
     def __init__(self, flight: "InFlight", shadow: Shadow, size: int, now_ns: int) -> None:
         super().__init__(flight, shadow, size)
         self.worker: Worker = flight.worker
@@ -235,6 +240,8 @@ class ComparedCall(ShadowCall):
         super().on_response_head(connection)
         self.status = connection.status
         self.pieces = []
+        if connection.framing >= Framing.CHUNKED:
+            self.arrivals = array("Q")
         self.response_block = forwarded_block(
             connection.status, connection.names, connection.values, connection.lines
         )
@@ -243,6 +250,8 @@ class ComparedCall(ShadowCall):
         super().on_response_body(data)
         if self.pieces is not None and not self.flags:
             self.pieces.append(data)
+            if self.arrivals is not None and self.connection is not None:
+                note_arrival(self.arrivals, self.connection.now_ns - self.started_ns, self.response_bytes)
 
     def _settle(self, fault: Fault, now_ns: int) -> None:
         """Count the outcome and hand the answer to the observer."""
@@ -263,6 +272,7 @@ class ComparedCall(ShadowCall):
             self.response_bytes,
             self.response_block,
             b"".join(self.pieces or ()),
+            b"" if self.arrivals is None else self.arrivals.tobytes(),
         )
         shipped = worker.shipper.ship(frame)
         if not fault:

@@ -1,5 +1,6 @@
 """What a request under way consists of, laid out so that it is found fast."""
 
+from array import array
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -100,6 +101,8 @@ class RequestState:
     response_trailers: list[bytes] | None = None
     read_ns = 0
     """When the latest piece of the answer came."""
+    arrivals: "array[int] | None" = None
+    """When each piece came, of an answer that is copied and has no length: see ``arrivals``."""
     response_out: list[bytes] | None = None
     """Response bytes to be written to the client at the end of this read."""
     is_cut = False

@@ -34,6 +34,7 @@ def ship_primary(flight: "InFlight", duration_ns: int) -> None:
         flight.response_lines,
         b"".join(flight.response_copy or ()),
         _details(flight, duration_ns) if flags & DETAILED else b"",
+        b"" if flight.arrivals is None else flight.arrivals.tobytes(),
     )
     shipped = worker.shipper.ship(frame)
     if not shipped:

@@ -25,7 +25,7 @@ Key = tuple[int, int, int]
 
 def frame_weight(frame: Primary | ShadowPart) -> int:
     """Return the bytes ``frame`` is taken to occupy in memory."""
-    size = FRAME_OVERHEAD_BYTES + len(frame.response_lines) + len(frame.response_body)
+    size = FRAME_OVERHEAD_BYTES + len(frame.response_lines) + len(frame.response_body) + len(frame.arrivals)
     if isinstance(frame, Primary) and (details := frame.details) is not None:
         size += len(details.request_head) + len(details.request_body) + len(details.target)
         size += len(details.response_head)

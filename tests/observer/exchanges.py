@@ -141,9 +141,9 @@ def as_frame(part: Primary | ShadowPart) -> bytes:
     """Return the bytes a worker sends for ``part``."""
     if isinstance(part, ShadowPart):
         return build_shadow(*astuple(part))
-    *values, _ = (getattr(part, name) for name in part.__slots__)
+    *values, _, arrivals = (getattr(part, name) for name in part.__slots__)
     details = b"" if part.details is None else build_details(*astuple(part.details))
-    return build_primary(*[*values, details])
+    return build_primary(*[*values, details, arrivals])
 
 
 def hello_frame(worker: int = 0, boot: int = 1, shipped: bytes = b"{}") -> bytes:
