@@ -10,6 +10,7 @@ import contextlib
 import os
 import resource
 
+from proxy.model import Role
 from proxy.settings import Settings
 
 __all__ = ["hold_standard_streams", "needed", "raise_limit", "shortage"]
@@ -53,6 +54,9 @@ def needed(settings: Settings) -> int:
     """Return how many files one worker may have open when every connection that ``settings`` allows is there."""
     used = {variant.model for route in settings.routes for variant in route.variants}
     copied = [shadow.model for route in settings.routes for shadow in route.shadows]
+    for route in settings.routes:
+        if route.shadows and route.compare.noise:
+            copied.append(next(variant.model for variant in route.variants if variant.role == Role.CHAMPION))
     to_models = sum(settings.models[name].max_connections for name in [*used, *copied])
     return settings.limits.connections + to_models + OWN_FILES
 

@@ -24,6 +24,10 @@ __all__ = ["is_quiet", "settle"]
 
 _Side = Counter[tuple[str, ...]]
 
+_COMPARED_AS = {"shadow": "comparison", "noise": "noise_comparison"}
+"""Kinds of copies, and of what became of their answers."""
+_COPY_OF = {compared: kind for kind, compared in _COMPARED_AS.items()}
+
 _JUDGED = ("agree", "disagree", "uncomparable", "dropped")
 _WRITTEN = ("written", "dropped", "failed")
 
@@ -49,14 +53,14 @@ def is_quiet(workers: Mapping[Key, int], observer: Mapping[Key, int]) -> bool:
     for (kind, field, *labels), count in workers.items():
         if kind == "variant":
             _add_variant(field, ("request", *labels), count, begun, ended)
-        elif kind == "shadow":
-            _add_shadow(field, labels, count, begun, ended)
+        elif kind in _COMPARED_AS:
+            _add_shadow(kind, field, labels, count, begun, ended)
         elif kind == "payload" and field == "shipped":
             begun[("record", *labels)] += count
     for (kind, field, *labels), count in observer.items():
-        if kind == "comparison" and field in _JUDGED:
+        if kind in _COPY_OF and field in _JUDGED:
             route, _, model = labels
-            ended[("comparison", route, model)] += count
+            ended[(kind, route, model)] += count
         elif kind == "sink" and field in _WRITTEN:
             ended[("record", *labels)] += count
     return begun == ended
@@ -69,19 +73,19 @@ def _add_variant(field: str, name: tuple[str, ...], count: int, begun: _Side, en
         ended[name] += count
 
 
-def _add_shadow(field: str, labels: list[str], count: int, begun: _Side, ended: _Side) -> None:
+def _add_shadow(kind: str, field: str, labels: list[str], count: int, begun: _Side, ended: _Side) -> None:
     if field == "sent":
-        begun[("shadow", *labels)] += count
+        begun[(kind, *labels)] += count
     elif field == "failed":
-        ended[("shadow", *labels)] += count
+        ended[(kind, *labels)] += count
     elif field == "answered":
-        ended[("shadow", *labels)] += count
-        begun[("answer", *labels)] += count
+        ended[(kind, *labels)] += count
+        begun[("answer", kind, *labels)] += count
     elif field in ("not_compared", "comparison_dropped"):
-        ended[("answer", *labels)] += count
+        ended[("answer", kind, *labels)] += count
     elif field == "shipped":
-        ended[("answer", *labels)] += count
-        begun[("comparison", *labels)] += count
+        ended[("answer", kind, *labels)] += count
+        begun[(_COMPARED_AS[kind], *labels)] += count
 
 
 def settle(counts: Counter[Key]) -> Counter[Key]:
@@ -98,9 +102,9 @@ def settle(counts: Counter[Key]) -> Counter[Key]:
     judged: Counter[tuple[str, ...]] = Counter()
     for (kind, field, *labels), count in counts.items():
         sections[kind, *labels][field] += count
-        if kind == "comparison" and field in _JUDGED:
+        if kind in _COPY_OF and field in _JUDGED:
             route, _, model = labels
-            judged["shadow", route, model] += count
+            judged[_COPY_OF[kind], route, model] += count
         elif kind == "sink" and field in _WRITTEN:
             judged["payload", *labels] += count
     settled = Counter(counts)
@@ -116,7 +120,7 @@ def _missing_ends(kind: str, fields: Counter[str], judged: int) -> Iterator[tupl
     if kind == "variant":
         codes = sum(count for field, count in fields.items() if field.startswith("code_"))
         yield "lost", fields["started"] - fields["lost"] - codes
-    elif kind == "shadow":
+    elif kind in _COMPARED_AS:
         drops = sum(count for field, count in fields.items() if field.startswith("dropped_"))
         yield "dropped_draining", fields["eligible"] - fields["sent"] - drops
         yield "failed", fields["sent"] - fields["answered"] - fields["failed"]

@@ -28,6 +28,7 @@ ALLOWED: dict[str, set[str]] = {
     "settings": {"durations", "errors", "model"},
     "wire": {"errors", "model"},
     "compare": {"errors"},
+    "noise": {"compare", "stats"},
     "privacy": {"compare"},
     "stats": set(),
     "rollout": {"durations", "errors", "model", "settings", "stats"},
@@ -77,7 +78,7 @@ ALLOWED: dict[str, set[str]] = {
         "children", "clock", "control", "evidence", "handover", "link", "retirement", "routing", "settings", "tally",
         "tasks",
     },
-    "open_files": {"settings"},
+    "open_files": {"model", "settings"},
     "supervisor": {
         "children", "clock", "control", "earlier", "errors", "evidence", "fleet", "ground", "handover", "link",
         "listening", "logs", "open_files",
@@ -97,7 +98,7 @@ ALLOWED: dict[str, set[str]] = {
 
 PURE = (
     "report/", "rollout/", "compare/", "durations.py", "errors.py", "evidence/layout.py", "exchange.py",
-    "model.py",
+    "model.py", "noise/",
     "printable.py", "retirement.py", "routing/", "settings/", "settled.py", "stats/", "wire/", "control/changes.py",
     "control/matching.py", "control/openapi.py", "control/steering.py", "observer/accounting.py", "observer/heads.py",
     "engine/evidence_view.py", "engine/judging.py", "engine/ledger.py", "observer/pairing.py",

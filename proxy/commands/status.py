@@ -17,6 +17,7 @@ __all__ = ["fetch_status", "render_status", "status"]
 
 TIMEOUT_S = 5
 WATCH_EVERY_S = 2
+_FIELDS_SHOWN = 8
 
 
 @click.command()
@@ -97,7 +98,7 @@ def render_status(document: Mapping[str, Any]) -> "RenderableType":
     for route in document["routes"]:
         parts += [Text(f"route {route['name']}", style="bold"), _variants(route), *_rollout(route)]
         if route["shadows"]:
-            parts.append(_shadows(route))
+            parts += [_shadows(route), *_noise(route)]
         parts += _route_lines(route)
     parts += _servers(document)
     parts += _faults(document)
@@ -210,6 +211,22 @@ def _shadows(route: Mapping[str, Any]) -> "RenderableType":
             _number(shadow.get("mean_distance"), digits=4),
         )
     return table
+
+
+def _noise(route: Mapping[str, Any]) -> "list[RenderableType]":
+    """Return how much more each shadow differs than the champion from itself; nothing where that is not asked."""
+    from rich.text import Text
+
+    lines: list[RenderableType] = []
+    for shadow in route["shadows"]:
+        noise = shadow.get("noise")
+        if not noise:
+            continue
+        line = f"  {shadow['model']} {noise['sentence']}, in {noise['triples']} requests asked twice"
+        lines.append(Text(line, style="red" if noise["is_more"] else ""))
+        if named := [field["path"] or "(all of it)" for field in noise["fields"] if field["is_above_noise"]]:
+            lines.append(Text(f"    above noise: {', '.join(named[:_FIELDS_SHOWN])}", style="red"))
+    return lines
 
 
 def _route_lines(route: Mapping[str, Any]) -> "list[RenderableType]":

@@ -14,6 +14,16 @@ _COUNT: Schema = {"type": "integer", "minimum": 0}
 _TEXT: Schema = {"type": "string"}
 _PERCENT: Schema = {"type": "number", "minimum": 0, "maximum": 100}
 _SHARE: Schema = {"type": ["number", "null"], "minimum": 0, "maximum": 1}
+_OUTCOMES = (
+    "eligible",
+    "sent",
+    "dropped",
+    "answered",
+    "failed",
+    "compared",
+    "uncomparable",
+    "comparison_dropped",
+)
 _ROUTE: Schema = {"name": "route", "in": "path", "required": True, "schema": _TEXT}
 _DIGEST: Schema = {"name": "digest", "in": "path", "required": True, "schema": _TEXT}
 _VERBS = {
@@ -328,6 +338,10 @@ def _route() -> Schema:
         variants=_list(_variant()),
         unit_sources=_map(_COUNT),
         shadows=_list(_shadow()),
+        noise={
+            "anyOf": [_object(percent=_PERCENT, **dict.fromkeys(_OUTCOMES, _COUNT)), {"type": "null"}],
+            "description": "What went to the champion once more; null: compare.noise is 0.",
+        },
         log=log,
         rollout={"anyOf": [_rollout(), {"type": "null"}], "description": "null: the route has none."},
     )
@@ -407,6 +421,31 @@ def _shadow() -> Schema:
         disagreement_rate=_SHARE,
         mean_distance=_SHARE,
         by_variant=_map(results),
+        noise={
+            "anyOf": [_noise(), {"type": "null"}],
+            "description": "How much more it differs than the champion from itself; null: compare.noise is 0.",
+        },
+    )
+
+
+def _noise() -> Schema:
+    difference: Schema = {"type": "number", "minimum": -1, "maximum": 1}
+    rate: Schema = {"type": "number", "minimum": 0, "maximum": 1}
+    field = _object(
+        path=_TEXT,
+        **dict.fromkeys(("candidate", "champion", "both"), _COUNT),
+        is_above_noise={"type": "boolean"},
+    )
+    counts = ("triples", "same", "candidate", "champion", "both", "candidate_farther", "champion_farther")
+    return _object(
+        **dict.fromkeys(counts, _COUNT),
+        candidate_rate={**rate, "description": "The raw disagreement with the client's answer."},
+        noise_rate={**rate, "description": "That of the champion's second answer."},
+        **dict.fromkeys(("excess", "low", "high"), difference),
+        evidence_log10={"type": "number"},
+        is_more={"type": "boolean", "description": "Shown at 1 %, however often one looks."},
+        sentence=_TEXT,
+        fields=_list(field),
     )
 
 

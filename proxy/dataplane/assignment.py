@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 from proxy.dataplane.endings import refuse, refuse_large
 from proxy.dataplane.evidence import NO_COIN, OWN_COIN, UNIT_COIN
+from proxy.dataplane.order import Drawn
 from proxy.exchange import TOLD, Flag
 from proxy.identifiers import random_bits
 from proxy.routing.choose import (
     IN_BODY,
     NO_UNIT,
     Choice,
+    asks_twice,
     find_unit,
     find_unit_with_body,
     forced_variant,
@@ -184,6 +186,8 @@ def _assign(flight: "InFlight", unit: bytes, source: int) -> tuple[Sequence[Shad
     slots[variant.slot_started] += 1
     # A tunnel is never mirrored: what goes through it may mean anything.
     shadows = shadows_for(route, unit or flight.request_id) if route.shadows and not flight.upgrade else ()
+    if shadows and route.noise is not None and asks_twice(route, variant, unit or flight.request_id):
+        shadows = Drawn((*shadows, route.noise))
     flags = _sampled(route, unit or flight.request_id, shadows)
     if flags or flight.flags & Flag.TRACED:
         _keep_copies(flight, shadows, flags)

@@ -68,10 +68,10 @@ def _shed(flight: "InFlight", shadow: Shadow, size: int) -> Drop | None:
     worker = flight.worker
     if worker.draining:
         return Drop.DRAINING
-    if worker.in_flight > flight.table.shedding_limit:
+    if worker.in_flight > shadow.shedding_limit:
         return Drop.OVERLOAD
     limit = flight.limit
-    if limit is not None and limit.in_flight * 4 > limit.limit * 3:
+    if limit is not None and limit.in_flight * 4 > limit.limit * shadow.quarters:
         return Drop.OVERLOAD
     if pool.in_flight >= shadow.max_in_flight:
         return Drop.IN_FLIGHT

@@ -60,9 +60,9 @@ class Pools:
         for model in table.models.values():
             model.pool = self._take(used, ("model", model.name, model.settings), model, _model_limits(model))
         for route in table.routes:
-            for shadow in route.shadows:
+            for shadow in route.copies:
                 key: tuple[object, ...] = (
-                    "shadow",
+                    "noise" if shadow is route.noise else "shadow",
                     route.name,
                     shadow.model.name,
                     shadow.model.settings,

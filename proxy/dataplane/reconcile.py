@@ -44,7 +44,7 @@ def reconcile(table: Table) -> None:
             missing = slots[first + _STARTED] - codes - slots[first + _LOST]
             slots[first + _LOST] += missing
             slots[variant.model.slot_faults + 1 + _FAULT_LOST] += missing
-        for shadow in route.shadows:
+        for shadow in route.copies:
             _settle_shadow(slots, shadow.slot)
         payload = {field: route.slot_payload + i for i, field in enumerate(PAYLOAD_FIELDS)}
         missing = slots[payload["sampled"]] - slots[payload["shipped"]] - slots[payload["dropped"]]
@@ -74,7 +74,8 @@ def shipped_counts(tables: Sequence[Table]) -> dict[str, int]:
         for route in table.routes:
             shipped = table.slots[route.slot_payload + PAYLOAD_FIELDS.index("shipped")]
             counts[f"{table.version}\npayload\n{route.name}"] = shipped
-            for shadow in route.shadows:
+            for shadow in route.copies:
+                kind = "noise" if shadow is route.noise else "shadow"
                 shipped = table.slots[shadow.slot + SHADOW_FIELDS.index("shipped")]
-                counts[f"{table.version}\nshadow\n{route.name}\n{shadow.model.name}"] = shipped
+                counts[f"{table.version}\n{kind}\n{route.name}\n{shadow.model.name}"] = shipped
     return counts

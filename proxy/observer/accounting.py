@@ -24,6 +24,7 @@ from itertools import accumulate
 
 from proxy.compare import DISTANCE_BOUNDS
 from proxy.model import DROPS, DURATION_BOUNDS_NS, Fault
+from proxy.noise import TRIPLE_FIELDS, Triples
 from proxy.routing.table import DISTANCE_SLOTS, Table
 from proxy.tally import Key
 
@@ -246,6 +247,10 @@ class Accounts:
     """By (route, variant, model)."""
     shadows: dict[tuple[str, str], ShadowAccount] = field(default_factory=dict)
     """By (route, shadow model)."""
+    noise: dict[str, ShadowAccount] = field(default_factory=dict)
+    """What became of the requests that went to the champion once more, by route."""
+    triples: dict[tuple[str, str], dict[str, Triples]] = field(default_factory=dict)
+    """By (route, shadow model), then by what they are evidence for; see :mod:`proxy.routing.noise`."""
     payloads: dict[str, Payloads] = field(default_factory=dict)
     """By route."""
     feedback: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -323,6 +328,7 @@ def build_accounts(counts: Mapping[Key, int], table: Table | None = None) -> Acc
     }
     _add_lost(accounts)
     _add_shadows(accounts, sections)
+    _add_noise(accounts, sections)
     _add_payloads(accounts, sections)
     return accounts
 
@@ -410,6 +416,23 @@ def _add_shadows(accounts: Accounts, sections: Mapping[tuple[str, ...], Fields])
     for route, model in {**sent, **judged}:
         by_variant = judged.get((route, model), {})
         accounts.shadows[route, model] = _shadow(sent.get((route, model), {}), by_variant)
+
+
+def _add_noise(accounts: Accounts, sections: Mapping[tuple[str, ...], Fields]) -> None:
+    """Add up what was sent to any champion of a route once more, and name the triples."""
+    sent: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    judged: defaultdict[str, dict[str, Fields]] = defaultdict(dict)
+    for (kind, *labels), fields in sections.items():
+        if kind == "noise":
+            sent[labels[0]].update(fields)
+        elif kind == "noise_comparison":
+            judged[labels[0]]["\n".join(labels[1:])] = fields
+        elif kind == "triple":
+            route, model, stretch = labels
+            counts = Triples(*(fields.get(name, 0) for name in TRIPLE_FIELDS))
+            accounts.triples.setdefault((route, model), {})[stretch] = counts
+    for route in {**sent, **judged}:
+        accounts.noise[route] = _shadow(sent[route], judged[route])
 
 
 def _shadow(fields: Fields, judged: Mapping[str, Fields]) -> ShadowAccount:

@@ -13,12 +13,19 @@ Rules
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from proxy.exchange import Flag, Primary, ShadowPart
-from proxy.routing.table import COMPARISON_FIELDS, DISTANCE_SLOTS, FEEDBACK_FIELDS, SINK_FIELDS, Table
+from proxy.routing.table import (
+    COMPARISON_FIELDS,
+    DISTANCE_SLOTS,
+    FEEDBACK_FIELDS,
+    SINK_FIELDS,
+    TRIPLE_FIELDS,
+    Table,
+)
 from proxy.tally import Block, block_path, open_block
 
 __all__ = ["Blocks", "ComparisonOutcome", "FeedbackOutcome", "SinkOutcome", "Slots"]
@@ -30,6 +37,7 @@ SinkOutcome: TypeAlias = Literal["written", "dropped", "failed"]
 _COMPARISON: Final = {field: i for i, field in enumerate(COMPARISON_FIELDS)}
 _SINK: Final = {field: i for i, field in enumerate(SINK_FIELDS)}
 _FEEDBACK: Final = {field: i for i, field in enumerate(FEEDBACK_FIELDS)}
+_TRIPLE: Final = {field: i for i, field in enumerate(TRIPLE_FIELDS)}
 _DISTANCE: Final = len(COMPARISON_FIELDS)
 _DISTANCE_SUM: Final = _DISTANCE + DISTANCE_SLOTS
 _MILLION: Final = 1_000_000
@@ -56,7 +64,7 @@ _Late: TypeAlias = Counter[_Place] | tuple[int, Mapping[str, int]]
 class Slots:
     """Where the counts of one table version lie in the observer's blocks."""
 
-    __slots__ = ("comparison", "feedback", "sink", "size")
+    __slots__ = ("comparison", "feedback", "sink", "size", "triple")
 
     def __init__(self, table: Table) -> None:
         base = {(s.kind, s.labels): s.base for s in table.observer_layout.sections}
@@ -68,14 +76,23 @@ class Slots:
         self.comparison = [
             [
                 [
-                    base["comparison", (route.name, variant.name, shadow.model.name)]
-                    for shadow in route.shadows
+                    base["noise_comparison", (route.name, route.champion.name, copy.model.name)]
+                    if copy is route.noise
+                    else base["comparison", (route.name, variant.name, copy.model.name)]
+                    for copy in route.copies
                 ]
                 for variant in route.variants
             ]
             for route in table.routes
         ]
-        """First slot by route, variant, shadow."""
+        """First slot by route, variant, copy."""
+        self.triple = [
+            [base["triple", (route.name, each.model.name, each.stretch)] for each in route.shadows]
+            if route.noise is not None
+            else []
+            for route in table.routes
+        ]
+        """First slot by route and shadow; none where the champion is not asked once more."""
 
 
 class Blocks:
@@ -151,6 +168,19 @@ class Blocks:
             if distance:
                 slots[base + _DISTANCE_SUM] += round(distance * _MILLION)
 
+    def count_triple(self, primary: Primary, shadow: int, outcomes: Sequence[str]) -> None:
+        """Count what an exchange showed of a shadow beside the champion's own second answer.
+
+        Args:
+            primary: of a route that has a noise shadow.
+            shadow: index of the candidate.
+            outcomes: names of the counts, see :func:`proxy.noise.triples.outcomes`.
+        """
+        if (block := self._block(primary.worker, primary.version)) is not None:
+            base = self._slots[primary.version].triple[primary.route][shadow]
+            for outcome in outcomes:
+                block.slots[base + _TRIPLE[outcome]] += 1
+
     def count_sink(self, worker: int, version: int, route: int, outcome: SinkOutcome) -> None:
         """Count what became of a logged exchange."""
         if (found := self._find(worker, version, route, 0, -1)) is not None:
@@ -187,9 +217,9 @@ class Blocks:
         were.
 
         Args:
-            worker: index of the worker. shipped: ``Hello.shipped``: ``"VERSION\\nshadow\\nROUTE\\nMODEL"``
-            or ``"VERSION\\npayload\\nROUTE"`` to the count of frames ever handed over. Every frame of its
-            earlier connections must have been processed.
+            worker: index of the worker. shipped: ``Hello.shipped``: ``"VERSION\\nshadow\\nROUTE\\nMODEL"``,
+            ``noise`` in place of ``shadow`` for the champion's second answers, or ``"VERSION\\npayload\\nROUTE"`` to
+            the count of frames ever handed over. Every frame of its earlier connections must have been processed.
         """
         total = 0
         unknown: dict[int, dict[str, int]] = {}
@@ -198,8 +228,8 @@ class Blocks:
             number = int(version)
             if number not in self.tables:
                 unknown.setdefault(number, {})[text] = count
-            elif kind == "shadow":
-                total += self._reconcile_shadow(worker, number, labels[0], labels[1], count)
+            elif kind in ("shadow", "noise"):
+                total += self._reconcile_copy(worker, number, kind, labels[0], labels[1], count)
             elif kind == "payload":
                 total += self._reconcile_payload(worker, number, labels[0], count)
         for number, rows in unknown.items():
@@ -207,12 +237,15 @@ class Blocks:
                 late.append((worker, rows))
         return total
 
-    def _reconcile_shadow(self, worker: int, version: int, route_name: str, model: str, shipped: int) -> int:
+    def _reconcile_copy(
+        self, worker: int, version: int, kind: str, route_name: str, model: str, shipped: int
+    ) -> int:
         route = next((r for r in self.tables[version].routes if r.name == route_name), None)
         block = self._block(worker, version)
         if route is None or block is None:
             return 0
-        index = next((s.index for s in route.shadows if s.model.name == model), None)
+        copies = (each for each in route.copies if (each is route.noise) == (kind == "noise"))
+        index = next((copy.index for copy in copies if copy.model.name == model), None)
         if index is None:
             return 0
         bases = [by_shadow[index] for by_shadow in self._slots[version].comparison[route.index]]

@@ -476,7 +476,7 @@ def _parse_shipped(text: bytes) -> Mapping[str, int]:
         raise ValueError(f"expected an object of counts, got {type(shipped).__name__}")
     for name, count in shipped.items():
         parts = name.split("\n")
-        is_known = (len(parts), parts[1:2]) in ((4, ["shadow"]), (3, ["payload"]))
+        is_known = (len(parts), parts[1:2]) in ((4, ["shadow"]), (4, ["noise"]), (3, ["payload"]))
         if not (is_known and parts[0].isdecimal() and isinstance(count, int)):
             raise ValueError("expected counts by version, kind and labels")
     return shipped

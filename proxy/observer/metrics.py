@@ -22,6 +22,7 @@ from prometheus_client.registry import Collector
 from proxy import __version__
 from proxy.engine.rollout_view import rollout_document
 from proxy.model import DURATION_BOUNDS_NS, HandshakeFailure
+from proxy.noise import Triples, judge
 from proxy.observer.accounting import Accounts, Histogram, build_accounts, merge, wanted_slots
 from proxy.observer.source import Reading
 from proxy.rollout.state import Phase
@@ -134,6 +135,29 @@ FAMILIES: dict[str, Family] = {
     ),
     "modelproxy_disagreement_distance": Family(
         "histogram", ("route", "model"), "Distance between the client's and the shadow's answer, 0 to 1."
+    ),
+    "modelproxy_noise_requests_total": Family(
+        "counter",
+        ("route", "outcome"),
+        "Mirrored requests that go to the champion once more, by outcome; the sums are those of "
+        "modelproxy_shadow_requests_total. Only routes with compare.noise.",
+    ),
+    "modelproxy_noise_triples_total": Family(
+        "counter",
+        ("route", "model", "result"),
+        "Requests answered by the champion twice and by the shadow once, by whose second answer differs from the "
+        "client's: same (neither's), candidate (the shadow's alone), champion (its own alone), both.",
+    ),
+    "modelproxy_disagreement_excess": Family(
+        "gauge",
+        ("route", "model"),
+        "How much more often the shadow's answer differs from the client's than the champion's second one, -1 to 1.",
+    ),
+    "modelproxy_disagreement_evidence": Family(
+        "gauge",
+        ("route", "model"),
+        "Evidence that the shadow differs more than the champion from itself, and than compare.excess tolerates: log10 "
+        "of an e-value. 2 and more ever comes up for 1 % of shadows at most of which that is not so.",
     ),
     "modelproxy_payload_records_total": Family(
         "counter", ("route", "outcome"), "Payload records: sampled = written + dropped + failed."
@@ -285,6 +309,7 @@ class Readout(Collector):
         _add_requests(families, accounts)
         _add_endpoints(families, accounts, self._reading.table)
         _add_shadows(families, accounts)
+        _add_noise(families, accounts, self._reading.table)
         _add_feedback(families, accounts, self._reading.table)
         _add_table(families, self._reading)
         _add_rollouts(families, self._reading)
@@ -341,6 +366,23 @@ def _add_requests(families: Mapping[str, Any], accounts: Accounts) -> None:
         families["concurrency_limit"].add_metric((model,), limit)
     for key, number in accounts.units.items():
         families["unit_source_total"].add_metric(key, number)
+
+
+def _add_noise(families: Mapping[str, Any], accounts: Accounts, table: Table) -> None:
+    for route, account in accounts.noise.items():
+        for outcome, number in account.outcomes.items():
+            families["noise_requests_total"].add_metric((route, outcome), number)
+    for labels, by_stretch in accounts.triples.items():
+        for result in ("same", "candidate", "champion", "both"):
+            number = sum(getattr(triples, result) for triples in by_stretch.values())
+            families["noise_triples_total"].add_metric((*labels, result), number)
+    for compiled in table.routes:
+        for shadow in compiled.shadows if compiled.noise is not None else ():
+            labels = compiled.name, shadow.model.name
+            triples = accounts.triples.get(labels, {}).get(shadow.stretch, Triples())
+            judged = judge(triples, float(compiled.settings.compare.excess) / 100)
+            families["disagreement_excess"].add_metric(labels, judged.excess)
+            families["disagreement_evidence"].add_metric(labels, judged.log_e / _LN10)
 
 
 def _add_feedback(families: Mapping[str, Any], accounts: Accounts, table: Table) -> None:

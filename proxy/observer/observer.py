@@ -32,6 +32,7 @@ from proxy.logs import set_level
 from proxy.observer.admin_site import AdminSite
 from proxy.observer.blocks import Blocks
 from proxy.observer.intake import Intake
+from proxy.observer.noise import NoiseBook
 from proxy.observer.outcomes import Outcomes
 from proxy.observer.pairing import Pair
 from proxy.observer.payload_log import PayloadLog, Token
@@ -111,7 +112,8 @@ class _Running:
         key = load_key(settings.state_dir, secret.get_secret_value() if secret else None)
         self.log = PayloadLog(_file_limits(settings), settings.payload_log.queue, on_settled)
         self.tracer = _make_tracer(settings)
-        self.outcomes = Outcomes(blocks, self.log, self.tracer, key)
+        noise = NoiseBook(blocks, run_dir)
+        self.outcomes = Outcomes(blocks, self.log, self.tracer, key, noise=noise)
         self.intake = Intake(
             run_dir / SOCKET_NAME,
             blocks,
@@ -121,6 +123,7 @@ class _Running:
         )
         self.deciding = Deciding(run_dir, settings.state_dir, request)
         self.task: asyncio.Task[None] | None = None
+        self.keeping: asyncio.Task[None] | None = None
 
 
 class Observer:
@@ -221,6 +224,10 @@ class Observer:
     def recent(self, route: str) -> Sequence[Mapping[str, Any]]:
         """Return the last disagreements of ``route``, newest last."""
         return [] if self._running is None else self._running.outcomes.recent(route)
+
+    def noise_fields(self, stretch: str) -> Mapping[str, Sequence[int]]:
+        """Return by field how often answers differed; see :class:`proxy.noise.fields.FieldCounts`."""
+        return {} if self._running is None else self._running.outcomes.noise.fields(stretch)
 
     def judgement(self, route: str) -> Mapping[str, Any] | None:
         """Return what the engine thought last of the rollout of ``route``; None when it has not, or cannot."""
@@ -332,6 +339,10 @@ class Observer:
             running.task.cancel()
             await asyncio.wait([running.task])
         await running.intake.settle_all()
+        if running.keeping is not None:
+            running.keeping.cancel()
+            await asyncio.wait([running.keeping])
+        running.outcomes.noise.save()
         if await running.deciding.finish(_DECIDING_CLOSE_S) and self._is_told_to_drain:
             with suppress(OSError):
                 mark_stored(self._run_dir)
@@ -443,6 +454,7 @@ class Observer:
         running.deciding.commit(version)
         if running.task is None:
             running.task = spawn(self._serve(running.intake), name="intake")
+            running.keeping = spawn(running.outcomes.noise.keep(), name="keep which fields differ")
             running.deciding.start()
         self._send({"op": "committed", "version": version})
 

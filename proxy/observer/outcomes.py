@@ -17,6 +17,7 @@ from proxy.compare import DISTANCE_BOUNDS, Answer, Comparison, ComparisonRule, c
 from proxy.exchange import TOLD, Flag, Primary, ShadowPart
 from proxy.observer.blocks import Blocks
 from proxy.observer.heads import answer_fields
+from proxy.observer.noise import NoiseBook
 from proxy.observer.pairing import Pair
 from proxy.observer.payload_log import Token
 from proxy.observer.record import (
@@ -120,13 +121,22 @@ class Outcomes:
         tracer: of the spans.
         key: of every hash that is written.
         judge: how two answers are compared.
+        noise: where it is counted how much the champion differs from itself.
     """
 
     def __init__(
-        self, blocks: Blocks, sink: Sink, tracer: Tracer, key: bytes, judge: Compare = compare
+        self,
+        blocks: Blocks,
+        sink: Sink,
+        tracer: Tracer,
+        key: bytes,
+        judge: Compare = compare,
+        noise: NoiseBook | None = None,
     ) -> None:
         self.errors = 0
         """Comparisons and records that failed by a fault of this program."""
+        self.noise = noise or NoiseBook(blocks)
+        """How much the champion differs from itself."""
         self._blocks = blocks
         self._sink = sink
         self._tracer = tracer
@@ -167,6 +177,13 @@ class Outcomes:
                 self._blocks.drop_frame(part)
             else:
                 comparisons[index] = self._compare(rules, primary, part)
+        if rules.route.noise is not None:
+            # Where something must not be written, the name of the place may be just that.
+            tells_fields = not rules.record.redactor.pointers
+            self._guard(
+                "noise",
+                lambda: self.noise.observe(rules.route, primary, comparisons, tells_fields=tells_fields),
+            )
         if primary.flags & TOLD:
             self._tell(rules, primary, pair, comparisons)
 
@@ -184,7 +201,7 @@ class Outcomes:
             part.version == primary.version
             and part.route == primary.route
             and part.variant == primary.variant
-            and part.shadow < len(rules.route.shadows)
+            and part.shadow < len(rules.route.copies)
         )
 
     def _drop(self, pair: Pair) -> None:
@@ -205,7 +222,7 @@ class Outcomes:
         distance = comparison.distance
         bucket = bisect_left(DISTANCE_BOUNDS, distance) if distance else 0
         self._blocks.count_comparison(part, comparison.result, distance, bucket)
-        if comparison.result == "disagree":
+        if comparison.result == "disagree" and part.shadow < len(rules.route.shadows):
             self._remember(rules, primary, part, comparison)
         return comparison
 

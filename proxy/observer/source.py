@@ -39,6 +39,9 @@ class Source(Protocol):
     def recent(self, route: str) -> Sequence[Mapping[str, Any]]:
         """Return the last disagreements of a route, newest last."""
 
+    def noise_fields(self, stretch: str) -> Mapping[str, Sequence[int]]:
+        """Return by field how often answers differed; see :class:`proxy.noise.fields.FieldCounts`."""
+
     def judgement(self, route: str) -> Mapping[str, Any] | None:
         """Return what the engine thought last of the rollout of ``route``; None when it has not, or cannot."""
 
@@ -86,6 +89,8 @@ class Reading:
     gauges: Mapping[str, float]
     judgements: Mapping[str, Mapping[str, Any] | None] = field(default_factory=dict)
     """What the engine thought last, by route."""
+    noise_fields: Mapping[str, Mapping[str, Sequence[int]]] = field(default_factory=dict)
+    """How often answers differed, by what that is evidence for and by field."""
 
 
 class CountReader:

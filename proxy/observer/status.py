@@ -5,12 +5,14 @@ which are the only ones gathered under the present weights.
 """
 
 from collections.abc import Iterable
+from math import log
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from proxy import __version__
 from proxy.engine.rollout_view import rollout_document
 from proxy.model import Fault
+from proxy.noise import Triples, judge, judge_fields, sentence
 from proxy.observer.accounting import (
     Accounts,
     EndpointAccount,
@@ -26,6 +28,7 @@ from proxy.routing.table import Route, Shadow, Table, Variant
 
 __all__ = ["build_status", "build_table_document"]
 
+_LN10 = log(10)
 _PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
@@ -43,7 +46,7 @@ def build_status(reading: Reading) -> dict[str, Any]:
         "connections": _connections(total),
         "unrouted": _codes(total.unrouted.items()),
         "routes": [
-            {**_route(route, table, total, current), "rollout": _rollout(route, reading)}
+            {**_route(route, reading, total, current), "rollout": _rollout(route, reading)}
             for route in table.routes
         ],
         "models": [_model(name, table, total) for name in table.models],
@@ -67,7 +70,8 @@ def _connections(total: Accounts) -> dict[str, int]:
     return {"opened": opened, "open": max(0, opened + carried - closed)}
 
 
-def _route(route: Route, table: Table, total: Accounts, current: Accounts) -> dict[str, Any]:
+def _route(route: Route, reading: Reading, total: Accounts, current: Accounts) -> dict[str, Any]:
+    table = reading.table
     return {
         "name": route.name,
         "table_version": table.version,
@@ -76,8 +80,13 @@ def _route(route: Route, table: Table, total: Accounts, current: Accounts) -> di
             source: number for (name, source), number in total.units.items() if name == route.name
         },
         "shadows": [
-            _shadow(shadow, total.shadows[route.name, shadow.model.name]) for shadow in route.shadows
+            {
+                **_shadow(shadow, total.shadows[route.name, shadow.model.name]),
+                "noise": _noise(route, shadow, reading, total),
+            }
+            for shadow in route.shadows
         ],
+        "noise": _asked_twice(route, total),
         "log": {
             "percent": _number(route.settings.log.percent),
             "dir": str(table.settings.payload_dir),
@@ -140,6 +149,36 @@ def _shadow(shadow: Shadow, account: ShadowAccount) -> dict[str, Any]:
             name: {"agree": each.agree, "disagree": each.disagree, "uncomparable": each.uncomparable}
             for name, each in account.by_variant.items()
         },
+    }
+
+
+def _asked_twice(route: Route, total: Accounts) -> dict[str, Any] | None:
+    """Return what became of the requests that went to the champion once more; None where none do."""
+    if route.noise is None:
+        return None
+    return {"percent": _number(route.noise.percent), **total.noise[route.name].outcomes}
+
+
+def _noise(route: Route, shadow: Shadow, reading: Reading, total: Accounts) -> dict[str, Any] | None:
+    """Return how much more a shadow differs than the champion from itself; None where that is not asked."""
+    if route.noise is None:
+        return None
+    tolerance = float(route.settings.compare.excess) / 100
+    triples = total.triples.get((route.name, shadow.model.name), {}).get(shadow.stretch, Triples())
+    judged = judge(triples, tolerance)
+    fields = judge_fields(reading.noise_fields.get(shadow.stretch, {}), tolerance)
+    return {
+        "triples": judged.triples,
+        **triples._asdict(),
+        "candidate_rate": judged.candidate_rate,
+        "noise_rate": judged.noise_rate,
+        "excess": judged.excess,
+        "low": judged.low,
+        "high": judged.high,
+        "evidence_log10": judged.log_e / _LN10,
+        "is_more": judged.is_more,
+        "sentence": sentence(judged),
+        "fields": [each._asdict() for each in fields],
     }
 
 

@@ -161,13 +161,15 @@ class ObserverSurface:
             table, tables = self._table(), dict(self._source.tables)
             fleet, gauges = self._source.fleet, dict(self._source.gauges())
             judgements = {route.name: self._source.judgement(route.name) for route in table.routes}
+            stretches = {shadow.stretch for route in table.routes for shadow in route.shadows} - {""}
+            fields = {stretch: self._source.noise_fields(stretch) for stretch in stretches}
 
             def run() -> T:
                 counts = self._reader.read(tables)
                 for (kind, name, *_), number in counts[0].items():
                     if kind == "observer":  # of the program before an upgrade
                         gauges[f"{name}_total"] = gauges.get(f"{name}_total", 0) + number
-                return show(Reading(table, counts, fleet, gauges, judgements))
+                return show(Reading(table, counts, fleet, gauges, judgements, fields))
 
             return await asyncio.to_thread(run)
 

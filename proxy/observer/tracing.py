@@ -81,7 +81,7 @@ def build_spans(
     fault = details.fault if primary.served_by == primary.variant or primary.flags & Flag.CUT else 0
     spans.append(_client_span(model, status, fault, client, server, resource, when, extra))
     for part in pair.shadows.values():
-        model, extra = route.shadows[part.shadow].model, {**common, "modelproxy.shadow": True}
+        model, extra = route.copies[part.shadow].model, {**common, "modelproxy.shadow": True}
         context, when = _context(trace_id, new_id()), (part.started_wall_ns, part.duration_ns)
         spans.append(_client_span(model, part.status, part.fault, context, server, resource, when, extra))
     return spans

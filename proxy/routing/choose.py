@@ -18,6 +18,7 @@ __all__ = [
     "IN_BODY",
     "NO_UNIT",
     "Choice",
+    "asks_twice",
     "find_unit",
     "find_unit_with_body",
     "forced_variant",
@@ -130,6 +131,14 @@ def shadows_for(route: Route, unit: bytes) -> Sequence[Shadow]:
     if route.mirrors_all:
         return route.shadows
     return [s for s in route.shadows if s.limit == SPACE or bucket(s.prefix, unit) < s.limit]
+
+
+def asks_twice(route: Route, variant: Variant, unit: bytes) -> bool:
+    """Tell whether this unit's requests, where they are mirrored, go to the champion once more."""
+    noise = route.noise
+    if noise is None or variant is not route.champion:
+        return False
+    return noise.limit == SPACE or bucket(noise.prefix, unit) < noise.limit
 
 
 def is_logged(route: Route, unit: bytes) -> bool:

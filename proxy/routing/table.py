@@ -19,6 +19,7 @@ from proxy.model import FAILURE_FAULTS, Failure, Fault, Role
 from proxy.routing.experiment import Arm, Experiment, compile_experiment
 from proxy.routing.hashing import SPACE, bucket, salt_prefix, share
 from proxy.routing.intervals import Claim, Intervals, compile_intervals
+from proxy.routing.noise import NoiseSettings, noise_settings, stretch_of
 from proxy.routing.position import Position, weights_of
 from proxy.routing.units import Network, UnitReader, compile_reader
 from proxy.tally import (
@@ -171,11 +172,16 @@ class Shadow:
         "percent",
         "pool",
         "prefix",
+        "quarters",
         "settings",
+        "shedding_limit",
         "slot",
+        "stretch",
     )
 
-    def __init__(self, index: int, settings: "ShadowSettings", model: Model, route: str) -> None:
+    def __init__(
+        self, index: int, settings: "ShadowSettings | NoiseSettings", model: Model, route: str
+    ) -> None:
         self.index = index
         self.bit = 1 << index
         """In the mask of the shadows that a request was sent to."""
@@ -187,6 +193,12 @@ class Shadow:
         self.limit = share(settings.percent)
         """A unit is mirrored when its bucket under this shadow's salt is below ``limit``."""
         self.prefix = salt_prefix(settings.salt or f"{route}/shadow/{model.name}")
+        self.quarters = 3
+        """It is dropped when the request's model has more than so many quarters of what it may have under way."""
+        self.shedding_limit = 0
+        """It is dropped while a worker has more requests than this under way."""
+        self.stretch = ""
+        """Names what evidence of noise about this candidate is for; see :mod:`proxy.routing.noise`."""
         self.slot = 0
         """First slot of the shadow's section; see ``SHADOW_FIELDS``."""
         self.pool: Any = None
@@ -207,6 +219,7 @@ class Route:
         "body_units",
         "bounds",
         "champion",
+        "copies",
         "evidence",
         "exact",
         "experiment",
@@ -225,6 +238,7 @@ class Route:
         "mirrors_all",
         "missing_champion",
         "name",
+        "noise",
         "readers",
         "retry_budget",
         "retry_codes",
@@ -263,6 +277,7 @@ class Route:
         )
         self.mirrors_all = all(shadow.limit == SPACE for shadow in self.shadows)
         """Every shadow gets every request."""
+        self._compile_noise(settings)
         self.is_compared = settings.compare.as_ != "none"
         """The observer wants both answers of a mirrored request."""
         self.shown_limit = share(settings.compare.examples) if self.is_compared and self.shadows else 0
@@ -275,6 +290,19 @@ class Route:
         self.force_secret = secret.get_secret_value().encode() if secret else b""
         self.slot_units = self.slot_payload = 0
         self._compile_failures(settings)
+
+    def _compile_noise(self, settings: "RouteSettings") -> None:
+        noise = noise_settings(settings)
+        self.noise: Shadow | None = None
+        """The copy to the champion itself, behind the shadows; see :mod:`proxy.routing.noise`."""
+        if noise is not None:
+            model = self.champion.model
+            self.noise = Shadow(len(self.shadows), noise, model, settings.name)
+            self.noise.quarters = 2
+            for shadow in self.shadows:
+                shadow.stretch = stretch_of(settings, model.settings, shadow.model.settings)
+        self.copies = self.shadows if self.noise is None else (*self.shadows, self.noise)
+        """All that a request may be copied to, by index."""
 
     def _compile_match(self, settings: "RouteSettings") -> None:
         path = settings.match.path.encode()
@@ -385,7 +413,6 @@ class Table:
         "request_id_is_unit",
         "routes",
         "settings",
-        "shedding_limit",
         "shortest_timeout_ns",
         "slot_unrouted",
         "slot_worker",
@@ -429,8 +456,6 @@ class Table:
         """Cap of each side copy in bytes."""
         self.in_flight_limit: int = settings.limits.in_flight
         """Most requests of a worker under way."""
-        self.shedding_limit: int = self.in_flight_limit * 3 // 4
-        """With more of them no copies are sent."""
         self.shortest_timeout_ns: int = min(route.timeout_ns for route in self.routes)
         """The shortest time that a route gives a whole request."""
         self.layout = _worker_layout(self)
@@ -483,6 +508,8 @@ def _worker_layout(table: Table) -> Layout:
         parts.append(("payload", (route.name,), PAYLOAD_FIELDS))
         parts += [("variant", (route.name, v.name, v.model.name), VARIANT_FIELDS) for v in route.variants]
         parts += [("shadow", (route.name, s.model.name), SHADOW_FIELDS) for s in route.shadows]
+        if route.noise is not None:
+            parts.append(("noise", (route.name, route.noise.model.name), SHADOW_FIELDS))
     return Layout.of(parts)
 
 
@@ -491,6 +518,9 @@ COMPARISON_FIELDS = ("agree", "disagree", "uncomparable", "dropped")
 
 DISTANCE_SLOTS = 16
 """Histogram slots for the disagreement distance, plus its sum in millionths."""
+
+TRIPLE_FIELDS = ("same", "candidate", "champion", "both", "candidate_farther", "champion_farther")
+"""What a request showed that the champion answered twice; see :class:`proxy.noise.triples.Triples`."""
 
 SINK_FIELDS = ("written", "dropped", "failed")
 """What became of one payload record that reached the observer: exactly one of these."""
@@ -510,6 +540,10 @@ def _observer_layout(table: Table) -> Layout:
             for v in route.variants
             for s in route.shadows
         ]
+        if route.noise is not None:
+            champion = (route.name, route.champion.name, route.noise.model.name)
+            parts.append(("noise_comparison", champion, (*COMPARISON_FIELDS, *distance)))
+            parts += [("triple", (route.name, s.model.name, s.stretch), TRIPLE_FIELDS) for s in route.shadows]
     return Layout.of(parts)
 
 
@@ -525,8 +559,10 @@ def _attach_slots(table: Table) -> None:
     for route in table.routes:
         route.slot_units = layout.section("unit", route.name).base
         route.slot_payload = layout.section("payload", route.name).base
-        for shadow in route.shadows:
-            shadow.slot = layout.section("shadow", route.name, shadow.model.name).base
+        for shadow in route.copies:
+            kind = "noise" if shadow is route.noise else "shadow"
+            shadow.slot = layout.section(kind, route.name, shadow.model.name).base
+            shadow.shedding_limit = table.in_flight_limit * shadow.quarters // 4
         for variant in route.variants:
             section = layout.section("variant", route.name, variant.name, variant.model.name)
             variant.slot_started = section.slot("started")

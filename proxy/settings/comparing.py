@@ -1,6 +1,7 @@
 """How two answers are compared."""
 
-from typing import Annotated, Literal
+from hashlib import sha256
+from typing import Annotated, Final, Literal
 
 from proxy.settings import grammar
 from proxy.settings.fields import NOW, Section, setting
@@ -9,6 +10,9 @@ from proxy.settings.kinds import Label, Percent, Pointer
 __all__ = ["Compare", "Method"]
 
 Method = Literal["auto", "exact", "json", "classification", "regression", "none"]
+
+_NO_RULE: Final = frozenset({"examples", "noise", "excess"})
+"""Keys that do not change how two answers are judged."""
 
 
 class Compare(Section):
@@ -44,3 +48,20 @@ class Compare(Section):
         "Percent of the mirrored units whose requests go to the observer together with the answers, so that an example "
         "of a disagreement has its request beside it; 0: none.",
     )
+    noise: Percent = setting(
+        0,
+        "Percent of the mirrored requests answered by the champion that go to the champion once more, so that its own "
+        "noise is known; 0: none.",
+    )
+    excess: Percent = setting(
+        0,
+        "Percent by which a candidate may differ more often than the champion does from itself before that counts as "
+        "more than noise.",
+        NOW,
+    )
+
+    @property
+    def digest(self) -> str:
+        """What decides how two answers are judged, as 16 hex digits: another rule has another digest."""
+        rule = self.model_dump_json(exclude=set(_NO_RULE))
+        return sha256(rule.encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Linear bets on the difference of two means of a bounded value: margins that are absolute, not ratios.
+"""Linear bets on means of a bounded value: on the difference of two, with margins that are absolute, and on one.
 
 Theory of operation:
     With the canary's share pi and any centre c that is fixed before the unit,
@@ -10,6 +10,7 @@ Theory of operation:
     A centre near the mean makes the variance of S small: that is all that depends on it.
 """
 
+import math
 from typing import Final
 
 import numpy as np
@@ -21,15 +22,20 @@ from proxy.stats.special import Floats
 
 __all__ = [
     "STAKES",
+    "above",
     "difference_exceeds",
     "difference_exceeds_by_start",
     "difference_within",
+    "mean_sequence",
 ]
 
 STAKES: Final[tuple[float, ...]] = tuple(0.9 * 2.0 ** (-0.75 * j) for j in range(12))
 """How much of the money is at stake at the worst outcome, for each bet."""
 
 _ONE_EACH: Final = np.ones(len(STAKES))
+
+_NARROW: Final = 1e-10
+"""As near as an end of an interval is looked for."""
 
 
 def difference_exceeds(
@@ -133,3 +139,58 @@ def _outcomes(shares: Floats, centres: Floats, levels: Floats, side: float) -> t
     outcomes = np.concatenate((distance / shares[:, None], -distance / (1.0 - shares[:, None])), axis=1)
     below, above = (centres, 1.0 - centres) if side > 0.0 else (1.0 - centres, centres)
     return outcomes, np.maximum(below / shares, above / (1.0 - shares))
+
+
+def mean_sequence(counts: ArrayLike, values: ArrayLike, alpha: float) -> tuple[float, float]:
+    """Return an interval for the mean of a bounded value, valid at every moment at once.
+
+    Against each mean m two bettors play. One says that the true mean is greater and multiplies the money by
+    ``1 + c (Y - m)/m``, one that it is less, by ``1 + c (m - Y)/(1 - m)``, each with a mixture over the parts c of
+    `STAKES`. At the true mean both are martingales; the interval holds each m at which neither has reached
+    ``2/alpha``. The first falls and the second rises with m, so that is an interval, and two bisections find it.
+
+    Model: the mean of each unit, given the past, is the same; its distribution may change at will.
+    Shapes: ``counts: (B,) int64`` units per value, ``values: (B,)`` in 0..1.
+    Range: ``0 <= low <= high <= 1``, with the mean inside; (0, 1) for no units. Low is exactly 0 where all units have
+    the value 0, high exactly 1 where all have 1. Ends are rounded outwards, by less than 1e-9.
+
+    Raises:
+        TypeError: counts that are not integers.
+        ValueError: other shapes, negative counts, or numbers outside their range.
+
+    Source: Waudby-Smith & Ramdas, "Estimating means of bounded random variables by betting" (JRSSB 2024): the hedged
+    capital process with constant bets, in halves.
+    Checked against: full enumeration of the money at the true mean, |E - 1| <= 1e-12; coverage over 2,000 looks.
+    """
+    units, levels = counts_of(counts), np.asarray(values, np.float64)
+    if units.shape != levels.shape or units.ndim != 1:
+        raise ValueError(f"expected one count per value, got {units.shape} for {levels.shape}")
+    if not ((levels >= 0.0) & (levels <= 1.0)).all():
+        raise ValueError("expected values in 0..1")
+    if not 0.0 < alpha < 1.0:
+        raise ValueError(f"expected alpha in 0..1, got {alpha}")
+    total = int(units.sum())
+    if not total:
+        return 0.0, 1.0
+    mean, needed = float(units @ levels) / total, math.log(2.0 / alpha)
+    low = _refuted_up_to(units, levels, mean, needed)
+    high = 1.0 - _refuted_up_to(units, 1.0 - levels, 1.0 - mean, needed)
+    return max(0.0, min(low, mean)), min(1.0, max(high, mean))
+
+
+def above(counts: Counts, levels: Floats, mean: float) -> float:
+    """Return the log money of who says that the mean is greater than ``mean``, which is above 0."""
+    growth = np.log1p(np.array(STAKES)[:, None] * ((levels - mean) / mean)[None, :])
+    return float(mixed((growth * counts).sum(axis=1), _ONE_EACH))
+
+
+def _refuted_up_to(counts: Counts, levels: Floats, mean: float, needed: float) -> float:
+    """Return the greatest mean below the observed one against which the money reaches ``needed``, rounded down."""
+    refuted, kept = 0.0, mean
+    while kept - refuted > _NARROW:
+        middle = 0.5 * (refuted + kept)
+        if above(counts, levels, middle) >= needed:
+            refuted = middle
+        else:
+            kept = middle
+    return refuted

@@ -51,6 +51,8 @@ class CountingModel:
     def __init__(self, name: str, label: int = 1) -> None:
         self.name = name
         self.label = label
+        self.label_of: Callable[[int], int] = lambda number: self.label
+        """The label of an answer, by the request's number."""
         self.primary = 0
         self.shadow = 0
         self.users: Counter[str] = Counter()
@@ -75,11 +77,13 @@ class CountingModel:
         else:
             self.primary += 1
             self.users[user] += 1
+        number = self.primary + self.shadow
         self.waiting += 1
         await self.gate.wait()
         await asyncio.sleep(self.delay_s)
         self.waiting -= 1
-        outputs = [{"name": "label", "datatype": "INT64", "shape": [1], "data": [self.label]}]
+        label = self.label_of(number)
+        outputs = [{"name": "label", "datatype": "INT64", "shape": [1], "data": [label]}]
         status = 503 if self.fails(user) else self.status
         return web.json_response({"model_name": self.name, "outputs": outputs}, status=status)
 

@@ -50,6 +50,7 @@ class World:
         self.requests: list[tuple[str, str]] = []
         self.facts: list[Mapping[str, Any]] = []
         self.judgements: dict[str, Mapping[str, Any]] = {}
+        self.fields: dict[str, Mapping[str, Sequence[int]]] = {}
         self.evidences: dict[str, Mapping[str, Any]] = {}
         self.snapshots: dict[str, bytes] = {}
         self._last = 0
@@ -60,6 +61,9 @@ class World:
 
     def recent(self, route: str) -> Sequence[Mapping[str, Any]]:
         return ()
+
+    def noise_fields(self, stretch: str) -> Mapping[str, Sequence[int]]:
+        return self.fields.get(stretch, {})
 
     def judgement(self, route: str) -> Mapping[str, Any] | None:
         return self.judgements.get(route)

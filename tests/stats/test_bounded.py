@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 
 from proxy.stats.bounded import (
     STAKES,
+    above,
     difference_exceeds,
     difference_exceeds_by_start,
     difference_within,
+    mean_sequence,
 )
 
 Table = tuple[np.ndarray, np.ndarray, list[float], list[float], list[float]]
@@ -221,3 +223,84 @@ def test_several_metrics_at_once() -> None:
         for mine, other in zip(canary, champion, strict=True)
     ]
     assert each.tolist() == alone
+
+
+THREE = np.array([0.0, 0.5, 1.0])
+
+
+def three_way(n: int, chances: tuple[float, float, float]) -> list[tuple[tuple[int, int, int], float]]:
+    """Return all counts of three outcomes among n units, with their probabilities."""
+    return [
+        (
+            (a, b, n - a - b),
+            math.comb(n, a)
+            * math.comb(n - a, b)
+            * math.prod(p**k for p, k in zip(chances, (a, b, n - a - b), strict=True)),
+        )
+        for a in range(n + 1)
+        for b in range(n + 1 - a)
+    ]
+
+
+@pytest.mark.parametrize("chances", [(0.2, 0.6, 0.2), (0.01, 0.98, 0.01), (0.0, 0.9, 0.1), (0.5, 0.0, 0.5)])
+def test_the_bets_on_a_mean_are_fair(chances: tuple[float, float, float]) -> None:
+    """Over all outcomes of twelve units money neither grows nor shrinks at the true mean, on either side."""
+    mean = float(THREE @ chances)
+    for levels, at in ((THREE, mean), (1.0 - THREE, 1.0 - mean)):
+        expected = math.fsum(
+            chance * math.exp(above(np.array(counts), levels, at))
+            for counts, chance in three_way(12, chances)
+        )
+        assert expected == pytest.approx(1.0, abs=1e-12)
+
+
+@given(st.lists(st.integers(0, 10**6), min_size=3, max_size=3), st.sampled_from([0.01, 0.05]))
+def test_the_interval_of_a_mean(counts: list[int], alpha: float) -> None:
+    """The mean is inside, the ends are where the money is enough, and the mirror image has the mirrored ends."""
+    low, high = mean_sequence(counts, THREE, alpha)
+    assert 0.0 <= low <= high <= 1.0
+    if not sum(counts):
+        assert (low, high) == (0.0, 1.0)
+        return
+    mean = float(np.array(counts) @ THREE) / sum(counts)
+    assert low <= mean <= high
+    needed = math.log(2 / alpha)
+    if low > 1e-6:
+        assert above(np.array(counts), THREE, low) >= needed
+        assert above(np.array(counts), THREE, min(low + 1e-8, 1.0)) <= needed + 1e-2 * sum(counts)
+    mirrored = mean_sequence(counts[::-1], THREE, alpha)
+    assert mirrored == pytest.approx((1.0 - high, 1.0 - low), abs=1e-8)
+
+
+def test_edges_of_a_mean() -> None:
+    """Units that are all alike bound the mean on one side only."""
+    low, high = mean_sequence([0, 0, 100], THREE, 0.05)
+    assert 0.8 < low < 1.0
+    assert high == 1.0
+    low, high = mean_sequence([100, 0, 0], THREE, 0.05)
+    assert low == 0.0
+    assert 0.0 < high < 0.2
+    for wrong in ([1, 2], [[1, 2, 3]]):
+        with pytest.raises(ValueError, match="expected one count per value"):
+            mean_sequence(wrong, THREE, 0.05)
+    with pytest.raises(ValueError, match=r"expected values in 0\.\.1"):
+        mean_sequence([1], [2.0], 0.05)
+    with pytest.raises(ValueError, match=r"expected alpha in 0\.\.1"):
+        mean_sequence([1], [0.5], 1.0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("chances", [(0.02, 0.96, 0.02), (0.01, 0.95, 0.04), (0.2, 0.5, 0.3)])
+def test_an_interval_of_a_mean_holds_at_all_times(chances: tuple[float, float, float]) -> None:
+    """Of 400 runs looked at 2,000 times, at most 5 % ever leave the true mean out."""
+    rng, mean = np.random.default_rng(3), float(THREE @ chances)
+    left = 0
+    for _ in range(400):
+        counts = np.cumsum(rng.multinomial(10, chances, 2_000), axis=0)
+        growth = [
+            np.log1p(np.array(STAKES)[:, None] * (levels - at) / at)
+            for levels, at in ((THREE, mean), (1.0 - THREE, 1.0 - mean))
+        ]
+        money = [np.log(np.exp(counts @ each.T).mean(axis=1)) for each in growth]
+        left += max(float(each.max()) for each in money) >= math.log(2 / 0.05)
+    assert left <= 31  # with 5 % exactly: 99 % of such experiments have at most 31

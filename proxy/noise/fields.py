@@ -1,0 +1,109 @@
+"""Which parts of an answer differ above noise: a bet for each place, and a bound on the share of wrong names.
+
+Rules
+    * A field is a path of :class:`~proxy.compare.values.Difference` with ``*`` for each index of a list: what differs
+      in row 3 and in row 7 differs in the same field.
+    * There are :data:`MAX_FIELDS` fields, in the order in which they first differ, and one for all others. Whether a
+      path gets a field depends on the past and on both answers alike, never on which of the two it differs in; so the
+      bet of :mod:`proxy.noise.triples` is fair for each.
+    * Fields are named by e-BH at :data:`FALSE_DISCOVERIES`. It is told of as many fields as there may ever be: a number
+      that grew with the differences would lower the threshold by what is put to the test.
+    * A comparison tells of its first differences only; that cut is made alike in both answers.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from proxy.compare.values import Comparison
+from proxy.stats import multiple, paired
+
+__all__ = ["FALSE_DISCOVERIES", "MAX_FIELDS", "OTHER", "Field", "FieldCounts", "field_of", "judge_fields"]
+
+MAX_FIELDS: Final = 64
+"""Of one route and candidate."""
+
+FALSE_DISCOVERIES: Final = 0.05
+"""The expected share of fields that do not differ above noise, among those that are named."""
+
+OTHER: Final = "(other)"
+"""Name of the field of all paths that have none of their own. JSON pointers begin with a slash."""
+
+_LONGEST: Final = 200
+"""Characters of a field's name."""
+
+
+class Field(NamedTuple):
+    """What is known of one field."""
+
+    path: str
+    candidate: int
+    """Triples in which only the candidate's answer differs from the client's in this field."""
+    champion: int
+    """Triples in which only the champion's second answer does."""
+    both: int
+    is_above_noise: bool
+    """Named by e-BH."""
+
+
+def field_of(path: str) -> str:
+    """Return the field of a path: indexes become ``*``. An object's key of digits is taken for an index."""
+    parts = path.split("/")
+    return "/".join("*" if part.isascii() and part.isdecimal() else part for part in parts)[:_LONGEST]
+
+
+class FieldCounts:
+    """Counts of triples by field, for one stretch.
+
+    Args:
+        counts: what :meth:`document` returned; what does not look like it is left out.
+    """
+
+    def __init__(self, counts: Mapping[str, Sequence[int]] | None = None) -> None:
+        self._counts: dict[str, list[int]] = {}
+        for path, numbers in (counts or {}).items():
+            if len(numbers) == 3 and (path == OTHER or len(self._counts) < MAX_FIELDS):
+                self._counts[path] = [int(number) for number in numbers]
+
+    def observe(self, candidate: Comparison, second: Comparison) -> None:
+        """Count a triple; see :func:`proxy.noise.triples.outcomes`. Nothing without two judgements."""
+        if "uncomparable" in (candidate.result, second.result):
+            return
+        mine = {field_of(difference.path) for difference in candidate.differences}
+        others = {field_of(difference.path) for difference in second.differences}
+        if not mine and not others:
+            return
+        # Sorted, and of both: which path gets the last field must not depend on whose it is.
+        for path in sorted(mine | others):
+            if path not in self._counts and len(self._counts) - (OTHER in self._counts) < MAX_FIELDS:
+                self._counts[path] = [0, 0, 0]
+        mine = {path if path in self._counts else OTHER for path in mine}
+        others = {path if path in self._counts else OTHER for path in others}
+        for place, paths in enumerate((mine - others, others - mine, mine & others)):
+            for path in paths:
+                self._counts.setdefault(path, [0, 0, 0])[place] += 1
+
+    def document(self) -> dict[str, list[int]]:
+        """Return the counts by field: the candidate alone, the champion alone, both."""
+        return {path: list(numbers) for path, numbers in self._counts.items()}
+
+
+def judge_fields(counts: Mapping[str, Sequence[int]], tolerance: float = 0.0) -> list[Field]:
+    """Return what is known of each field, those above noise first, then by how often only the candidate differs.
+
+    Args:
+        counts: of :meth:`FieldCounts.document`.
+        tolerance: as in :func:`proxy.noise.verdict.judge`.
+
+    Source: e-BH, see :func:`proxy.stats.multiple.e_bh`: at one moment, any dependence between fields.
+    """
+    logs = np.zeros(MAX_FIELDS + 1)  # an e-value of 1 for each field that there is not yet
+    for i, (mine, others, _) in enumerate(counts.values()):
+        logs[i] = paired.triples(mine, others, tolerance)
+    named = multiple.e_bh(logs, FALSE_DISCOVERIES)
+    fields = [
+        Field(path, mine, others, both, bool(named[i]))
+        for i, (path, (mine, others, both)) in enumerate(counts.items())
+    ]
+    return sorted(fields, key=lambda each: (not each.is_above_noise, -each.candidate, each.path))

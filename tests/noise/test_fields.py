@@ -1,0 +1,96 @@
+"""Which parts of an answer differ above noise."""
+
+from collections.abc import Iterable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.compare import Comparison, Difference
+from proxy.noise.fields import MAX_FIELDS, OTHER, FieldCounts, field_of, judge_fields
+
+PATHS = {
+    "": "",
+    "/a/b": "/a/b",
+    "/outputs/0/data/17": "/outputs/*/data/*",
+    "/a/0x1/12a": "/a/0x1/12a",
+    "/a/²": "/a/²",
+    "/label/3": "/label/*",
+    "/" + "x" * 300: "/" + "x" * 199,
+}
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_field_of(path: str) -> None:
+    """Indexes are one field; what only looks like one is not."""
+    assert field_of(path) == PATHS[path]
+
+
+def differing(paths: Iterable[str]) -> Comparison:
+    differences = tuple(Difference(path, "1", "2") for path in paths)
+    if not differences:
+        return Comparison("agree", 0.0, None, "json", 1, 0)
+    return Comparison("disagree", 0.5, "fields", "json", 1, 1, differences)
+
+
+def test_counts() -> None:
+    """A field counts once for each answer, however many of its places differ."""
+    book = FieldCounts()
+    book.observe(differing(["/a/0", "/a/1", "/b"]), differing(["/b", "/c"]))
+    book.observe(differing([]), differing(["/c"]))
+    book.observe(differing([]), differing([]))
+    book.observe(differing(["/a/2"]), Comparison("uncomparable", None, "truncated", "json", 0, 0))
+    assert book.document() == {"/a/*": [1, 0, 0], "/b": [0, 0, 1], "/c": [0, 2, 0]}
+    assert FieldCounts(book.document()).document() == book.document()
+
+
+def test_fields_are_bounded() -> None:
+    """Beyond the limit all further fields are one."""
+    book = FieldCounts()
+    book.observe(differing(f"/f{i:03}" for i in range(MAX_FIELDS - 1)), differing([]))
+    book.observe(differing(["/y", "/z"]), differing(["/x"]))
+    book.observe(differing(["/x", "/u"]), differing(["/v", "/w"]))
+    found = book.document()
+    assert len(found) == MAX_FIELDS + 1
+    assert (found["/x"], found[OTHER]) == ([1, 1, 0], [1, 0, 1])
+    assert FieldCounts(
+        {str(i): [1, 2, 3] for i in range(100)} | {OTHER: [1, 1, 1], "bad": [1]}
+    ).document() == {
+        **{str(i): [1, 2, 3] for i in range(MAX_FIELDS)},
+        OTHER: [1, 1, 1],
+    }
+
+
+@given(
+    st.lists(
+        st.tuples(
+            *[st.frozensets(st.integers(0, 90)).map(lambda found: [f"/{i}x" for i in sorted(found)])] * 2
+        ),
+        max_size=8,
+    )
+)
+def test_sides_are_alike(drawn: list[tuple[list[str], list[str]]]) -> None:
+    """Who changes candidate and champion changes their columns, and nothing else."""
+    book, mirrored = FieldCounts(), FieldCounts()
+    for mine, others in drawn:
+        book.observe(differing(mine), differing(others))
+        mirrored.observe(differing(others), differing(mine))
+    swapped = {path: [b, a, both] for path, (a, b, both) in book.document().items()}
+    assert swapped == mirrored.document()
+
+
+def test_noise_is_not_named() -> None:
+    """Of a time stamp that always differs and a score that only the candidate changes, the score is named."""
+    fields = judge_fields({"/ts": [400, 390, 9_000], "/score": [60, 2, 0], "/rare": [3, 0, 0]})
+    assert [(field.path, field.is_above_noise) for field in fields] == [
+        ("/score", True),
+        ("/ts", False),
+        ("/rare", False),
+    ]
+    assert judge_fields({}) == []
+
+
+def test_tolerance() -> None:
+    """What a field may differ more is tolerated in it as in the whole."""
+    assert judge_fields({"/score": [90, 40, 0]}, 0.0)[0].is_above_noise
+    assert not judge_fields({"/score": [90, 40, 0]}, 1.0)[0].is_above_noise

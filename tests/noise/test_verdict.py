@@ -1,0 +1,124 @@
+"""What counts of triples are said to show."""
+
+import math
+from itertools import product
+
+import numpy as np
+import pytest
+
+from proxy.noise.triples import Triples
+from proxy.noise.verdict import ALPHA, judge, sentence
+from proxy.stats.paired import triples
+
+
+def counted(candidate: int, champion: int, rest: int = 0) -> Triples:
+    """Return counts in which who is odd is also farther, as with 0 or 1 for distances."""
+    return Triples(rest, candidate, champion, 0, candidate, champion)
+
+
+@pytest.mark.parametrize("noise", [0.02, 0.3, 0.9])
+def test_the_bet_is_fair(noise: float) -> None:
+    """Over all outcomes of nine triples of a candidate that is as noisy as the champion, E[e] is exactly 1.
+
+    Every answer is the client's, or another one at one of two distances.
+    """
+    one = ((False, 0.0), 1 - noise), ((True, 0.5), noise / 3), ((True, 1.0), 2 * noise / 3)
+    chances: dict[tuple[int, ...], float] = {}
+    for (mine, p), (second, q) in product(one, repeat=2):
+        odd = ("same", "candidate", "champion", "both")[mine[0] + 2 * second[0]]
+        counts = Triples(**{odd: 1})._asdict()
+        if mine[1] != second[1]:
+            counts["candidate_farther" if mine[1] > second[1] else "champion_farther"] += 1
+        key = tuple(counts.values())
+        chances[key] = chances.get(key, 0.0) + p * q
+    sums: dict[tuple[int, ...], float] = {(0,) * 6: 1.0}
+    for _ in range(9):
+        grown: dict[tuple[int, ...], float] = {}
+        for (before, p), (step, q) in product(sums.items(), chances.items()):
+            key = tuple(a + b for a, b in zip(before, step, strict=True))
+            grown[key] = grown.get(key, 0.0) + p * q
+        sums = grown
+    assert math.fsum(sums.values()) == pytest.approx(1.0, abs=1e-12)
+    expected = math.fsum(p * math.exp(judge(Triples(*counts)).log_e) for counts, p in sums.items())
+    assert expected == pytest.approx(1.0, abs=1e-12)
+
+
+@pytest.mark.parametrize("tolerance", [0.0, 0.5])
+def test_the_bet_is_fair_at_the_tolerance(tolerance: float) -> None:
+    """Over all outcomes of forty triples with an odd one, at the tolerated odds, E[e] is 1."""
+    p = (1 + tolerance) / (2 + tolerance)
+    chances = [math.comb(40, k) * p**k * (1 - p) ** (40 - k) for k in range(41)]
+    expected = math.fsum(
+        chance * math.exp(judge(counted(k, 40 - k), tolerance).log_e) for k, chance in enumerate(chances)
+    )
+    assert expected == pytest.approx(1.0, abs=1e-12)
+
+
+def test_either_bet_finds() -> None:
+    """Text that is never the same twice is found by distances, labels by who is odd; each with half of the money."""
+    never_the_same = Triples(both=100, candidate_farther=90, champion_farther=10)
+    assert judge(never_the_same).is_more
+    assert judge(never_the_same).log_e == pytest.approx(triples(90, 10) - math.log(2), abs=1e-6)
+    assert judge(counted(40, 5)).log_e == pytest.approx(triples(40, 5))
+
+
+def test_rates() -> None:
+    """The excess is the difference of both rates, and lies in its interval."""
+    judged = judge(Triples(900, 50, 20, 30, 60, 40))
+    assert (judged.triples, judged.candidate_rate, judged.noise_rate) == (1000, 0.08, 0.05)
+    assert judged.excess == pytest.approx(0.03)
+    assert -1 <= judged.low < judged.excess < judged.high <= 1
+    assert judge(Triples()) == judge(Triples(), 0.0)
+    assert (judge(Triples()).low, judge(Triples()).high, judge(Triples()).log_e) == (-1.0, 1.0, 0.0)
+
+
+WORDS = {
+    "nothing": (Triples(), 0.0, "nothing was asked twice yet"),
+    "no difference": (Triples(same=1000), 0.0, "no more than noise so far (0 % against 0 %): at most "),
+    "as noisy": (counted(30, 30, 940), 0.0, "no more than noise so far (3 % against 3 %): at most "),
+    "another model": (
+        counted(80, 10, 910),
+        0.0,
+        "disagrees more than the champion with itself (8 % against 1 %, at least ",
+    ),
+    "tolerated": (counted(80, 45, 875), 1.0, "no more than noise so far (8 % against 4.5 %): at most "),
+}
+
+
+@pytest.mark.parametrize("name", WORDS)
+def test_sentence(name: str) -> None:
+    """A verdict says both rates, and what is known of the difference."""
+    counts, tolerance, begins = WORDS[name]
+    assert sentence(judge(counts, tolerance)).startswith(begins)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("noise", [0.02, 0.3])
+def test_looking_after_every_triple(noise: float) -> None:
+    """Of 400 candidates that are as noisy as the champion, looked at 10,000 times, at most 1 % are ever blamed."""
+    rng = np.random.default_rng(7)
+    blamed = 0
+    for _ in range(400):
+        odd = rng.multinomial(1, (noise * (1 - noise),) * 2 + (1 - 2 * noise * (1 - noise),), 10_000)
+        mine, others = np.cumsum(odd[:, 0]), np.cumsum(odd[:, 1])
+        # Only where the candidate leads can the money grow, and it is most when it leads most.
+        lead = mine - others
+        fresh = np.flatnonzero(np.diff(np.maximum.accumulate(lead), prepend=0) > 0)
+        blamed += any(judge(counted(int(mine[i]), int(others[i]))).log_e >= -math.log(ALPHA) for i in fresh)
+    assert blamed <= 9  # with 1 % exactly: 99 % of such experiments have at most 9
+
+
+@pytest.mark.slow
+def test_power() -> None:
+    """A candidate that differs in 4 % of answers where the champion does in 2 % is found after some 1,680 triples."""
+    rng = np.random.default_rng(11)
+    needed = []
+    for _ in range(300):
+        mine = others = 0
+        for number in range(1, 20_001):  # noqa: B007 - how many it took
+            candidate, second = rng.random() < 0.04, rng.random() < 0.02
+            mine, others = mine + (candidate and not second), others + (second and not candidate)
+            if candidate and not second and judge(counted(mine, others)).is_more:
+                break
+        needed.append(number)
+    assert 1_400 < np.mean(needed) < 1_950
