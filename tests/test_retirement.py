@@ -70,6 +70,18 @@ CASES: dict[str, tuple[dict[Key, int], dict[Key, int], bool]] = {
 }
 
 
+def test_second_answers_of_the_champion() -> None:
+    """They are waited for as shadows' are, and the one's surplus does not cover the other's want."""
+    renamed = {"shadow": "noise", "comparison": "noise_comparison"}
+    noise = {(renamed[kind], *rest): number for (kind, *rest), number in SHADOWS.items()}
+    judged = {(renamed[kind], *rest): number for (kind, *rest), number in COMPARISONS.items()}
+    assert is_quiet({**SHADOWS, **noise}, {**COMPARISONS, **judged})
+    assert not is_quiet({**SHADOWS, **noise}, COMPARISONS)
+    assert not is_quiet(noise, COMPARISONS)
+    open_counts: Counter[Key] = Counter({**noise, ("noise_comparison", "agree", "wine", "v1", "m4"): 2})
+    assert settle(open_counts) - open_counts == Counter({("noise", "comparison_dropped", *S): 3})
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_cases(case: str) -> None:
     """A version is quiet exactly when everything begun has ended."""

@@ -50,6 +50,14 @@ OF_ROLLOUTS = {
 }
 """Metrics that there are where there is a rollout."""
 
+OF_NOISE = {
+    "modelproxy_noise_requests_total",
+    "modelproxy_noise_triples_total",
+    "modelproxy_disagreement_excess",
+    "modelproxy_disagreement_evidence",
+}
+"""Metrics that there are where the champion is asked twice."""
+
 Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
@@ -105,11 +113,14 @@ def test_promised_names_and_labels(tmp_path: Path) -> None:
             seen.setdefault(name, set()).update(sample.labels.keys() - {"le"})
     assert {name: seen.get(name) for name in PROMISED} == PROMISED
     observer = {"modelproxy_observer_queue_bytes", "modelproxy_observer_pending_pairs"}
-    assert seen.keys() | OF_ROLLOUTS == FAMILIES.keys() | observer | {
+    assert seen.keys() | OF_ROLLOUTS | OF_NOISE == FAMILIES.keys() | observer | {
         "modelproxy_observer_broken_streams_total"
     }
-    assert {name: seen[name] for name in FAMILIES.keys() - OF_ROLLOUTS - {"modelproxy_build_info"}} == {
-        name: set(FAMILIES[name].labels) for name in FAMILIES.keys() - OF_ROLLOUTS - {"modelproxy_build_info"}
+    assert {
+        name: seen[name] for name in FAMILIES.keys() - OF_ROLLOUTS - OF_NOISE - {"modelproxy_build_info"}
+    } == {
+        name: set(FAMILIES[name].labels)
+        for name in FAMILIES.keys() - OF_ROLLOUTS - OF_NOISE - {"modelproxy_build_info"}
     }
 
 

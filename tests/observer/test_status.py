@@ -109,6 +109,7 @@ def test_shadow(tmp_path: Path) -> None:
             "v2": {"agree": 0, "disagree": 0, "uncomparable": 0},
             "v3": {"agree": 0, "disagree": 1, "uncomparable": 1},
         },
+        "noise": None,
     }
 
 
