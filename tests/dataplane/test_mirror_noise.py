@@ -75,8 +75,8 @@ def test_a_remembered_head_draws_again(road: Road, monkeypatch: pytest.MonkeyPat
 
 def test_other_variants_are_not_asked_twice(road: Road) -> None:
     """What a challenger answers goes to the candidates alone: the champion would be no second answer of it."""
-    forced = {"X_ModelProxy_Force": "v2", "X_ModelProxy_Force_Secret": "open-sesame"}
-    road.feed(request(X_User_Id="alice", **forced))
+    forced = request(X_User_Id="alice", X_ModelProxy_Force="v2", X_ModelProxy_Force_Secret="open-sesame")
+    road.feed(forced)
     assert len(road.wanted) == 2
     assert counts(road) == {}
     assert counts(road, "shadow")["sent"] == 1
