@@ -27,7 +27,7 @@ from proxy.observer.blocks import Blocks
 from proxy.observer.intake import Connection, Intake
 from proxy.observer.observer import NullTracer
 from proxy.observer.outcomes import Outcomes
-from proxy.observer.payload_log import Token
+from proxy.sinks.sink import Token
 from proxy.tally import block_path, read_slots
 from proxy.tasks import spawn
 from tests.observer.exchanges import as_frame, hello_frame, primary_part, shadow_part, table_of
@@ -94,6 +94,9 @@ class SilentSink:
 
     def submit(self, line: bytes, _token: Token) -> bool:
         return bool(line)
+
+    def drop(self) -> None:
+        """Never asked: there is room."""
 
 
 def answer(script: PairScript, number: int, version: int, label: int) -> bytes:

@@ -92,8 +92,8 @@ def settle(counts: Counter[Key]) -> Counter[Key]:
     """Return ``counts`` with an end for everything that was begun, for writers that will never write again.
 
     A request is lost; a copy that was not sent is dropped, one that was not answered failed; an answer that was not
-    compared, and a record that was not written, are dropped; a connection is closed, no server is out any more, and no
-    limit is in force.
+    compared, and a record that was not written, are dropped; a record that a sink had taken failed there; a connection
+    is closed, no server is out any more, and no limit is in force.
 
     Args:
         counts: of all workers and of their observer.
@@ -128,6 +128,8 @@ def _missing_ends(kind: str, fields: Counter[str], judged: int) -> Iterator[tupl
         yield "comparison_dropped", fields["answered"] - known
     elif kind == "payload":
         yield "dropped", fields["sampled"] - fields["dropped"] - judged
+    elif kind == "delivery":
+        yield "failed", fields["taken"] - fields["written"] - fields["failed"]
     elif kind == "model":
         yield "limit_lowered", fields["limit_raised"] - fields["limit_lowered"]
     else:

@@ -207,10 +207,19 @@ OBSERVER_FIELDS = (
 
 OBSERVER_COUNTERS = "observer.counters"
 
+SINK_FIELDS = ("taken", "written", "dropped", "failed")
+"""Records of one sink of the payload log, in a file of its own (:func:`sink_path`): taken = written + failed once
+nothing waits for it; dropped: no room."""
+
 
 def block_path(run_dir: Path, writer: str, version: int) -> Path:
     """Return the file of ``writer`` (``w0``: worker 0; ``o0``: the observer for it) and table ``version``."""
     return run_dir / f"{writer}-{version}.tally"
+
+
+def sink_path(run_dir: Path, name: str) -> Path:
+    """Return the file of the counts of a sink of the payload log. Names have no character that a pattern could mean."""
+    return run_dir / f"{_SINK_PREFIX}{name}{_SINK_SUFFIX}"
 
 
 class Block:
@@ -304,6 +313,7 @@ EARLIER = "earlier"
 """In a run directory: a link to that of the program before an upgrade, whose processes still count there."""
 
 _LAYOUTS = "layouts.json"
+_SINK_PREFIX, _SINK_SUFFIX = "sink-", ".counters"
 
 
 def leave_layouts(run_dir: Path, layouts: Mapping[int, Mapping[str, Layout]]) -> None:
@@ -322,6 +332,9 @@ def leave_layouts(run_dir: Path, layouts: Mapping[int, Mapping[str, Layout]]) ->
             ]
             files.append([version, f"{writer}[0-9]*-{version}.tally", rows])
     files.append([0, OBSERVER_COUNTERS, [["observer", (), fields.setdefault(OBSERVER_FIELDS, len(fields))]]])
+    for path in sorted(run_dir.glob(f"{_SINK_PREFIX}*{_SINK_SUFFIX}")):
+        name = path.name.removeprefix(_SINK_PREFIX).removesuffix(_SINK_SUFFIX)
+        files.append([0, path.name, [["delivery", (name,), fields.setdefault(SINK_FIELDS, len(fields))]]])
     fresh = run_dir / f"{_LAYOUTS}.new"
     fresh.write_bytes(orjson.dumps({"fields": list(fields), "files": files}))
     fresh.replace(run_dir / _LAYOUTS)

@@ -122,6 +122,14 @@ def test_what_has_ended_is_left_alone() -> None:
             {("shadow", "comparison_dropped", *S): 3},
         ),
         (
+            {
+                ("delivery", "taken", "kafka"): 9,
+                ("delivery", "written", "kafka"): 5,
+                ("delivery", "failed", "kafka"): 1,
+            },
+            {("delivery", "failed", "kafka"): 3},
+        ),
+        (
             {**RECORDS, ("sink", "written", "wine"): 1},
             {("payload", "dropped", "wine"): 3},
         ),
@@ -142,7 +150,17 @@ def test_what_has_ended_is_left_alone() -> None:
             {("model", "limit_lowered", "m1"): 5},
         ),
     ],
-    ids=["requests", "unsent", "unanswered", "uncompared", "unwritten", "connections", "servers", "limits"],
+    ids=[
+        "requests",
+        "unsent",
+        "unanswered",
+        "uncompared",
+        "undelivered",
+        "unwritten",
+        "connections",
+        "servers",
+        "limits",
+    ],
 )
 def test_everything_begun_gets_one_end(open_counts: dict[Key, int], added: dict[Key, int]) -> None:
     """What no writer will ever end is ended, and settling twice changes nothing."""

@@ -58,9 +58,10 @@ ALLOWED: dict[str, set[str]] = {
     },
     "observer": {
         "clock", "compare", "control", "engine", "errors", "evidence", "exchange", "identifiers", "lasting", "link",
-        "logs", "model", "noise", "printable", "privacy", "private", "records", "rollout", "routing", "settings",
-        "settled", "stats", "tally", "tasks",
+        "logs", "model", "noise", "printable", "privacy", "private", "records", "rollout", "routing",
+        "settings", "settled", "sinks", "stats", "tally", "tasks",
     },
+    "sinks": {"clock", "private", "settings", "tally"},
     # The supervisor starts the others as processes: it imports neither of them.
     "children": {"clock", "link", "tasks"},
     "listening": {"settings"},

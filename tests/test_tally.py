@@ -14,6 +14,7 @@ from proxy import tally
 from proxy.tally import (
     OBSERVER_COUNTERS,
     OBSERVER_FIELDS,
+    SINK_FIELDS,
     Layout,
     block_path,
     fold,
@@ -23,6 +24,7 @@ from proxy.tally import (
     open_block,
     read_all,
     read_slots,
+    sink_path,
 )
 
 LAYOUT = Layout.of(
@@ -297,6 +299,9 @@ def before(tmp_path: Path) -> Path:
     own = open_block(run_dir / OBSERVER_COUNTERS, len(OBSERVER_FIELDS))
     own.slots[OBSERVER_FIELDS.index("errors")] = 4
     own.close()
+    sink = open_block(sink_path(run_dir, "kafka.eu"), len(SINK_FIELDS))
+    sink.slots[SINK_FIELDS.index("written")] = 7
+    sink.close()
     leave_layouts(run_dir, {2: BOTH, 3: BOTH})
     return run_dir
 
@@ -310,7 +315,9 @@ def after(tmp_path: Path, before: Path) -> Path:
     return run_dir
 
 
-ALL_BEFORE = Counter({STARTED_V1: 66, WRITTEN: 5, ("observer", "errors"): 4})
+ALL_BEFORE = Counter(
+    {STARTED_V1: 66, WRITTEN: 5, ("observer", "errors"): 4, ("delivery", "written", "kafka.eu"): 7}
+)
 
 
 def test_the_program_before_is_read_by_name(before: Path, after: Path) -> None:

@@ -100,6 +100,7 @@ def render_status(document: Mapping[str, Any]) -> "RenderableType":
         if route["shadows"]:
             parts += [_shadows(route), *_noise(route)]
         parts += _route_lines(route)
+    parts += _sinks(document)
     parts += _servers(document)
     parts += _faults(document)
     return Group(*parts)
@@ -227,6 +228,19 @@ def _noise(route: Mapping[str, Any]) -> "list[RenderableType]":
         if named := [field["path"] or "(all of it)" for field in noise["fields"] if field["is_above_noise"]]:
             lines.append(Text(f"    above noise: {', '.join(named[:_FIELDS_SHOWN])}", style="red"))
     return lines
+
+
+def _sinks(document: Mapping[str, Any]) -> "list[RenderableType]":
+    """Return what the sinks of the payload log have done; nothing where no route logs."""
+    sinks = document.get("sinks") or []
+    if not any(route.get("log", {}).get("percent") for route in document["routes"]):
+        return []
+    table = build_grid("sink kind >written >dropped >failed >queue_bytes problem")
+    for sink in sinks:
+        counts = (str(sink[name]) for name in ("written", "dropped", "failed", "queue_bytes"))
+        style = "red" if sink["failing"] else None
+        table.add_row(sink["name"], sink["kind"], *counts, sink["problem"], style=style)
+    return [table] if sinks else []
 
 
 def _route_lines(route: Mapping[str, Any]) -> "list[RenderableType]":

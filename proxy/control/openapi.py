@@ -323,8 +323,22 @@ def _status() -> Schema:
         observer=_object({}, restarts=_COUNT),
         connections=_each(("opened", "open"), _COUNT),
         unrouted=_map(_COUNT),
+        sinks=_list(_sink()),
         routes=_list(_route()),
         models=_list(model),
+    )
+
+
+def _sink() -> Schema:
+    return _object(
+        name=_TEXT,
+        kind=_TEXT,
+        written=_COUNT,
+        dropped=_COUNT,
+        failed=_COUNT,
+        queue_bytes=_COUNT,
+        failing={"type": "boolean"},
+        problem={"type": "string", "description": "What is wrong; empty: the last attempt was a success."},
     )
 
 

@@ -162,6 +162,16 @@ FAMILIES: dict[str, Family] = {
     "modelproxy_payload_records_total": Family(
         "counter", ("route", "outcome"), "Payload records: sampled = written + dropped + failed."
     ),
+    "modelproxy_sink_records_total": Family(
+        "counter",
+        ("sink", "outcome"),
+        "Records of each sink of the payload log: written, dropped (its queue was full), failed (it could not be "
+        "reached, or refused them).",
+    ),
+    "modelproxy_sink_queue_bytes": Family("gauge", ("sink",), "Records that wait for the sink."),
+    "modelproxy_sink_failing": Family(
+        "gauge", ("sink",), "1 when the last attempt to write to the sink failed, else 0."
+    ),
     "modelproxy_feedback_total": Family(
         "counter",
         ("route", "outcome"),
@@ -310,6 +320,7 @@ class Readout(Collector):
         _add_endpoints(families, accounts, self._reading.table)
         _add_shadows(families, accounts)
         _add_noise(families, accounts, self._reading.table)
+        _add_sinks(families, self._reading.sinks)
         _add_feedback(families, accounts, self._reading.table)
         _add_table(families, self._reading)
         _add_rollouts(families, self._reading)
@@ -383,6 +394,14 @@ def _add_noise(families: Mapping[str, Any], accounts: Accounts, table: Table) ->
             judged = judge(triples, float(compiled.settings.compare.excess) / 100)
             families["disagreement_excess"].add_metric(labels, judged.excess)
             families["disagreement_evidence"].add_metric(labels, judged.log_e / _LN10)
+
+
+def _add_sinks(families: Mapping[str, Any], sinks: Iterable[Mapping[str, Any]]) -> None:
+    for sink in sinks:
+        for outcome in ("written", "dropped", "failed"):
+            families["sink_records_total"].add_metric((sink["name"], outcome), sink["counts"][outcome])
+        families["sink_queue_bytes"].add_metric((sink["name"],), sink["queue_bytes"])
+        families["sink_failing"].add_metric((sink["name"],), sink["failing"])
 
 
 def _add_feedback(families: Mapping[str, Any], accounts: Accounts, table: Table) -> None:

@@ -35,12 +35,12 @@ from proxy.observer.intake import Intake
 from proxy.observer.noise import NoiseBook
 from proxy.observer.outcomes import Outcomes
 from proxy.observer.pairing import Pair
-from proxy.observer.payload_log import PayloadLog, Token
-from proxy.observer.rolling import FileLimits
 from proxy.observer.unit_key import load_key
 from proxy.routing.position import parse_positions
 from proxy.routing.table import Table, compile_table
 from proxy.settled import read_settled
+from proxy.sinks.build import BuiltSinks
+from proxy.sinks.sink import Token
 from proxy.tally import OBSERVER_COUNTERS, OBSERVER_FIELDS, Block, open_block
 from proxy.tasks import spawn
 
@@ -110,7 +110,7 @@ class _Running:
     ) -> None:
         secret = settings.payload_log.unit_key
         key = load_key(settings.state_dir, secret.get_secret_value() if secret else None)
-        self.log = PayloadLog(_file_limits(settings), settings.payload_log.queue, on_settled)
+        self.log = BuiltSinks(settings, run_dir, on_settled)
         self.tracer = _make_tracer(settings)
         noise = NoiseBook(blocks, run_dir)
         self.outcomes = Outcomes(blocks, self.log, self.tracer, key, noise=noise)
@@ -229,6 +229,10 @@ class Observer:
         """Return by field how often answers differed; see :class:`proxy.noise.fields.FieldCounts`."""
         return {} if self._running is None else self._running.outcomes.noise.fields(stretch)
 
+    def sinks(self) -> Sequence[Mapping[str, Any]]:
+        """Return what the sinks of the payload log do and have done."""
+        return [] if self._running is None else self._running.log.statistics()
+
     def judgement(self, route: str) -> Mapping[str, Any] | None:
         """Return what the engine thought last of the rollout of ``route``; None when it has not, or cannot."""
         return None if self._running is None else self._running.deciding.judgements.get(route)
@@ -346,8 +350,12 @@ class Observer:
         if await running.deciding.finish(_DECIDING_CLOSE_S) and self._is_told_to_drain:
             with suppress(OSError):
                 mark_stored(self._run_dir)
-        if not await _in_thread(lambda: running.log.close(_LOG_CLOSE_S), _LOG_CLOSE_S + 1):
-            _log.error("payload log: the disk is too slow; some records are lost")
+        late: list[str] = ["all"]
+        await _in_thread(
+            lambda: late.__setitem__(slice(None), running.log.close(_LOG_CLOSE_S)), _LOG_CLOSE_S + 1
+        )
+        if late:
+            _log.error("payload log: too slow, some records are lost (sinks: %s)", ", ".join(late))
         if not await _in_thread(running.tracer.close, _TRACER_CLOSE_S):
             _log.error("tracing: the collector is too slow; some spans are lost")
         self.gauges()
@@ -448,7 +456,7 @@ class Observer:
             return
         settings = table.settings
         running.intake.book.timeout_ns = settings.observer.pair_timeout
-        running.log.configure(_file_limits(settings), settings.payload_log.queue)
+        running.log.configure(settings)
         set_level(settings.log_level)
         self._current = table
         running.deciding.commit(version)
@@ -500,11 +508,6 @@ def _lock(run_dir: Path) -> int | None:
     except OSError as error:
         _log.warning("cannot lock %s: %s", run_dir, error.strerror)
         return None
-
-
-def _file_limits(settings: "Settings") -> FileLimits:
-    log = settings.payload_log
-    return FileLimits(settings.payload_dir, log.roll_size, log.roll_every, log.keep_size)
 
 
 def _make_tracer(settings: "Settings") -> "NullTracer | OtlpTracer":

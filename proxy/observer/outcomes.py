@@ -19,7 +19,6 @@ from proxy.observer.blocks import Blocks
 from proxy.observer.heads import answer_fields
 from proxy.observer.noise import NoiseBook
 from proxy.observer.pairing import Pair
-from proxy.observer.payload_log import Token
 from proxy.observer.record import (
     RecordRule,
     build_line,
@@ -30,6 +29,7 @@ from proxy.observer.record import (
 )
 from proxy.privacy.actions import keyed_hash
 from proxy.routing.table import DISTANCE_SLOTS, Route, Table
+from proxy.sinks.sink import Token
 
 __all__ = ["RECENT_LIMIT", "Outcomes", "Sink", "Tracer"]
 
@@ -44,13 +44,16 @@ _log = logging.getLogger("modelproxy")
 
 
 class Sink(Protocol):
-    """Where records go; see :class:`proxy.observer.payload_log.PayloadLog`."""
+    """Where records go; see :class:`proxy.sinks.sinks.Sinks`."""
 
     def has_room(self) -> bool:
         """Tell whether a record would be taken."""
 
     def submit(self, line: bytes, token: Token) -> bool:
         """Queue a record; False if there is no room."""
+
+    def drop(self) -> None:
+        """Count a record that was not even built, because there was no room."""
 
 
 class Tracer(Protocol):
@@ -259,6 +262,7 @@ class Outcomes:
     ) -> None:
         place = (primary.worker, primary.version, primary.route)
         if not self._sink.has_room():
+            self._sink.drop()
             self._blocks.count_sink(*place, "dropped")
             return
         try:

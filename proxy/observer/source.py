@@ -42,6 +42,9 @@ class Source(Protocol):
     def noise_fields(self, stretch: str) -> Mapping[str, Sequence[int]]:
         """Return by field how often answers differed; see :class:`proxy.noise.fields.FieldCounts`."""
 
+    def sinks(self) -> Sequence[Mapping[str, Any]]:
+        """Return what the sinks of the payload log do and have done, see :meth:`proxy.sinks.sinks.Sinks.statistics`."""
+
     def judgement(self, route: str) -> Mapping[str, Any] | None:
         """Return what the engine thought last of the rollout of ``route``; None when it has not, or cannot."""
 
@@ -91,6 +94,8 @@ class Reading:
     """What the engine thought last, by route."""
     noise_fields: Mapping[str, Mapping[str, Sequence[int]]] = field(default_factory=dict)
     """How often answers differed, by what that is evidence for and by field."""
+    sinks: Sequence[Mapping[str, Any]] = ()
+    """What the sinks of the payload log do and have done."""
 
 
 class CountReader:

@@ -4,7 +4,7 @@ Totals are those of every table version; ``since_version`` holds the counts of t
 which are the only ones gathered under the present weights.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from math import log
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -44,6 +44,7 @@ def build_status(reading: Reading) -> dict[str, Any]:
         "workers": [dict(worker) for worker in fleet.get("workers", ())],
         "observer": {"restarts": fleet.get("observer_restarts", 0), **reading.gauges},
         "connections": _connections(total),
+        "sinks": [_sink(sink) for sink in reading.sinks],
         "unrouted": _codes(total.unrouted.items()),
         "routes": [
             {**_route(route, reading, total, current), "rollout": _rollout(route, reading)}
@@ -93,6 +94,11 @@ def _route(route: Route, reading: Reading, total: Accounts, current: Accounts) -
             **total.payloads[route.name].outcomes,
         },
     }
+
+
+def _sink(sink: Mapping[str, Any]) -> dict[str, Any]:
+    counts = {outcome: sink["counts"][outcome] for outcome in ("written", "dropped", "failed")}
+    return {**{key: value for key, value in sink.items() if key != "counts"}, **counts}
 
 
 def _rollout(route: Route, reading: Reading) -> dict[str, Any] | None:

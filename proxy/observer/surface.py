@@ -16,6 +16,7 @@ from proxy.observer.source import CountReader, Reading, Source
 from proxy.observer.status import build_status, build_table_document
 from proxy.printable import printable
 from proxy.routing.table import Route, Table
+from proxy.tally import Key
 
 __all__ = ["ObserverSurface", "build_admin"]
 
@@ -163,15 +164,24 @@ class ObserverSurface:
             judgements = {route.name: self._source.judgement(route.name) for route in table.routes}
             stretches = {shadow.stretch for route in table.routes for shadow in route.shadows} - {""}
             fields = {stretch: self._source.noise_fields(stretch) for stretch in stretches}
+            sinks = self._source.sinks()
 
             def run() -> T:
                 counts = self._reader.read(tables)
                 for (kind, name, *_), number in counts[0].items():
                     if kind == "observer":  # of the program before an upgrade
                         gauges[f"{name}_total"] = gauges.get(f"{name}_total", 0) + number
-                return show(Reading(table, counts, fleet, gauges, judgements, fields))
+                shown = [_with_earlier(sink, counts[0]) for sink in sinks]
+                return show(Reading(table, counts, fleet, gauges, judgements, fields, shown))
 
             return await asyncio.to_thread(run)
+
+
+def _with_earlier(sink: Mapping[str, Any], folded: Mapping[Key, int]) -> Mapping[str, Any]:
+    """Return ``sink`` with what one of its name counted in the program before an upgrade."""
+    name = sink["name"]
+    counts = {field: n + folded.get(("delivery", field, name), 0) for field, n in sink["counts"].items()}
+    return {**sink, "counts": counts}
 
 
 def build_admin(source: Source) -> web.Application:

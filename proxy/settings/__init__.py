@@ -32,6 +32,7 @@ from proxy.settings.rollout import (
     Webhook,
 )
 from proxy.settings.schema import Limits, ObserverSettings, PayloadLog, Settings, Timeouts, Tls, Tracing
+from proxy.settings.sinks import PayloadSink
 from proxy.settings.traffic import (
     Health,
     Match,
@@ -69,6 +70,7 @@ __all__ = [
     "ObserverSettings",
     "Outlier",
     "PayloadLog",
+    "PayloadSink",
     "Problem",
     "Redaction",
     "Rollout",

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -14,6 +15,8 @@ from proxy.settings.fields import Section
 from proxy.settings.grammar import EXPECTED, did_you_mean
 from proxy.settings.rules import check_rules
 from proxy.settings.schema import Settings
+from proxy.settings.sinks import LIBRARIES
+from proxy.settings.view import View
 
 __all__ = [
     "load",
@@ -24,6 +27,9 @@ __all__ = [
 
 _SECRETS = frozenset({"admin_token", "force_secret", "unit_key", "secret"})
 _SHAPES = frozenset({"a mapping", "a list", "nothing"})
+_SHOWN_OF_SINKS = frozenset({"kind", "name", "queue", "dir", "compression"})
+"""Keys of a sink whose value may be shown when it is wrong: the others may hold credentials, or be where they slipped.
+"""
 
 
 def load(path: str | os.PathLike[str]) -> Settings:
@@ -74,10 +80,22 @@ def parse_with_source(
         raise ConfigError(document.problems)
     document = replace(document, source=replace(document.source, places=_without_secrets(document.source)))
     settings, wrong = _validate(document)
-    problems = _merged(document.problems, wrong, check_rules(document))
+    problems = _merged(document.problems, wrong, check_rules(document), _missing_libraries(document))
     if problems or settings is None:
         raise ConfigError(problems)
     return settings, document.source
+
+
+def _missing_libraries(document: Document) -> list[Problem]:
+    """Return a problem for each sink whose library is not installed."""
+    log = View(document, (), document.value).at("payload_log")
+    found = []
+    for sink in log.items("sinks"):
+        module, extra = LIBRARIES.get(str(sink.at("kind").value), ("", ""))
+        if module and find_spec(module) is None:
+            expected = f"{module}, which is not installed: pip install 'modelproxy[{extra}]'"
+            found.append(sink.problem("kind", expected))
+    return found
 
 
 def _validate(document: Document) -> tuple[Settings | None, list[Problem]]:
@@ -147,6 +165,8 @@ def _without_secrets(source: Source) -> Mapping[Path, Any]:
 
 
 def _is_secret(path: Path, place: Place) -> bool:
+    if path[:2] == ("payload_log", "sinks"):
+        return place.written not in _SHAPES and path[-1] not in _SHOWN_OF_SINKS
     if path[:1] == ("webhooks",):
         # Many receivers know who calls by the URL alone, and it may stand where it does not belong.
         return place.written not in _SHAPES and path[-1] not in ("on", "timeout")

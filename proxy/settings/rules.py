@@ -10,12 +10,14 @@ from decimal import Decimal
 from functools import partial
 from urllib.parse import urlsplit
 
+from proxy.durations import parse_duration
 from proxy.errors import Problem
 from proxy.model import Role
 from proxy.settings.document import Document
 from proxy.settings.grammar import did_you_mean, percent
 from proxy.settings.rollout_rules import check_rollouts
 from proxy.settings.schema import PayloadLog, Settings
+from proxy.settings.sink_rules import check_sinks
 from proxy.settings.units import (
     Address,
     parse_address,
@@ -71,6 +73,17 @@ def _payload_log(top: View) -> Iterator[Problem]:
         yield log.problem(
             "keep_size", "at least roll_size: else a file would be removed as soon as it is closed"
         )
+    every = (
+        log.read("roll_every", as_text(parse_duration))
+        if log.has("roll_every")
+        else parse_duration(fields["roll_every"].default)
+    )
+    age = log.read("keep_age", as_text(parse_duration)) if log.has("keep_age") else None
+    if every is not None and age is not None and every > age:
+        yield log.problem(
+            "keep_age", "at least roll_every: else a file would be removed as soon as it is closed"
+        )
+    yield from check_sinks(log)
 
 
 def _listener(top: View) -> Iterator[Problem]:

@@ -25,18 +25,17 @@ from proxy.settings.fields import (
 from proxy.settings.grammar import duration, size, text, whole
 from proxy.settings.kinds import File, Name
 from proxy.settings.rollout import Webhook
+from proxy.settings.sinks import InnerDirectory, PayloadSink
 from proxy.settings.traffic import Model, Route
 
 __all__ = ["Limits", "ObserverSettings", "PayloadLog", "Settings", "Timeouts", "Tls", "Tracing"]
 
 _MAX_MODELS = 1000
 _MAX_ROUTES = 1000
+_MAX_SINKS = 8
 _MAX_WEBHOOKS = 16
 
 Directory = Annotated[Path, text(units.parse_path, "a path")]
-InnerDirectory = Annotated[
-    Path, text(units.parse_inner_path, "a relative path that stays inside state_dir", pattern=r"[^/].*")
-]
 ListenAddress = Annotated[units.Address, text(units.parse_address, "host:port, port 0 to 65535")]
 CollectorUrl = Annotated[
     str, text(units.parse_collector_url, "an http:// or https:// URL", pattern=r"https?://[^?#@\s]+")
@@ -162,10 +161,18 @@ class Tracing(Section):
 class PayloadLog(Section):
     """Where sampled inputs and outputs are written. What is sampled, each route says under log."""
 
+    sinks: tuple[PayloadSink, ...] = setting(
+        [{"kind": "jsonl"}],
+        "Where records go: each of them to every entry. The first is the one whose outcomes "
+        "modelproxy_payload_records_total counts.",
+        RESTART,
+        min_length=1,
+        max_length=_MAX_SINKS,
+    )
     dir: InnerDirectory | None = setting(
         None,
-        "Directory of the files: relative to state_dir, and inside it; null: payloads. Another volume is "
-        "mounted there.",
+        "Directory of the files of a sink of kind jsonl: relative to state_dir, and inside it; null: payloads. "
+        "Another volume is mounted there.",
         RESTART,
     )
     roll_size: Annotated[int, size("1KiB", "1024GiB")] = setting(
@@ -175,11 +182,14 @@ class PayloadLog(Section):
         "1h", "A file is closed when it is this old.", NOW
     )
     keep_size: Annotated[int, size("1KiB", "16384GiB")] = setting(
-        "1GiB", "The oldest closed files are removed when all files together are larger.", NOW
+        "1GiB", "The oldest closed files are removed when all files of a sink together are larger.", NOW
+    )
+    keep_age: Annotated[int, duration("1m", "87600h")] | None = setting(
+        None, "Files that were begun longer ago are removed; null: none for its age.", NOW
     )
     queue: Annotated[int, size("64KiB", "16GiB")] = setting(
         "16MiB",
-        "Memory for records that wait to be written; when full, the newest is dropped and counted.",
+        "Memory for records that wait for a sink; when full, the newest is dropped and counted.",
         RESTART,
     )
     unit_key: Annotated[SecretStr, grammar.secret(16)] | None = setting(

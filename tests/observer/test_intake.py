@@ -17,7 +17,7 @@ from proxy.observer.blocks import Blocks
 from proxy.observer.intake import Intake
 from proxy.observer.outcomes import Outcomes
 from proxy.observer.pairing import frame_weight
-from proxy.observer.payload_log import Token
+from proxy.sinks.sink import Token
 from proxy.tally import Key, block_path, read_slots
 from proxy.tasks import spawn
 from tests.observer.exchanges import agreeing, as_frame, hello_frame, primary_part, shadow_part, table_of
@@ -39,6 +39,9 @@ class Sink:
         self.records.append(orjson.loads(line))
         self._blocks.settle_sink(*token, "written")
         return True
+
+    def drop(self) -> None:
+        raise AssertionError("there is room")
 
 
 class NoTracer:

@@ -17,7 +17,7 @@ from proxy.observer.metrics import DURATION_BOUNDS_SHOWN_S, FAMILIES, encode_met
 from proxy.observer.source import CountReader, Reading
 from proxy.rollout.plan import plan_of
 from proxy.rollout.transitions import begin
-from tests.observer.world import CONFIG, World
+from tests.observer.world import CONFIG, World, delivered
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
@@ -64,7 +64,9 @@ Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
 def read(world: World, reader: CountReader | None = None) -> Reading:
     assert world.current is not None
     counts = (reader or CountReader(world.run_dir)).read(world.tables)
-    return Reading(world.current, counts, world.fleet, world.gauges(), world.judgements)
+    return Reading(
+        world.current, counts, world.fleet, world.gauges(), world.judgements, sinks=world.delivered
+    )
 
 
 def scrape(world: World, reader: CountReader | None = None) -> Series:
@@ -98,6 +100,7 @@ def fill(world: World) -> None:
     )
     world.count("payload", "wine", sampled=3, shipped=2, dropped=1)
     world.count("sink", "wine", writer="o0", written=1, failed=1)
+    world.delivered = [delivered("kafka.eu", written=7, dropped=2, failed=1)]
     world.count("feedback", "wine", writer="o0", accepted=5, duplicate=1, unknown=2, refused=3)
 
 
@@ -150,6 +153,10 @@ def test_values(tmp_path: Path) -> None:
     assert value(series, "disagreement_distance_bucket", **shadow, le="0.5") == 3
     assert value(series, "disagreement_distance_sum", **shadow) == pytest.approx(0.4)
     assert value(series, "payload_records_total", route="wine", outcome="dropped") == 1
+    for outcome, count in (("written", 7), ("dropped", 2), ("failed", 1)):
+        assert value(series, "sink_records_total", sink="kafka.eu", outcome=outcome) == count
+    assert value(series, "sink_queue_bytes", sink="kafka.eu") == 512
+    assert value(series, "sink_failing", sink="kafka.eu") == 1
     assert value(series, "unit_source_total", route="wine", source="missing") == 1
     assert value(series, "variant_weight", route="wine", variant="v1") == 85
     assert value(series, "connections") == 3

@@ -13,8 +13,8 @@ from proxy.model import Fault
 from proxy.observer.blocks import Blocks
 from proxy.observer.outcomes import RECENT_LIMIT, Outcomes
 from proxy.observer.pairing import Pair
-from proxy.observer.payload_log import Token
 from proxy.routing.table import Table
+from proxy.sinks.sink import Token
 from proxy.tally import Key, block_path, read_slots
 from tests.observer.exchanges import BASE_CONFIG, agreeing, primary_part, shadow_part, table_of
 
@@ -24,6 +24,7 @@ class ListSink:
 
     def __init__(self, room: int = 1000) -> None:
         self.room = room
+        self.dropped = 0
         self.records: list[dict[str, Any]] = []
         self.lies = False
 
@@ -36,6 +37,9 @@ class ListSink:
             return False
         self.records.append(orjson.loads(line))
         return True
+
+    def drop(self) -> None:
+        self.dropped += 1
 
 
 class ListTracer:

@@ -10,7 +10,7 @@ from proxy import __version__
 from proxy.control.openapi import build_openapi
 from proxy.observer.source import CountReader, Reading
 from proxy.observer.status import build_status, build_table_document
-from tests.observer.world import CONFIG, World
+from tests.observer.world import CONFIG, World, delivered
 
 SECRETIVE = """
 listen: 127.0.0.1:8080
@@ -30,7 +30,13 @@ routes:
 
 def read(world: World) -> Reading:
     assert world.current is not None
-    return Reading(world.current, CountReader(world.run_dir).read(world.tables), world.fleet, world.gauges())
+    return Reading(
+        world.current,
+        CountReader(world.run_dir).read(world.tables),
+        world.fleet,
+        world.gauges(),
+        sinks=world.delivered,
+    )
 
 
 def check(name: str, document: Any) -> None:
@@ -43,6 +49,7 @@ def test_matches_its_description(tmp_path: Path) -> None:
     """The documents are what the API description says, idle and busy, before and after the first fleet message."""
     world = World(tmp_path)
     check("Status", build_status(read(world)))
+    world.delivered = [delivered("all", written=3, dropped=4, failed=5)]
     world.serve("v1", 3)
     world.count("shadow", "wine", "wine-v4", eligible=1, sent=1, answered=1)
     world.count("comparison", "wine", "v1", "wine-v4", writer="o0", disagree=1, distance_9=1)
@@ -118,6 +125,7 @@ def test_other_parts(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.count("unit", "wine", missing=4)
     world.count("payload", "wine", sampled=2, dropped=2)
+    world.delivered = [delivered("all", written=3, dropped=4, failed=5)]
     world.count("model", "wine-v3", fault_timeout=2)
     world.count("worker", connections_opened=5, connections_carried=3, connections_closed=5)
     world.count("unrouted", code_404=1)
@@ -134,6 +142,18 @@ def test_other_parts(tmp_path: Path) -> None:
         "failed": 0,
     }
     assert route["log"]["dir"].endswith("payloads")
+    assert status["sinks"] == [
+        {
+            "name": "all",
+            "kind": "jsonl",
+            "written": 3,
+            "dropped": 4,
+            "failed": 5,
+            "queue_bytes": 512,
+            "failing": True,
+            "problem": "No space left",
+        }
+    ]
     assert status["models"][2]["faults"]["timeout"] == 2
     assert status["models"][2]["servers"] == [{"url": "http://127.0.0.1:9003/v2/models/wine-v3"}]
     assert status["models"][1]["url"] == "http://127.0.0.1:9002"

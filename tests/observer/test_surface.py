@@ -14,8 +14,9 @@ from proxy.evidence.ring import id_hash
 from proxy.observer.surface import ObserverSurface, build_admin
 from proxy.rollout.plan import plan_of
 from proxy.rollout.transitions import begin
+from proxy.sinks.counts import SinkCounts
 from proxy.tally import OBSERVER_COUNTERS, OBSERVER_FIELDS, follow, leave_layouts, open_block
-from tests.observer.world import CONFIG, World
+from tests.observer.world import CONFIG, World, delivered
 
 TOKEN = "a-token-that-is-long-enough"
 
@@ -98,10 +99,19 @@ async def test_what_the_observer_before_counted_goes_on(tmp_path: Path) -> None:
     block.slots[OBSERVER_FIELDS.index("broken_streams")] = 40
     block.slots[OBSERVER_FIELDS.index("errors")] = 2
     block.close()
+    SinkCounts(before, "all").settled(7, 1)
     leave_layouts(before, {})
     follow(run_dir, before)
-    observer = (await ObserverSurface(World(run_dir)).status())["observer"]
+    world = World(run_dir)
+    world.delivered = [
+        delivered("all", written=3, dropped=4, failed=5),
+        delivered("other", written=3, dropped=4, failed=5),
+    ]
+    status = await ObserverSurface(world).status()
+    observer = status["observer"]
     assert (observer["broken_streams_total"], observer["errors_total"]) == (41, 2)
+    counts = [(sink["written"], sink["dropped"], sink["failed"]) for sink in status["sinks"]]
+    assert counts == [(10, 4, 6), (3, 4, 5)]
 
 
 ROLLOUT = CONFIG.replace("role: canary, weight: 5", "role: canary, rollout: {steps: [5, 50]}")

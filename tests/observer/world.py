@@ -12,7 +12,7 @@ from proxy.settings import parse
 from proxy.settled import read_settled, settle
 from proxy.tally import Layout, block_path, fold, open_block
 
-__all__ = ["CONFIG", "World", "as_slots"]
+__all__ = ["CONFIG", "World", "as_slots", "delivered"]
 
 CONFIG = """
 listen: 127.0.0.1:8080
@@ -36,6 +36,19 @@ routes:
 """
 
 
+def delivered(name: str, **counts: int) -> Mapping[str, Any]:
+    """Return what a sink that fails says of itself."""
+    counts = {"taken": counts["written"] + counts["failed"], **counts}
+    return {
+        "name": name,
+        "kind": "jsonl",
+        "counts": counts,
+        "queue_bytes": 512,
+        "failing": True,
+        "problem": "No space left",
+    }
+
+
 class World:
     """Implements :class:`proxy.observer.source.Source`; tests write the counts."""
 
@@ -49,6 +62,7 @@ class World:
         self.reply: Mapping[str, Any] | OSError = {"ok": True, "document": {"version": 1}}
         self.requests: list[tuple[str, str]] = []
         self.facts: list[Mapping[str, Any]] = []
+        self.delivered: list[Mapping[str, Any]] = []
         self.judgements: dict[str, Mapping[str, Any]] = {}
         self.fields: dict[str, Mapping[str, Sequence[int]]] = {}
         self.evidences: dict[str, Mapping[str, Any]] = {}
@@ -64,6 +78,9 @@ class World:
 
     def noise_fields(self, stretch: str) -> Mapping[str, Sequence[int]]:
         return self.fields.get(stretch, {})
+
+    def sinks(self) -> Sequence[Mapping[str, Any]]:
+        return self.delivered
 
     def judgement(self, route: str) -> Mapping[str, Any] | None:
         return self.judgements.get(route)

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.observer.rolling import FileLimits, RollingFile
 from proxy.records import reading as reading_module
 from proxy.records.reading import PayloadReader
 from proxy.records.selection import Selection
+from proxy.sinks.rolling import FileLimits, RollingFile
 from tests.records.lines import line_of
 
 

@@ -2,6 +2,7 @@
 
 from tests.settings.rollout_cases import ROLLED_ROUTE, ROLLOUT_PROBLEMS
 from tests.settings.settings_world import MINIMAL, minimal
+from tests.settings.sink_cases import SINK_PROBLEMS
 
 __all__ = ["FULL", "PROBLEMS"]
 
@@ -18,7 +19,9 @@ tls: {certificate: server.pem, key: server.key, client_ca: clients.pem, min_vers
 limits: {head: 32KiB, headers: 64, body: 1GiB, copy: 2MiB, connections: 5}
 observer: {queue: 8MiB, pair_timeout: 5s}
 tracing: {otlp: "https://collector:4318/v1/traces", percent: 0.1, service_name: wine}
-payload_log: {dir: logs, roll_size: 1MiB, roll_every: 1m, keep_size: 2MiB, queue: 1MiB, unit_key: 0123456789abcdef}
+payload_log:
+  {dir: logs, roll_size: 1MiB, roll_every: 1m, keep_size: 2MiB, keep_age: 24h, queue: 1MiB, unit_key: 0123456789abcdef,
+   sinks: [{kind: jsonl, name: all, dir: lines, compression: zstd, queue: 2MiB}]}
 webhooks:
   - {url: "https://hooks.example/T0/b?c=d", secret: whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz, on: hold, timeout: 1s}
 models:
@@ -270,6 +273,7 @@ PROBLEMS: dict[str, tuple[str, str, str]] = {
     ),
     "missing variable": ("workers: ${W}\n" + MINIMAL, "workers", "the environment variable W to be set"),
     "syntax": ("a: [", "", "'<stream end>'"),
+    **SINK_PROBLEMS,
     **ROLLOUT_PROBLEMS,
 }
 """Name → file, path of its problem, part of the sentence about it."""

@@ -14,6 +14,7 @@ from proxy.settings.document import read_document
 from tests.settings.rollout_cases import ROLLED
 from tests.settings.settings_cases import FULL, PROBLEMS
 from tests.settings.settings_world import MINIMAL, minimal, problems_of
+from tests.settings.sink_cases import UNSEEN_BY_EDITORS
 
 CONFIG = Path(__file__).parents[2] / "config"
 SCHEMA = json_schema()
@@ -111,6 +112,7 @@ NOT_THE_SCHEMAS_BUSINESS = {
     "steps that shrink",
     "steps that stand still",
     "two rollouts",
+    *UNSEEN_BY_EDITORS,
 }
 
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.observer.rolling import FileLimits, RollingFile
+from proxy.sinks.locks import hold
+from proxy.sinks.rolling import FileLimits, RollingFile
 
 HOUR_NS = 3_600_000_000_000
 NOW_NS = 1_760_000_000_000_000_000
@@ -168,7 +169,8 @@ def test_a_real_limit_on_file_size(tmp_path: Path) -> None:
     script = f"""
 import resource, sys
 from pathlib import Path
-from proxy.observer.rolling import FileLimits, RollingFile
+from proxy.sinks.locks import hold
+from proxy.sinks.rolling import FileLimits, RollingFile
 resource.setrlimit(resource.RLIMIT_FSIZE, (130, 130))
 file = RollingFile(FileLimits(Path({str(tmp_path)!r}), 1000, 10**18, 10**6))
 lines = [b'{{"n":%d,"pad":"xxxxxxxxx"}}\\n' % n for n in range(9)]
@@ -224,3 +226,36 @@ def test_a_file_that_vanishes_while_it_is_pruned(tmp_path: Path, monkeypatch: py
         assert second.append([line_of(2)], NOW_NS) == (1, None)
     second.close()
     assert numbers_in(tmp_path) == [2]
+
+
+HALF_LINES = {
+    "half a line": (b'{"n":1}\n{"n":', b'{"n":1}\n'),
+    "only half a line": (b'{"n":', b""),
+    "long half a line": (b'{"n":1}\n' + b"x" * 200_000, b'{"n":1}\n'),
+    "whole": (b'{"n":1}\n{"n":2}\n', b'{"n":1}\n{"n":2}\n'),
+    "empty": (b"", b""),
+}
+
+
+@pytest.mark.parametrize(("left", "mended"), HALF_LINES.values(), ids=HALF_LINES.keys())
+def test_half_a_line_of_a_killed_process_is_cut_off(tmp_path: Path, left: bytes, mended: bytes) -> None:
+    """Before the first file is begun, the newest one there is cut to whole lines; older ones are left alone."""
+    older, newest = (
+        tmp_path / "payloads-20200101T000000-000.jsonl",
+        tmp_path / "payloads-20210101T000000-000.jsonl",
+    )
+    older.write_bytes(b"half")
+    newest.write_bytes(left)
+    RollingFile(limits_of(tmp_path)).append([line_of(1)], NOW_NS)
+    assert (older.read_bytes(), newest.read_bytes()) == (b"half", mended)
+
+
+def test_what_another_process_is_writing_is_left_alone(tmp_path: Path) -> None:
+    """The file of a process that lives may end with half a line for a moment; it is neither cut nor deleted."""
+    newest = tmp_path / "payloads-20210101T000000-000.jsonl"
+    newest.write_bytes(b'{"n":')
+    fd = os.open(newest, os.O_WRONLY)
+    hold(fd)
+    RollingFile(limits_of(tmp_path, roll_size=100, keep_size=100)).append([line_of(1)], NOW_NS)
+    assert newest.read_bytes() == b'{"n":'
+    os.close(fd)

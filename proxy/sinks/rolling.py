@@ -1,4 +1,6 @@
-"""Files of JSON lines that roll by size and age and are kept within a budget. Every line in them is whole.
+"""Files of lines that roll by size and age and are kept within a budget. Every line in them is whole.
+
+A line may be a compressed frame as well: what is written whole or not at all.
 
 Rules
     * A file is made when its first line comes: ``payloads-YYYYmmddTHHMMSS-NNN.jsonl``, UTC; names sort by
@@ -6,24 +8,28 @@ Rules
     * Files are 0600 and made exclusively: never an existing one, never through a link. A directory that has
       to be made is 0700.
     * A line that did not fit (a full disk) is cut off again, so that a reader never meets half a line.
+    * A file that is being written is locked (:mod:`proxy.sinks.locks`) and is never deleted for size or age.
     * Not thread-safe, and every call may wait for the disk: it belongs to one thread of its own.
 """
 
 import errno
+import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from proxy.private import make_private_directory, open_private
+from proxy.sinks.locks import hold, is_held
+from proxy.sinks.retention import PREFIX, prune, stamp_of
 
 __all__ = ["FileLimits", "RollingFile"]
 
-_PREFIX, _SUFFIX = "payloads-", ".jsonl"
-_SECOND_NS: Final = 1_000_000_000
 _MAX_SAME_SECOND: Final = 1000
+_LOOK_BYTES: Final = 1 << 16
+
+_log = logging.getLogger("modelproxy")
 
 _NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 """The file itself is sound and can go on once there is room. After any other error a fresh file is begun."""
@@ -40,6 +46,10 @@ class FileLimits:
     """Age after which a file is complete."""
     keep_size: int
     """Bytes that all files may take together; the oldest are deleted."""
+    keep_age_ns: int | None = None
+    """Files that were begun longer ago are deleted; None: none for its age."""
+    suffix: str = ".jsonl"
+    """End of the names."""
 
 
 class RollingFile:
@@ -60,6 +70,7 @@ class RollingFile:
         self._size = 0
         self._opened_wall_ns = 0
         self._stamp, self._number = "", 0
+        self._is_first = True
 
     @property
     def path(self) -> Path | None:
@@ -144,37 +155,67 @@ class RollingFile:
     def _open(self, wall_ns: int) -> int:
         directory = self.limits.directory
         make_private_directory(directory)
-        self._prune()
-        stamp = datetime.fromtimestamp(wall_ns // _SECOND_NS, UTC).strftime("%Y%m%dT%H%M%S")
+        if self._is_first and not self._mend():
+            _log.warning("payload files: a half line that a killed process left could not be cut off")
+        self._is_first = False
+        self.prune(wall_ns)
+        stamp = stamp_of(wall_ns)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
         # A number is never used twice, also when its file is gone already: names must sort by age.
         first = self._number + 1 if stamp == self._stamp else 0
         for number in range(first, _MAX_SAME_SECOND):
-            path = directory / f"{_PREFIX}{stamp}-{number:03d}{_SUFFIX}"
+            path = directory / f"{PREFIX}{stamp}-{number:03d}{self.limits.suffix}"
             try:
                 self._fd = open_private(path, flags)
             except FileExistsError:
                 continue
+            hold(self._fd)
             self._path, self._size, self._opened_wall_ns = path, 0, wall_ns
             self._stamp, self._number = stamp, number
             return self._fd
         raise FileExistsError(errno.EEXIST, "no free name for a payload file in this second", str(directory))
 
-    def _prune(self) -> None:
-        """Delete the oldest files until the rest and a full new one keep within the budget."""
-        files = sorted(self.limits.directory.glob(f"{_PREFIX}*{_SUFFIX}"))
-        sizes = [_size(path) for path in files]
-        total = sum(sizes) + self.limits.roll_size
-        for path, size in zip(files, sizes, strict=True):
-            if total <= self.limits.keep_size:
-                return
-            path.unlink(missing_ok=True)
-            total -= size
+    def _mend(self) -> bool:
+        """Cut off half a line at the end of the newest file: who is killed while he writes may leave one. False if that
+        cannot be done."""
+        if self.limits.suffix != ".jsonl":
+            return True  # readers of frames pass over half a one
+        newest = max(self.limits.directory.glob(f"{PREFIX}*.jsonl"), default=None)
+        if newest is None or is_held(newest):
+            return True
+        try:
+            fd = open_private(newest, os.O_RDWR)
+        except OSError:
+            return False
+        try:
+            size = os.fstat(fd).st_size
+            if (whole := _whole_lines(fd, size)) < size:
+                os.ftruncate(fd, whole)
+        except OSError:
+            return False
+        finally:
+            os.close(fd)
+        return True
+
+    def prune(self, wall_ns: int) -> None:
+        """Delete the oldest files until the rest and a full new one keep within the budget, and those too old.
+
+        Raises:
+            OSError: one cannot be deleted.
+        """
+        limits = self.limits
+        oldest_ns = 0 if limits.keep_age_ns is None else wall_ns - limits.keep_age_ns
+        # Those without compression and those with it: the setting may have changed.
+        files = limits.directory.glob(f"{PREFIX}*.jsonl*")
+        prune(files, limits.keep_size - limits.roll_size, oldest_ns)
 
 
-def _size(path: Path) -> int:
-    """Return the bytes of a file; 0 if it is gone: during an upgrade two observers prune."""
-    try:
-        return path.lstat().st_size
-    except FileNotFoundError:
-        return 0
+def _whole_lines(fd: int, size: int) -> int:
+    """Return how many of the first ``size`` bytes are whole lines."""
+    end = size
+    while end > 0:
+        start = max(0, end - _LOOK_BYTES)
+        if (found := os.pread(fd, end - start, start).rfind(b"\n")) >= 0:
+            return start + found + 1
+        end = start
+    return 0

@@ -1,0 +1,34 @@
+"""What is wrong between sinks."""
+
+import pytest
+
+from tests.settings.settings_world import problems_of
+from tests.settings.sink_cases import SINK_PROBLEMS, sinks
+
+
+@pytest.mark.parametrize("name", SINK_PROBLEMS)
+def test_problems(name: str) -> None:
+    """Each is told once, at its place, with what was expected."""
+    text, path, expected = SINK_PROBLEMS[name]
+    (problem,) = problems_of(text)
+    assert problem.path == path
+    assert expected in f"{problem.found}, expected {problem.expected}"
+
+
+VALID = {
+    "one": sinks({"kind": "jsonl"}),
+    "two in two places": sinks({"kind": "jsonl"}, {"kind": "jsonl", "name": "b", "dir": "payloads/b"}),
+    "the log's directory and the usual one": sinks(
+        {"kind": "jsonl"}, {"kind": "jsonl", "name": "b", "dir": "payloads"}, dir="a"
+    ),
+    "as old as a file": sinks({"kind": "jsonl"}, keep_age="1h"),
+    "null is nothing": sinks(
+        {"kind": "jsonl", "name": None, "compression": None, "dir": None, "queue": None}
+    ),
+}
+
+
+@pytest.mark.parametrize("name", VALID)
+def test_what_is_right(name: str) -> None:
+    """No rule refuses what can be done."""
+    assert problems_of(VALID[name]) == ()
