@@ -57,7 +57,7 @@ def between(text: str, start: str, end: str) -> str:
 # The configuration and what the commands say of it
 
 
-CONFIG, ROLLOUT = blocks("yaml")
+CONFIG, RULES, ROLLOUT = blocks("yaml")
 
 
 @pytest.fixture(name="config")
@@ -281,6 +281,16 @@ def test_methods() -> None:
     """The methods of comparison are those there are."""
     table = rows(section("Shadows and comparison"))
     assert {quoted(cells[0])[0] for cells in table[1:]} == set(METHODS)
+
+
+@pytest.mark.parametrize("line", RULES.splitlines())
+def test_rules(line: str) -> None:
+    """Each of the rules that show where things stand in JSON is one, of another method."""
+    settings = parse_with_source(
+        f"{CONFIG}\n{line}\n".replace("    compare: {as: classification}\n", ""), environ={}
+    )[0]
+    assert settings.routes[0].compare.at is not None
+    assert RULES.count(f"as: {settings.routes[0].compare.as_},") == 1
 
 
 def test_endpoints() -> None:

@@ -22,11 +22,21 @@ from math import isnan
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from proxy.compare.content import parse_json
+from proxy.compare.documents import render
 from proxy.compare.pointers import resolve
 from proxy.compare.tensors import tensor_of, tensors_of_rows
 from proxy.compare.values import Json, Prediction, Tensor, Undecodable
 
-__all__ = ["Label", "Labels", "find_labels", "has_labels", "is_distribution", "label_family", "select_tensor"]
+__all__ = [
+    "Label",
+    "Labels",
+    "find_labels",
+    "has_labels",
+    "is_distribution",
+    "label_family",
+    "render_label",
+    "select_tensor",
+]
 
 Label: TypeAlias = str | int | float | bool | tuple[Json, ...] | None
 
@@ -53,6 +63,9 @@ _TRITON_CLASS: Final = re.compile(r"-?\d+\.\d+:(\d{1,18})(?::.*)?", re.ASCII | r
 Its scores have a decimal point; a label like ``12:30`` is not taken for one."""
 
 _NAN: Final = float("nan")
+
+_LABELS_SHOWN: Final = 16
+"""Labels of one row that are spelt out."""
 
 
 class Labels(NamedTuple):
@@ -132,6 +145,13 @@ def label_family(values: Sequence[Label]) -> str:
     """Return ``text``, ``number`` or ``mixed``: labels of different families can never be equal."""
     families = {_family(value) for value in values if value is not None}
     return families.pop() if len(families) == 1 else "mixed" if families else ""
+
+
+def render_label(label: Label) -> str:
+    """Return a short text of a label, or of the several of one row."""
+    if isinstance(label, tuple):
+        return f"[{', '.join(map(render, label[:_LABELS_SHOWN]))}]"
+    return render(label)
 
 
 def _family(value: Label) -> str:

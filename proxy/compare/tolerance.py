@@ -6,7 +6,15 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-__all__ = ["close_mask", "compare_numbers", "is_close", "relative_distance", "relative_distances"]
+__all__ = [
+    "close_mask",
+    "compare_numbers",
+    "is_close",
+    "largest_difference",
+    "relative_distance",
+    "relative_distances",
+    "scaled_distances",
+]
 
 _Vector: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
 
@@ -15,14 +23,15 @@ _VECTOR_LENGTH: Final = 64
 
 
 def is_close(value: float, reference: float, rtol: float, atol: float) -> bool:
-    """Return ``|value - reference| <= atol + rtol * |reference|``, the formula of ``numpy.isclose``.
+    """Return ``|value - reference| <= atol + rtol * max(|value|, |reference|)``; symmetric.
 
-    NaN equals NaN, an infinity equals itself only. Integers are compared exactly before tolerance.
+    That is what ``numpy.isclose`` says in either direction. NaN equals NaN, an infinity equals itself only. Integers
+    are compared exactly before tolerance.
     """
     if value == reference:
         return True
     difference = abs(value - reference)
-    if difference <= atol + rtol * abs(reference):
+    if difference <= atol + rtol * max(abs(value), abs(reference)):
         return math.isfinite(value) and math.isfinite(reference)
     return value != value and reference != reference
 
@@ -40,7 +49,7 @@ def close_mask(values: Sequence[float], references: Sequence[float], rtol: float
 def _close(left: _Vector, right: _Vector, rtol: float, atol: float) -> list[bool]:
     # np.isclose does the same in three times the time.
     with np.errstate(over="ignore", invalid="ignore"):
-        mask = np.abs(left - right) <= atol + rtol * np.abs(right)
+        mask = np.abs(left - right) <= atol + rtol * np.maximum(np.abs(left), np.abs(right))
     mask &= np.isfinite(left) & np.isfinite(right)
     mask |= (left == right) | (np.isnan(left) & np.isnan(right))
     close: list[bool] = mask.tolist()
@@ -86,12 +95,58 @@ def _mean_distance(a: _Vector, b: _Vector, atol: float) -> float:
     return float(np.mean(ratio))
 
 
-def compare_numbers(
-    values: Sequence[float], references: Sequence[float], rtol: float, atol: float
-) -> tuple[list[bool], float]:
-    """Return `close_mask` and `relative_distances` of two sequences of one length."""
+def scaled_distances(values: Sequence[float], references: Sequence[float], scale: float) -> float:
+    """Return the mean of min(1, |a - b| / scale) of two sequences of one length, 0 for empty ones.
+
+    What is not finite is at distance 1 from anything it does not equal; NaN equals NaN.
+    """
+    if not values:
+        return 0.0
+    return _mean_scaled(np.array(values, np.float64), np.array(references, np.float64), scale)
+
+
+def _mean_scaled(a: _Vector, b: _Vector, scale: float) -> float:
+    with np.errstate(over="ignore", invalid="ignore"):
+        ratio = np.abs(a - b) / scale
+    ratio = np.where(np.isfinite(a) & np.isfinite(b), np.minimum(ratio, 1.0), 1.0)
+    ratio[(a == b) | (np.isnan(a) & np.isnan(b))] = 0.0
+    return float(np.mean(ratio))
+
+
+def largest_difference(values: Sequence[float], references: Sequence[float]) -> float:
+    """Return the largest |a - b| where both are finite, 0 where there is none; symmetric."""
     if len(values) < _VECTOR_LENGTH:
-        return close_mask(values, references, rtol, atol), relative_distances(values, references, atol)
+        found = [abs(a - b) for a, b in zip(values, references, strict=True)]
+        return max((difference for difference in found if difference < math.inf), default=0.0)
+    return _largest(np.array(values, np.float64), np.array(references, np.float64))
+
+
+def _largest(a: _Vector, b: _Vector) -> float:
+    with np.errstate(over="ignore", invalid="ignore"):
+        difference = np.abs(a - b)
+    return float(np.max(difference, initial=0.0, where=np.isfinite(difference)))
+
+
+def compare_numbers(
+    values: Sequence[float],
+    references: Sequence[float],
+    rtol: float,
+    atol: float,
+    scale: float | None = None,
+) -> tuple[list[bool], float, float]:
+    """Return `close_mask`, the mean distance and `largest_difference` of two sequences of one length.
+
+    The distance is of `scaled_distances` where there is a ``scale``, else of `relative_distances`.
+    """
+    if len(values) < _VECTOR_LENGTH:
+        return (
+            close_mask(values, references, rtol, atol),
+            relative_distances(values, references, atol)
+            if scale is None
+            else scaled_distances(values, references, scale),
+            largest_difference(values, references),
+        )
     left, right = np.array(values, np.float64), np.array(references, np.float64)
     mask = _close(left, right, rtol, atol) if rtol or atol else close_mask(values, references, rtol, atol)
-    return mask, _mean_distance(left, right, atol)
+    distance = _mean_distance(left, right, atol) if scale is None else _mean_scaled(left, right, scale)
+    return mask, distance, _largest(left, right)

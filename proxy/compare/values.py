@@ -3,7 +3,6 @@
 Those that are made for each comparison are tuples: a frozen dataclass takes three times as long to make.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -11,18 +10,18 @@ __all__ = [
     "DECODED_CAP_BYTES",
     "DIFFERENCE_LIMIT",
     "DISTANCE_BOUNDS",
-    "METHODS",
     "Answer",
     "Choice",
     "Comparison",
-    "ComparisonRule",
     "Completion",
+    "Confusion",
     "Difference",
     "Format",
     "Json",
     "Kind",
     "Prediction",
     "Result",
+    "Scores",
     "Tensor",
     "ToolCall",
     "Undecodable",
@@ -35,8 +34,8 @@ Json: TypeAlias = Any
 Format: TypeAlias = Literal["oip_v2", "v1", "openai", "csv", "ndjson", "json", "text", "bytes"]
 Kind: TypeAlias = Literal["int", "float", "bool", "bytes"]
 Result: TypeAlias = Literal["agree", "disagree", "uncomparable"]
-
-METHODS = ("auto", "exact", "json", "classification", "regression", "none")
+Confusion: TypeAlias = tuple[tuple[str, str, int], ...]
+Scores: TypeAlias = tuple[tuple[str, float], ...]
 
 DECODED_CAP_BYTES = 4 * 1024 * 1024
 """Cap of a body after its content-encoding was undone. Four times the default side copy: answers
@@ -48,43 +47,6 @@ DIFFERENCE_LIMIT = 16
 DISTANCE_BOUNDS: tuple[float, ...] = (0.0, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.05, 0.1, 0.2, 0.5, 0.8, 1.0)
 """Upper bounds of the distance histogram: exact agreement has a bucket of its own, then float noise in
 decades, then the range where a person would look."""
-
-
-@dataclass(frozen=True, slots=True)
-class ComparisonRule:
-    """How two answers of one route are compared.
-
-    Raises:
-        ValueError: an unknown method, a tolerance that is negative or not finite, or an ``ignore``
-            or ``label`` that is not a JSON pointer where it must be one.
-    """
-
-    as_: str = "auto"
-    """One of `METHODS`; ``auto`` picks by what the primary's answer is."""
-    rtol: float = 1e-5
-    """Relative tolerance, a fraction of the primary's value; 0 or more."""
-    atol: float = 1e-8
-    """Absolute tolerance in the unit of the values; 0 or more."""
-    ignore: tuple[str, ...] = ()
-    """JSON pointers left out by ``json``; ``*`` stands for one segment, ``**`` for any number."""
-    label: str | None = None
-    """Where label or value is: a tensor's name, or (with a leading ``/``) a JSON pointer, ``*`` per row."""
-
-    def __post_init__(self) -> None:
-        if self.as_ not in METHODS:
-            raise ValueError(f"expected as to be one of {', '.join(METHODS)}, got {self.as_!r}")
-        for name, value in (("rtol", self.rtol), ("atol", self.atol)):
-            if not (math.isfinite(value) and value >= 0):
-                raise ValueError(f"expected {name} to be a finite number of 0 or more, got {value!r}")
-        for pointer in self.ignore:
-            if not pointer.startswith("/"):
-                raise ValueError(
-                    f"expected ignore to hold JSON pointers that start with '/', got {pointer!r}"
-                )
-        if self.label is not None and (not self.label or "/**" in self.label):
-            raise ValueError(
-                f"expected label to be a tensor name or a JSON pointer without '**', got {self.label!r}"
-            )
 
 
 class Answer(NamedTuple):
@@ -208,7 +170,7 @@ class Comparison(NamedTuple):
     distance: float | None
     """In [0, 1], finite; ``None`` when uncomparable. What it measures depends on the method."""
     reason: str | None
-    """``None`` for agreement. See ``proxy.compare.compare`` for the vocabulary."""
+    """``None`` for agreement. The vocabulary is that of ``proxy.compare.verdicts``."""
     method: str
     """The method that judged; ``auto`` when the pair was settled before one could be picked."""
     rows: int
@@ -216,3 +178,8 @@ class Comparison(NamedTuple):
     rows_disagreeing: int
     differences: tuple[Difference, ...] = ()
     """The first `DIFFERENCE_LIMIT` of them, in document or row order."""
+    confusion: Confusion = ()
+    """How often which label of the primary's stood against which of the shadow's, the most frequent first; capped.
+    Labels are raw parts of the bodies."""
+    scores: Scores = ()
+    """Secondary figures of the method, each finite: ``chrf``, ``overlap_at_k``, ``cosine``, ``max_abs``, …"""

@@ -72,7 +72,20 @@ class _RouteRules:
         settings = route.settings.compare
         self.route = route
         self.compare = ComparisonRule(
-            settings.as_, settings.rtol, settings.atol, tuple(settings.ignore), settings.label
+            as_=settings.as_,
+            rtol=settings.rtol,
+            atol=settings.atol,
+            ignore=tuple(settings.ignore),
+            label=settings.label,
+            at=settings.at,
+            score=settings.score,
+            tolerance=settings.tolerance,
+            threshold=settings.threshold,
+            scale=settings.scale,
+            k=settings.k,
+            iou=settings.iou,
+            boxes=settings.boxes,
+            schema=settings.schema_,
         )
         self.record: RecordRule = compile_record_rule(route, key)
 

@@ -1,15 +1,80 @@
 """How two answers are compared."""
 
+from decimal import Decimal
 from hashlib import sha256
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
+import orjson
+
+from proxy.schemas import compile_schema
 from proxy.settings import grammar
 from proxy.settings.fields import NOW, Section, setting
+from proxy.settings.grammar import Grammar
 from proxy.settings.kinds import Label, Percent, Pointer
 
-__all__ = ["Compare", "Method"]
+__all__ = ["READ_BY", "Boxes", "Compare", "Method"]
 
-Method = Literal["auto", "exact", "json", "classification", "regression", "none"]
+Method = Literal[
+    "auto",
+    "exact",
+    "json",
+    "classification",
+    "probabilities",
+    "regression",
+    "tensor",
+    "ranking",
+    "detection",
+    "text",
+    "embedding",
+    "none",
+]
+Boxes = Literal["xyxy", "xywh", "cxcywh"]
+
+READ_BY: Final[dict[str, frozenset[str]]] = {
+    "at": frozenset(
+        {
+            "classification",
+            "probabilities",
+            "regression",
+            "tensor",
+            "ranking",
+            "detection",
+            "text",
+            "embedding",
+        }
+    ),
+    "score": frozenset({"detection"}),
+    "tolerance": frozenset({"probabilities", "tensor", "ranking", "text", "embedding"}),
+    "threshold": frozenset({"probabilities", "detection"}),
+    "scale": frozenset({"regression"}),
+    "k": frozenset({"ranking"}),
+    "iou": frozenset({"detection"}),
+    "schema": frozenset({"text"}),
+}
+"""Key → methods that read it. ``auto`` may pick any of them, so it reads all."""
+
+
+def _json_schema() -> Grammar:
+    """Return the grammar of a JSON Schema, written as a mapping; read as JSON text."""
+    allowed = "a JSON Schema of draft 4, 6 or 7"
+
+    def read(value: Any) -> str:
+        if not isinstance(value, dict):
+            raise ValueError(f"{allowed}, as a mapping")
+        text = orjson.dumps(value, default=_plain, option=orjson.OPT_SORT_KEYS).decode()
+        if len(text) > 65536:
+            raise ValueError(f"{allowed}, at most 64 KiB of JSON")
+        compile_schema(text)
+        return text
+
+    return Grammar(read, lambda value: orjson.loads(value), allowed, {"type": "object"})
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    raise TypeError(f"expected what JSON can hold, got {type(value).__name__}")
+
 
 _NO_RULE: Final = frozenset({"examples", "noise", "excess"})
 """Keys that do not change how two answers are judged."""
@@ -21,27 +86,78 @@ class Compare(Section):
     as_: Annotated[Method, grammar.choice(Method)] = setting(
         "auto",
         "exact: the same bytes; json: the same document, numbers within tolerance; classification: the same "
-        "label; regression: numbers within tolerance; auto: what fits the answer; none: not at all, copies only put "
-        "load on the shadow.",
+        "label; probabilities: the same first class, total variation within tolerance; regression: numbers within "
+        "tolerance; tensor: every value within that of its datatype; ranking: the same top, the same first k; "
+        "detection: boxes that overlap, with the same class; text: words, tool calls, form; embedding: the same "
+        "direction; auto: what fits the answer; none: not at all, copies only put load on the shadow.",
         NOW,
         alias="as",
     )
-    rtol: Annotated[float, grammar.real(0, 1)] = setting(
-        1e-5, "Relative tolerance: numbers agree when |a - b| <= atol + rtol * |b|.", NOW
+    at: Label | None = setting(
+        None,
+        "Where that stands which is compared: a JSON pointer, or the name of an output tensor; '*' stands for any key "
+        "or index; null: by convention.",
+        NOW,
     )
-    atol: Annotated[float, grammar.real(0, 1e12)] = setting(
-        1e-8, "Absolute tolerance, in the unit of the numbers that are compared.", NOW
+    label: Label | None = setting(
+        None,
+        "detection: where the classes of the boxes stand; for the others the older name of at.",
+        NOW,
+    )
+    score: Label | None = setting(None, "detection: where the scores of the boxes stand.", NOW)
+    rtol: Annotated[float, grammar.real(0, 1)] | None = setting(
+        None,
+        "Relative tolerance: numbers agree when |a - b| <= atol + rtol * max(|a|, |b|); null: 1e-3 for regression, "
+        "1e-5 in documents, 1e-4 for tensors of FP32 (FP64 1e-9, FP16 1e-2, BF16 2e-2).",
+        NOW,
+    )
+    atol: Annotated[float, grammar.real(0, 1e12)] | None = setting(
+        None,
+        "Absolute tolerance, in the unit of the numbers that are compared; null: a millionth of scale, else 1e-8; for "
+        "tensors as rtol.",
+        NOW,
+    )
+    scale: Annotated[float, grammar.real(1e-300, 1e300)] | None = setting(
+        None,
+        "regression: how far apart numbers usually are, such as the interquartile range of the champion's; the "
+        "distance is then |a - b| / scale; null: relative to the larger.",
+        NOW,
+    )
+    tolerance: Annotated[float, grammar.real(0, 1)] | None = setting(
+        None,
+        "What still agrees: total variation of probabilities (null: 0.05), 1 - cosine of embeddings (0.01), "
+        "1 - chrF2/100 of texts (0.4), share of the first k of a ranking (0), share of a row's values of a tensor (0).",
+        NOW,
+    )
+    threshold: Annotated[float, grammar.real(0, 1)] | None = setting(
+        None,
+        "probabilities: the decision threshold, both answers must be on the same side; detection: boxes with a lower "
+        "score do not count; null: none.",
+        NOW,
+    )
+    k: Annotated[int, grammar.whole(1, 1000)] | None = setting(
+        None, "ranking: the first k must hold the same items; null: 10.", NOW
+    )
+    iou: Annotated[float, grammar.real(0.01, 1)] | None = setting(
+        None, "detection: least overlap (intersection over union) of two boxes that are one; null: 0.5.", NOW
+    )
+    boxes: Annotated[Boxes, grammar.choice(Boxes)] = setting(
+        "xyxy",
+        "detection: what the four numbers of a box are: two corners, a corner and width and height, the centre and "
+        "width and height.",
+        NOW,
+    )
+    schema_: Annotated[str, _json_schema()] | None = setting(
+        None,
+        "text: a JSON Schema; answers disagree when one fits it and the other does not; null: none.",
+        NOW,
+        alias="schema",
     )
     ignore: tuple[Pointer, ...] = setting(
         [],
         "JSON pointers to what does not count; '*' stands for one key or index, '**' for any number of them.",
         NOW,
         max_length=256,
-    )
-    label: Label | None = setting(
-        None,
-        "Where the label stands: a JSON pointer, or the name of an output tensor; null: by convention.",
-        NOW,
     )
     examples: Percent = setting(
         5,

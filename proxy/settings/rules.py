@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from proxy.durations import parse_duration
 from proxy.errors import Problem
 from proxy.model import Role
+from proxy.settings.comparing import READ_BY
 from proxy.settings.document import Document
 from proxy.settings.grammar import did_you_mean, percent
 from proxy.settings.rollout_rules import check_rollouts
@@ -136,6 +137,7 @@ def _route(top: View, route: View) -> list[Problem]:
         *check_rollouts(route),
         *_units(route),
         *_redactions(route),
+        *_comparison(route.at("compare")),
     ]
 
 
@@ -218,6 +220,17 @@ def _weight_or_rollout(variant: View, role: str) -> Iterator[Problem]:
             "a percent: a canary needs a weight (0 is allowed), or a rollout ({} for its defaults)",
             "neither a weight nor a rollout",
         )
+
+
+def _comparison(compare: View) -> Iterator[Problem]:
+    """Find what the method of comparison does not look at, and one thing at two places."""
+    method = compare.read("as", str) or "auto"
+    for key, methods in READ_BY.items():
+        if compare.has(key) and method != "auto" and method not in methods:
+            expected = f"no {key} beside as: {method}: it is for {', '.join(sorted(methods))}"
+            yield compare.problem(key, expected)
+    if compare.has("at") and compare.has("label") and method != "detection":
+        yield compare.problem("label", "only at: label is its older name, but for detection")
 
 
 def _units(route: View) -> Iterator[Problem]:

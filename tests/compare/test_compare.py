@@ -80,7 +80,7 @@ CASES: dict[
         AUTO,
         _oip(("mean", "FP32", [1], [1.5]), ("std", "FP32", [1], [0.5])),
         _oip(("mean", "FP32", [1], [1.5]), ("std", "FP32", [1], [0.9])),
-        ("disagree", 0.5, "fields", "json", 1, 1),
+        ("disagree", 0.5, "tolerance", "tensor", 1, 1),
     ),
     "auto: plain JSON": (
         AUTO,
@@ -88,8 +88,8 @@ CASES: dict[
         _answer({"a": 1, "b": 3}),
         ("disagree", 0.5, "fields", "json", 1, 1),
     ),
-    "auto: text": (AUTO, _text(b"hello"), _text(b"hello"), ("agree", 0.0, None, "exact", 1, 0)),
-    "auto: other text": (AUTO, _text(b"hello"), _text(b"hullo"), ("disagree", 1.0, "bytes", "exact", 1, 1)),
+    "auto: text": (AUTO, _text(b"hello"), _text(b"Hello!"), ("agree", 0.0, None, "text", 1, 0)),
+    "auto: other text": (AUTO, _text(b"hello"), _text(b"wurst"), ("disagree", 1.0, "text", "text", 1, 1)),
     "auto: two empty answers": (AUTO, _answer(b""), _answer(b""), ("agree", 0.0, None, "exact", 1, 0)),
     "auto: the label names a value": (
         ComparisonRule(label="std"),

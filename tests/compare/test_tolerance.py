@@ -1,4 +1,4 @@
-"""Tolerance is numpy's formula; distance is relative, symmetric and bounded."""
+"""Tolerance is numpy's formula in either direction; distance is relative, symmetric and bounded."""
 
 import math
 
@@ -11,8 +11,10 @@ from proxy.compare.tolerance import (
     close_mask,
     compare_numbers,
     is_close,
+    largest_difference,
     relative_distance,
     relative_distances,
+    scaled_distances,
 )
 
 numbers = st.floats(width=64) | st.integers(-(2**53), 2**53)
@@ -22,8 +24,9 @@ CLOSE: dict[str, tuple[float, float, float, float, bool]] = {
     "equal": (1.0, 1.0, 0, 0, True),
     "int and float": (1, 1.0, 0, 0, True),
     "on the relative border": (1.5, 1.0, 0.5, 0, True),
-    "relative to the reference, not to the value": (1.0, 1.5, 0.4, 0, True),
-    "the other way round": (1.5, 1.0, 0.4, 0, False),
+    "relative to the larger": (1.0, 1.5, 0.4, 0, True),
+    "the other way round": (1.5, 1.0, 0.4, 0, True),
+    "beyond that": (1.5, 1.0, 0.3, 0, False),
     "absolute near zero": (1e-9, 0.0, 1e-5, 1e-8, True),
     "relative is no help at zero": (1e-9, 0.0, 1e-5, 0, False),
     "NaN and NaN": (math.nan, math.nan, 0, 0, True),
@@ -46,9 +49,10 @@ def test_is_close(name: str) -> None:
 
 @given(numbers, numbers, tolerances, tolerances)
 def test_numpy_is_the_referee(value: float, reference: float, rtol: float, atol: float) -> None:
-    """Scalars are judged as numpy.isclose judges them, NaN equal to NaN."""
+    """Scalars are judged as numpy.isclose judges them in one direction or the other, NaN equal to NaN."""
     with np.errstate(all="ignore"):
-        expected = bool(np.isclose(float(value), float(reference), rtol=rtol, atol=atol, equal_nan=True))
+        pairs = (float(value), float(reference)), (float(reference), float(value))
+        expected = any(bool(np.isclose(*pair, rtol=rtol, atol=atol, equal_nan=True)) for pair in pairs)
     assert expected is is_close(float(value), float(reference), rtol, atol)
 
 
@@ -69,8 +73,13 @@ def test_both_at_once(pairs: list[tuple[float, float]], rtol: float, atol: float
     for times in (1, 70):
         values, references = [float(a) for a, _ in pairs] * times, [float(b) for _, b in pairs] * times
         mask = close_mask(values, references, rtol, atol)
-        distance = relative_distances(values, references, atol)
-        assert compare_numbers(values, references, rtol, atol) == (mask, distance)
+        largest = largest_difference(values, references)
+        relative, scaled = (
+            relative_distances(values, references, atol),
+            scaled_distances(values, references, 2.0),
+        )
+        assert compare_numbers(values, references, rtol, atol) == (mask, relative, largest)
+        assert compare_numbers(values, references, rtol, atol, 2.0) == (mask, scaled, largest)
 
 
 DISTANCES: dict[str, tuple[float, float, float, float]] = {
@@ -109,3 +118,23 @@ def test_distance_is_symmetric_and_bounded(pairs: list[tuple[float, float]], ato
     assert relative_distances(a, a, atol) == 0.0
     if pairs:
         assert distance == pytest.approx(relative_distances(a * 70, b * 70, atol))
+
+
+SCALED: dict[str, tuple[list[float], list[float], float, float, float]] = {
+    "half of the scale": ([1.0], [2.0], 2.0, 0.5, 1.0),
+    "beyond it": ([1.0, 5.0], [9.0, 5.0], 2.0, 0.5, 8.0),
+    "NaN and NaN": ([math.nan], [math.nan], 1.0, 0.0, 0.0),
+    "NaN and number": ([math.nan, 3.0], [1.0, 2.5], 1.0, 0.75, 0.5),
+    "infinity and itself": ([math.inf], [math.inf], 1.0, 0.0, 0.0),
+    "infinity and number": ([math.inf], [0.0], 1.0, 1.0, 0.0),
+    "none": ([], [], 1.0, 0.0, 0.0),
+}
+
+
+@pytest.mark.parametrize("name", SCALED)
+def test_scaled(name: str) -> None:
+    """Distance in units of the scale, at most 1; the largest difference is of finite numbers, few or many."""
+    values, references, scale, distance, largest = SCALED[name]
+    for times in (1, 70):
+        assert scaled_distances(values * times, references * times, scale) == pytest.approx(distance)
+        assert largest_difference(values * times, references * times) == largest

@@ -1,34 +1,6 @@
-"""Rules refuse what they cannot mean; the histogram's bounds cover every distance."""
+"""The histogram's bounds cover every distance; a prediction says whether it is JSON."""
 
-import math
-from typing import Any
-
-import pytest
-
-from proxy.compare.values import DISTANCE_BOUNDS, ComparisonRule, Prediction
-
-BAD_RULES: dict[str, tuple[dict[str, Any], str]] = {
-    "unknown method": ({"as_": "fuzzy"}, "auto, exact, json, classification, regression"),
-    "negative rtol": ({"rtol": -1e-9}, "rtol"),
-    "infinite rtol": ({"rtol": math.inf}, "rtol"),
-    "NaN atol": ({"atol": math.nan}, "atol"),
-    "ignore without slash": ({"ignore": ("/a", "b/c")}, "'b/c'"),
-    "empty label": ({"label": ""}, "label"),
-    "label with a deep glob": ({"label": "/**/class"}, r"'\*\*'"),
-}
-
-
-@pytest.mark.parametrize("name", BAD_RULES)
-def test_a_rule_that_means_nothing_is_refused(name: str) -> None:
-    """The error names the field, or the values that would do."""
-    fields, expected = BAD_RULES[name]
-    with pytest.raises(ValueError, match=expected):
-        ComparisonRule(**fields)
-
-
-def test_the_default_rule_is_auto_with_small_tolerance() -> None:
-    """The defaults are those of the configuration reference."""
-    assert ComparisonRule("auto", 1e-5, 1e-8, (), None) == ComparisonRule()
+from proxy.compare.values import DISTANCE_BOUNDS, Prediction
 
 
 def test_bounds_are_sorted_and_span_every_distance() -> None:

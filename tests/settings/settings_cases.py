@@ -48,7 +48,9 @@ routes:
       - {name: v2, model: two, role: challenger, weight: 0.1, max_weight: 33.333333}
       - {name: v3, model: two, role: canary, weight: 100e-1}
     shadows: [{model: two, percent: 12.5, timeout: 1s, max_in_flight: 1, max_bytes: 1KiB, salt: t}]
-    compare: {as: json, rtol: 0, atol: 1e-3, ignore: [/a/*, /b/**/c], label: /l}
+    compare:
+      {as: auto, rtol: 0, atol: 1e-3, ignore: [/a/*, /b/**/c], label: /l, score: s, scale: 2.5, tolerance: 0.1,
+       threshold: 0.5, k: 5, iou: 0.75, boxes: xywh, schema: {type: object, required: [a], maxProperties: 3}}
     log:
       percent: 1
       body: 0B
@@ -58,6 +60,7 @@ routes:
   - name: rest
     match: {path: "*", method: GET}
     variants: [{name: v1, model: one, role: champion}]
+    compare: {as: ranking, at: /hits/*/id}
 """
 FULL += ROLLED_ROUTE
 
@@ -196,6 +199,31 @@ PROBLEMS: dict[str, tuple[str, str, str]] = {
         "a path such as /v2/health/ready",
     ),
     "null for required": (minimal(model={"url": None}), "models.one.url", "nothing, expected http[s]://host"),
+    "k without a ranking": (
+        minimal(route={"compare": {"as": "json", "k": 3}}),
+        "routes[0].compare.k",
+        "3, expected no k beside as: json: it is for ranking",
+    ),
+    "one thing at two places": (
+        minimal(route={"compare": {"at": "/a", "label": "b"}}),
+        "routes[0].compare.label",
+        "only at: label is its older name, but for detection",
+    ),
+    "no schema": (
+        minimal(route={"compare": {"as": "text", "schema": {"type": "objekt"}}}),
+        "routes[0].compare.schema",
+        "expected a JSON Schema of draft 4, 6 or 7 (Unknown type)",
+    ),
+    "schema as text": (
+        minimal(route={"compare": {"schema": "{}"}}),
+        "routes[0].compare.schema",
+        "'{}', expected a JSON Schema of draft 4, 6 or 7, as a mapping",
+    ),
+    "schema from elsewhere": (
+        minimal(route={"compare": {"schema": {"$ref": "http://example.com/a"}}}),
+        "routes[0].compare.schema",
+        "a $ref may only point into the schema itself",
+    ),
     "tolerance": (
         minimal(route={"compare": {"rtol": -1}}),
         "routes[0].compare.rtol",

@@ -1,3 +1,11 @@
+"""How answers are compared is what the file says."""
+
+from typing import get_args
+
+import orjson
+
+from proxy.compare.rules import BOX_FORMS, METHODS, ComparisonRule
+from proxy.settings.comparing import READ_BY, Boxes, Compare, Method
 from tests.settings.settings_cases import FULL
 from tests.settings.settings_world import read
 
@@ -5,5 +13,26 @@ from tests.settings.settings_world import read
 def test_compare() -> None:
     """The comparison of a route holds what the file says."""
     compare = read(FULL, TOKEN="12345678").routes[0].compare
-    assert (compare.as_, compare.rtol, compare.atol) == ("json", 0.0, 1e-3)
+    assert (compare.as_, compare.rtol, compare.atol) == ("auto", 0.0, 1e-3)
     assert (compare.ignore, compare.label) == (("/a/*", "/b/**/c"), "/l")
+    assert (compare.score, compare.scale, compare.tolerance, compare.threshold) == ("s", 2.5, 0.1, 0.5)
+    assert (compare.k, compare.iou, compare.boxes) == (5, 0.75, "xywh")
+    assert compare.schema_ is not None
+    assert orjson.loads(compare.schema_) == {"type": "object", "required": ["a"], "maxProperties": 3}
+
+
+def test_at() -> None:
+    """A route says where that stands which is compared."""
+    compare = read(FULL, TOKEN="12345678").routes[1].compare
+    assert (compare.as_, compare.at) == ("ranking", "/hits/*/id")
+
+
+def test_words() -> None:
+    """The file and the comparison know the same methods, forms of boxes and keys."""
+    assert get_args(Method) == METHODS
+    assert get_args(Boxes) == BOX_FORMS
+    keys = {field.alias or name for name, field in Compare.model_fields.items()}
+    known = {name.rstrip("_") for name in ComparisonRule.__dataclass_fields__}
+    assert known <= keys
+    assert set(READ_BY) <= known
+    assert set().union(*READ_BY.values()) <= set(METHODS)

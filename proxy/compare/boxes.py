@@ -1,0 +1,273 @@
+"""Boxes around things in images: the method ``detection``.
+
+A row is an image. Boxes of both answers are matched by overlap (intersection over union, at least the rule's ``iou``),
+first those of one class, then what is left: those have another ``label``. A box that nothing matches disagrees too.
+The distance is 1 - the mean IoU, over matched pairs and, with 0, unmatched boxes.
+
+Where boxes stand, unless ``at``, ``label`` and ``score`` say so: in outputs or keys named ``boxes``, ``labels``,
+``scores`` (torchvision), ``detection_boxes``, … (TensorFlow), or as a list of ``{"box", "label", "score"}``
+(Hugging Face).
+"""
+
+from collections.abc import Mapping, Sequence
+from math import isfinite
+from typing import Final, NamedTuple, TypeAlias
+
+import numpy as np
+
+from proxy.compare.documents import render
+from proxy.compare.overlaps import Corners, Matching, is_same, match
+from proxy.compare.places import nested, select_value, whole
+from proxy.compare.rules import ComparisonRule
+from proxy.compare.values import (
+    DIFFERENCE_LIMIT,
+    Comparison,
+    Difference,
+    Json,
+    Prediction,
+    Undecodable,
+)
+from proxy.compare.verdicts import (
+    by_rows,
+    confusion_of,
+    disagree_whole,
+    scores_of,
+    shadow_undecodable,
+    uncomparable,
+)
+
+__all__ = [
+    "BOX_LIMIT",
+    "BOX_NAMES",
+    "BOX_TOTAL_LIMIT",
+    "compare_boxes",
+    "has_boxes",
+]
+
+IOU: Final = 0.5
+"""Overlap that makes two boxes one where the rule names none: PASCAL VOC's."""
+
+BOX_LIMIT: Final = 512
+"""Boxes of one image that are matched. Detectors give 100 to 300; all pairs of 512 take some 5 ms."""
+
+BOX_TOTAL_LIMIT: Final = 4096
+"""Boxes of one answer, so that a batch of images takes no more than eight images of `BOX_LIMIT`."""
+
+BOX_NAMES: Final = ("boxes", "bboxes", "detection_boxes", "pred_boxes", "bounding_boxes")
+_LABEL_NAMES: Final = ("labels", "classes", "detection_classes", "pred_classes", "class_ids", "class_names")
+_SCORE_NAMES: Final = ("scores", "detection_scores", "confidences", "confidence")
+
+_SIDES: Final = (("x", "y", "width", "height"), ("x", "y", "w", "h"))
+_KEYS: Final = {
+    "xyxy": (("xmin", "ymin", "xmax", "ymax"), ("x1", "y1", "x2", "y2"), ("left", "top", "right", "bottom")),
+    "xywh": _SIDES,
+    "cxcywh": _SIDES,
+}
+"""What its numbers are called where a box is an object, by the rule's ``boxes``."""
+
+_NUMBERS: Final = frozenset({int, float})
+
+NOBODY: Final = "(none)"
+"""Stands in the confusion for the box that is not there."""
+
+
+class _Image(NamedTuple):
+    """What was found in one image."""
+
+    corners: Corners
+    """(boxes, 4): x1, y1, x2, y2."""
+    labels: Sequence[Json]
+
+
+class _TooMany(NamedTuple):
+    """More boxes than are matched."""
+
+    boxes: int
+
+
+def compare_boxes(rule: ComparisonRule, primary: Prediction, shadow: Prediction | Undecodable) -> Comparison:
+    """Compare the boxes of every image."""
+    method = "detection"
+    first = _find_images(primary, rule)
+    if first is None:
+        return uncomparable("no_boxes", method)
+    if isinstance(first, _TooMany):
+        return uncomparable("too_many_boxes", method)
+    rows = len(first)
+    if isinstance(shadow, Undecodable):
+        return shadow_undecodable(shadow, method, rows)
+    second = first if shadow is primary else _find_images(shadow, rule)
+    if second is None:
+        return disagree_whole("format", method, rows, "boxes", "no boxes")
+    if isinstance(second, _TooMany):
+        boxes = sum(len(image.corners) for image in first)
+        return disagree_whole("boxes", method, rows, f"{boxes} boxes", f"{second.boxes} boxes")
+    if rows != len(second):
+        return disagree_whole("rows", method, rows, f"{rows} images", f"{len(second)} images")
+    return _judge_images(rule, first, second)
+
+
+def _judge_images(rule: ComparisonRule, first: list[_Image], second: list[_Image]) -> Comparison:
+    reasons: list[str | None] = []
+    differences: list[Difference] = []
+    labels: tuple[list[Json], list[Json]] = [], []
+    overlap, boxes = 0.0, 0
+    for row, (a, b) in enumerate(zip(first, second, strict=True)):
+        found = match(a.corners, b.corners, a.labels, b.labels, IOU if rule.iou is None else rule.iou)
+        overlap += sum(iou for _, _, iou in found.pairs)
+        boxes += len(found.pairs) + len(found.alone[0]) + len(found.alone[1])
+        for at, other, _ in found.pairs:
+            labels[0].append(a.labels[at])
+            labels[1].append(b.labels[other])
+        for at in found.alone[0]:
+            labels[0].append(a.labels[at])
+            labels[1].append(NOBODY)
+        for at in found.alone[1]:
+            labels[0].append(NOBODY)
+            labels[1].append(b.labels[at])
+        reason, parted = _why(row, a, b, found)
+        reasons.append(reason)
+        differences += parted[: DIFFERENCE_LIMIT - len(differences)]
+    scores = scores_of([("iou", overlap / boxes)]) if boxes else ()
+    distance = 1.0 - overlap / boxes if boxes else 0.0
+    return by_rows("detection", reasons, distance, differences, scores, confusion_of(*labels))
+
+
+def _why(row: int, a: _Image, b: _Image, found: Matching) -> tuple[str | None, list[Difference]]:
+    """Return the gravest way in which two images part, and the places."""
+    parted = [
+        Difference(f"/{row}/{at}", render(a.labels[at]), render(b.labels[other]))
+        for at, other, _ in found.pairs
+        if not is_same(a.labels[at], b.labels[other])
+    ]
+    relabelled = bool(parted)
+    parted += [Difference(f"/{row}/{at}", _spell(a, at), NOBODY) for at in found.alone[0]]
+    parted += [Difference(f"/{row}/{at}", NOBODY, _spell(b, at)) for at in found.alone[1]]
+    if relabelled:
+        return "label", parted
+    return "boxes" if parted else None, parted
+
+
+def has_boxes(prediction: Prediction) -> bool:
+    """Whether an answer shows by its names that it holds boxes: rows of four numbers under a usual name."""
+    return any(
+        tensor.name in BOX_NAMES and tensor.kind == "float" and tensor.shape[-1:] == (4,)
+        for tensor in prediction.tensors
+    )
+
+
+def _find_images(prediction: Prediction, rule: ComparisonRule) -> list[_Image] | _TooMany | None:
+    """Return the boxes of every image, ``None`` when the answer has none that can be read."""
+    found = _at_places(prediction, rule) if rule.at is not None else _by_convention(prediction)
+    if found is None:
+        return None
+    boxes, labels, scores = found
+    if not _is_batch(boxes):
+        images = [_image(boxes, labels, scores, rule)]
+    else:
+        # What an answer does not say of its images is null for each.
+        columns = [[None] * len(boxes) if part is None else part for part in (labels, scores)]
+        if any(type(column) is not list or len(column) != len(boxes) for column in columns):
+            return None
+        images = [
+            _image(box_list, label_list, score_list, rule)
+            for box_list, label_list, score_list in zip(boxes, *columns, strict=True)
+        ]
+    if any(image is None for image in images):
+        return None
+    read = [image for image in images if image is not None]
+    counts = [len(image.corners) for image in read]
+    if max(counts, default=0) > BOX_LIMIT or sum(counts) > BOX_TOTAL_LIMIT:
+        return _TooMany(sum(counts))
+    return read
+
+
+_Found: TypeAlias = tuple[list[Json], Json, Json]
+"""Boxes, labels and scores, of one image or of several."""
+
+
+def _at_places(prediction: Prediction, rule: ComparisonRule) -> _Found | None:
+    places = rule.at, rule.label, rule.score
+    boxes, labels, scores = [None if place is None else select_value(prediction, place) for place in places]
+    if type(boxes) is not list or (rule.label and labels is None) or (rule.score and scores is None):
+        return None
+    return boxes, labels, scores
+
+
+def _by_convention(prediction: Prediction) -> _Found | None:
+    if prediction.format == "oip_v2":
+        named: dict[str, Json] = {tensor.name: nested(tensor) for tensor in prediction.tensors}
+        return _columns(named)
+    rows = whole(prediction)
+    if type(rows) is dict:
+        return _columns(rows)
+    if type(rows) is not list or not all(type(row) is dict for row in rows):
+        return None
+    if all("box" in row for row in rows):  # also no rows: an image with nothing in it
+        boxes, labels, scores = [[row.get(key) for row in rows] for key in ("box", "label", "score")]
+        return boxes, labels, scores
+    found = [_columns(row) for row in rows]
+    images = [image for image in found if image is not None]
+    if len(images) < len(found):
+        return None
+    boxes, labels, scores = [[image[part] for image in images] for part in range(3)]
+    return boxes, labels, scores
+
+
+def _columns(named: Mapping[str, Json]) -> _Found | None:
+    """Return what stands under the usual names."""
+    boxes, labels, scores = [
+        next((named[name] for name in names if name in named), None)
+        for names in (BOX_NAMES, _LABEL_NAMES, _SCORE_NAMES)
+    ]
+    return (boxes, labels, scores) if type(boxes) is list else None
+
+
+def _is_batch(boxes: list[Json]) -> bool:
+    """Whether a list holds lists of boxes: the first that is not empty begins with a box, not with a number."""
+    if not all(type(part) is list for part in boxes):
+        return False
+    first = next((part for part in boxes if part), None)
+    return bool(boxes) and (first is None or type(first[0]) in (list, dict))
+
+
+def _image(boxes: Json, labels: Json, scores: Json, rule: ComparisonRule) -> _Image | None:
+    """Read the boxes of one image that reach the rule's threshold."""
+    if type(boxes) is not list:
+        return None
+    labels, scores = ([None] * len(boxes) if column is None else column for column in (labels, scores))
+    if any(type(column) is not list or len(column) != len(boxes) for column in (labels, scores)):
+        return None
+    least = rule.threshold
+    kept: list[list[float]] = []
+    names: list[Json] = []
+    for box, label, score in zip(boxes, labels, scores, strict=True):
+        if least is not None and type(score) in _NUMBERS and score < least:
+            continue
+        corners = _corners(box, rule.boxes)
+        if corners is None or type(label) in (list, dict):
+            return None
+        kept.append(corners)
+        names.append(label)
+    return _Image(np.array(kept, np.float64).reshape(len(kept), 4), names)
+
+
+def _corners(box: Json, form: str) -> list[float] | None:
+    """Return x1, y1, x2, y2 of one box."""
+    if type(box) is dict:
+        keys = next((keys for keys in _KEYS[form] if all(key in box for key in keys)), ())
+        box = [box[key] for key in keys]
+    if type(box) is not list or len(box) != 4 or not _NUMBERS.issuperset(map(type, box)):
+        return None
+    a, b, c, d = map(float, box)
+    if form == "xywh":
+        c, d = a + c, b + d
+    elif form == "cxcywh":
+        a, b, c, d = a - c / 2.0, b - d / 2.0, a + c / 2.0, b + d / 2.0
+    corners = [a, b, c, d]
+    return corners if all(map(isfinite, corners)) else None
+
+
+def _spell(image: _Image, at: int) -> str:
+    corners = ", ".join(f"{corner:g}" for corner in image.corners[at].tolist())
+    return f"{render(image.labels[at])} [{corners}]"

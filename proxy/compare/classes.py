@@ -1,0 +1,241 @@
+"""Classes and their probabilities: the methods ``classification`` and ``probabilities``.
+
+A row of ``classification`` agrees when both label it alike. A row of ``probabilities`` agrees when both have the
+same class at the highest probability, are on the same side of the rule's ``threshold`` where it has one, and their
+total variation ½ Σ|p - q| is within ``tolerance``. A probability that stands alone in its row is that of class 1.
+Of two classes the threshold is the second's, of several everyone's.
+"""
+
+from collections.abc import Sequence
+from math import log2, sqrt
+from typing import Final, NamedTuple
+
+from proxy.compare.labels import (
+    Label,
+    Labels,
+    find_labels,
+    is_distribution,
+    label_family,
+    render_label,
+    select_tensor,
+)
+from proxy.compare.rules import ComparisonRule
+from proxy.compare.values import DIFFERENCE_LIMIT, Comparison, Difference, Prediction, Tensor, Undecodable
+from proxy.compare.verdicts import (
+    by_rows,
+    confusion_of,
+    disagree_whole,
+    path_of,
+    scores_of,
+    shadow_undecodable,
+    uncomparable,
+)
+
+__all__ = [
+    "Chances",
+    "compare_classes",
+    "compare_probabilities",
+    "find_chances",
+    "jensen_shannon",
+    "total_variation",
+]
+
+TOLERANCE: Final = 0.05
+"""Total variation that still agrees where the rule names none."""
+
+
+def compare_classes(
+    rule: ComparisonRule, primary: Prediction, shadow: Prediction | Undecodable
+) -> Comparison:
+    """Compare the label of every row; the distance is that of the probabilities where both have them."""
+    method = "classification"
+    first = find_labels(primary, rule.place)
+    if first is None:
+        return uncomparable("no_label", method)
+    rows = len(first.values)
+    if isinstance(shadow, Undecodable):
+        return shadow_undecodable(shadow, method, rows)
+    second = first if shadow is primary else find_labels(shadow, rule.place, first.source)
+    if second is None:
+        return disagree_whole("format", method, rows, f"labels in {first.source}", "no labels")
+    if rows != len(second.values):
+        return disagree_whole("rows", method, rows, f"{rows} rows", f"{len(second.values)} rows")
+    distance = _mean_variation(first.probabilities, second.probabilities)
+    confusion = confusion_of(first.values, second.values)
+    flipped = _flipped(first.values, second.values)
+    if not flipped:
+        return Comparison("agree", distance or 0.0, None, method, rows, 0, (), confusion)
+    families = label_family(first.values), label_family(second.values)
+    if {"text", "number"} == set(families):
+        return disagree_whole("label_type", method, rows, *families)
+    if distance is None:
+        distance = len(flipped) / rows
+    differences = _label_differences(first, second, flipped)
+    return Comparison("disagree", distance, "label", method, rows, len(flipped), differences, confusion)
+
+
+def _flipped(values: Sequence[Label], others: Sequence[Label]) -> Sequence[int]:
+    """Return the rows with another label. NaN is the same label as NaN."""
+    if values == others:
+        return ()
+    return [
+        row
+        for row, (a, b) in enumerate(zip(values, others, strict=True))
+        if a != b and not (a != a and b != b)
+    ]
+
+
+def _label_differences(first: Labels, second: Labels, flipped: Sequence[int]) -> tuple[Difference, ...]:
+    prefix = path_of(first.source)
+    return tuple(
+        Difference(f"{prefix}/{row}", render_label(first.values[row]), render_label(second.values[row]))
+        for row in flipped[:DIFFERENCE_LIMIT]
+    )
+
+
+def _mean_variation(first: Tensor | None, second: Tensor | None) -> float | None:
+    """Return the mean over rows of half the L1 distance; ``None`` unless both sum over the same classes."""
+    if first is None or second is None or first.width != second.width or first.rows != second.rows:
+        return None
+    if first.classes != second.classes:
+        return None
+    if first is second:
+        return 0.0
+    total: float = sum([abs(a - b) for a, b in zip(first.data, second.data, strict=True)])
+    return min(1.0, 0.5 * total / first.rows)
+
+
+class Chances(NamedTuple):
+    """Probabilities of every row, and how they were written."""
+
+    source: str
+    values: list[list[float]]
+    names: Sequence[Label]
+    """Of the classes; their numbers where the answer does not name them."""
+
+
+def compare_probabilities(
+    rule: ComparisonRule, primary: Prediction, shadow: Prediction | Undecodable
+) -> Comparison:
+    """Compare the distribution of every row; the distance is the mean total variation."""
+    method = "probabilities"
+    first = find_chances(primary, rule.place)
+    if first is None:
+        return uncomparable("no_probabilities", method)
+    rows = len(first.values)
+    if isinstance(shadow, Undecodable):
+        return shadow_undecodable(shadow, method, rows)
+    second = first if shadow is primary else find_chances(shadow, rule.place, first.source)
+    if second is None:
+        return disagree_whole("format", method, rows, f"probabilities in {first.source}", "no probabilities")
+    if rows != len(second.values):
+        return disagree_whole("rows", method, rows, f"{rows} rows", f"{len(second.values)} rows")
+    if list(first.names) != list(second.names):
+        return disagree_whole("shape", method, rows, _classes(first), _classes(second))
+    return _judge_chances(rule, first, second)
+
+
+def _judge_chances(rule: ComparisonRule, first: Chances, second: Chances) -> Comparison:
+    tolerance = TOLERANCE if rule.tolerance is None else rule.tolerance
+    reasons: list[str | None] = []
+    differences: list[Difference] = []
+    variations: list[float] = []
+    divergences: list[float] = []
+    for row, (p, q) in enumerate(zip(first.values, second.values, strict=True)):
+        variations.append(total_variation(p, q))
+        divergences.append(jensen_shannon(p, q))
+        reasons.append(_why(p, q, variations[-1], rule.threshold, tolerance))
+        if reasons[-1] is not None and len(differences) < DIFFERENCE_LIMIT:
+            differences.append(Difference(f"{path_of(first.source)}/{row}", _spell(p), _spell(q)))
+    rows = len(reasons)
+    labels = [[side.names[row.index(max(row))] for row in side.values] for side in (first, second)]
+    scores = (
+        scores_of(
+            (
+                ("total_variation_max", max(variations)),
+                ("jensen_shannon", sum(divergences) / rows),
+            )
+        )
+        if rows
+        else ()
+    )
+    return by_rows(
+        "probabilities",
+        reasons,
+        sum(variations) / rows if rows else 0.0,
+        differences,
+        scores,
+        confusion_of(*labels),
+    )
+
+
+def _why(
+    p: Sequence[float], q: Sequence[float], variation: float, threshold: float | None, tolerance: float
+) -> str | None:
+    """Return the gravest way in which two rows part, ``None`` if in none."""
+    if p.index(max(p)) != q.index(max(q)):
+        return "label"
+    if threshold is not None:
+        decisive = slice(1, 2) if len(p) == 2 else slice(None)
+        if any((a >= threshold) != (b >= threshold) for a, b in zip(p[decisive], q[decisive], strict=True)):
+            return "threshold"
+    return "tolerance" if variation > tolerance else None
+
+
+def total_variation(p: Sequence[float], q: Sequence[float]) -> float:
+    """Return ½ Σ|p - q| of two distributions over the same classes, in [0, 1]; symmetric."""
+    return min(1.0, 0.5 * sum([abs(a - b) for a, b in zip(p, q, strict=True)]))
+
+
+def jensen_shannon(p: Sequence[float], q: Sequence[float]) -> float:
+    """Return the Jensen-Shannon distance, in [0, 1]: the root of the divergence in bits (Endres and Schindelin,
+    "A new metric for probability distributions", IEEE Trans. Inf. Theory 49(7), 2003).
+
+    Both are normalised first, as they are written with few digits.
+    """
+    total_p, total_q = sum(p), sum(q)
+    divergence = 0.0
+    for a, b in zip(p, q, strict=True):
+        a, b = a / total_p, b / total_q
+        middle = (a + b) / 2.0
+        if a > 0.0:
+            divergence += a * log2(a / middle)
+        if b > 0.0:
+            divergence += b * log2(b / middle)
+    return sqrt(min(1.0, max(0.0, divergence / 2.0)))
+
+
+def find_chances(prediction: Prediction, place: str | None, hint: str | None = None) -> Chances | None:
+    """Return the probabilities of every row.
+
+    The rule's place alone counts if there is one. Else the output the primary's came from, one with a distribution
+    in each row, one that holds a single probability per row.
+    """
+    if place is not None:
+        tensor = select_tensor(prediction, place)
+        return None if tensor is None else _chances_of(tensor)
+    tensors = sorted(
+        prediction.tensors,
+        key=lambda tensor: (tensor.name != hint, not is_distribution(tensor), tensor.kind != "float"),
+    )
+    found = (_chances_of(tensor) for tensor in tensors)
+    return next((chances for chances in found if chances is not None), None)
+
+
+def _chances_of(tensor: Tensor) -> Chances | None:
+    width, data = tensor.width, tensor.data
+    if is_distribution(tensor):
+        rows = [data[at : at + width] for at in range(0, len(data), width)]
+        return Chances(tensor.name, rows, tensor.classes or range(width))
+    if tensor.kind in ("float", "int") and width == 1 and all(0.0 <= value <= 1.0 for value in data):
+        return Chances(tensor.name, [[1.0 - value, value] for value in data], range(2))
+    return None
+
+
+def _classes(chances: Chances) -> str:
+    named = not isinstance(chances.names, range)
+    return f"classes {_spell(chances.names)}" if named else f"{len(chances.names)} classes"
+
+
+def _spell(values: Sequence[Label]) -> str:
+    return render_label(tuple(values))

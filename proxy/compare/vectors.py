@@ -1,0 +1,125 @@
+"""Vectors of meaning: the method ``embedding``.
+
+A row is a vector. It agrees when 1 - cosine is within ``tolerance``: only the direction counts.
+"""
+
+from collections.abc import Sequence
+from math import fsum, isfinite, sqrt
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+
+from proxy.compare.labels import select_tensor
+from proxy.compare.rules import ComparisonRule
+from proxy.compare.values import DIFFERENCE_LIMIT, Comparison, Difference, Prediction, Tensor, Undecodable
+from proxy.compare.verdicts import (
+    by_rows,
+    disagree_whole,
+    path_of,
+    scores_of,
+    shadow_undecodable,
+    uncomparable,
+)
+
+__all__ = ["EMBEDDING_NAMES", "compare_embeddings", "cosine", "find_embeddings"]
+
+TOLERANCE: Final = 0.01
+"""1 - cosine that still agrees where the rule names none: the same model in FP16 is within 1e-4 of itself, other
+models of the same size are further than 0.05 apart."""
+
+EMBEDDING_NAMES: Final = frozenset(
+    {"embedding", "embeddings", "sentence_embedding", "sentence_embeddings", "text_embeds", "image_embeds"}
+)
+"""Outputs that are vectors of meaning by their name (OpenAI, sentence-transformers, transformers)."""
+
+_Vector: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
+
+
+def compare_embeddings(
+    rule: ComparisonRule, primary: Prediction, shadow: Prediction | Undecodable
+) -> Comparison:
+    """Compare the direction of every row's vector; the distance is the mean of 1 - cosine, at most 1 each."""
+    method = "embedding"
+    first = find_embeddings(primary, rule.place)
+    if first is None:
+        return uncomparable("no_embedding", method)
+    rows = first.rows
+    if isinstance(shadow, Undecodable):
+        return shadow_undecodable(shadow, method, rows)
+    second = first if shadow is primary else find_embeddings(shadow, rule.place, first.name)
+    if second is None:
+        return disagree_whole("format", method, rows, f"vectors in {first.name}", "no vectors")
+    if rows != second.rows:
+        return disagree_whole("rows", method, rows, f"{rows} rows", f"{second.rows} rows")
+    if first.width != second.width:
+        return disagree_whole("shape", method, rows, f"{first.width} per row", f"{second.width} per row")
+    return _judge_vectors(rule, first, second)
+
+
+def _judge_vectors(rule: ComparisonRule, first: Tensor, second: Tensor) -> Comparison:
+    tolerance = TOLERANCE if rule.tolerance is None else rule.tolerance
+    cosines = [cosine(a, b) for a, b in zip(_vectors(first), _vectors(second), strict=True)]
+    reasons: list[str | None] = []
+    for row_cosine in cosines:
+        if not isfinite(row_cosine):
+            reasons.append("not_finite")
+        else:
+            reasons.append("tolerance" if 1.0 - row_cosine > tolerance else None)
+    distances = [min(1.0, 1.0 - found) if isfinite(found) else 1.0 for found in cosines]
+    prefix = path_of(first.name)
+    differences = [
+        Difference(f"{prefix}/{row}", "cosine 1", f"cosine {cosines[row]:.6g}")
+        for row, reason in enumerate(reasons)
+        if reason is not None
+    ][:DIFFERENCE_LIMIT]
+    rows = len(cosines)
+    scores = scores_of([("cosine", fsum(cosines) / rows), ("cosine_min", min(cosines))]) if rows else ()
+    return by_rows("embedding", reasons, fsum(distances) / rows if rows else 0.0, differences, scores)
+
+
+def cosine(first: "Sequence[float] | _Vector", second: "Sequence[float] | _Vector") -> float:
+    """Return the cosine of the angle between two vectors of one length, in [-1, 1]; symmetric.
+
+    The same values, whatever they are, have cosine 1; else it is 0 where one is the zero vector, and NaN where one
+    holds NaN or an infinity. Vectors are scaled first, so that no square overflows or vanishes.
+    """
+    a, b = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    if np.array_equal(a, b, equal_nan=True):
+        return 1.0
+    high = float(np.abs(a).max()), float(np.abs(b).max())
+    if not (isfinite(high[0]) and isfinite(high[1])):
+        return float("nan")
+    if not (high[0] and high[1]):
+        return 0.0
+    a, b = a / high[0], b / high[1]
+    found = float(a @ b) / sqrt(float(a @ a) * float(b @ b))
+    return min(1.0, max(-1.0, found))
+
+
+def _vectors(tensor: Tensor) -> _Vector:
+    return np.array(tensor.data, np.float64).reshape(tensor.rows, tensor.width)
+
+
+def find_embeddings(prediction: Prediction, place: str | None, hint: str | None = None) -> Tensor | None:
+    """Return the tensor that holds one vector per row.
+
+    The rule's place alone counts if there is one. Else the output the primary's came from, one with a usual name,
+    the first of floats with several values per row.
+    """
+    if place is not None:
+        tensor = select_tensor(prediction, place)
+        if tensor is None or tensor.kind not in ("float", "int"):
+            return None
+        # A list of numbers is one vector, not as many rows of one number.
+        return tensor._replace(rows=1, width=tensor.rows) if len(tensor.shape) == 1 else tensor
+    wide = [tensor for tensor in prediction.tensors if tensor.kind in ("float", "int") and tensor.width > 1]
+    if not wide:
+        return None
+    return min(
+        wide,
+        key=lambda tensor: (
+            tensor.name != hint,
+            tensor.name.lower() not in EMBEDDING_NAMES,
+            tensor.kind != "float",
+        ),
+    )

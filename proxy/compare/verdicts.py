@@ -1,0 +1,162 @@
+"""What a comparison may come to: the words for it, and how each is made.
+
+`DISAGREEMENTS` and `UNCOMPARABLES` are the whole vocabulary of ``Comparison.reason``; metrics may count by it.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from math import isfinite
+from typing import Final
+
+from proxy.compare.documents import render
+from proxy.compare.values import Comparison, Confusion, Difference, Json, Scores, Undecodable
+
+__all__ = [
+    "CONFUSION_LIMIT",
+    "DISAGREEMENTS",
+    "UNCOMPARABLES",
+    "by_rows",
+    "confusion_of",
+    "disagree_whole",
+    "path_of",
+    "scores_of",
+    "shadow_undecodable",
+    "uncomparable",
+]
+
+DISAGREEMENTS: Final = (
+    "status",  # one is 2xx, the other not
+    "format",  # the shadow's is broken, or has not what the primary has
+    "rows",  # another number of rows
+    "names",  # outputs of other names
+    "datatype",
+    "shape",
+    "label_type",  # names for numbers
+    "refusal",  # one refuses to answer
+    "schema",  # one fits the rule's schema, the other not
+    "tool_calls",
+    "not_finite",  # NaN or an infinity where the other has a number
+    "top",  # another first of a ranking
+    "label",
+    "boxes",  # a box without its like
+    "threshold",  # the other side of the rule's threshold
+    "fields",  # a leaf of a document differs
+    "bytes",
+    "finish_reason",
+    "overlap",  # others among the first k of a ranking
+    "length",  # less than half as long, or more than twice
+    "text",  # other words
+    "tolerance",  # numbers further apart than allowed
+)
+"""Why two answers disagree, the gravest first: where rows differ in several ways, the first of these is said."""
+
+UNCOMPARABLES: Final = (
+    "both_failed",  # neither is 2xx: there is no prediction, and alike or not, errors say nothing of the model
+    "truncated",
+    "unsupported_encoding",
+    "bad_encoding",
+    "decoded_too_large",
+    "invalid_json",
+    "bad_tensor",
+    "cut",
+    "stream_error",
+    "not_json",
+    "no_label",
+    "no_probabilities",
+    "no_value",
+    "no_tensor",
+    "no_ranking",
+    "no_boxes",
+    "too_many_boxes",
+    "no_text",
+    "no_embedding",
+    "not_wanted",  # the method is none
+    # What the observer adds, which knows more than two answers.
+    "client_left",
+    "fallback",
+    "error",
+)
+"""Why two answers cannot be compared."""
+
+CONFUSION_LIMIT: Final = 64
+"""Pairs of labels kept per comparison: the most frequent, then in the order of their first row."""
+
+LABEL_LIMIT: Final = 64
+"""Characters of a label that are kept."""
+
+_CLIENT_WOULD_BREAK: Final = frozenset({"bad_encoding", "invalid_json", "bad_tensor", "cut", "stream_error"})
+"""Failures to decode that a client would meet too; the others are limits of ours."""
+
+_GRAVITY: Final = {reason: at for at, reason in enumerate(DISAGREEMENTS)}
+
+
+def uncomparable(reason: str, method: str) -> Comparison:
+    """Say that a pair cannot be compared, and why."""
+    return Comparison("uncomparable", None, reason, method, 0, 0)
+
+
+def disagree_whole(reason: str, method: str, rows: int, primary: str, shadow: str) -> Comparison:
+    """Report answers that differ as a whole: every row of the primary's counts."""
+    return Comparison("disagree", 1.0, reason, method, rows, rows, (Difference("", primary, shadow),))
+
+
+def shadow_undecodable(shadow: Undecodable, method: str, rows: int) -> Comparison:
+    """Report a shadow's answer that cannot be read beside a primary's that can."""
+    if shadow.reason in _CLIENT_WOULD_BREAK:
+        return disagree_whole("format", method, rows, "readable", shadow.reason)
+    return uncomparable(shadow.reason, method)
+
+
+def by_rows(
+    method: str,
+    reasons: Sequence[str | None],
+    distance: float,
+    differences: Sequence[Difference] = (),
+    scores: Scores = (),
+    confusion: Confusion = (),
+) -> Comparison:
+    """Say what a pair comes to whose rows were judged one by one.
+
+    Args:
+        method: that judged.
+        reasons: of each row, ``None`` where it agrees.
+        distance: of the whole, clipped to [0, 1] here: means of floats may be a rounding error beyond.
+        differences: the first of them.
+        scores: secondary figures.
+        confusion: pairs of labels.
+    """
+    found = [reason for reason in reasons if reason is not None]
+    distance = min(1.0, max(0.0, distance))
+    if not found:
+        return Comparison("agree", distance, None, method, len(reasons), 0, (), confusion, scores)
+    gravest = min(found, key=_GRAVITY.__getitem__)
+    return Comparison(
+        "disagree", distance, gravest, method, len(reasons), len(found), tuple(differences), confusion, scores
+    )
+
+
+def scores_of(figures: Iterable[tuple[str, float]]) -> Scores:
+    """Return the finite ones among ``figures``."""
+    return tuple((name, value) for name, value in figures if isfinite(value))
+
+
+def confusion_of(primary: Sequence[Json], shadow: Sequence[Json]) -> Confusion:
+    """Return how often which label stood against which, the most frequent first."""
+    if len(primary) == 1:
+        return ((_word(primary[0]), _word(shadow[0]), 1),)
+    pairs = Counter(zip(primary, shadow, strict=True))
+    return tuple((_word(a), _word(b), rows) for (a, b), rows in pairs.most_common(CONFUSION_LIMIT))
+
+
+def _word(label: Json) -> str:
+    """Write a label as a person would: text without quotes."""
+    if type(label) is str:
+        return label[:LABEL_LIMIT]
+    if type(label) is tuple:
+        return f"[{', '.join(map(render, label[:LABEL_LIMIT]))}]"[:LABEL_LIMIT]
+    return render(label)[:LABEL_LIMIT]
+
+
+def path_of(source: str) -> str:
+    """Return the path of one output: its pointer, or its name as a segment."""
+    return source if source.startswith("/") else "/" + source.replace("~", "~0").replace("/", "~1")

@@ -1,0 +1,42 @@
+"""Rules refuse what they cannot mean."""
+
+import math
+from typing import Any
+
+import pytest
+
+from proxy.compare.rules import ComparisonRule
+
+BAD_RULES: dict[str, tuple[dict[str, Any], str]] = {
+    "unknown method": ({"as_": "fuzzy"}, "auto, exact, json, classification, probabilities, regression"),
+    "unknown boxes": ({"boxes": "yxyx"}, "xyxy, xywh, cxcywh"),
+    "tolerance above 1": ({"tolerance": 1.01}, "tolerance to be a number from 0 to 1"),
+    "negative threshold": ({"threshold": -0.1}, "threshold"),
+    "no overlap": ({"iou": 0.0}, "iou to be a number above 0"),
+    "no scale": ({"scale": 0.0}, "scale to be a finite number above 0"),
+    "no places": ({"k": 0}, "k to be 1 or more"),
+    "a deep glob": ({"at": "/**/id"}, r"at .*'\*\*'"),
+    "score without a place": ({"score": ""}, "score"),
+    "one thing at two places": ({"at": "y", "label": "z"}, "either at or label"),
+    "negative rtol": ({"rtol": -1e-9}, "rtol"),
+    "infinite rtol": ({"rtol": math.inf}, "rtol"),
+    "NaN atol": ({"atol": math.nan}, "atol"),
+    "ignore without slash": ({"ignore": ("/a", "b/c")}, "'b/c'"),
+    "empty label": ({"label": ""}, "label"),
+    "label with a deep glob": ({"label": "/**/class"}, r"'\*\*'"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_RULES)
+def test_a_rule_that_means_nothing_is_refused(name: str) -> None:
+    """The error names the field, or the values that would do."""
+    fields, expected = BAD_RULES[name]
+    with pytest.raises(ValueError, match=expected):
+        ComparisonRule(**fields)
+
+
+def test_a_place_has_two_names() -> None:
+    """What ``label`` named before there was ``at`` it still names; boxes have both."""
+    assert ComparisonRule(label="y").place == ComparisonRule(at="y").place == "y"
+    assert ComparisonRule().place is None
+    assert ComparisonRule("detection", at="/boxes", label="/labels").place == "/boxes"
