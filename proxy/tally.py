@@ -35,6 +35,7 @@ from proxy.model import DROPS, DURATION_BOUNDS_NS, Fault, HandshakeFailure
 
 __all__ = [
     "CODES",
+    "HISTOGRAM_FIELDS",
     "Block",
     "Key",
     "Layout",

@@ -33,6 +33,7 @@ __all__ = [
     "Comparisons",
     "EndpointAccount",
     "Histogram",
+    "PaceAccount",
     "Payloads",
     "ShadowAccount",
     "VariantAccount",
@@ -219,6 +220,15 @@ class Payloads:
 
 
 @dataclass(frozen=True, slots=True)
+class PaceAccount:
+    """How fast streamed answers that were copied were generated. Times in nanoseconds."""
+
+    first_token: Histogram
+    per_token: Histogram
+    """Per token after the first, one value an answer."""
+
+
+@dataclass(frozen=True, slots=True)
 class EndpointAccount:
     """What is known of one server of a model that is watched."""
 
@@ -253,6 +263,8 @@ class Accounts:
     """By (route, shadow model), then by what they are evidence for; see :mod:`proxy.routing.noise`."""
     payloads: dict[str, Payloads] = field(default_factory=dict)
     """By route."""
+    paces: dict[tuple[str, str, str], PaceAccount] = field(default_factory=dict)
+    """By (route, variant, model), those that have streamed; without a variant: a shadow's."""
     feedback: dict[tuple[str, str], int] = field(default_factory=dict)
     """Items of feedback by (route, outcome)."""
     units: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -325,6 +337,12 @@ def build_accounts(counts: Mapping[Key, int], table: Table | None = None) -> Acc
         for (kind, *labels), fields in sections.items()
         if kind == "feedback"
         for outcome, number in fields.items()
+    }
+    # Most models stream nothing: no series of zeros for them.
+    accounts.paces = {
+        _three(labels): PaceAccount(_durations(fields, "first_token"), _durations(fields, "per_token"))
+        for (kind, *labels), fields in sections.items()
+        if kind == "pace" and fields
     }
     _add_lost(accounts)
     _add_shadows(accounts, sections)

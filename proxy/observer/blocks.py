@@ -12,16 +12,20 @@ Rules
 """
 
 import logging
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Literal, NamedTuple, TypeAlias
 
+from proxy.compare.pace import Pace
 from proxy.exchange import Flag, Primary, ShadowPart
+from proxy.model import DURATION_BOUNDS_NS
 from proxy.routing.table import (
     COMPARISON_FIELDS,
     DISTANCE_SLOTS,
     FEEDBACK_FIELDS,
+    PACE_FIELDS,
     SINK_FIELDS,
     TRIPLE_FIELDS,
     Table,
@@ -40,6 +44,9 @@ _FEEDBACK: Final = {field: i for i, field in enumerate(FEEDBACK_FIELDS)}
 _TRIPLE: Final = {field: i for i, field in enumerate(TRIPLE_FIELDS)}
 _DISTANCE: Final = len(COMPARISON_FIELDS)
 _DISTANCE_SUM: Final = _DISTANCE + DISTANCE_SLOTS
+_FIRST_TOKEN_SUM: Final = PACE_FIELDS.index("first_token_sum_ns")
+_PER_TOKEN: Final = PACE_FIELDS.index("per_token_0")
+_PER_TOKEN_SUM: Final = PACE_FIELDS.index("per_token_sum_ns")
 _MILLION: Final = 1_000_000
 
 _MAX_UNKNOWN: Final = 64
@@ -64,7 +71,7 @@ _Late: TypeAlias = Counter[_Place] | tuple[int, Mapping[str, int]]
 class Slots:
     """Where the counts of one table version lie in the observer's blocks."""
 
-    __slots__ = ("comparison", "feedback", "sink", "size", "triple")
+    __slots__ = ("comparison", "feedback", "pace", "sink", "size", "triple")
 
     def __init__(self, table: Table) -> None:
         base = {(s.kind, s.labels): s.base for s in table.observer_layout.sections}
@@ -93,6 +100,14 @@ class Slots:
             for route in table.routes
         ]
         """First slot by route and shadow; none where the champion is not asked once more."""
+        self.pace = [
+            (
+                [base["pace", (route.name, variant.name, variant.model.name)] for variant in route.variants],
+                [base["pace", (route.name, "", shadow.model.name)] for shadow in route.shadows],
+            )
+            for route in table.routes
+        ]
+        """First slot by route: by variant, and by shadow."""
 
 
 class Blocks:
@@ -180,6 +195,19 @@ class Blocks:
             base = self._slots[primary.version].triple[primary.route][shadow]
             for outcome in outcomes:
                 block.slots[base + _TRIPLE[outcome]] += 1
+
+    def count_pace(self, part: Primary | ShadowPart, pace: Pace) -> None:
+        """Count how fast the answer of ``part`` was generated, which belongs to a table that is known."""
+        block, slots = self._block(part.worker, part.version), self._slots.get(part.version)
+        if block is None or slots is None:
+            return
+        by_variant, by_shadow = slots.pace[part.route]
+        base = by_variant[part.variant] if isinstance(part, Primary) else by_shadow[part.shadow]
+        block.slots[base + bisect_left(DURATION_BOUNDS_NS, pace.first_token_ns)] += 1
+        block.slots[base + _FIRST_TOKEN_SUM] += pace.first_token_ns
+        if (per_token_ns := pace.per_token_ns) is not None:
+            block.slots[base + _PER_TOKEN + bisect_left(DURATION_BOUNDS_NS, per_token_ns)] += 1
+            block.slots[base + _PER_TOKEN_SUM] += round(per_token_ns)
 
     def count_sink(self, worker: int, version: int, route: int, outcome: SinkOutcome) -> None:
         """Count what became of a logged exchange."""

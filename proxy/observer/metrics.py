@@ -75,6 +75,18 @@ FAMILIES: dict[str, Family] = {
         ("route", "variant", "model"),
         "Between two pieces of one response, as they come from the model.",
     ),
+    "modelproxy_time_to_first_token_seconds": Family(
+        "histogram",
+        ("route", "variant", "model"),
+        "From the complete request head (of a copy: from its sending) to the first event with a part of what was "
+        "generated. Streamed answers that were mirrored or logged; without variant: a shadow's.",
+    ),
+    "modelproxy_time_per_output_token_seconds": Family(
+        "histogram",
+        ("route", "variant", "model"),
+        "Time per token after the first, one value an answer; tokens by the model's own count where it gives one, "
+        "else events. The same answers.",
+    ),
     "modelproxy_tunnel_bytes_total": Family(
         "counter",
         ("route", "variant", "model", "direction"),
@@ -317,6 +329,7 @@ class Readout(Collector):
         }
         accounts = build_accounts(merge(self._reading.counts.values()), self._reading.table)
         _add_requests(families, accounts)
+        _add_paces(families, accounts)
         _add_endpoints(families, accounts, self._reading.table)
         _add_shadows(families, accounts)
         _add_noise(families, accounts, self._reading.table)
@@ -351,6 +364,12 @@ def _new_family(name: str, family: Family) -> Any:
     if family.kind == "info":
         return InfoMetricFamily(name.removesuffix("_info"), family.help, value={"version": __version__})
     return GaugeMetricFamily(name, family.help, labels=family.labels)
+
+
+def _add_paces(families: Mapping[str, Any], accounts: Accounts) -> None:
+    for labels, pace in accounts.paces.items():
+        families["time_to_first_token_seconds"].add_metric(labels, *_seconds(pace.first_token))
+        families["time_per_output_token_seconds"].add_metric(labels, *_seconds(pace.per_token))
 
 
 def _add_requests(families: Mapping[str, Any], accounts: Accounts) -> None:

@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from proxy.compare import DISTANCE_BOUNDS, Answer, Comparison, ComparisonRule, compare
+from proxy.compare.pace import Pace
 from proxy.exchange import TOLD, Flag, Primary, ShadowPart
 from proxy.observer.blocks import Blocks
 from proxy.observer.heads import answer_fields
 from proxy.observer.noise import NoiseBook
+from proxy.observer.pacing import ANSWER, pace_of
 from proxy.observer.pairing import Pair
 from proxy.observer.record import (
     RecordRule,
@@ -200,8 +202,31 @@ class Outcomes:
                 "noise",
                 lambda: self.noise.observe(rules.route, primary, comparisons, tells_fields=tells_fields),
             )
+        paces = {} if shed else self._paces(rules, primary, pair)
         if primary.flags & TOLD:
-            self._tell(rules, primary, pair, comparisons)
+            self._tell(rules, primary, pair, comparisons, paces)
+
+    def _paces(self, rules: _RouteRules, primary: Primary, pair: Pair) -> Mapping[int, Pace]:
+        """Measure and count how fast streamed answers were generated; return it by shadow, the client's by `ANSWER`."""
+        paces: dict[int, Pace] = {}
+        sound = {
+            index: part
+            for index, part in pair.shadows.items()
+            if not part.fault and self._belongs(rules, primary, part) and index < len(rules.route.shadows)
+        }
+        parts: dict[int, Primary | ShadowPart] = {ANSWER: primary, **sound}
+        for index, part in parts.items():
+            try:
+                pace = pace_of(part)
+            except Exception as error:  # the loop must outlive any answer
+                self._note("pace", error)
+                continue
+            if pace is not None:
+                paces[index] = pace
+                # After a fallback it is the champion's, and says nothing of the variant it would be counted to.
+                if part is not primary or primary.served_by == primary.variant:
+                    self._blocks.count_pace(part, pace)
+        return paces
 
     def _find(self, primary: Primary) -> _RouteRules | None:
         """Return the rules for ``primary``; None if its indexes name nothing."""
@@ -258,11 +283,16 @@ class Outcomes:
             return Comparison("uncomparable", None, "error", rules.compare.as_, 0, 0)
 
     def _tell(
-        self, rules: _RouteRules, primary: Primary, pair: Pair, comparisons: Mapping[int, Comparison]
+        self,
+        rules: _RouteRules,
+        primary: Primary,
+        pair: Pair,
+        comparisons: Mapping[int, Comparison],
+        paces: Mapping[int, Pace],
     ) -> None:
         """Leave a record and spans of an exchange that is logged, traced, or both."""
         if primary.flags & Flag.LOGGED:
-            self._record(rules, primary, pair.shadows, comparisons)
+            self._record(rules, primary, pair.shadows, comparisons, paces)
         if primary.flags & Flag.TRACED:
             self._guard("spans", lambda: self._tracer.trace(self._blocks.tables[primary.version], pair))
 
@@ -272,6 +302,7 @@ class Outcomes:
         primary: Primary,
         shadows: Mapping[int, ShadowPart],
         comparisons: Mapping[int, Comparison],
+        paces: Mapping[int, Pace],
     ) -> None:
         place = (primary.worker, primary.version, primary.route)
         if not self._sink.has_room():
@@ -280,7 +311,7 @@ class Outcomes:
             return
         try:
             known = {i: part for i, part in shadows.items() if i < len(rules.route.shadows)}
-            record = build_record(rules.record, rules.route, primary, known, comparisons)
+            record = build_record(rules.record, rules.route, primary, known, comparisons, paces=paces)
             line = build_line(record)
         except Exception as error:  # the loop must outlive any body
             self._note("record", error)

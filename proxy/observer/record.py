@@ -4,7 +4,8 @@ Pure: a pair, its comparisons and a rule → a document. The fields are those of
 :mod:`proxy.records.schema`, no others. Some appear only where there is something to say: ``headers`` where
 ``log.headers`` names some, ``redacted`` on a body of which something, or all of it, was not written,
 ``content_encoding`` on one that could not be decoded, ``inference_header_length`` on one with binary tensors,
-``accept`` on a request that takes not everything, ``has_query`` on one that had a query.
+``accept`` on a request that takes not everything, ``has_query`` on one that had a query, ``pace`` on an answer that was
+streamed as it was generated.
 
 What is never in a record: the raw unit, the client's address, the query of the request, headers nobody
 asked for, and the original of a body that has something to redact. Such a body is read, redacted and
@@ -19,12 +20,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from proxy.compare import DECODED_CAP_BYTES, Comparison
 from proxy.compare.content import decode_content
+from proxy.compare.pace import Pace
 from proxy.compare.values import Undecodable
 from proxy.errors import StateError
 from proxy.exchange import MISSING_UNIT, Details, Flag, Primary, ShadowPart
@@ -37,6 +40,7 @@ from proxy.observer.heads import (
     fields,
     request_line,
 )
+from proxy.observer.pacing import ANSWER, pace_document
 from proxy.privacy.actions import Treatment, keyed_hash
 from proxy.privacy.bodies import redact_body
 from proxy.privacy.redact import Redactor, Rule, Target
@@ -101,6 +105,8 @@ def build_record(
     shadows: Mapping[int, ShadowPart],
     comparisons: Mapping[int, Comparison],
     kept: Kept = SAMPLED,
+    *,
+    paces: Mapping[int, Pace] = MappingProxyType({}),
 ) -> _Document:
     """Return the record of one exchange.
 
@@ -111,6 +117,7 @@ def build_record(
         shadows: the shadow parts that came, by index.
         comparisons: what came out, by index of the shadow; none for a part that was not compared.
         kept: why there is a record.
+        paces: how fast streamed answers were generated, by index of the shadow; the client's by `ANSWER`.
 
     Raises:
         StateError: the exchange was not to be logged: it has no details.
@@ -138,10 +145,11 @@ def build_record(
         "kept_by": list(kept.reasons),
         "budget_probability": kept.budget,
         "request": _request(rule, primary, details),
-        "response": _response(rule, primary, details),
+        "response": _response(rule, primary, details) | _pace(paces, ANSWER),
         "fault": Fault(details.fault).label if details.fault else None,
         "shadows": [
-            _shadow(rule, route, shadows[index], comparisons.get(index)) for index in sorted(shadows)
+            _shadow(rule, route, shadows[index], comparisons.get(index)) | _pace(paces, index)
+            for index in sorted(shadows)
         ],
     }
 
@@ -208,6 +216,11 @@ def _response(rule: RecordRule, primary: Primary, details: Details) -> _Document
         "duration_ms": _milliseconds(details.duration_ns),
     }
     return document | _headers(rule, head)
+
+
+def _pace(paces: Mapping[int, Pace], index: int) -> _Document:
+    pace = paces.get(index)
+    return {} if pace is None else {"pace": pace_document(pace)}
 
 
 def is_cut_short(primary: Primary) -> bool:

@@ -95,6 +95,26 @@ def _body(where: str, whose: str) -> tuple[Field, ...]:
     )
 
 
+def _pace(where: str, whose: str, since: str) -> tuple[Field, ...]:
+    """Return the fields of how fast an answer was generated."""
+    kinds = {
+        "time_to_first_token_ms": (
+            "number",
+            f"{since} to the first event with a part of the text or of a call, ms",
+        ),
+        "time_to_last_token_ms": ("number", "to the last such event, ms"),
+        "tokens": ("integer", "tokens by the model's own count where it gives one, else `parts`"),
+        "tokens_per_second": ("number?", "tokens after the first per second; null: all came at once"),
+        "parts": ("integer", "events with a part of the text or of a call"),
+        "gap_p50_ms": ("number?", "median time between two such events, ms; null: there was one"),
+        "gap_p99_ms": ("number?", "99th percentile of it, nearest rank, ms"),
+        "gap_max_ms": ("number?", "longest, ms"),
+        "is_partial": ("boolean", "true: there were over 4096 reads, and the gaps are those of the first"),
+    }
+    whole = Field(f"{where}.pace", "object", f"how fast {whose} was generated, if it was streamed", 2, False)
+    return whole, *(Field(f"{where}.pace.{name}", *told, since=2) for name, told in kinds.items())
+
+
 FIELDS: Final[tuple[Field, ...]] = (
     Field("schema", "integer", f"version of this table: {SCHEMA_VERSION}", since=2),
     Field("ts", "text", "when the request's head was complete: RFC 3339, UTC, microseconds"),
@@ -155,6 +175,7 @@ FIELDS: Final[tuple[Field, ...]] = (
     Field(
         "response.headers", "object", "headers that `log.headers` names, by lower-case name", is_always=False
     ),
+    *_pace("response", "the answer", "request head complete"),
     Field(
         "fault",
         "text?",
@@ -179,6 +200,7 @@ FIELDS: Final[tuple[Field, ...]] = (
     Field("shadows[].comparison.method", "text", "the method that judged, as `compare.as` names it", since=2),
     Field("shadows[].comparison.rows", "integer", "rows compared; 0: none could be", since=2),
     Field("shadows[].comparison.rows_disagreeing", "integer", "how many of them differ", since=2),
+    *_pace("shadows[]", "its answer", "copy begun"),
 )
 """In the order in which a record has them."""
 

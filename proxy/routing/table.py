@@ -24,6 +24,7 @@ from proxy.routing.position import Position, weights_of
 from proxy.routing.units import Network, UnitReader, compile_reader
 from proxy.tally import (
     ENDPOINT_FIELDS,
+    HISTOGRAM_FIELDS,
     MODEL_FIELDS,
     PAYLOAD_FIELDS,
     SHADOW_FIELDS,
@@ -525,6 +526,14 @@ TRIPLE_FIELDS = ("same", "candidate", "champion", "both", "candidate_farther", "
 SINK_FIELDS = ("written", "dropped", "failed")
 """What became of one payload record that reached the observer: exactly one of these."""
 
+PACE_FIELDS = (
+    *(f"first_token_{i}" for i in HISTOGRAM_FIELDS),
+    "first_token_sum_ns",
+    *(f"per_token_{i}" for i in HISTOGRAM_FIELDS),
+    "per_token_sum_ns",
+)
+"""How fast a model of a route generated: a variant's answers to clients, or (variant ``""``) a shadow's to copies."""
+
 FEEDBACK_FIELDS = ("accepted", "duplicate", "unknown", "refused")
 """What became of one item of feedback on an answer: exactly one of these."""
 
@@ -544,6 +553,8 @@ def _observer_layout(table: Table) -> Layout:
             champion = (route.name, route.champion.name, route.noise.model.name)
             parts.append(("noise_comparison", champion, (*COMPARISON_FIELDS, *distance)))
             parts += [("triple", (route.name, s.model.name, s.stretch), TRIPLE_FIELDS) for s in route.shadows]
+        parts += [("pace", (route.name, v.name, v.model.name), PACE_FIELDS) for v in route.variants]
+        parts += [("pace", (route.name, "", s.model.name), PACE_FIELDS) for s in route.shadows]
     return Layout.of(parts)
 
 

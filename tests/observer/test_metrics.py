@@ -98,6 +98,9 @@ def fill(world: World) -> None:
     world.count(
         "comparison", "wine", "v1", "wine-v4", writer="o0", distance_9=1, distance_sum_millionths=400_000
     )
+    for arm in (("wine", "v1", "wine-v1"), ("wine", "", "wine-v4")):
+        world.count("pace", *arm, writer="o0", first_token_20=2, first_token_sum_ns=9_000_000_000)
+        world.count("pace", *arm, writer="o0", per_token_10=1, per_token_sum_ns=1_000_000)
     world.count("payload", "wine", sampled=3, shipped=2, dropped=1)
     world.count("sink", "wine", writer="o0", written=1, failed=1)
     world.delivered = [delivered("kafka.eu", written=7, dropped=2, failed=1)]
@@ -145,6 +148,9 @@ def test_values(tmp_path: Path) -> None:
     assert value(series, "request_duration_seconds_sum", **v1) == pytest.approx(0.027)
     assert value(series, "request_duration_seconds_bucket", **v1, le="0.0025") == 0
     assert value(series, "request_duration_seconds_bucket", **v1, le="0.005") == 9
+    assert value(series, "time_to_first_token_seconds_count", **v1) == 2
+    assert value(series, "time_to_first_token_seconds_sum", variant="", **shadow) == 9
+    assert value(series, "time_per_output_token_seconds_sum", **v1) == 0.001
     assert value(series, "shadow_requests_total", **shadow, outcome="compared") == 3
     assert value(series, "shadow_dropped_total", **shadow, reason="in_flight") == 1
     assert value(series, "comparisons_total", **shadow, result="disagree") == 1

@@ -1,7 +1,9 @@
 """The table of the record's fields: what is written is in it, README and JSON Schema are made of it."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import jsonschema
@@ -9,7 +11,9 @@ import orjson
 import pytest
 
 from proxy.compare import Comparison
+from proxy.compare.pace import Pace
 from proxy.model import Fault
+from proxy.observer.pacing import ANSWER
 from proxy.observer.record import build_record, compile_record_rule
 from proxy.records.keep import REASONS
 from proxy.records.schema import FIELDS, SCHEMA_VERSION, Field, json_schema, leaves, paths_of
@@ -31,8 +35,13 @@ FULL = BASE_CONFIG.replace(
 )
 DISAGREE = Comparison("disagree", 0.5, "label", "classification", 1, 1)
 
+FAST = Pace(10_000_000, 90_000_000, 3, 9, 40_000_000, 40_000_000, 40_000_000, False)
+SLOW = Pace(10_000_000, 10_000_000, 1, 1, None, None, None, True)
 
-def record(config: str, lines: bytes = b"", **changes: Any) -> dict[str, Any]:
+
+def record(
+    config: str, lines: bytes = b"", paces: Mapping[int, Pace] = MappingProxyType({}), **changes: Any
+) -> dict[str, Any]:
     """Return a record of an exchange with two copies; ``lines`` stand in all three heads."""
     route = table_of(config).routes[0]
     copy = shadow_part(response_lines=lines) if lines else shadow_part()
@@ -40,9 +49,8 @@ def record(config: str, lines: bytes = b"", **changes: Any) -> dict[str, Any]:
     if lines:
         changes["request_head"] = b"POST /v2 HTTP/1.1\r\n" + lines + b"\r\n"
         changes["response_head"] = b"HTTP/1.1 200 OK\r\n" + lines + b"\r\n"
-    built = build_record(
-        compile_record_rule(route, b"k" * 32), route, primary_part(**changes), shadows, {0: DISAGREE}
-    )
+    rule, primary = compile_record_rule(route, b"k" * 32), primary_part(**changes)
+    built = build_record(rule, route, primary, shadows, {0: DISAGREE}, paces=paces)
     parsed: dict[str, Any] = orjson.loads(orjson.dumps(built))
     return parsed
 
@@ -54,6 +62,7 @@ RECORDS = {
     "without a unit": record(BASE_CONFIG, unit=b"", unit_source=255),
     "still encoded": record(BASE_CONFIG, b"accept: text/csv\r\ncontent-encoding: x-odd\r\n"),
     "binary tensors": record(BASE_CONFIG, b"inference-header-content-length: 2\r\n"),
+    "streamed": record(BASE_CONFIG, paces={ANSWER: FAST, 0: SLOW}),
     "without an answer": record(BASE_CONFIG, status=499, response_body=b"", ttfb_ns=0),
 }
 
