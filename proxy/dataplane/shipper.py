@@ -1,7 +1,9 @@
 """The pipe to the observer: bounded in bytes, never waited for, gone and back without anybody noticing.
 
 Frames gather for a moment and leave in one write, so that a mirrored request does not cost a system call more. What
-does not fit, or comes while there is no observer, is refused: the caller counts it.
+comes while the pipe is full, or while there is no observer, is refused: the caller counts it. Whether a frame is taken
+depends on what waits before it and never on its own size: else, under a load that is too much for the observer, small
+answers would still find room where large ones do not, and what is left would speak of small answers only.
 """
 
 import asyncio
@@ -15,7 +17,8 @@ from proxy.tasks import spawn
 __all__ = ["FLUSH_BYTES", "PIPE_BYTES", "Shipper"]
 
 PIPE_BYTES = 32 * 1024 * 1024
-"""Frames on their way to the observer, per worker; beyond it they are dropped and counted."""
+"""Frames on their way to the observer, per worker; once so much waits, further ones are dropped and counted. So it may
+be exceeded by one batch and one frame (``limits.copy`` bounds it)."""
 
 PIPE_FRAMES = 65_536
 """Frames waiting for one flush; a bound on items beside the bound on bytes."""
@@ -82,12 +85,11 @@ class Shipper(asyncio.Protocol):
         transport = self._transport
         if transport is None or len(self._frames) >= PIPE_FRAMES:
             return False
-        size = self._bytes + len(frame)
-        # HOT: asked once for each batch, not for each frame; a batch that grows long asks again.
-        if (size > FLUSH_BYTES or not self._bytes) and size + transport.get_write_buffer_size() > PIPE_BYTES:
+        # HOT: asked once for each batch, not for each frame.
+        if not self._bytes and transport.get_write_buffer_size() >= PIPE_BYTES:
             return False
         self._frames.append(frame)
-        self._bytes = size
+        self._bytes = size = self._bytes + len(frame)
         if self._timer is None:
             self._timer = self._loop.call_later(FLUSH_AFTER_S, self._flush)
         elif size > FLUSH_BYTES:

@@ -56,7 +56,7 @@ def test_a_long_batch_leaves_at_once(loop: FakeLoop, shipper: Shipper) -> None:
 
 @pytest.mark.parametrize("size", [1, 1_000, FLUSH_BYTES + 1])
 def test_bytes_are_bounded(loop: FakeLoop, shipper: Shipper, size: int) -> None:
-    """An observer that stands still is given PIPE_BYTES, however small the frames and however slowly they come."""
+    """Once PIPE_BYTES wait, an observer that stands still is given no more, however small the frames."""
     pipe = FakeTransport(shipper)
     pipe.unsent = PIPE_BYTES - size
     assert shipper.ship(bytes(size))
@@ -67,6 +67,17 @@ def test_bytes_are_bounded(loop: FakeLoop, shipper: Shipper, size: int) -> None:
         loop.advance(1)
     pipe.unsent = 0
     assert shipper.ship(bytes(size))
+
+
+@pytest.mark.parametrize("size", [1, 1 << 20])
+@pytest.mark.parametrize(("waiting", "is_taken"), [(PIPE_BYTES - 1, True), (PIPE_BYTES, False)])
+def test_what_is_refused_says_nothing_of_its_size(
+    shipper: Shipper, size: int, waiting: int, is_taken: bool
+) -> None:
+    """A large frame is taken where a small one is: answers that are left under too much load are still typical ones."""
+    pipe = FakeTransport(shipper)
+    pipe.unsent = waiting
+    assert shipper.ship(bytes(size)) == is_taken
 
 
 def test_frames_are_bounded(shipper: Shipper) -> None:
