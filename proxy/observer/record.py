@@ -1,7 +1,8 @@
 """The payload record: one joined line per logged inference.
 
 Pure: a pair, its comparisons and a rule → a document. The fields are those of the table in
-:mod:`proxy.records.schema`, no others. Some appear only where there is something to say: ``headers`` where
+:mod:`proxy.records.schema`, no others. Some appear only where there is something to say: ``withheld`` and what stands
+for it on a body of free text (:mod:`proxy.privacy.content`), ``headers`` where
 ``log.headers`` names some, ``redacted`` on a body of which something, or all of it, was not written,
 ``content_encoding`` on one that could not be decoded, ``inference_header_length`` on one with binary tensors,
 ``accept`` on a request that takes not everything, ``has_query`` on one that had a query, ``pace`` on an answer that was
@@ -16,19 +17,19 @@ left out whole.
 import base64
 import codecs
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import orjson
 
 from proxy.compare import DECODED_CAP_BYTES, Comparison
 from proxy.compare.content import decode_content
 from proxy.compare.pace import Pace
-from proxy.compare.values import Undecodable
+from proxy.compare.values import Undecodable, Usage
 from proxy.errors import StateError
 from proxy.exchange import MISSING_UNIT, Details, Flag, Primary, ShadowPart
 from proxy.model import Fault
@@ -43,6 +44,13 @@ from proxy.observer.heads import (
 from proxy.observer.pacing import ANSWER, pace_document
 from proxy.privacy.actions import Treatment, keyed_hash
 from proxy.privacy.bodies import redact_body
+from proxy.privacy.content import (
+    answer_speaks,
+    may_speak,
+    request_speaks,
+    said_in_answer,
+    said_in_request,
+)
 from proxy.privacy.redact import Redactor, Rule, Target
 from proxy.records.keep import SAMPLED, Kept
 from proxy.records.schema import SCHEMA_VERSION
@@ -52,7 +60,15 @@ from proxy.routing.table import MISSING, Route
 if TYPE_CHECKING:
     from proxy.settings import Redaction
 
-__all__ = ["RecordRule", "build_line", "build_record", "compile_record_rule", "is_cut_short", "timestamp"]
+__all__ = [
+    "RecordRule",
+    "build_line",
+    "build_record",
+    "compile_record_rule",
+    "is_cut_short",
+    "timestamp",
+    "withholds_content",
+]
 
 _SECOND_NS: Final = 1_000_000_000
 _CUT_SHORT: Final = Flag.RESPONSE_TRUNCATED | Flag.CLIENT_LEFT | Flag.CUT
@@ -68,6 +84,8 @@ class RecordRule:
     headers: frozenset[bytes]
     """Lower-case names of the headers that are kept."""
     redactor: Redactor
+    content: bool | Literal["auto"]
+    """Whether bodies are written; auto: all but free text."""
 
 
 def compile_record_rule(route: Route, key: bytes) -> RecordRule:
@@ -83,7 +101,8 @@ def compile_record_rule(route: Route, key: bytes) -> RecordRule:
     ]
     rules = [Rule("header", name, Treatment("hash")) for name in names]
     redactor = Redactor.of(key, [*map(_compile_redaction, log.redact), *rules])
-    return RecordRule(log.body, frozenset(name.lower().encode() for name in log.headers), redactor)
+    headers = frozenset(name.lower().encode() for name in log.headers)
+    return RecordRule(log.body, headers, redactor, log.content)
 
 
 def _compile_redaction(entry: "Redaction") -> Rule:
@@ -127,6 +146,7 @@ def build_record(
         raise StateError("expected the details of a logged exchange, got none")
     variant = route.variants[primary.variant]
     is_missing = details.unit_source == MISSING_UNIT
+    withheld = withholds_content(rule, primary, shadows.values())
     return {
         "schema": SCHEMA_VERSION,
         "ts": timestamp(primary.started_wall_ns),
@@ -144,11 +164,12 @@ def build_record(
         "inclusion_probability": kept.inclusion(route.log_limit / SPACE),
         "kept_by": list(kept.reasons),
         "budget_probability": kept.budget,
-        "request": _request(rule, primary, details),
-        "response": _response(rule, primary, details) | _pace(paces, ANSWER),
+        "request": _request(rule, primary, details, withheld=withheld),
+        "response": _response(rule, primary, details, withheld=withheld) | _pace(paces, ANSWER),
         "fault": Fault(details.fault).label if details.fault else None,
         "shadows": [
-            _shadow(rule, route, shadows[index], comparisons.get(index)) | _pace(paces, index)
+            _shadow(rule, route, shadows[index], comparisons.get(index), withheld=withheld)
+            | _pace(paces, index)
             for index in sorted(shadows)
         ],
     }
@@ -180,14 +201,66 @@ def _probability(route: Route, primary: Primary, details: Details) -> float | No
     return route.variants[primary.variant].probability
 
 
-def _request(rule: RecordRule, primary: Primary, details: Details) -> _Document:
+def withholds_content(rule: RecordRule, primary: Primary, parts: Iterable[ShadowPart]) -> bool:
+    """Tell whether the bodies of an exchange may not be written, because they are free text.
+
+    It is decided for all of them together: what was asked in free text may stand in any answer, also in an error's.
+    Only what succeeded tells of what kind the exchange is, and of bodies none of which can be read nothing is written.
+    """
+    if rule.content != "auto":
+        return not rule.content
+    verdicts = []
+    if (details := primary.details) is not None:
+        content, is_cut = content_fields(details.request_head), primary.flags & Flag.REQUEST_TRUNCATED != 0
+        verdicts.append(_speaks(request_speaks, content, details.request_body, is_cut=is_cut))
+    answers = [(primary.status, primary.response_lines, primary.response_body, is_cut_short(primary))]
+    answers += [(part.status, part.response_lines, part.response_body, _is_cut(part)) for part in parts]
+    for status, lines, body, is_cut in answers:
+        if 200 <= status < 300:
+            verdicts.append(_speaks(answer_speaks, answer_fields(lines), body, is_cut=is_cut))
+    if True in verdicts:
+        return True
+    return False not in verdicts and any(body for _, _, body, _ in answers)
+
+
+def _speaks(
+    judge: Callable[[bytes | None, int | None, bytes], bool | None],
+    content: ContentFields,
+    body: bytes,
+    *,
+    is_cut: bool,
+) -> bool | None:
+    """Tell whether a body is free text; None: it cannot be told."""
+    kind, coding, header_length = content
+    plain = _undone(coding, body, is_cut=is_cut)
+    if not is_cut and not isinstance(plain, Undecodable):
+        return judge(kind, header_length, plain)
+    # Of what is cut the head may tell, of what cannot be decoded its type.
+    piece = b"" if isinstance(plain, Undecodable) else plain
+    return True if may_speak(kind, piece) else None
+
+
+def _undone(coding: bytes | None, body: bytes, *, is_cut: bool) -> bytes | Undecodable:
+    """Return a body without its content-encoding."""
+    if coding is None:
+        return body
+    return Undecodable("truncated") if is_cut else decode_content(body, coding.lower(), DECODED_CAP_BYTES)
+
+
+def _request(rule: RecordRule, primary: Primary, details: Details, *, withheld: bool) -> _Document:
     head, content = details.request_head, content_fields(details.request_head)
     document: _Document = {
         "method": _text(request_line(head)[0]),
         "path": rule.redactor.redact_path(_text(_path(details.target))),
         "content_type": None if content[0] is None else _text(content[0]),
         "size": details.request_bytes,
-        **_body(rule, content, details.request_body, is_cut=bool(primary.flags & Flag.REQUEST_TRUNCATED)),
+        **_body(
+            rule,
+            content,
+            details.request_body,
+            is_cut=bool(primary.flags & Flag.REQUEST_TRUNCATED),
+            said=_said_in_request if withheld else None,
+        ),
         **_asked(details),
     }
     return document | _headers(rule, head)
@@ -205,13 +278,15 @@ def _asked(details: Details) -> _Document:
     return asked if accept in _ANYTHING else {**asked, "accept": _text(accept)}
 
 
-def _response(rule: RecordRule, primary: Primary, details: Details) -> _Document:
+def _response(rule: RecordRule, primary: Primary, details: Details, *, withheld: bool) -> _Document:
     head, content = details.response_head, content_fields(details.response_head)
+    body, is_cut = primary.response_body, is_cut_short(primary)
+    withheld = withheld or _is_note(rule, primary.status, content, body, is_cut=is_cut)
     document: _Document = {
         "status": primary.status,
         "content_type": None if content[0] is None else _text(content[0]),
         "size": details.response_bytes,
-        **_body(rule, content, primary.response_body, is_cut=is_cut_short(primary)),
+        **_body(rule, content, body, is_cut=is_cut, said=said_in_answer if withheld else None),
         "ttfb_ms": _milliseconds(details.ttfb_ns) if details.ttfb_ns else None,
         "duration_ms": _milliseconds(details.duration_ns),
     }
@@ -228,9 +303,22 @@ def is_cut_short(primary: Primary) -> bool:
     return primary.flags & _CUT_SHORT != 0
 
 
-def _shadow(rule: RecordRule, route: Route, part: ShadowPart, comparison: Comparison | None) -> _Document:
-    content = answer_fields(part.response_lines)
-    is_cut = bool(part.flags & Flag.RESPONSE_TRUNCATED) or bool(part.fault)
+def _is_cut(part: ShadowPart) -> bool:
+    return part.flags & Flag.RESPONSE_TRUNCATED != 0 or part.fault != 0
+
+
+def _is_note(rule: RecordRule, status: int, content: ContentFields, body: bytes, *, is_cut: bool) -> bool:
+    """Tell whether the answer of a failure is free text, where those of success are not."""
+    if rule.content != "auto" or 200 <= status < 300:
+        return False
+    return _speaks(answer_speaks, content, body, is_cut=is_cut) is True
+
+
+def _shadow(
+    rule: RecordRule, route: Route, part: ShadowPart, comparison: Comparison | None, *, withheld: bool
+) -> _Document:
+    content, is_cut = answer_fields(part.response_lines), _is_cut(part)
+    withheld = withheld or _is_note(rule, part.status, content, part.response_body, is_cut=is_cut)
     return {
         "model": route.shadows[part.shadow].model.name,
         "status": part.status or None,
@@ -238,7 +326,7 @@ def _shadow(rule: RecordRule, route: Route, part: ShadowPart, comparison: Compar
         "duration_ms": _milliseconds(part.duration_ns),
         "content_type": None if content[0] is None else _text(content[0]),
         "size": part.response_bytes,
-        **_body(rule, content, part.response_body, is_cut=is_cut),
+        **_body(rule, content, part.response_body, is_cut=is_cut, said=said_in_answer if withheld else None),
         "comparison": None if comparison is None else _comparison(comparison),
     }
 
@@ -254,7 +342,16 @@ def _comparison(comparison: Comparison) -> _Document:
     }
 
 
-def _body(rule: RecordRule, content: ContentFields, body: bytes, *, is_cut: bool) -> _Document:
+_Said: TypeAlias = Callable[[bytes | None, bytes], tuple[bytes, Usage | None]]
+
+
+def _said_in_request(content_type: bytes | None, plain: bytes) -> tuple[bytes, Usage | None]:
+    return said_in_request(content_type, plain), None
+
+
+def _body(
+    rule: RecordRule, content: ContentFields, body: bytes, *, is_cut: bool, said: _Said | None
+) -> _Document:
     """Return ``body``, ``encoding`` and ``truncated`` for a body as it was sent, and what it takes to read it: the
     ``content_encoding`` that could not be undone, the ``inference_header_length`` before binary tensors.
 
@@ -263,16 +360,16 @@ def _body(rule: RecordRule, content: ContentFields, body: bytes, *, is_cut: bool
         content: what the message's head says about it.
         body: the copy.
         is_cut: the copy is not the whole body.
+        said: what the body says, where it is not to be written itself; else None.
     """
     if not body:
         return {"body": "", "encoding": "text", "truncated": is_cut}
     coding = content[1]
     told: _Document = {} if content[2] is None else {"inference_header_length": content[2]}
-    plain: bytes | Undecodable = body
-    if coding is not None:
-        plain = (
-            Undecodable("truncated") if is_cut else decode_content(body, coding.lower(), DECODED_CAP_BYTES)
-        )
+    plain = _undone(coding, body, is_cut=is_cut)
+    if said is not None:
+        whole = None if is_cut or isinstance(plain, Undecodable) else said(content[0], plain)
+        return {"body": None, "encoding": None, "truncated": is_cut, "withheld": True, **_traces(rule, whole)}
     if rule.redactor.concerns_bodies:
         redacted = None
         if not is_cut and not isinstance(plain, Undecodable):
@@ -293,6 +390,17 @@ def _body(rule: RecordRule, content: ContentFields, body: bytes, *, is_cut: bool
     if text is not None:
         return {"body": text, "encoding": "text", "truncated": is_cut, **told}
     return {"body": base64.b64encode(shown).decode(), "encoding": "base64", "truncated": is_cut, **told}
+
+
+def _traces(rule: RecordRule, said: tuple[bytes, Usage | None] | None) -> _Document:
+    """Return what is kept of what is not written."""
+    if said is None:
+        return {}
+    traces: _Document = {"content_hash": keyed_hash(rule.redactor.key, said[0])}
+    for name, count in zip(Usage._fields, said[1] or (), strict=False):
+        if count is not None:
+            traces[name] = count
+    return traces
 
 
 def _utf8(data: bytes, *, is_cut: bool) -> str | None:

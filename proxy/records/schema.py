@@ -68,7 +68,9 @@ def _body(where: str, whose: str) -> tuple[Field, ...]:
         Field(f"{where}.content_type", "text?", f"`content-type` of {whose}"),
         Field(f"{where}.size", "integer", f"bytes of the whole body of {whose}, also when it is cut here"),
         Field(
-            f"{where}.body", "text?", "the body, content-decoded; null: left out whole, as `redacted` says"
+            f"{where}.body",
+            "text?",
+            "the body, content-decoded; null: left out whole, as `redacted` or `withheld` says",
         ),
         Field(f"{where}.encoding", "text?", "`text` or `base64`: how `body` is written"),
         Field(f"{where}.truncated", "boolean", "whether `body` is not all of it"),
@@ -76,6 +78,20 @@ def _body(where: str, whose: str) -> tuple[Field, ...]:
             f"{where}.redacted",
             "boolean",
             "true: something of `body` is not there, or all of it: it had to be redacted and could not be read",
+            is_always=False,
+        ),
+        Field(
+            f"{where}.withheld",
+            "boolean",
+            "true: `body` is free text, which `log.content` keeps out of records",
+            since=2,
+            is_always=False,
+        ),
+        Field(
+            f"{where}.content_hash",
+            "text",
+            "keyed hash of what a withheld body says: equal prompts have equal ones",
+            since=2,
             is_always=False,
         ),
         Field(
@@ -113,6 +129,26 @@ def _pace(where: str, whose: str, since: str) -> tuple[Field, ...]:
     }
     whole = Field(f"{where}.pace", "object", f"how fast {whose} was generated, if it was streamed", 2, False)
     return whole, *(Field(f"{where}.pace.{name}", *told, since=2) for name, told in kinds.items())
+
+
+def _tokens(where: str) -> tuple[Field, ...]:
+    """Return what answers of generating models tell, where they are not written themselves."""
+    return (
+        Field(
+            f"{where}.prompt_tokens",
+            "integer",
+            "tokens of what was asked, where a withheld body tells",
+            since=2,
+            is_always=False,
+        ),
+        Field(
+            f"{where}.completion_tokens",
+            "integer",
+            "tokens that were generated, where a withheld body tells",
+            since=2,
+            is_always=False,
+        ),
+    )
 
 
 FIELDS: Final[tuple[Field, ...]] = (
@@ -170,6 +206,7 @@ FIELDS: Final[tuple[Field, ...]] = (
     Field("response", "object", "what the client was answered"),
     Field("response.status", "integer", "status; 499: the client left before the answer began"),
     *_body("response", "the answer"),
+    *_tokens("response"),
     Field("response.ttfb_ms", "number?", "request head complete to response head, ms; null: there was none"),
     Field("response.duration_ms", "number", "request head complete to the last byte of the answer, ms"),
     Field(
@@ -187,6 +224,7 @@ FIELDS: Final[tuple[Field, ...]] = (
     Field("shadows[].fault", "text?", "why there is no whole answer; null: there is"),
     Field("shadows[].duration_ms", "number", "copy begun to answer complete, ms"),
     *_body("shadows[]", "its answer"),
+    *_tokens("shadows[]"),
     Field(
         "shadows[].comparison",
         "object?",

@@ -50,6 +50,7 @@ __all__ = [
     "tls_version",
     "whole",
     "whole_or",
+    "yes_no_or",
     "yes_or_no",
 ]
 
@@ -285,6 +286,20 @@ def yes_or_no() -> Grammar:
         return plain
 
     return Grammar(read, lambda value: value, allowed, {"type": "boolean"})
+
+
+def yes_no_or(word: str) -> Grammar:
+    """Return the grammar of true, false, or one word."""
+    plain = yes_or_no()
+
+    def read(value: Any) -> bool | str:
+        try:
+            return word if isinstance(value, str) and value == word else bool(plain.read(value))
+        except ValueError as error:
+            raise ValueError(f"{error}, or {word}") from None
+
+    schema = {"anyOf": [plain.json_schema, {"const": word}]}
+    return Grammar(read, lambda value: value, f"{plain.allowed}, or {word}", schema)
 
 
 def tls_version() -> Grammar:

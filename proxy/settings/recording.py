@@ -60,6 +60,12 @@ class Log(Section):
     body: Annotated[int, size("0B", "1GiB")] = setting(
         "64KiB", "Longest logged body; a longer one is cut and marked truncated."
     )
+    content: Annotated[bool | Literal["auto"], grammar.yes_no_or("auto")] = setting(
+        "auto",
+        "Whether bodies are written. auto: not those of free text, that is of requests to generating and embedding "
+        "models and what they answer, streams, text other than CSV; instead a keyed hash of what is said and the "
+        "tokens that it took.",
+    )
     headers: tuple[HeaderName, ...] = setting(
         [], "Request and response headers that are logged; all others are not.", max_length=128
     )

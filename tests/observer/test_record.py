@@ -40,7 +40,9 @@ def with_log(log: str) -> str:
     return BASE_CONFIG.replace("log: {percent: 50, body: 1KiB}", f"log: {log}")
 
 
-REDACTING = with_log("{percent: 50, redact: [{json: /parameters/user, action: hash}, {json: '/**/secret'}]}")
+REDACTING = with_log(
+    "{percent: 50, content: true, redact: [{json: /parameters/user, action: hash}, {json: '/**/secret'}]}"
+)
 
 
 def test_golden() -> None:
@@ -193,7 +195,8 @@ def response(
 ) -> Primary:
     head = b"HTTP/1.1 200 OK\r\ncontent-type: " + content_type + b"\r\n"
     head += b"content-encoding: " + coding + b"\r\n" if coding else b""
-    return primary_part(response_head=head + b"\r\n", response_body=body, **changes)
+    lines = head.partition(b"\r\n")[2]
+    return primary_part(response_head=head + b"\r\n", response_lines=lines, response_body=body, **changes)
 
 
 RAW_DEFLATE = zlib.compress(b'{"a":1}')[2:-4]
@@ -242,7 +245,7 @@ BODIES: dict[str, tuple[Primary, str | None, str | None, bool]] = {
 def test_bodies(name: str) -> None:
     """Text is text, anything else base64; what is not whole says so."""
     primary, body, encoding, truncated = BODIES[name]
-    document = record_of(primary)["response"]
+    document = record_of(primary, config=with_log("{percent: 50, body: 1KiB, content: true}"))["response"]
     assert (document["body"], document["encoding"], document["truncated"]) == (body, encoding, truncated)
     assert "redacted" not in document
 
@@ -341,6 +344,87 @@ def test_redaction_comes_before_the_cap() -> None:
     config = with_log("{percent: 50, body: 20B, redact: [{json: /a/0/secret}]}")
     document = record_of(response(SECRET_JSON), config=config)["response"]
     assert (document["body"], document["truncated"]) == ('{"parameters":{"user', True)
+
+
+CHAT = b'{"model":"m","temperature":1,"messages":[{"role":"user","content":"ask s3cr3t"}]}'
+SAID = b'{"object":"chat.completion","choices":[{"message":{"content":"s3cr3t"}}],"usage":{"completion_tokens":2}}'
+PROBLEM = b'{"detail":[{"input":{"messages":"s3cr3t"}}]}'
+NUMBERS = b'{"outputs":[]}'
+AUTO, NEVER, ALWAYS = ("{percent: 50, content: %s}" % word for word in ("auto", "false", "true"))  # noqa: UP031
+
+WITHHELD: dict[str, tuple[str, bytes, Primary, tuple[bool, bool, bool]]] = {
+    "a conversation": (AUTO, CHAT, response(SAID), (True, True, True)),
+    "an error may quote what was asked": (AUTO, CHAT, response(PROBLEM, status=422), (True, True, True)),
+    "an answer tells of what kind the request is": (AUTO, b'{"a":"s3cr3t', response(SAID), (True, True, True)),
+    "a cut request": (
+        AUTO,
+        CHAT[:50],
+        response(PROBLEM, status=500, flags=Flag.LOGGED | Flag.REQUEST_TRUNCATED),
+        (True, True, True),
+    ),
+    "nothing can be read": (
+        AUTO,
+        b'{"a":"s3cr3t',
+        response(PROBLEM, status=500, flags=Flag.LOGGED | Flag.REQUEST_TRUNCATED),
+        (True, True, True),
+    ),
+    "numbers": (AUTO, b'{"inputs":[]}', response(NUMBERS), (False, False, False)),
+    "a cut request of numbers": (
+        AUTO,
+        b'{"inputs":[',
+        response(NUMBERS, flags=Flag.LOGGED | Flag.REQUEST_TRUNCATED),
+        (False, False, False),
+    ),
+    "a note where there are numbers else": (
+        AUTO,
+        b'{"inputs":[]}',
+        response(b"s3cr3t", b"text/plain", status=500),
+        (False, True, False),
+    ),
+    "numbers that nobody wants": (NEVER, b'{"inputs":[]}', response(NUMBERS), (True, True, True)),
+    "a conversation that is wanted": (ALWAYS, CHAT, response(SAID), (False, False, False)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WITHHELD)
+def test_free_text(name: str) -> None:
+    """Free text is not written unless it is asked for, in no part of an exchange; everything else is."""
+    log, request, primary, expected = WITHHELD[name]
+    assert primary.details is not None
+    asked = replace(primary, details=replace(primary.details, request_body=request))
+    part = shadow_part(response_body=primary.response_body if primary.status == 200 else NUMBERS)
+    if name in ("an error may quote what was asked", "a cut request", "nothing can be read"):
+        part = shadow_part(response_body=PROBLEM, status=500)
+    record = record_of(asked, {0: part}, config=with_log(log))
+    parts = (record["request"], record["response"], record["shadows"][0])
+    assert tuple(part["body"] is None for part in parts) == expected
+    assert tuple(part.get("withheld", False) for part in parts) == expected
+    if log == AUTO:
+        assert b"s3cr3t" not in orjson.dumps(record)
+
+
+def test_what_is_kept_of_free_text() -> None:
+    """Size, type, tokens, and hashes by which equal prompts and equal answers are found."""
+    primary = response(SAID)
+    assert primary.details is not None
+    asked = replace(primary, details=replace(primary.details, request_body=CHAT))
+    again = replace(primary, details=replace(primary.details, request_body=CHAT.replace(b":1,", b":0,")))
+    record, other = record_of(asked, {0: shadow_part(response_body=SAID)}), record_of(again)
+    assert record["request"]["content_hash"] == other["request"]["content_hash"]
+    assert record["request"]["content_hash"] != record["response"]["content_hash"]
+    assert record["response"] | {"ttfb_ms": 0, "duration_ms": 0} == {
+        "status": 200,
+        "content_type": "application/json",
+        "size": primary.details.response_bytes,
+        "body": None,
+        "encoding": None,
+        "truncated": False,
+        "withheld": True,
+        "content_hash": record["shadows"][0]["content_hash"],
+        "completion_tokens": 2,
+        "ttfb_ms": 0,
+        "duration_ms": 0,
+    }
 
 
 def test_without_details_there_is_no_record() -> None:

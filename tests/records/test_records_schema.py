@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -45,6 +46,8 @@ def record(
     """Return a record of an exchange with two copies; ``lines`` stand in all three heads."""
     route = table_of(config).routes[0]
     copy = shadow_part(response_lines=lines) if lines else shadow_part()
+    if "response_body" in changes:
+        copy = replace(copy, response_body=changes["response_body"])
     shadows = {0: copy, 1: shadow_part(shadow=1, status=0, fault=Fault.RESET, response_body=b"cut")}
     if lines:
         changes["request_head"] = b"POST /v2 HTTP/1.1\r\n" + lines + b"\r\n"
@@ -63,6 +66,12 @@ RECORDS = {
     "still encoded": record(BASE_CONFIG, b"accept: text/csv\r\ncontent-encoding: x-odd\r\n"),
     "binary tensors": record(BASE_CONFIG, b"inference-header-content-length: 2\r\n"),
     "streamed": record(BASE_CONFIG, paces={ANSWER: FAST, 0: SLOW}),
+    "withheld": record(
+        BASE_CONFIG,
+        b"content-type: application/json\r\n",
+        request_body=b'{"prompt":"hi"}',
+        response_body=b'{"choices":[],"object":"x","usage":{"prompt_tokens":1,"completion_tokens":2}}',
+    ),
     "without an answer": record(BASE_CONFIG, status=499, response_body=b"", ttfb_ns=0),
 }
 
