@@ -18,6 +18,7 @@
 ``delay_*``                   something is wrong (or fine): how many requests until it is known
 ``engine``                    one rollout over virtual time: evidence, ruling, the law of transitions
 ``rollouts``                  canaries that are the same, too bad, slower, dead, and what became of them
+``twice``                     a champion that is asked twice: candidates as noisy as it, and noisier
 ============================  ========================================================================
 
 A look is a moment at which somebody reads the evidence and would act. Every rate is that of runs in which *any* look

@@ -9,6 +9,7 @@ from benchmarks.simulation import (
     delay_latency,
     promotion,
     rollouts,
+    twice,
 )
 from benchmarks.simulation.cell import Cell
 
@@ -23,6 +24,7 @@ CELLS: tuple[Cell, ...] = (
     *delay_events.CELLS,
     *delay_latency.CELLS,
     *rollouts.CELLS,
+    *twice.CELLS,
 )
 
 

@@ -7,6 +7,7 @@ from proxy.durations import format_duration
 from proxy.errors import Problem
 from proxy.model import Role
 from proxy.settings.document import Path, Source
+from proxy.settings.noise_advice import noise_warnings
 from proxy.settings.rollout_advice import rollout_warnings
 from proxy.settings.schema import Settings
 from proxy.settings.traffic import Match, Outlier, Route, Variant
@@ -32,6 +33,7 @@ def warnings(settings: Settings, source: Source | None = None) -> tuple[Problem,
     for i, route in enumerate(settings.routes):
         found += _outgrown(route, ("routes", i, "variants"), where)
         found += rollout_warnings(route, ("routes", i), where)
+        found += noise_warnings(settings, route, ("routes", i), where)
     return tuple(sorted(found, key=lambda p: (p.line, p.column, p.path)))
 
 
