@@ -18,9 +18,10 @@ from proxy.control.openapi import build_openapi
 from proxy.model import DROPS, FAULT_STATUS, Fault, Role
 from proxy.observer.metrics import FAMILIES
 from proxy.observer.record import build_record, compile_record_rule
-from proxy.settings import parse_with_source, warnings
+from proxy.settings import parse, parse_with_source, warnings
 from proxy.settings.fields import RESTART, Section, reload_of
 from proxy.settings.schema import Settings
+from proxy.settings.sinks import KEYS
 from tests.observer.exchanges import BASE_CONFIG, primary_part, shadow_part, table_of
 
 ROOT = Path(__file__).parent.parent
@@ -57,7 +58,7 @@ def between(text: str, start: str, end: str) -> str:
 # The configuration and what the commands say of it
 
 
-CONFIG, RULES, ROLLOUT = blocks("yaml")
+CONFIG, RULES, SINKS, ROLLOUT = blocks("yaml")
 
 
 @pytest.fixture(name="config")
@@ -281,6 +282,14 @@ def test_methods() -> None:
     """The methods of comparison are those there are."""
     table = rows(section("Shadows and comparison"))
     assert {quoted(cells[0])[0] for cells in table[1:]} == set(METHODS)
+
+
+def test_the_sinks_are_valid() -> None:
+    """The sinks that are shown can be used, and the table below them has every kind."""
+    settings = parse(SINKS + CONFIG, environ={"EVENTS_TOKEN": "abc"})
+    assert len(settings.payload_log.sinks) > 1
+    table = between(README, "### Where records go", "## Rollouts")
+    assert [quoted(line)[0] for line in table.splitlines() if line.startswith("| `")] == ["kind", *KEYS]
 
 
 @pytest.mark.parametrize("line", RULES.splitlines())

@@ -140,7 +140,16 @@ def test_nothing_that_is_not_for_workers() -> None:
     settings = read(FULL, TOKEN="s3cret-s3cret")
     data = settle(settings, WITHHELD).decode()
     (hook,) = settings.webhooks
-    for secret in (settings.admin_token, settings.payload_log.unit_key, hook.url, hook.secret):
+    sinks = [
+        each for sink in settings.payload_log.sinks for each in (sink.url, *(sink.headers or {}).values())
+    ]
+    for secret in (
+        settings.admin_token,
+        settings.payload_log.unit_key,
+        hook.url,
+        hook.secret,
+        *filter(None, sinks),
+    ):
         assert secret is not None
         assert secret.get_secret_value() not in data
 

@@ -39,6 +39,7 @@ from proxy.observer.heads import (
     answer_fields,
     content_fields,
     fields,
+    first_fields,
     request_line,
 )
 from proxy.observer.pacing import ANSWER, pace_document
@@ -167,12 +168,25 @@ def build_record(
         "request": _request(rule, primary, details, withheld=withheld),
         "response": _response(rule, primary, details, withheld=withheld) | _pace(paces, ANSWER),
         "fault": Fault(details.fault).label if details.fault else None,
+        **_trace(primary, details),
         "shadows": [
             _shadow(rule, route, shadows[index], comparisons.get(index), withheld=withheld)
             | _pace(paces, index)
             for index in sorted(shadows)
         ],
     }
+
+
+def _trace(primary: Primary, details: Details) -> _Document:
+    """Return the ids by which spans of this request are found, where it has some."""
+    if not primary.flags & Flag.TRACED:
+        return {}
+    # What the model saw: version, trace id, the id of the call to it as its parent, flags. The worker wrote or checked
+    # it.
+    parts = _text(first_fields(details.request_head).get(b"traceparent", b"")).split("-")
+    if len(parts) < 4:
+        return {}
+    return {"trace_id": parts[1], "span_id": f"{details.span_id:016x}" if details.span_id else parts[2]}
 
 
 _OBEYED: Final = re.compile(rb"\x7f|\xc2[\x80-\x9f]")

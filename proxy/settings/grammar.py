@@ -37,6 +37,7 @@ __all__ = [
     "did_you_mean",
     "duration",
     "failure",
+    "hidden_text",
     "hidden_url",
     "one_or_many",
     "one_or_more",
@@ -346,6 +347,22 @@ def hidden_url() -> Grammar:
 
     schema = {"type": "string", "minLength": 1, "maxLength": 2048, "pattern": r"^https?://[^@#\s]+$"}
     return Grammar(read, write, "http[s]://host[:port][/path][?query]", schema)
+
+
+def hidden_text(longest: int = 4096) -> Grammar:
+    """Return the grammar of a text of visible ASCII characters, with blanks inside, which is never shown again."""
+    allowed = f"1 to {longest} visible ASCII characters, with blanks between them"
+
+    def read(value: Any) -> SecretStr:
+        plain = _text(value, allowed)
+        if not (
+            1 <= len(plain) <= longest and plain.strip(" ") == plain and all(" " <= c <= "~" for c in plain)
+        ):
+            raise ValueError(allowed)
+        return SecretStr(plain)
+
+    schema = {"type": "string", "minLength": 1, "maxLength": longest, "writeOnly": True}
+    return Grammar(read, lambda _: HIDDEN, allowed, schema)
 
 
 def signing_secret() -> Grammar:

@@ -1,15 +1,16 @@
 """Where records go: one entry for each place, of a kind that says which other keys it may have."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, SecretStr
 from pydantic.config import JsonDict
 
 from proxy.settings import grammar, units
 from proxy.settings.fields import REQUIRED, RESTART, Section, setting
-from proxy.settings.grammar import size, text
-from proxy.settings.kinds import Name
+from proxy.settings.grammar import duration, size, text
+from proxy.settings.kinds import HeaderName, Name
 
 __all__ = [
     "COMMON_KEYS",
@@ -22,8 +23,9 @@ __all__ = [
     "PayloadSink",
 ]
 
-Kind = Literal["jsonl"]
+Kind = Literal["jsonl", "cloudevents", "otlp"]
 Compression = Literal["none", "zstd"]
+Mode = Literal["binary", "structured", "batch"]
 
 InnerDirectory = Annotated[
     Path, text(units.parse_inner_path, "a relative path that stays inside state_dir", pattern=r"[^/].*")
@@ -32,10 +34,14 @@ InnerDirectory = Annotated[
 COMMON_KEYS: Final = frozenset({"kind", "name", "queue"})
 """What every kind may have."""
 
-KEYS: Final[dict[str, frozenset[str]]] = {"jsonl": frozenset({"dir", "compression"})}
+KEYS: Final[dict[str, frozenset[str]]] = {
+    "jsonl": frozenset({"dir", "compression"}),
+    "cloudevents": frozenset({"url", "headers", "timeout", "mode", "source"}),
+    "otlp": frozenset({"url", "headers", "timeout"}),
+}
 """Kind → what else it may have."""
 
-REQUIRED_KEYS: Final[dict[str, tuple[str, ...]]] = {"jsonl": ()}
+REQUIRED_KEYS: Final[dict[str, tuple[str, ...]]] = {"jsonl": (), "cloudevents": ("url",), "otlp": ("url",)}
 """Kind → what it must have."""
 
 COMPRESSIONS: Final[dict[str, tuple[str, ...]]] = {"jsonl": ("none", "zstd")}
@@ -69,7 +75,8 @@ class PayloadSink(Section):
 
     kind: Annotated[Kind, grammar.choice(Kind)] = setting(
         REQUIRED,
-        "jsonl: files of JSON lines.",
+        "jsonl: files of JSON lines; cloudevents: events over HTTP, in the words of KServe's logger; otlp: log records "
+        "over HTTP to an OpenTelemetry collector.",
         RESTART,
     )
     name: Name | None = setting(
@@ -85,6 +92,36 @@ class PayloadSink(Section):
     )
     compression: Annotated[Compression, grammar.choice(Compression)] | None = setting(
         None, "jsonl: none or zstd, which writes .jsonl.zst; null: none.", RESTART
+    )
+    url: Annotated[SecretStr, grammar.hidden_url()] | None = setting(
+        None,
+        "cloudevents, otlp: where to; http:// or https://. Its path and query are not shown again. For otlp a URL "
+        "without a path is a collector's base, and /v1/logs is added.",
+        RESTART,
+    )
+    headers: Mapping[HeaderName, Annotated[SecretStr, grammar.hidden_text()]] | None = setting(
+        None,
+        "cloudevents, otlp: further headers, such as authorization; their values are not shown. null: none.",
+        RESTART,
+        max_length=32,
+    )
+    timeout: Annotated[int, duration("100ms", "5m")] | None = setting(
+        None,
+        "cloudevents, otlp: from opening the connection to the whole answer, of one attempt; null: 10s.",
+        RESTART,
+    )
+    mode: Annotated[Mode, grammar.choice(Mode)] | None = setting(
+        None,
+        "cloudevents: binary: attributes are headers, as KServe's logger does; structured: an event is a JSON object; "
+        "batch: a JSON array of many; null: binary.",
+        RESTART,
+    )
+    source: (
+        Annotated[str, text(units.parse_source, "a URI reference", pattern=r"[!-~]+", longest=256)] | None
+    ) = setting(
+        None,
+        "cloudevents: beginning of every event's source, before the route's name; null: /modelproxy.",
+        RESTART,
     )
 
     @property

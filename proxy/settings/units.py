@@ -38,6 +38,7 @@ __all__ = [
     "parse_rate",
     "parse_signing_secret",
     "parse_size",
+    "parse_source",
     "parse_unit_source",
     "parse_webhook_url",
     "signing_key",
@@ -259,6 +260,15 @@ def parse_webhook_url(text: str) -> str:
     if not re.fullmatch(QUERY_PATTERN, query):
         raise ValueError("a URL whose query has only the characters of RFC 3986 (others as %XX)")
     return f"{scheme}://{host}{port}{path or '/'}{mark}{query}"
+
+
+def parse_source(text: str) -> str:
+    """Return the beginning of a CloudEvent's source, which is a URI reference (RFC 3986)."""
+    if not re.fullmatch(r"[!-~]+", text):
+        raise ValueError(
+            "a URI reference such as /modelproxy or https://wine.example, of visible ASCII characters"
+        )
+    return text.rstrip("/") or "/"
 
 
 def parse_signing_secret(text: str) -> str:

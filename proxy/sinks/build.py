@@ -1,10 +1,16 @@
 """Settings → sinks. What a kind needs is imported when a sink of that kind is there."""
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from proxy import __version__
+from proxy.clock import wall_ns
 from proxy.sinks.counts import SinkCounts
+from proxy.sinks.delivering import HttpWriter, Parcel
 from proxy.sinks.jsonl import JsonlWriter
+from proxy.sinks.posting import RETRYABLE, Poster
 from proxy.sinks.rolling import FileLimits
 from proxy.sinks.sink import Settled, Sink, Writer
 from proxy.sinks.sinks import Sinks
@@ -13,6 +19,9 @@ if TYPE_CHECKING:
     from proxy.settings import PayloadLog, PayloadSink, Settings
 
 __all__ = ["BuiltSinks", "directory_of"]
+
+_SOURCE: Final = "/modelproxy"
+_TIMEOUT_NS: Final = 10_000_000_000
 
 
 class BuiltSinks(Sinks):
@@ -61,7 +70,49 @@ def directory_of(settings: "Settings", sink: "PayloadSink") -> Path:
 
 
 def _writer(settings: "Settings", sink: "PayloadSink") -> Writer:
-    return JsonlWriter(_file_limits(settings, sink), is_compressed=sink.compression == "zstd")
+    match sink.kind:
+        case "cloudevents":
+            return _cloudevents(sink)
+        case "otlp":
+            return _otlp(sink, settings.tracing.service_name)
+        case _:
+            return JsonlWriter(_file_limits(settings, sink), is_compressed=sink.compression == "zstd")
+
+
+def _cloudevents(sink: "PayloadSink") -> Writer:
+    from proxy.sinks import cloudevents as events
+
+    source = sink.source or _SOURCE
+    modes: dict[str, Callable[[Sequence[tuple[int, events.Events]]], Sequence[Parcel]]] = {
+        "structured": partial(events.pack_each, mode=events.structured),
+        "batch": events.pack_batches,
+    }
+    pack = modes.get(sink.mode or "", partial(events.pack_each, mode=events.binary))
+    return HttpWriter(
+        _poster(sink, _url(sink)), lambda record: events.build_events(record, source, wall_ns()), pack
+    )
+
+
+def _otlp(sink: "PayloadSink", service_name: str) -> Writer:
+    from proxy.sinks import otlp
+
+    return HttpWriter(
+        _poster(sink, otlp.logs_url(_url(sink)), otlp.RETRYABLE),
+        lambda record: otlp.build_log_record(record, wall_ns()),
+        partial(otlp.pack, service_name=service_name),
+        otlp.refused,
+    )
+
+
+def _url(sink: "PayloadSink") -> str:
+    assert sink.url is not None, "the settings have been checked"
+    return sink.url.get_secret_value()
+
+
+def _poster(sink: "PayloadSink", url: str, retryable: frozenset[int] = RETRYABLE) -> Poster:
+    headers = {name: value.get_secret_value() for name, value in (sink.headers or {}).items()}
+    user_agent = {"user-agent": f"modelproxy/{__version__}"}
+    return Poster(url, {**user_agent, **headers}, (sink.timeout or _TIMEOUT_NS) / 1e9, retryable)
 
 
 def _file_limits(settings: "Settings", sink: "PayloadSink") -> FileLimits:

@@ -481,3 +481,15 @@ def test_redaction_by_name_and_by_form() -> None:
     assert record["response"]["redacted"] is True
     assert record["response"]["headers"] == {"x-note": keyed_hash(KEY, b"4111111111111111")}
     assert record["request"]["path"] == "/v1/***:predict"
+
+
+def test_ids_of_the_trace() -> None:
+    """A traced request's record says trace and span as the model saw them; another one's says nothing of it."""
+    trace_id, span_id = "4bf92f3577b34da6a3ce929d0e0e4736", "1122334455667788"
+    head = f"POST / HTTP/1.1\r\nhost: a\r\ntraceparent: 00-{trace_id}-{span_id}-01\r\n\r\n".encode()
+    for own in (0, int(span_id, 16)):
+        part = primary_part(flags=Flag.LOGGED | Flag.TRACED, request_head=head, span_id=own)
+        record = record_of(part)
+        assert (record["trace_id"], record["span_id"]) == (trace_id, span_id)
+    assert "trace_id" not in record_of(primary_part(request_head=head))
+    assert "trace_id" not in record_of(primary_part(flags=Flag.LOGGED | Flag.TRACED))

@@ -13,6 +13,7 @@ import pytest
 
 from proxy.compare import Comparison
 from proxy.compare.pace import Pace
+from proxy.exchange import Flag
 from proxy.model import Fault
 from proxy.observer.pacing import ANSWER
 from proxy.observer.record import build_record, compile_record_rule
@@ -71,6 +72,11 @@ RECORDS = {
         b"content-type: application/json\r\n",
         request_body=b'{"prompt":"hi"}',
         response_body=b'{"choices":[],"object":"x","usage":{"prompt_tokens":1,"completion_tokens":2}}',
+    ),
+    "traced": record(
+        BASE_CONFIG,
+        b"traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n",
+        flags=Flag.LOGGED | Flag.TRACED,
     ),
     "without an answer": record(BASE_CONFIG, status=499, response_body=b"", ttfb_ns=0),
 }

@@ -41,6 +41,51 @@ SINK_PROBLEMS: dict[str, tuple[str, str, str]] = {
         "payload_log.sinks[0].dir",
         "stays inside state_dir",
     ),
+    "sink with another's key": (
+        sinks({"kind": "jsonl", "url": "http://h/"}),
+        "payload_log.sinks[0].url",
+        "a key that jsonl does not have, expected one of compression, dir, kind, name, queue",
+    ),
+    "sink with another's headers": (
+        sinks({"kind": "jsonl", "headers": {"a": "b"}}),
+        "payload_log.sinks[0].headers",
+        "a key that jsonl does not have",
+    ),
+    "sink of HTTP without a URL": (
+        sinks({"kind": "otlp"}),
+        "payload_log.sinks[0]",
+        "the key url here: otlp needs it",
+    ),
+    "sink to no URL": (
+        sinks({"kind": "otlp", "url": "collector:4318"}),
+        "payload_log.sinks[0].url",
+        "expected a URL such as",
+    ),
+    "header of a sink that is none": (
+        sinks({"kind": "otlp", "url": "http://h", "headers": {"a b": "c"}}),
+        "payload_log.sinks[0].headers.'a b'",
+        "expected a header name",
+    ),
+    "header of a sink with a line break": (
+        sinks({"kind": "otlp", "url": "http://h", "headers": {"a": "b\r\nc: d"}}),
+        "payload_log.sinks[0].headers.a",
+        "a value that is not shown, expected 1 to 4096 visible ASCII characters",
+    ),
+    "unknown mode of a sink": (
+        sinks({"kind": "cloudevents", "url": "http://h", "mode": "binaer"}),
+        "payload_log.sinks[0].mode",
+        "(did you mean binary?)",
+    ),
+    "slow sink": (
+        sinks({"kind": "otlp", "url": "http://h", "timeout": "1h"}),
+        "payload_log.sinks[0].timeout",
+        "100ms to 5m",
+    ),
+    "source of events with a blank": (
+        sinks({"kind": "cloudevents", "url": "http://h", "source": "a b"}),
+        "payload_log.sinks[0].source",
+        "a URI reference",
+    ),
     "kept for less than a file": (
         sinks({"kind": "jsonl"}, keep_age="30m"),
         "payload_log.keep_age",
@@ -54,5 +99,8 @@ UNSEEN_BY_EDITORS = {
     "two sinks in the log's directory",
     "sink outside",
     "kept for less than a file",
+    "header of a sink that is none",
+    "header of a sink with a line break",
+    "slow sink",
 }
 """What a JSON Schema cannot say."""

@@ -22,6 +22,16 @@ VALID = {
         {"kind": "jsonl"}, {"kind": "jsonl", "name": "b", "dir": "payloads"}, dir="a"
     ),
     "as old as a file": sinks({"kind": "jsonl"}, keep_age="1h"),
+    "one of each": sinks(
+        {"kind": "jsonl"},
+        {
+            "kind": "cloudevents",
+            "url": "http://h/x?y=z",
+            "headers": {"authorization": "Bearer a b"},
+            "mode": "batch",
+        },
+        {"kind": "otlp", "url": "https://h", "timeout": "1s", "queue": "1MiB"},
+    ),
     "null is nothing": sinks(
         {"kind": "jsonl", "name": None, "compression": None, "dir": None, "queue": None}
     ),

@@ -6,15 +6,18 @@ an async context manager over a directory of the test's own. Its value has ``set
 text in a record is found in them as it stands there.
 """
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
+from aiohttp import web
 from backports import zstd
 
-__all__ = ["RECEIVERS", "Receiver", "unzstd"]
+__all__ = ["RECEIVERS", "HttpReceiver", "Receiver", "http_receiver", "unzstd"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,5 +45,78 @@ async def jsonl(state_dir: Path) -> AsyncIterator[Receiver]:
     yield Receiver({"kind": "jsonl", "name": "packed", "dir": "packed", "compression": "zstd"}, received)
 
 
-RECEIVERS: dict[str, Callable[[Path], AbstractAsyncContextManager[Receiver]]] = {"jsonl": jsonl}
+class HttpReceiver:
+    """An HTTP server that keeps what it is sent, and can refuse it."""
+
+    def __init__(self) -> None:
+        self.statuses: list[int] = []
+        """Of the next answers; then 200."""
+        self.answer_headers: dict[str, str] = {}
+        self.answer = b""
+        self.got: list[tuple[str, Mapping[str, str], bytes]] = []
+        """Path, headers and body of what was taken, in the order of their coming."""
+        self.attempts = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.url = ""
+
+    async def take(self, request: web.Request) -> web.Response:
+        """Answer one request."""
+        self.attempts += 1
+        body = await request.read()
+        await self.gate.wait()
+        status = self.statuses.pop(0) if self.statuses else 200
+        if 200 <= status < 300:
+            self.got.append((request.path_qs, request.headers, body))
+        return web.Response(status=status, headers=self.answer_headers, body=self.answer)
+
+
+@asynccontextmanager
+async def http_receiver() -> AsyncIterator[HttpReceiver]:
+    """Run an :class:`HttpReceiver` on a free port."""
+    receiver = HttpReceiver()
+    app = web.Application(client_max_size=1 << 30)
+    app.router.add_route("*", "/{path:.*}", receiver.take)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    receiver.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    try:
+        yield receiver
+    finally:
+        receiver.gate.set()
+        await runner.cleanup()
+
+
+@asynccontextmanager
+async def cloudevents(_: Path) -> AsyncIterator[Receiver]:
+    """A listener for events in the binary mode."""
+    async with http_receiver() as receiver:
+
+        def received() -> bytes:
+            attributes = [
+                f"{name}: {unquote(value)}\n".encode()
+                for _, headers, _ in receiver.got
+                for name, value in headers.items()
+            ]
+            return b"".join([*attributes, *(body for _, _, body in receiver.got)])
+
+        yield Receiver({"kind": "cloudevents", "url": f"{receiver.url}/events"}, received)
+
+
+@asynccontextmanager
+async def otlp(_: Path) -> AsyncIterator[Receiver]:
+    """A collector of log records."""
+    async with http_receiver() as receiver:
+        # A protobuf message holds its texts as they are.
+        yield Receiver(
+            {"kind": "otlp", "url": receiver.url}, lambda: b"".join(body for _, _, body in receiver.got)
+        )
+
+
+RECEIVERS: dict[str, Callable[[Path], AbstractAsyncContextManager[Receiver]]] = {
+    "jsonl": jsonl,
+    "cloudevents": cloudevents,
+    "otlp": otlp,
+}
 """Kind → what makes a receiver, given the proxy's ``state_dir``."""

@@ -10,46 +10,9 @@ from proxy.settings.sinks import KEYS
 from proxy.sinks.build import BuiltSinks, directory_of
 from tests.observer.exchanges import BASE_CONFIG
 from tests.settings.settings_world import read
+from tests.sinks.lines import entry_of
 from tests.sinks.receivers import RECEIVERS
 from tests.sinks.test_sink import WAIT_S, Report
-
-RECORD = {
-    "schema": 2,
-    "ts": "2026-11-21T04:05:20.111541Z",
-    "request_id": "req-1",
-    "route": "wine",
-    "table_version": 1,
-    "config_version": 1,
-    "unit": "f77085a77e6ae7d7f2f97edde3e0db09",
-    "unit_source": "header:x-user-id",
-    "variant": "v2",
-    "role": "challenger",
-    "model": "wine-v2",
-    "served_by": "v2",
-    "probability": 0.1,
-    "inclusion_probability": 0.5,
-    "request": {
-        "method": "POST",
-        "path": "/v2/models/wine/infer",
-        "content_type": "application/json",
-        "size": 14,
-        "body": '{"planted": 1}',
-        "encoding": "text",
-        "truncated": False,
-    },
-    "response": {
-        "status": 200,
-        "content_type": "application/json",
-        "size": 15,
-        "body": '{"harvested":2}',
-        "encoding": "text",
-        "truncated": False,
-        "ttfb_ms": 3.5,
-        "duration_ms": 4.25,
-    },
-    "fault": None,
-    "shadows": [],
-}
 
 
 def test_every_kind_has_a_receiver() -> None:
@@ -68,7 +31,7 @@ async def test_a_record_arrives(kind: str, tmp_path: Path) -> None:
         run_dir = tmp_path / "run"
         run_dir.mkdir()
         sinks = BuiltSinks(read(text + BASE_CONFIG), run_dir, report.settle)
-        assert sinks.submit(orjson.dumps(RECORD) + b"\n", (0, 1, 0))
+        assert sinks.submit(entry_of().line, (0, 1, 0))
         assert await asyncio.to_thread(sinks.close, WAIT_S) == []
         assert report.written == [(0, 1, 0)]
         received = receiver.received()

@@ -1,0 +1,206 @@
+"""Records as CloudEvents over HTTP, in the words of KServe's inference logger.
+
+Of each record two events are made, one of the request and one of the answer, with the types, the id (that of the
+request, the same in both) and the attributes that KServe's logger sends (kserve/kserve, ``pkg/logger/worker.go``). So
+what listens to KServe's logger can listen to this. What is more than that logger tells: answers with errors come too,
+each event has a ``source`` of its own (CloudEvents 1.0.2 §3.1.1 wants source and id together to be unique), and the
+answer's has everything else of the record, as JSON, in the attribute ``record``.
+
+Sources: CloudEvents 1.0.2; its HTTP protocol binding 1.0.2 (§3.1 binary, §3.2 structured, §3.3 batched); its JSON event
+format 1.0.2 (§3.1.1 data, §4 batch).
+"""
+
+import base64
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, NamedTuple, TypeAlias
+
+import orjson
+
+from proxy.sinks.delivering import Parcel
+from proxy.sinks.posting import Message
+
+__all__ = [
+    "Event",
+    "Events",
+    "binary",
+    "build_events",
+    "pack_batches",
+    "pack_each",
+    "structured",
+    "structured_batch",
+]
+
+REQUEST_TYPE: Final = "org.kubeflow.serving.inference.request"
+RESPONSE_TYPE: Final = "org.kubeflow.serving.inference.response"
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_COMPONENT: Final = "predictor"
+_RECORD_BYTES: Final = 4096
+"""Longest ``record``: servers take heads of 8 KiB, and it may be a header."""
+_BATCH_RECORDS: Final = 64
+
+_Document = Mapping[str, Any]
+
+
+class Event(NamedTuple):
+    """A CloudEvent."""
+
+    attributes: Mapping[str, str]
+    """Context attributes, ``datacontenttype`` included where there is one."""
+    data: bytes | None
+
+
+Events: TypeAlias = tuple[Event, Event]
+"""Of the request and of the answer of one record."""
+
+
+def build_events(record: _Document, source: str, recorded_ns: int) -> Events:
+    """Return the events of the request and of the answer of ``record``.
+
+    Args:
+        record: a payload record.
+        source: beginning of the events' source.
+        recorded_ns: when this is done, wall time.
+    """
+    request, response = record["request"], record["response"]
+    began = datetime.fromisoformat(record["ts"])
+    ended = began + timedelta(milliseconds=response["duration_ms"])
+    common = {
+        "specversion": "1.0",
+        "id": record["request_id"],
+        "recordedtime": _time(_EPOCH + timedelta(microseconds=recorded_ns // 1000)),
+        "inferenceservicename": record["route"],
+        "component": _COMPONENT,
+        "endpoint": record["variant"],
+    }
+
+    def event(kind: str, what: str, when: datetime, part: _Document, **more: str) -> Event:
+        attributes = {
+            **common,
+            "type": kind,
+            "source": f"{source}/{record['route']}/{what}",
+            "time": _time(when),
+            "metadata": _json({name: [value] for name, value in part.get("headers", {}).items()}),
+            **more,
+        }
+        data = _data(part)
+        if data is not None and part["content_type"]:
+            attributes["datacontenttype"] = part["content_type"]
+        return Event(attributes, data)
+
+    return (
+        event(REQUEST_TYPE, "request", began, request),
+        event(RESPONSE_TYPE, "response", ended, response, record=_rest(record)),
+    )
+
+
+def _rest(record: _Document) -> str:
+    """Return everything of ``record`` but bodies and headers, as JSON."""
+
+    def bare(part: _Document) -> _Document:
+        return {name: value for name, value in part.items() if name not in ("body", "encoding", "headers")}
+
+    rest = {
+        **record,
+        "request": bare(record["request"]),
+        "response": bare(record["response"]),
+        "shadows": [bare(shadow) for shadow in record["shadows"]],
+    }
+    text = _json(rest)
+    if len(text) > _RECORD_BYTES:
+        text = _json({**rest, "shadows": None})
+    return text
+
+
+def _data(part: _Document) -> bytes | None:
+    body = part["body"]
+    if body is None:
+        return None
+    return base64.b64decode(body) if part["encoding"] == "base64" else body.encode()
+
+
+def binary(event: Event) -> Message:
+    """Return ``event`` in the binary mode: attributes are headers, the data is the body."""
+    headers = {
+        f"ce-{name}": _header_value(value)
+        for name, value in event.attributes.items()
+        if name != "datacontenttype"
+    }
+    if (kind := event.attributes.get("datacontenttype")) is not None:
+        headers["content-type"] = kind
+    return Message(headers, event.data or b"")
+
+
+def structured(event: Event) -> Message:
+    """Return ``event`` in the structured mode: one JSON object."""
+    return Message({"content-type": "application/cloudevents+json"}, orjson.dumps(_object(event)))
+
+
+def structured_batch(events: Sequence[Event]) -> Message:
+    """Return ``events`` in the batched mode: a JSON array of them."""
+    body = orjson.dumps([_object(event) for event in events])
+    return Message({"content-type": "application/cloudevents-batch+json"}, body)
+
+
+def pack_each(events: Sequence[tuple[int, Events]], mode: Callable[[Event], Message]) -> list[Parcel]:
+    """Return a message for each event, in the mode that ``mode`` writes."""
+    return [Parcel(mode(event), (position,)) for position, pair in events for event in pair]
+
+
+def pack_batches(events: Sequence[tuple[int, Events]]) -> list[Parcel]:
+    """Return messages with the events of up to 64 records each, in the batched mode."""
+    parcels = []
+    for start in range(0, len(events), _BATCH_RECORDS):
+        part = events[start : start + _BATCH_RECORDS]
+        message = structured_batch([event for _, pair in part for event in pair])
+        parcels.append(Parcel(message, [position for position, _ in part]))
+    return parcels
+
+
+def _object(event: Event) -> dict[str, Any]:
+    document: dict[str, Any] = dict(event.attributes)
+    if event.data is None:
+        return document
+    kind = event.attributes.get("datacontenttype", "")
+    if _is_json(kind):
+        # As it was written, not written anew: numbers keep their digits.
+        if _parses(event.data):
+            return {**document, "data": orjson.Fragment(event.data)}
+    else:
+        try:
+            return {**document, "data": event.data.decode()}
+        except UnicodeDecodeError:
+            pass
+    return {**document, "data_base64": base64.b64encode(event.data).decode()}
+
+
+def _is_json(content_type: str) -> bool:
+    """JSON event format §3.1: the subtype is json or ends with +json; none at all means application/json."""
+    kind = content_type.partition(";")[0].strip().lower()
+    return not kind or kind.endswith(("/json", "+json"))
+
+
+def _parses(data: bytes) -> bool:
+    try:
+        orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return False
+    return True
+
+
+def _header_value(value: str) -> str:
+    """HTTP protocol binding §3.1.3.2: what is not visible ASCII, and ``"`` and ``%``, is percent-encoded."""
+    if value.isascii() and value.isprintable() and not any(c in value for c in ' "%'):
+        return value
+    return "".join(
+        chr(byte) if 0x21 <= byte <= 0x7E and byte not in b'"%' else f"%{byte:02X}" for byte in value.encode()
+    )
+
+
+def _json(document: object) -> str:
+    return orjson.dumps(document).decode()
+
+
+def _time(when: datetime) -> str:
+    return when.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -1,0 +1,107 @@
+"""Batches of records to an HTTP server: what was not taken and may be the next time is offered again.
+
+A record may be in several messages (its two events), and a message may hold many records (a batch). A record is written
+when all its messages were taken, failed when one never will be, and else is sent again as a whole: what its receiver
+had taken of it comes a second time, with the same ids.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from enum import IntEnum
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import orjson
+
+from proxy.sinks.posting import Message, Posted, Poster
+from proxy.sinks.sink import Entry, Result, Token
+
+__all__ = ["HttpWriter", "Parcel"]
+
+T = TypeVar("T")
+
+
+class Parcel(NamedTuple):
+    """A message, and the records that are in it."""
+
+    message: Message
+    positions: Sequence[int]
+    """Of the records in their batch."""
+
+
+class _Fate(IntEnum):
+    """What became of a record; of several messages the worst counts."""
+
+    WRITTEN = 0
+    AGAIN = 1
+    FAILED = 2
+
+
+class HttpWriter(Generic[T]):
+    """Brings records to an HTTP server. A :class:`proxy.sinks.sink.Writer`.
+
+    Args:
+        poster: sends.
+        build: makes of a record what stands in messages.
+        pack: makes messages of what ``build`` gave, each with its position in the batch.
+        refused: how many records of a message that was taken were not, by the body of the answer.
+    """
+
+    held_bytes = 0
+
+    def __init__(
+        self,
+        poster: Poster,
+        build: Callable[[Mapping[str, Any]], T],
+        pack: Callable[[Sequence[tuple[int, T]]], Sequence[Parcel]],
+        refused: Callable[[bytes], int] = lambda _: 0,
+    ) -> None:
+        self._poster = poster
+        self._build = build
+        self._pack = pack
+        self._refused = refused
+
+    def write(self, entries: Sequence[Entry]) -> Result:
+        """Send ``entries``."""
+        fates = [_Fate.WRITTEN] * len(entries)
+        built: list[tuple[int, T]] = []
+        problem, pause_s = "", 0.0
+        for position, entry in enumerate(entries):
+            try:
+                built.append((position, self._build(orjson.loads(entry.line))))
+            except Exception as error:  # one record that is not as expected must not spoil the others
+                fates[position], problem = _Fate.FAILED, type(error).__name__
+        parcels = self._pack(built)
+        answers = self._poster.post([parcel.message for parcel in parcels])
+        for parcel, posted in zip(parcels, answers, strict=True):
+            problem, pause_s = posted.problem or problem, max(pause_s, posted.pause_s)
+            for position, fate in zip(parcel.positions, self._fates(parcel, posted), strict=True):
+                fates[position] = max(fates[position], fate)
+        if not problem and _Fate.FAILED in fates:
+            problem = "some records were refused"
+        return Result(
+            written=_tokens(entries, fates, _Fate.WRITTEN),
+            failed=_tokens(entries, fates, _Fate.FAILED),
+            again=[entry for entry, fate in zip(entries, fates, strict=True) if fate is _Fate.AGAIN],
+            problem=problem,
+            pause_s=pause_s,
+        )
+
+    def _fates(self, parcel: Parcel, posted: Posted) -> list[_Fate]:
+        count = len(parcel.positions)
+        if posted.problem:
+            return [_Fate.AGAIN if posted.is_retryable else _Fate.FAILED] * count
+        # Which ones it refused it does not say. They must not be sent again, so it only matters how many.
+        refused = min(self._refused(posted.body), count)
+        return [_Fate.FAILED] * refused + [_Fate.WRITTEN] * (count - refused)
+
+    def tick(self) -> Result:
+        """Do nothing: nothing is held."""
+        return Result()
+
+    def close(self) -> Result:
+        """Close the connections."""
+        self._poster.close()
+        return Result()
+
+
+def _tokens(entries: Sequence[Entry], fates: Sequence[_Fate], wanted: _Fate) -> list[Token]:
+    return [entry.token for entry, fate in zip(entries, fates, strict=True) if fate is wanted]

@@ -1,0 +1,159 @@
+"""CloudEvents, read back by the SDK of those who wrote the specification."""
+
+from typing import Any
+
+import orjson
+import pytest
+from cloudevents.core.bindings.http import HTTPMessage, from_binary_event, from_structured_event
+from cloudevents.core.formats.json import JSONFormat
+from cloudevents.core.v1.event import CloudEvent
+
+from proxy.sinks.cloudevents import (
+    Event,
+    binary,
+    build_events,
+    pack_batches,
+    pack_each,
+    structured,
+    structured_batch,
+)
+from tests.sinks.lines import record_of
+
+RECORDED_NS = 1_763_697_920_500_000_000
+
+
+def events_of(**changes: Any) -> tuple[Event, Event]:
+    return build_events(record_of(**changes), "/modelproxy", RECORDED_NS)
+
+
+def read_binary(event: Event) -> Any:
+    message = binary(event)
+    return from_binary_event(HTTPMessage(dict(message.headers), message.body))
+
+
+def read_structured(event: Event) -> Any:
+    message = structured(event)
+    assert message.headers == {"content-type": "application/cloudevents+json"}
+    return from_structured_event(HTTPMessage(dict(message.headers), message.body))
+
+
+MODES = pytest.mark.parametrize("read", [read_binary, read_structured], ids=["binary", "structured"])
+
+
+@MODES
+def test_types_ids_and_attributes_are_those_of_kserve(read: Any) -> None:
+    """Both events have the request's id and KServe's types; source and id together are unique; times are right."""
+    request, response = (read(event) for event in events_of())
+    assert request.get_type() == "org.kubeflow.serving.inference.request"
+    assert response.get_type() == "org.kubeflow.serving.inference.response"
+    assert request.get_id() == response.get_id() == "req-1"
+    assert request.get_source() == "/modelproxy/wine/request"
+    assert response.get_source() == "/modelproxy/wine/response"
+    assert request.get_specversion() == "1.0"
+    assert request.get_time().isoformat() == "2026-11-21T04:05:20.111541+00:00"
+    assert (response.get_time() - request.get_time()).total_seconds() == 0.00425
+    for event in (request, response):
+        assert event.get_extension("inferenceservicename") == "wine"
+        assert event.get_extension("component") == "predictor"
+        assert event.get_extension("endpoint") == "v2"
+        assert event.get_extension("metadata") == "{}"
+        assert event.get_extension("recordedtime") == "2025-11-21T04:05:20.500000Z"
+
+
+@MODES
+def test_bodies(read: Any) -> None:
+    """The data is the body; JSON is read as JSON."""
+    request, response = (read(event) for event in events_of())
+    assert (request.get_data(), response.get_data()) == ({"planted": 1}, {"harvested": 2})
+    assert request.get_datacontenttype() == "application/json"
+
+
+BODIES: dict[str, tuple[dict[str, Any], Any]] = {
+    "text": ({"body": "grüß", "content_type": "text/plain; charset=utf-8"}, "grüß"),
+    "bytes": (
+        {"body": "/wA=", "encoding": "base64", "content_type": "application/octet-stream"},
+        b"\xff\x00",
+    ),
+    "numbers as they were written": ({"body": '{"a":1.50,"b":12345678901234567890123}'}, None),
+}
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_kinds_of_bodies(name: str) -> None:
+    """Text stays text and bytes stay bytes, in both modes; nothing is written anew."""
+    part, expected = BODIES[name]
+    request, _ = events_of(request=part)
+    if expected is None:
+        assert part["body"].encode() in structured(request).body
+        assert binary(request).body == part["body"].encode()
+        return
+    assert read_structured(request).get_data() == expected
+    data = read_binary(request).get_data()
+    assert (data.encode() if isinstance(data, str) else data) in (
+        expected.encode() if isinstance(expected, str) else expected,
+    )
+
+
+def test_json_that_is_none() -> None:
+    """A body that only says to be JSON is sent as bytes: an event must stay readable."""
+    request, _ = events_of(request={"body": '{"cut'})
+    assert read_structured(request).get_data() == b'{"cut'
+
+
+@MODES
+def test_no_body(read: Any) -> None:
+    """Where a body was left out there is no data and no content type; where it was empty the data is empty."""
+    request, response = events_of(
+        request={"body": None, "encoding": None}, response={"body": "", "content_type": "text/plain"}
+    )
+    assert "datacontenttype" not in request.attributes
+    assert request.data is None
+    assert not read(request).get_data()
+    assert not read(response).get_data()
+
+
+@MODES
+def test_everything_else_comes_with_the_answer(read: Any) -> None:
+    """The answer's event has the rest of the record as JSON, without bodies; headers are metadata, as KServe's."""
+    _, response = (read(event) for event in events_of(response={"headers": {"x-trace": "a b"}}))
+    rest = orjson.loads(response.get_extension("record"))
+    assert rest["shadows"][0]["comparison"] == {"result": "disagree", "distance": 0.25, "reason": "label"}
+    assert (rest["probability"], rest["response"]["status"]) == (0.1, 200)
+    assert "harvested" not in response.get_extension("record")
+    assert "x-trace" not in response.get_extension("record")
+    assert orjson.loads(response.get_extension("metadata")) == {"x-trace": ["a b"]}
+
+
+def test_a_long_record_fits_into_a_header() -> None:
+    """With very many shadows their outcomes are left out rather than the event refused."""
+    _, response = events_of(shadows=record_of()["shadows"] * 60)
+    assert len(binary(response).headers["ce-record"]) < 8000
+    assert orjson.loads(response.attributes["record"])["shadows"] is None
+
+
+@MODES
+@pytest.mark.parametrize("text", ['a "quoted" id', "100 %", "grüß", "😀", "a\tb", "\x00\r\nx: y"])
+def test_any_id_survives(read: Any, text: str) -> None:
+    """A client's id may hold anything: it arrives as it was and adds no header."""
+    request, _ = events_of(request_id=text)
+    assert read(request).get_id() == text
+    assert all(value.isascii() and value.isprintable() for value in binary(request).headers.values())
+
+
+def test_batches() -> None:
+    """In the batched mode many events are one array; each is an event of its own, and long lists become several."""
+    request, response = events_of()
+    message = structured_batch([request, response])
+    assert message.headers["content-type"] == "application/cloudevents-batch+json"
+    for written, event in zip(orjson.loads(message.body), (request, response), strict=True):
+        read = JSONFormat().read(CloudEvent, orjson.dumps(written))
+        assert read.get_type() == event.attributes["type"]
+    parcels = pack_batches([(position, events_of()) for position in range(100)])
+    assert [len(parcel.positions) for parcel in parcels] == [64, 36]
+    assert [len(orjson.loads(parcel.message.body)) for parcel in parcels] == [128, 72]
+
+
+def test_each_event_is_a_message() -> None:
+    """In the other modes an event is a message, and both of a record stand for it."""
+    parcels = pack_each([(3, events_of()), (5, events_of())], binary)
+    assert [list(parcel.positions) for parcel in parcels] == [[3], [3], [5], [5]]

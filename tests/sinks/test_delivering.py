@@ -1,0 +1,106 @@
+"""Batches of records to an HTTP server: each record is written, failed, or offered again, none is forgotten."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.sinks.delivering import HttpWriter, Parcel
+from proxy.sinks.posting import Message, Posted, Poster
+from proxy.sinks.sink import Entry
+from tests.sinks.lines import entry_of
+
+TAKEN, BUSY, REFUSED = Posted(""), Posted("status 503", True, 2.0), Posted("status 400")
+
+
+class FakePoster(Poster):
+    """Answers as it was told."""
+
+    def __init__(self, answers: Sequence[Posted]) -> None:
+        self.answers = answers
+        self.is_closed = False
+
+    def post(self, messages: Sequence[Message]) -> list[Posted]:
+        return list(self.answers[: len(messages)])
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+def two_each(built: Sequence[tuple[int, str]]) -> list[Parcel]:
+    """Pack each record into two messages."""
+    return [Parcel(Message({}, name.encode()), (position,)) for position, name in built for _ in range(2)]
+
+
+def all_in_one(built: Sequence[tuple[int, str]]) -> list[Parcel]:
+    """Pack all records into one message."""
+    return [Parcel(Message({}, b""), [position for position, _ in built])] if built else []
+
+
+def writer_of(
+    answers: Sequence[Posted],
+    pack: Callable[[Sequence[tuple[int, str]]], list[Parcel]],
+    refused: Callable[[bytes], int] = lambda _: 0,
+) -> HttpWriter[str]:
+    return HttpWriter(FakePoster(answers), lambda record: str(record["request_id"]), pack, refused)
+
+
+CASES: dict[str, tuple[list[Posted], str]] = {
+    "both taken": ([TAKEN, TAKEN], "written"),
+    "one busy": ([TAKEN, BUSY], "again"),
+    "one refused": ([REFUSED, TAKEN], "failed"),
+    "one busy, one refused": ([BUSY, REFUSED], "failed"),
+}
+
+
+@pytest.mark.parametrize(("answers", "fate"), CASES.values(), ids=CASES.keys())
+def test_a_record_in_two_messages(answers: list[Posted], fate: str) -> None:
+    """The worse of its two answers counts."""
+    entry = entry_of()
+    result = writer_of(answers, two_each).write([entry])
+    found = {"written": result.written, "failed": result.failed}
+    assert found.pop(fate, None) == ([entry.token] if fate != "again" else None)
+    assert result.again == ([entry] if fate == "again" else [])
+    assert not any(found.values())
+    assert bool(result.problem) == (fate != "written")
+    assert result.pause_s == (2.0 if BUSY in answers else 0.0)
+
+
+def test_some_of_a_message_are_refused() -> None:
+    """Records that a receiver refused of a message it took have failed, and the others are written."""
+    entries = [entry_of(number) for number in range(5)]
+    result = writer_of([TAKEN], all_in_one, lambda _: 2).write(entries)
+    assert (len(result.written), len(result.failed), list(result.again)) == (3, 2, [])
+    assert result.problem == "some records were refused"
+    assert len(writer_of([TAKEN], all_in_one, lambda _: 99).write(entries).failed) == 5
+
+
+def test_a_record_that_cannot_be_built_spoils_no_other() -> None:
+    """What is not as expected has failed alone."""
+    entries = [entry_of(1), Entry(b"{}\n", (0, 1, 2)), Entry(b"no JSON", (0, 1, 3)), entry_of(4)]
+    result = writer_of([TAKEN], all_in_one).write(entries)
+    assert [token[2] for token in result.written] == [1, 4]
+    assert [token[2] for token in result.failed] == [2, 3]
+
+
+def test_closing_closes_the_connections() -> None:
+    """Nothing is held, so nothing is left at the end."""
+    poster = FakePoster([])
+    writer: HttpWriter[Mapping[str, Any]] = HttpWriter(poster, dict, lambda _: [])
+    assert writer.tick() == writer.close() == ((), (), (), "", 0.0)
+    assert poster.is_closed
+
+
+@given(st.lists(st.sampled_from([TAKEN, BUSY, REFUSED]), max_size=40), st.booleans())
+def test_each_record_has_one_fate(answers: list[Posted], is_one: bool) -> None:
+    """Whatever the receiver says, every record is in exactly one of written, failed and again."""
+    entries = [entry_of(number) for number in range(len(answers) // 2)]
+    if is_one and not answers:
+        return
+    result = writer_of(answers, all_in_one if is_one else two_each).write(entries)
+    tokens = [*result.written, *result.failed, *(entry.token for entry in result.again)]
+    assert sorted(tokens) == [entry.token for entry in entries]
+    positions = [entries.index(entry) for entry in result.again]
+    assert positions == sorted(positions)
