@@ -27,6 +27,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "proxy.commands.plan_experiment",
         "Say how long a rollout takes, and who meets a bad canary.",
     ),
+    "replay": (
+        "proxy.commands.replay",
+        "Send logged requests to another model, and compare its answers.",
+    ),
     "demo": ("proxy.demo.command", "Real models, real data, the whole story in about a minute."),
 }
 """Name → (module, line in the help). The command stands in its module under its own name."""

@@ -36,6 +36,9 @@ ALLOWED: dict[str, set[str]] = {
     "report": {"errors", "model", "printable", "rollout", "settings", "stats"},
     "routing": {"errors", "evidence", "model", "settings", "tally", "wire"},
     "records": {"durations", "errors", "exchange"},
+    "replay": {
+        "clock", "compare", "model", "printable", "records", "routing", "settings", "stats", "tasks", "wire",
+    },
     # What processes share.
     "tally": {"model"},
     "evidence": {"errors", "model", "private", "tally"},
@@ -89,9 +92,8 @@ ALLOWED: dict[str, set[str]] = {
     # The outside.
     "demo": {"clock", "routing", "settings", "tasks"},
     "commands": {
-        "certificates", "clock", "control", "demo", "engine", "errors", "lasting", "printable", "records", "report",
-        "rollout",
-        "routing", "settings", "supervisor",
+        "certificates", "clock", "control", "demo", "durations", "engine", "errors", "lasting", "printable",
+        "private", "records", "replay", "report", "rollout", "routing", "settings", "supervisor",
     },
     "cli": set(),
     "__main__": {"cli"},
@@ -108,6 +110,8 @@ PURE = (
     "observer/record.py", "privacy/",
     "records/budget.py", "records/keep.py", "records/record.py", "records/schema.py", "records/selection.py",
     "records/weights.py",
+    "replay/calls.py", "replay/document.py", "replay/judging.py", "replay/pacing.py", "replay/results.py",
+    "replay/rules.py",
 )  # fmt: skip
 """No clock, no socket, no files, no environment, no globals that change: values in, values out."""
 

@@ -1,0 +1,383 @@
+"""``modelproxy replay``: logged traffic against another model, before that model meets today's."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from proxy.commands.output import CONFIG, as_json_option, fail, load_settings, print_json
+from proxy.commands.replay_options import (
+    parsed_by,
+    read_changes,
+    read_headers,
+    read_moment,
+    read_pattern,
+    read_reference,
+    read_seconds,
+    read_share,
+    read_speed,
+    read_url,
+)
+
+if TYPE_CHECKING:
+    from proxy.records.reading import PayloadReader
+    from proxy.replay.judging import Outcome
+    from proxy.replay.pacing import Pace
+    from proxy.replay.results import Results
+    from proxy.replay.rules import RouteRules
+
+__all__ = ["INTERRUPTED", "replay"]
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C or SIGTERM, as shells have it: 128 + SIGINT."""
+
+_DEFAULT_COPY_BYTES = 1 << 20
+"""``limits.copy`` where there is no configuration."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """What was asked for."""
+
+    target: str
+    reference: str | None
+    rules: "RouteRules"
+    pace: "Pace"
+    concurrency: int
+    limit: int | None
+    timeout_s: float
+    cap_bytes: int
+    headers: Mapping[str, str]
+    kept_headers: tuple[str, ...]
+    despite: tuple[str, ...]
+    out: Path | None
+
+
+@click.command()
+@click.option(
+    "--log",
+    "places",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    required=True,
+    help="A payload log: a file, or a directory with all below; any number of times.",
+)
+@click.option(
+    "--to",
+    "target",
+    required=True,
+    callback=parsed_by(read_url),
+    metavar="URL",
+    help="The model under test; a path replaces the matched prefix, as in the configuration.",
+)
+@click.option(
+    "--against",
+    "reference",
+    default="recorded",
+    show_default=True,
+    callback=parsed_by(read_reference),
+    metavar="recorded|URL",
+    help="What its answers are compared with: those of the log, or those that another model gives now.",
+)
+@click.option(
+    "--config",
+    type=CONFIG,
+    help="Rules of comparison and matched paths of its routes; other records are left out.",
+)
+@click.option(
+    "--match",
+    metavar="PATH",
+    callback=parsed_by(read_pattern),
+    help="Without --config: the path that a route would "
+    "match, such as /v2/models/wine/*, where the URL has a path that replaces it.",
+)
+@click.option("--route", "routes", multiple=True, help="Only records of this route; any number of times.")
+@click.option("--variant", "variants", multiple=True, help="Only records of this assigned variant.")
+@click.option(
+    "--since",
+    callback=parsed_by(read_moment),
+    metavar="TIME|AGO",
+    help="Only requests that came then or later: 2026-11-21T18:00:00Z, or 2h ago.",
+)
+@click.option(
+    "--until", callback=parsed_by(read_moment), metavar="TIME|AGO", help="Only requests that came before."
+)
+@click.option("--limit", type=click.IntRange(1), help="Send at most so many requests.")
+@click.option(
+    "--speed",
+    default="max",
+    show_default=True,
+    callback=parsed_by(read_speed),
+    metavar="1x|10x|max",
+    help="The log's gaps, divided by this; max: as fast as --concurrency allows.",
+)
+@click.option("--rate", type=click.FloatRange(0, 1e6, min_open=True), help="Requests a second instead.")
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1, 1000),
+    default=8,
+    show_default=True,
+    help="Requests under way at once, at most; further ones are late, and the report says by how much.",
+)
+@click.option(
+    "--timeout",
+    "timeout_s",
+    default="30s",
+    show_default=True,
+    callback=parsed_by(read_seconds),
+    metavar="DURATION",
+    help="For each answer, to its last byte.",
+)
+@click.option(
+    "--as", "method", metavar="METHOD", help="Compare by this method, whatever the configuration says."
+)
+@click.option(
+    "--rule",
+    "rules",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A key of compare, such as rtol=1e-3; any number of times.",
+)
+@click.option(
+    "--header",
+    "headers",
+    multiple=True,
+    callback=read_headers,
+    help="'name: value' for every request, such as credentials, which no log has.",
+)
+@click.option(
+    "--send-logged",
+    "kept_headers",
+    multiple=True,
+    metavar="HEADER",
+    help="Send this header as the log has it (log.headers).",
+)
+@click.option(
+    "--despite",
+    type=click.Choice(["query", "redacted"]),
+    multiple=True,
+    help="Replay also requests whose record lacks the query, or something that was redacted.",
+)
+@click.option(
+    "--fail-over",
+    "limit_share",
+    callback=parsed_by(read_share),
+    metavar="PERCENT",
+    help="Exit with 1 when more than this share of answers differs or fails.",
+)
+@click.option(
+    "--confident", is_flag=True, help="With --fail-over: only when the whole 95 % interval is over it."
+)
+@click.option(
+    "--examples", type=click.IntRange(0, 100), default=5, show_default=True, help="Disagreements shown."
+)
+@click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), help="Write a line of JSON for each request."
+)
+@as_json_option
+def replay(as_json: bool, **given: Any) -> None:
+    """Send the requests of a payload log to another model, and compare its answers as a shadow's are compared.
+
+    So a model meets last week's traffic before it meets today's. Every request carries 'x-modelproxy-shadow: 1'. Exit
+    code 1 when nothing was compared, or more than --fail-over went wrong; 130 when it was interrupted, after the report
+    of what there was.
+
+    \b
+    Example:
+      modelproxy replay --log state/payloads --to http://127.0.0.1:9003 --config modelproxy.yaml --fail-over 2%
+    """
+    from proxy.records.files import LogError
+    from proxy.records.reading import PayloadReader
+    from proxy.records.selection import Selection
+    from proxy.replay.document import Limit, build_document
+    from proxy.replay.results import Results
+
+    options = _options(given)
+    selection = Selection(
+        frozenset(given["routes"]), frozenset(given["variants"]), given["since"], given["until"]
+    )
+    limit = None if given["limit_share"] is None else Limit(given["limit_share"], given["confident"])
+    results = Results(given["examples"])
+    try:
+        reader = PayloadReader(given["places"], selection)
+        is_whole = _replay(options, reader, results)
+    except LogError as error:
+        raise fail(str(error)) from None
+    except OSError as error:
+        raise fail(f"the replay cannot go on: {(error.strerror or str(error)).lower()}") from None
+    document = {"replay": _described(given, options), "interrupted": not is_whole}
+    document |= build_document(results, reader.reading, limit)
+    if as_json:
+        print_json(document)
+    else:
+        from proxy.commands.replay_page import show
+
+        show(document, given["examples"])
+    sys.exit(_exit_code(document, is_whole=is_whole))
+
+
+def _exit_code(document: Mapping[str, Any], *, is_whole: bool) -> int:
+    if not is_whole:
+        return INTERRUPTED
+    limit = document["limit"]
+    if limit is not None:
+        return 0 if limit["verdict"] in ("passed", "doubtful") else 1
+    return 0 if document["compared"] else 1
+
+
+def _replay(options: _Options, reader: "PayloadReader", results: "Results") -> bool:
+    """Run it with a progress bar where somebody can see it; False if it was interrupted."""
+    with _opened(options.out) as write, _progress(reader) as advance:
+
+        def take(outcome: "Outcome", shows_values: bool) -> None:
+            from proxy.replay.document import build_line
+
+            results.add(outcome, shows_values=shows_values)
+            if write is not None:
+                write(build_line(outcome, shows_values=shows_values))
+            advance(results)
+
+        return asyncio.run(_run(options, reader, results, take))
+
+
+async def _run(
+    options: _Options, reader: "PayloadReader", results: "Results", take: "Callable[[Outcome, bool], None]"
+) -> bool:
+    from proxy.replay.run import Replay
+    from proxy.replay.target import Target
+
+    async with AsyncExitStack() as stack:
+
+        async def target(url: str) -> Target:
+            made = Target(
+                url,
+                timeout_s=options.timeout_s,
+                connections=options.concurrency,
+                cap_bytes=options.cap_bytes,
+                headers=options.headers,
+            )
+            stack.push_async_callback(made.close)
+            return made
+
+        run = Replay(
+            reader,
+            options.rules,
+            await target(options.target),
+            None if options.reference is None else await target(options.reference),
+            pace=options.pace,
+            concurrency=options.concurrency,
+            limit=options.limit,
+            despite=options.despite,
+            kept_headers=options.kept_headers,
+            on_refused=results.refuse,
+            on_outcome=take,
+        )
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, run.stop)
+        is_whole = await run.run()
+        results.abandoned = run.abandoned
+        return is_whole
+
+
+def _options(given: Mapping[str, Any]) -> _Options:
+    from proxy.replay.pacing import Pace
+
+    rules, cap_bytes = _rules(given)
+    return _Options(
+        target=given["target"],
+        reference=given["reference"],
+        rules=rules,
+        pace=Pace(given["speed"], given["rate"]),
+        concurrency=given["concurrency"],
+        limit=given["limit"],
+        timeout_s=given["timeout_s"],
+        cap_bytes=cap_bytes,
+        headers=given["headers"],
+        kept_headers=tuple(name.lower() for name in given["kept_headers"]),
+        despite=given["despite"],
+        out=given["out"],
+    )
+
+
+def _rules(given: Mapping[str, Any]) -> "tuple[RouteRules, int]":
+    """Return the rule of each route, and how much of an answer is read."""
+    from proxy.replay.rules import compile_rules, one_rule
+
+    changes = read_changes(given["method"], given["rules"])
+    try:
+        if given["config"] is not None:
+            settings = load_settings(given["config"])
+            return compile_rules(settings, changes), settings.limits.copy_
+        if given["match"] is None and any(map(_has_path, (given["target"], given["reference"]))):
+            raise click.UsageError(
+                "a path in the URL replaces what a route matched of the recorded path: "
+                "give --config FILE, or --match PATH"
+            )
+        return one_rule(changes, given["match"]), _DEFAULT_COPY_BYTES
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="'--as' / '--rule'") from None
+
+
+def _has_path(url: str | None) -> bool:
+    return url is not None and "/" in url.partition("://")[2]
+
+
+def _described(given: Mapping[str, Any], options: _Options) -> dict[str, Any]:
+    """Return how it was replayed."""
+    return {
+        "to": options.target,
+        "against": options.reference or "recorded",
+        "speed": "max" if options.pace.speed is None else f"{options.pace.speed:g}x",
+        "rate": options.pace.rate,
+        "concurrency": options.concurrency,
+        "config": None if given["config"] is None else str(given["config"]),
+    }
+
+
+@contextmanager
+def _opened(path: Path | None) -> "Iterator[Callable[[bytes], None] | None]":
+    """Yield what writes a line to ``path``, a file of this user alone; None where there is none to write."""
+    if path is None:
+        yield None
+        return
+    from proxy.private import open_private
+
+    try:
+        descriptor = open_private(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    except OSError as error:
+        raise fail(f"{path}: {(error.strerror or 'cannot be written').lower()}") from None
+    with os.fdopen(descriptor, "wb") as file:
+
+        def write(line: bytes) -> None:
+            file.write(line)
+
+        yield write
+
+
+@contextmanager
+def _progress(reader: "PayloadReader") -> "Iterator[Callable[[Results], None]]":
+    """Yield what moves the progress bar on; without a terminal it does nothing."""
+    if not sys.stderr.isatty():
+        yield lambda _results: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("replay"), BarColumn(), TextColumn("{task.fields[said]}"), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("replay", total=reader.reading.total_bytes or None, said="")
+
+        def advance(results: "Results") -> None:
+            total = results.total()
+            said = f"{total.sent:,} sent, {total.disagree:,} disagree, {total.failed.total():,} failed"
+            bar.update(task, completed=reader.reading.read_bytes, said=said)
+
+        yield advance

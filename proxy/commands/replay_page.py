@@ -1,0 +1,176 @@
+"""The report of a replay for people. It shows what the document says, and adds nothing to it."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from proxy.commands.output import build_console, build_grid
+from proxy.printable import printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["show"]
+
+_Document = Mapping[str, Any]
+
+_VERDICTS = {
+    "passed": "passed",
+    "over": "FAILED: over the limit",
+    "doubtful": "passed: over the limit, but the interval is not",
+    "nothing compared": "FAILED: nothing was compared",
+}
+
+
+def show(document: _Document, examples: int = 5) -> None:
+    """Print ``document``, with at most ``examples`` disagreements."""
+    console = build_console()
+    _say_what_was_done(console, document)
+    _show_groups(console, document["groups"])
+    _show_reasons(console, document["reasons"])
+    _show_left_out(console, document)
+    _show_latency(console, document)
+    for example in document["examples"][:examples]:
+        _show_example(console, example)
+    _say_verdict(console, document)
+
+
+def _say_what_was_done(console: "Console", document: _Document) -> None:
+    how, log = document["replay"], document["log"]
+    against = "the recorded answers" if how["against"] == "recorded" else how["against"]
+    pace = f"{how['rate']:g} a second" if how["rate"] is not None else f"speed {how['speed']}"
+    console.print(
+        f"{document['sent']:,} requests sent again to {how['to']} and compared with {against} "
+        f"({pace}, {how['concurrency']} at once)",
+        soft_wrap=True,
+    )
+    if document["interrupted"]:
+        console.print(
+            f"interrupted: {document['abandoned']} requests were under way, later ones were not sent",
+            style="bold",
+        )
+    told = [f"{log['damaged']:,} damaged"] if log["damaged"] else []
+    told += [f"{log['unfinished']} files end in half a line"] if log["unfinished"] else []
+    told += [f"{log['skipped']:,} others passed over"] if log["skipped"] else []
+    console.print(
+        f"log: {log['files']:,} files, {log['records']:,} records read{''.join(', ' + each for each in told)}",
+        soft_wrap=True,
+    )
+    for problem in log["problems"]:
+        console.print(f"  {printable(problem)}", soft_wrap=True)
+    disagreement = document["disagreement"]
+    if disagreement is not None:
+        console.print(
+            f"disagreement: {_percent(disagreement['share'])}, 95 % interval {_interval(disagreement)}: "
+            f"{document['disagree']:,} of {document['compared']:,} compared",
+            style="bold",
+            soft_wrap=True,
+        )
+
+
+def _show_groups(console: "Console", groups: list[_Document]) -> None:
+    if not groups:
+        return
+    table = build_grid(
+        "route variant >sent >answered >failed >agree >disagree >uncomparable >rows >rows_differing"
+    )
+    for group in groups:
+        table.add_row(
+            printable(group["route"]),
+            printable(group["variant"]),
+            *(f"{group[key]:,}" for key in ("sent", "answered")),
+            f"{sum(group['failed'].values()):,}",
+            *(f"{group[key]:,}" for key in ("agree", "disagree")),
+            f"{sum(group['uncomparable'].values()) + sum(group['reference_failed'].values()):,}",
+            *(f"{group[key]:,}" for key in ("rows", "rows_disagreeing")),
+        )
+    console.print(table)
+
+
+def _show_reasons(console: "Console", reasons: list[_Document]) -> None:
+    if reasons:
+        table = build_grid("why_they_disagree method >count")
+        for each in reasons:
+            table.add_row(each["reason"], each["method"], f"{each['count']:,}")
+        console.print(table)
+
+
+def _show_left_out(console: "Console", document: _Document) -> None:
+    """Show everything that was not compared, and why."""
+    from proxy.replay.calls import REASONS
+
+    rows = [
+        ("not sent", reason, count, REASONS[reason]) for reason, count in document["not_replayed"].items()
+    ]
+    rows += [
+        ("failed", fault, count, "the model gave no answer") for fault, count in document["failed"].items()
+    ]
+    rows += [
+        ("reference failed", fault, count, "the other model gave no answer")
+        for fault, count in document["reference_failed"].items()
+    ]
+    rows += [
+        ("uncomparable", reason, count, "answered, but there is nothing to judge")
+        for reason, count in document["uncomparable"].items()
+    ]
+    if rows:
+        table = build_grid("not_compared why >count")
+        table.add_column("")
+        for kind, reason, count, meaning in rows:
+            table.add_row(kind, reason, f"{count:,}", meaning)
+        console.print(table)
+
+
+def _show_latency(console: "Console", document: _Document) -> None:
+    latency, late = document["latency"], document["late_ms"]
+    if not latency["new_ms"]:
+        return
+    table = build_grid("milliseconds >p50 >p90 >p95 >p99")
+    table.add_row("new model", *(f"{value:,.1f}" for value in latency["new_ms"].values()))
+    table.add_row("reference", *(f"{value:,.1f}" for value in latency["reference_ms"].values()))
+    table.add_row("ratio", *("" if value is None else f"{value:.2f}" for value in latency["ratio"].values()))
+    if document["replay"]["rate"] is not None or document["replay"]["speed"] != "max":
+        table.add_row("sent late by", *(f"{late[name]:,.1f}" for name in ("p50", "p90", "p95", "p99")))
+    console.print(table)
+
+
+def _show_example(console: "Console", example: _Document) -> None:
+    distance = "" if example["distance"] is None else f", distance {example['distance']:.3g}"
+    console.print(
+        f"{printable(example['route'])}/{printable(example['variant'])} {printable(example['request_id'])} "
+        f"at {example['ts']}: "
+        f"{example['reason']} ({example['method']}{distance}), "
+        f"{example['rows_disagreeing']:,} of {example['rows']:,} rows",
+        soft_wrap=True,
+    )
+    for each in example["differences"]:
+        place = printable(each["path"]) or "(whole)"
+        console.print(
+            f"    {place}: {printable(each['reference'])} → {printable(each['new'])}", soft_wrap=True
+        )
+    if example.get("differences_hidden"):
+        console.print(f"    {example['differences_hidden']} places, not shown: the route redacts its bodies")
+
+
+def _say_verdict(console: "Console", document: _Document) -> None:
+    limit = document["limit"]
+    if limit is None:
+        if not document["compared"]:
+            console.print("nothing was compared", style="bold")
+        return
+    wrong = limit["wrong"]
+    found = (
+        "" if wrong is None else f": {_percent(wrong['share'])} went wrong, 95 % interval {_interval(wrong)}"
+    )
+    console.print(
+        f"limit {_percent(limit['share'])}{found}: {_VERDICTS[limit['verdict']]}",
+        style="bold",
+        soft_wrap=True,
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{share * 100:.3g} %"
+
+
+def _interval(found: _Document) -> str:
+    return f"{found['low'] * 100:.3g} to {found['high'] * 100:.3g} %"

@@ -1,0 +1,51 @@
+"""One replayed request → what came of it. Pure; the same comparer as live, and the same exceptions to it."""
+
+from dataclasses import dataclass
+
+from proxy.compare import Answer, Comparison, ComparisonRule, compare
+from proxy.records.record import Record
+
+__all__ = ["Asked", "Outcome", "judge"]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a model answered, or its fault."""
+
+    answer: Answer | None
+    fault: str | None
+    """Label of a :class:`proxy.model.Fault`; None when there is an answer."""
+    duration_ns: int
+    """Sent to last byte, or to the fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one record that was sent."""
+
+    record: Record
+    new: Asked
+    reference: Asked | None
+    """What the other model answered now; None where the reference is the recorded answer."""
+    late_ns: int
+    """Sent so much after it was due; at least 0."""
+    comparison: Comparison | None
+    """None when there is nothing to compare: one of those that were asked did not answer."""
+
+
+def judge(
+    rule: ComparisonRule, record: Record, reference: Answer, new: Answer, *, is_recorded: bool
+) -> Comparison:
+    """Compare the new answer with the reference, as the observer compares a shadow's with the client's.
+
+    Args:
+        rule: of the record's route.
+        record: of the request.
+        reference: what the client got, or what another model answers now.
+        new: what the model under test answers.
+        is_recorded: the reference is the record's.
+    """
+    if is_recorded and record.served_by != record.variant:
+        # As live: the champion's answer says nothing of the variant that the comparison is counted to.
+        return Comparison("uncomparable", None, "fallback", rule.as_, 0, 0)
+    return compare(rule, reference, new)
