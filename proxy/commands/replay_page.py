@@ -13,6 +13,8 @@ __all__ = ["show"]
 
 _Document = Mapping[str, Any]
 
+_FLIPS_SHOWN = 10
+
 _VERDICTS = {
     "passed": "passed",
     "over": "FAILED: over the limit",
@@ -27,6 +29,8 @@ def show(document: _Document, examples: int = 5) -> None:
     _say_what_was_done(console, document)
     _show_groups(console, document["groups"])
     _show_reasons(console, document["reasons"])
+    _show_confusion(console, document["confusion"])
+    _show_scores(console, document["scores"])
     _show_left_out(console, document)
     _show_latency(console, document)
     for example in document["examples"][:examples]:
@@ -91,6 +95,26 @@ def _show_reasons(console: "Console", reasons: list[_Document]) -> None:
         table = build_grid("why_they_disagree method >count")
         for each in reasons:
             table.add_row(each["reason"], each["method"], f"{each['count']:,}")
+        console.print(table)
+
+
+def _show_confusion(console: "Console", confusion: list[_Document]) -> None:
+    """Show which labels became which others, the most frequent first."""
+    flips = [each for each in confusion if each["reference"] != each["new"]]
+    if flips:
+        table = build_grid("label new_label >rows")
+        for each in flips[:_FLIPS_SHOWN]:
+            table.add_row(printable(each["reference"]), printable(each["new"]), f"{each['rows']:,}")
+        console.print(table)
+        if len(flips) > _FLIPS_SHOWN:
+            console.print(f"and {len(flips) - _FLIPS_SHOWN} more pairs of labels")
+
+
+def _show_scores(console: "Console", scores: _Document) -> None:
+    if scores:
+        table = build_grid("score >mean >least >most >comparisons")
+        for name, each in scores.items():
+            table.add_row(name, *(f"{each[key]:.4g}" for key in ("mean", "min", "max")), f"{each['count']:,}")
         console.print(table)
 
 

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 __all__ = ["BOX_FORMS", "METHODS", "ComparisonRule"]
 
@@ -79,6 +79,33 @@ class ComparisonRule:
     """One of `BOX_FORMS`."""
     schema: str | None = None
     """JSON Schema, as JSON text, that texts should fit."""
+
+    @classmethod
+    def of(cls, compare: Any) -> "ComparisonRule":
+        """Return what the section ``compare`` of a route says.
+
+        Args:
+            compare: a :class:`proxy.settings.Compare`, or what has its attributes.
+
+        Raises:
+            ValueError: as the constructor.
+        """
+        return cls(
+            as_=compare.as_,
+            rtol=compare.rtol,
+            atol=compare.atol,
+            ignore=tuple(compare.ignore),
+            label=compare.label,
+            at=compare.at,
+            score=compare.score,
+            tolerance=compare.tolerance,
+            threshold=compare.threshold,
+            scale=compare.scale,
+            k=compare.k,
+            iou=compare.iou,
+            boxes=compare.boxes,
+            schema=compare.schema_,
+        )
 
     def __post_init__(self) -> None:
         for problem in self._problems():

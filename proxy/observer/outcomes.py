@@ -71,24 +71,8 @@ class _RouteRules:
     __slots__ = ("compare", "record", "route")
 
     def __init__(self, route: Route, key: bytes) -> None:
-        settings = route.settings.compare
         self.route = route
-        self.compare = ComparisonRule(
-            as_=settings.as_,
-            rtol=settings.rtol,
-            atol=settings.atol,
-            ignore=tuple(settings.ignore),
-            label=settings.label,
-            at=settings.at,
-            score=settings.score,
-            tolerance=settings.tolerance,
-            threshold=settings.threshold,
-            scale=settings.scale,
-            k=settings.k,
-            iou=settings.iou,
-            boxes=settings.boxes,
-            schema=settings.schema_,
-        )
+        self.compare = ComparisonRule.of(route.settings.compare)
         self.record: RecordRule = compile_record_rule(route, key)
 
 

@@ -91,6 +91,15 @@ def build_document(results: Results, reading: Reading, limit: Limit | None) -> _
             {"reference": reference, "new": new, "rows": rows}
             for (reference, new), rows in results.confusion.most_common()
         ],
+        "scores": {
+            name: {
+                "mean": score.total / score.count,
+                "min": score.least,
+                "max": score.most,
+                "count": score.count,
+            }
+            for name, score in sorted(results.scores.items())
+        },
         "groups": [
             {"route": route, "variant": variant, **_group(group)}
             for (route, variant), group in sorted(results.groups.items())

@@ -9,6 +9,7 @@ Rules
 """
 
 import heapq
+import math
 from collections import Counter
 from dataclasses import dataclass, field, fields
 from typing import Final
@@ -20,13 +21,32 @@ from proxy.records.weights import Sample, weighting_of
 from proxy.replay.judging import Outcome
 from proxy.stats.histogram import BUCKETS, Counts, bucket_of
 
-__all__ = ["Example", "Group", "Results"]
+__all__ = ["OTHER_PAIR", "Example", "Group", "Results", "Score"]
 
 MAX_EXAMPLES: Final = 20
 """Kept; how many of them are shown is up to the page."""
 
 MAX_CLASS_PAIRS: Final = 1000
 """Pairs of labels that are counted apart; further ones are counted together as ``(other)``."""
+
+
+OTHER_PAIR: Final = ("(other)", "(other)")
+
+
+@dataclass(slots=True)
+class Score:
+    """A secondary figure over all comparisons that have it."""
+
+    count: int = 0
+    total: float = 0.0
+    least: float = math.inf
+    most: float = -math.inf
+
+    def add(self, value: float) -> None:
+        """Take in one comparison's."""
+        self.count += 1
+        self.total += value
+        self.least, self.most = min(self.least, value), max(self.most, value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +169,9 @@ class Results:
         self.wrong = Sample()
         """Whether answers differ or are missing, of those that were compared or are missing."""
         self.confusion: Counter[tuple[str, str]] = Counter()
-        """Rows, by the reference's label and the new one's."""
+        """Rows, by the reference's label and the new one's; only of routes whose values may be shown."""
+        self.scores: dict[str, Score] = {}
+        """Secondary figures of the methods, by name."""
         self._examples = examples
         self._kept: dict[str, list[tuple[float, int, Example]]] = {}
         self._count = 0
@@ -167,6 +189,8 @@ class Results:
         self.most_late_ns = max(self.most_late_ns, outcome.late_ns)
         self._weigh(outcome)
         comparison = outcome.comparison
+        if comparison is not None:
+            self._collect(comparison, shows_values=shows_values)
         if comparison is not None and comparison.result == "disagree" and outcome.new.answer is not None:
             self._keep(outcome, comparison, outcome.new.answer.status, shows_values=shows_values)
 
@@ -178,6 +202,15 @@ class Results:
             disagrees = int(comparison.result == "disagree")
             self.wrong.add(weighting, disagrees)
             self.disagreeing.add(weighting, disagrees)
+
+    def _collect(self, comparison: Comparison, *, shows_values: bool) -> None:
+        for name, value in comparison.scores:
+            self.scores.setdefault(name, Score()).add(value)
+        for reference, new, rows in comparison.confusion if shows_values else ():
+            pair = (reference, new)
+            if pair not in self.confusion and len(self.confusion) >= MAX_CLASS_PAIRS:
+                pair = OTHER_PAIR
+            self.confusion[pair] += rows
 
     def _keep(self, outcome: Outcome, comparison: Comparison, new_status: int, *, shows_values: bool) -> None:
         record, reference = outcome.record, outcome.reference

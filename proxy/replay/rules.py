@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from proxy.compare import ComparisonRule
 from proxy.settings import Compare, Settings
 
-__all__ = ["RouteRule", "RouteRules", "compile_comparison", "compile_rules", "matched_prefix", "one_rule"]
+__all__ = ["RouteRule", "RouteRules", "compile_rules", "matched_prefix", "one_rule"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +43,6 @@ class RouteRules:
         return self._named.get(route, self._other)
 
 
-def compile_comparison(settings: Compare) -> ComparisonRule:
-    """Return what the section ``compare`` of a route says."""
-    return ComparisonRule(settings.as_, settings.rtol, settings.atol, tuple(settings.ignore), settings.label)
-
-
 def compile_rules(settings: Settings, changes: Mapping[str, Any]) -> RouteRules:
     """Return the rules of a configuration's routes.
 
@@ -61,7 +56,7 @@ def compile_rules(settings: Settings, changes: Mapping[str, Any]) -> RouteRules:
     return RouteRules(
         {
             route.name: RouteRule(
-                compile_comparison(_changed(route.compare, changes)),
+                ComparisonRule.of(_changed(route.compare, changes)),
                 matched_prefix(route.match.path),
                 shows_values=not route.log.redact,
             )
@@ -79,7 +74,7 @@ def one_rule(changes: Mapping[str, Any], pattern: str | None) -> RouteRules:
         pattern: path that the records' routes match; None: none of a record's path is replaced.
     """
     prefix = b"" if pattern is None else matched_prefix(pattern)
-    return RouteRules({}, RouteRule(compile_comparison(_changed(Compare(), changes)), prefix))
+    return RouteRules({}, RouteRule(ComparisonRule.of(_changed(Compare(), changes)), prefix))
 
 
 def _changed(compare: Compare, changes: Mapping[str, Any]) -> Compare:

@@ -1,11 +1,14 @@
 """Rules refuse what they cannot mean."""
 
 import math
+from dataclasses import fields, replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from proxy.compare.rules import ComparisonRule
+from proxy.settings import Compare
 
 BAD_RULES: dict[str, tuple[dict[str, Any], str]] = {
     "unknown method": ({"as_": "fuzzy"}, "auto, exact, json, classification, probabilities, regression"),
@@ -40,3 +43,31 @@ def test_a_place_has_two_names() -> None:
     assert ComparisonRule(label="y").place == ComparisonRule(at="y").place == "y"
     assert ComparisonRule().place is None
     assert ComparisonRule("detection", at="/boxes", label="/labels").place == "/boxes"
+
+
+SAID: dict[str, Any] = {
+    "as_": "detection",
+    "rtol": 0.5,
+    "atol": 0.25,
+    "ignore": ("/a",),
+    "label": "l",
+    "at": "t",
+    "score": "s",
+    "tolerance": 0.1,
+    "threshold": 0.2,
+    "scale": 2.0,
+    "k": 3,
+    "iou": 0.75,
+    "boxes": "xywh",
+    "schema": "{}",
+}
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(ComparisonRule)])
+def test_each_key_of_the_file_counts(name: str) -> None:
+    """What ``compare`` says of each key stands in the rule; a file that says nothing has the default rule."""
+    key = "schema_" if name == "schema" else name
+    said = SimpleNamespace(**{each: getattr(Compare(), each) for each in Compare.model_fields})
+    setattr(said, key, SAID[name])
+    assert ComparisonRule.of(said) == replace(ComparisonRule.of(Compare()), **{name: SAID[name]})
+    assert getattr(ComparisonRule.of(said), name) == SAID[name]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from proxy.compare import Comparison, Difference
 from proxy.replay.judging import Asked, Outcome
-from proxy.replay.results import Results
+from proxy.replay.results import OTHER_PAIR, Results
 from tests.replay.asking import answer_of, asked, record_of
 
 AGREE = Comparison("agree", 0.0, None, "json", 2, 0)
@@ -127,3 +127,26 @@ def test_a_long_replay_takes_little_space() -> None:
         results.add(outcome(disagree(distance), number=number % 1000), shows_values=True)
     assert len(results.examples()) == 3
     assert results.latencies.new.nbytes + results.late.nbytes < 10_000
+
+
+def test_labels_and_scores() -> None:
+    """Which label became which is counted by row where values may be shown; scores are summed up everywhere."""
+    results = Results()
+    flips = AGREE._replace(confusion=(("a", "a", 3), ("a", "b", 1)), scores=(("cosine", 0.5),))
+    results.add(outcome(flips), shows_values=True)
+    results.add(outcome(flips._replace(scores=(("cosine", 1.0),))), shows_values=True)
+    results.add(outcome(flips._replace(scores=(("chrf", 7.0),))), shows_values=False)
+    assert dict(results.confusion) == {("a", "a"): 6, ("a", "b"): 2}
+    cosine = results.scores["cosine"]
+    assert (cosine.count, cosine.total, cosine.least, cosine.most) == (2, 1.5, 0.5, 1.0)
+    assert results.scores["chrf"].count == 1
+
+
+def test_pairs_of_labels_are_bounded() -> None:
+    """Labels come from models: beyond so many pairs they are counted together, and none is lost."""
+    results = Results()
+    for number in range(1200):
+        results.add(outcome(AGREE._replace(confusion=((f"a{number}", "b", 2),))), shows_values=True)
+    assert len(results.confusion) == 1001
+    assert results.confusion[OTHER_PAIR] == 400
+    assert results.confusion.total() == 2400
