@@ -67,6 +67,7 @@ __all__ = [
     "build_record",
     "compile_record_rule",
     "is_cut_short",
+    "masked_path",
     "timestamp",
     "withholds_content",
 ]
@@ -438,6 +439,15 @@ def _headers(rule: RecordRule, head: bytes) -> _Document:
                 # RFC 9110 §5.3: several lines of one field are one list.
                 kept[key] = f"{kept[key]}, {shown}" if key in kept else shown
     return {"headers": kept}
+
+
+def masked_path(route: Route, target: bytes) -> str:
+    """Return the path of a request as spans tell it: what the detectors of the route's records find is masked."""
+    path = _text(_path(target))
+    found = [
+        Rule("detect", entry.detect, Treatment("mask")) for entry in route.settings.log.redact if entry.detect
+    ]
+    return Redactor.of(b"", found).redact_path(path) if found else path
 
 
 def _path(target: bytes) -> bytes:

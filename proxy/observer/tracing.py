@@ -26,6 +26,7 @@ from proxy.identifiers import random_bits
 from proxy.model import Fault
 from proxy.observer.heads import first_fields, request_line
 from proxy.observer.pairing import Pair
+from proxy.observer.record import masked_path
 from proxy.routing.table import Model, Route, Table
 
 __all__ = ["OtlpTracer", "build_spans", "traces_url"]
@@ -181,7 +182,7 @@ def _server_span(
 ) -> ReadableSpan:
     attributes = {
         **common,
-        "url.path": details.target.partition(b"?")[0].decode("utf-8", "replace"),
+        "url.path": masked_path(route, details.target),
         "url.scheme": "http",
         "http.route": route.settings.match.path,
         "http.request.body.size": details.request_bytes,

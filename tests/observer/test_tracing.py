@@ -17,7 +17,7 @@ from proxy.exchange import Flag, Primary, ShadowPart
 from proxy.model import Fault
 from proxy.observer.pairing import Pair
 from proxy.observer.tracing import OtlpTracer, build_spans, traces_url
-from tests.observer.exchanges import STARTED_WALL_NS, primary_part, shadow_part, table_of
+from tests.observer.exchanges import BASE_CONFIG, STARTED_WALL_NS, primary_part, shadow_part, table_of
 
 TABLE = table_of()
 TRACE_ID, CLIENT_ID, UPSTREAM_ID = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7", "1122334455667788"
@@ -75,6 +75,14 @@ def test_times_and_names() -> None:
     assert (server.start_time, server.end_time) == (STARTED_WALL_NS, STARTED_WALL_NS + 3_000_400)
     assert (shadow.start_time, shadow.end_time) == (STARTED_WALL_NS + 1_000_000, STARTED_WALL_NS + 5_000_000)
     assert (server.name, client.name, shadow.name) == ("POST /v2/models/wine/*", "POST", "POST")
+
+
+def test_what_is_detected_is_not_in_the_path() -> None:
+    """What the route's records may not hold of a path, spans do not tell either."""
+    config = BASE_CONFIG.replace("body: 1KiB", "redact: [{detect: email, action: hash}]")
+    pair = pair_of(traced(target=b"/v2/ada%40example.com?q=1"))
+    server, _ = build_spans(table_of(config), pair, Resource.get_empty())
+    assert attributes_of(server)["url.path"] == "/v2/***"
 
 
 def test_attributes() -> None:
