@@ -189,7 +189,7 @@ async def answer(request: web.Request) -> web.StreamResponse:
         return await generate(request, wanted, is_copy=is_copy)
     place = "a field of a copy's answer" if is_copy else "a field of an answer"
     place = "a field of a compressed answer" if wanted in ("gzip", "br") and not is_copy else place
-    document = {
+    document: dict[str, Any] = {
         "note": MARK,
         "secret": NAMED[place],
         "outputs": [{"name": "label", "datatype": "INT64", "shape": [1], "data": [int(is_copy)]}],
@@ -424,8 +424,7 @@ async def listen_to_everything(directory: Path, *, told: bool) -> Heard:
         heard.take("command lines", command_lines(pids))
         for each in sinks:
             heard.take(f"sink {each.settings['kind']}", each.received())
-    for each in spans:
-        heard.take("spans", each)
+    heard.take("spans", b"".join(spans))
     files_below(proxy.state, heard)
     heard.take("stderr", (directory / "stderr").read_bytes())
     assert heard.said["run directory"]
