@@ -2,6 +2,8 @@
 
 CONFIG = config/modelproxy.yaml
 SECONDS = 600
+BODIES = 1000000
+SEED = 1
 JOBS = 2
 SPREAD = -n $(JOBS) --dist loadfile --no-loadscope-reorder
 PYTHONS = python3.13 python3.12 python3.11 python3
@@ -27,6 +29,7 @@ help:
 	@echo "                  (Debian, as root; 20 minutes on two quiet cores)"
 	@echo "make bench-quick  the same goals with fewer peers, in three minutes; writes nothing"
 	@echo "make instructions  how many instructions a request takes, held against the record (needs valgrind)"
+	@echo "make fuzz         a million mutated bodies of every format through the decoders (BODIES, SEED; some minutes)"
 	@echo "make audit        known vulnerabilities of the pinned versions (asks PyPI)"
 	@echo "make peers-table  who does what on the wire: this proxy, nginx, HAProxy, Envoy, Varnish (needs varnishtest)"
 	@echo "make clean        remove what make made"
@@ -91,6 +94,10 @@ instructions: $(READY)
 	@$(PY) -m benchmarks.instructions
 
 # Exit code 3 of the module: no advisories could be had, so nothing is known.
+# Seeded: what breaks comes back with the same BODIES and SEED.
+fuzz: $(READY)
+	@$(PY) -m tests.compare.fuzz --bodies $(BODIES) --seed $(SEED)
+
 audit: $(READY)
 	@$(PY) -m tests.audit
 
@@ -121,4 +128,4 @@ $(READY): pyproject.toml constraints.txt
 	  $(PY) -m pip install -q -c constraints.txt -e '.[demo,dev]'
 	@touch $(READY)
 
-.PHONY: help demo serve test test-fast test-long check format conformance soak real real-servers simulate oracles bench bench-quick instructions audit peers-table clean
+.PHONY: help demo serve test test-fast test-long check format conformance soak real real-servers simulate oracles bench bench-quick instructions fuzz audit peers-table clean

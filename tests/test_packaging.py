@@ -42,6 +42,7 @@ VERBS = (
     "bench-quick",
     "instructions",
     "conformance",
+    "fuzz",
     "audit",
     "peers-table",
     "clean",

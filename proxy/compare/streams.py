@@ -337,7 +337,8 @@ class _Message(_Answer):
         for index in sorted({*self._blocks, *self._pieces}):
             block = self._blocks.get(index, {"type": "text"})
             if pieces := self._pieces.get(index):
-                name = {"tool_use": "input", "thinking": "thinking"}.get(block.get("type", ""), "text")
+                kind = block.get("type")
+                name = "input" if kind == "tool_use" else "thinking" if kind == "thinking" else "text"
                 block = {**block, name: "".join(pieces)}
             blocks.append(block)
         return {"type": "message", **self._message, "content": blocks, "usage": self._usage}

@@ -193,7 +193,7 @@ class Outcomes:
     def _paces(self, rules: _RouteRules, primary: Primary, pair: Pair) -> Mapping[int, Pace]:
         """Measure and count how fast streamed answers were generated; return it by shadow, the client's by `ANSWER`."""
         paces: dict[int, Pace] = {}
-        if not primary.arrivals and not any([part.arrivals for part in pair.shadows.values()]):
+        if not primary.arrivals and not any(part.arrivals for part in pair.shadows.values()):
             return paces
         sound = {
             index: part

@@ -213,3 +213,55 @@ def test_any_rows_are_full_tensors_or_none(rows: list[Any]) -> None:
     for tensor in tensors_of_rows(rows, "p"):
         assert math.prod(tensor.shape) == len(tensor.data) == tensor.rows * tensor.width
         assert len(rows) == tensor.rows
+
+
+NATIVE = {
+    "BOOL": "?",
+    "INT8": "<i1",
+    "INT16": "<i2",
+    "INT32": "<i4",
+    "INT64": "<i8",
+    "UINT8": "<u1",
+    "UINT16": "<u2",
+    "UINT32": "<u4",
+    "UINT64": "<u8",
+    "FP16": "<f2",
+    "FP32": "<f4",
+    "FP64": "<f8",
+}
+shapes = st.lists(st.integers(0, 3), max_size=3)
+
+
+@given(st.sampled_from([*NATIVE, "BF16"]), shapes, st.data())
+def test_every_datatype_of_the_binary_extension(datatype: str, shape: list[int], data: st.DataObject) -> None:
+    """What numpy wrote is read, bit by bit: shapes of no values and scalars included."""
+    size = math.prod(shape)
+    native = np.dtype(NATIVE.get(datatype, "<f4"))
+    raw = data.draw(st.binary(min_size=size * native.itemsize, max_size=size * native.itemsize))
+    if datatype == "BOOL":
+        raw = bytes(byte & 1 for byte in raw)
+    values = np.frombuffer(raw, native)
+    if datatype == "BF16":  # the upper half of an FP32
+        raw = b"".join(value.tobytes()[2:] for value in values)
+        values = np.array(
+            [struct.unpack("<f", b"\0\0" + raw[at : at + 2])[0] for at in range(0, len(raw), 2)]
+        )
+    tensor = binary_tensor({"name": "y", "datatype": datatype, "shape": shape}, raw)
+    assert tensor is not None
+    assert tensor.shape == tuple(shape)
+    assert list(map(repr, tensor.data)) == list(map(repr, values.tolist()))
+    assert (tensor.rows, tensor.rows * tensor.width) == (shape[0] if shape else 1, size)
+    assert (
+        binary_tensor({"name": "y", "datatype": datatype, "shape": shape}, raw + b"\0" * native.itemsize)
+        is None
+    )
+
+
+@given(st.lists(st.text(max_size=4), max_size=5))
+def test_texts_of_the_binary_extension(texts: list[str]) -> None:
+    """Each BYTES element has its length before it."""
+    encoded = [text.encode(errors="replace") for text in texts]
+    raw = b"".join(struct.pack("<I", len(text)) + text for text in encoded)
+    tensor = binary_tensor({"name": "y", "datatype": "BYTES", "shape": [len(texts)]}, raw)
+    assert tensor is not None
+    assert tensor.data == [text.decode() for text in encoded]

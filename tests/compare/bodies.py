@@ -1,0 +1,196 @@
+"""Bodies as real servers and clients write them, one or more of each format: what mutations begin with."""
+
+import base64
+import gzip
+import struct
+import sys
+import zlib
+from typing import Any, Final, NamedTuple
+
+import brotli
+import orjson
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+__all__ = ["BODIES", "Body", "event_stream", "zstd"]
+
+JSON: Final = b"application/json"
+EVENTS: Final = b"text/event-stream"
+
+
+class Body(NamedTuple):
+    """A body with what its head says of it."""
+
+    data: bytes
+    kind: bytes | None = JSON
+    coding: bytes | None = None
+    header_length: int | None = None
+
+
+def event_stream(*documents: Any, end: bytes = b"data: [DONE]\n\n") -> bytes:
+    """Return documents as server-sent events."""
+    return b"".join(b"data: " + orjson.dumps(document) + b"\n\n" for document in documents) + end
+
+
+def _lines(*documents: Any) -> bytes:
+    return b"".join(orjson.dumps(document) + b"\n" for document in documents)
+
+
+def _chunk(finish: str | None = None, **delta: Any) -> dict[str, Any]:
+    choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+    head = {"id": "chatcmpl-7", "object": "chat.completion.chunk", "created": 1795284000, "model": "m"}
+    return {**head, "choices": [choice]}
+
+
+def _binary(key: str, *tensors: tuple[str, list[int], bytes]) -> Body:
+    listed = [
+        {"name": f"t{at}", "datatype": kind, "shape": shape, "parameters": {"binary_data_size": len(raw)}}
+        for at, (kind, shape, raw) in enumerate(tensors)
+    ]
+    head = orjson.dumps(
+        {"model_name": "m", key: [*listed, {"name": "j", "datatype": "INT8", "shape": [1], "data": [5]}]}
+    )
+    data = head + b"".join(raw for _, _, raw in tensors)
+    return Body(data, b"application/octet-stream", None, len(head))
+
+
+_TEXTS: Final = b"".join(
+    struct.pack("<I", len(text)) + text for text in (b"cat", b"", "dög".encode(), b"\xff\x00")
+)
+_TENSORS: Final = (
+    ("BOOL", [2], b"\x01\x00"),
+    ("INT8", [2, 1], struct.pack("<2b", -1, 2)),
+    ("INT64", [1], struct.pack("<q", -(2**63))),
+    ("UINT64", [1], struct.pack("<Q", 2**64 - 1)),
+    ("FP16", [2], struct.pack("<2e", 0.5, -2.0)),
+    ("BF16", [2], b"\x80\x3f\x00\xc0"),
+    ("FP32", [1, 2], struct.pack("<2f", 0.25, float("nan"))),
+    ("FP64", [0, 3], b""),
+    ("BYTES", [4], _TEXTS),
+)
+_OIP: Final = orjson.dumps(
+    {
+        "model_name": "wine",
+        "id": "9f1c",
+        "outputs": [
+            {"name": "predict", "datatype": "INT64", "shape": [2, 1], "data": [[0], [2]]},
+            {"name": "proba", "datatype": "FP64", "shape": [2, 2], "data": [0.9, 0.1, 0.2, 0.8]},
+            {"name": "text", "datatype": "BYTES", "shape": [2], "data": ["cat", "dög"]},
+        ],
+    }
+)
+_CALL: Final = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "f", "arguments": ""}}
+_CHAT: Final = event_stream(
+    _chunk(role="assistant", content=""),
+    _chunk(content="Hel"),
+    _chunk(content="lo wörld"),
+    _chunk(tool_calls=[_CALL]),
+    _chunk(tool_calls=[{"index": 0, "function": {"arguments": '{"a": [1, 2.5]}'}}]),
+    _chunk("tool_calls"),
+    {"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13}},
+)
+_WHOLE: Final = orjson.dumps(
+    {
+        "id": "chatcmpl-7",
+        "object": "chat.completion",
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": "Hello", "refusal": None},
+                "finish_reason": "stop",
+            }
+        ],
+        "usage": {"prompt_tokens": 9, "completion_tokens": 1},
+    }
+)
+_ROWS: Final = orjson.dumps(
+    {"predictions": [{"scores": [0.9, 0.1], "label": "a"}, {"scores": [0.2, 0.8], "label": "b"}]}
+)
+_VECTORS: Final = [0.5, -0.25, 1e-7]
+_PACKED: Final = base64.b64encode(struct.pack("<3f", *_VECTORS)).decode()
+_EMBEDDINGS: Final = orjson.dumps(
+    {
+        "object": "list",
+        "data": [
+            {"object": "embedding", "index": 0, "embedding": _VECTORS},
+            {"object": "embedding", "index": 1, "embedding": _PACKED},
+        ],
+        "usage": {"prompt_tokens": 2},
+    }
+)
+_RESPONSES: Final = event_stream(
+    {"type": "response.created", "response": {"object": "response", "status": "in_progress", "output": []}},
+    {"type": "response.output_text.delta", "output_index": 0, "delta": "Hel"},
+    {"type": "response.output_text.delta", "output_index": 0, "delta": "lo"},
+    {
+        "type": "response.completed",
+        "response": {
+            "object": "response",
+            "status": "completed",
+            "output": [{"type": "message", "content": [{"type": "output_text", "text": "Hello"}]}],
+            "usage": {"input_tokens": 1, "output_tokens": 2},
+        },
+    },
+    end=b"",
+)
+_ANTHROPIC: Final = b"".join(
+    b"event: %s\ndata: %s\n\n" % (str(document["type"]).encode(), orjson.dumps(document))
+    for document in (
+        {
+            "type": "message_start",
+            "message": {"type": "message", "content": [], "usage": {"input_tokens": 3}},
+        },
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hello"}},
+        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 7}},
+        {"type": "message_stop"},
+    )
+)
+_OLLAMA: Final = _lines(
+    {"model": "m", "message": {"role": "assistant", "content": "Hel"}, "done": False},
+    {"model": "m", "message": {"role": "assistant", "content": "lo"}, "done": False},
+    {"model": "m", "message": {"role": "assistant", "content": ""}, "done": True, "eval_count": 2},
+)
+_TGI: Final = event_stream(
+    {"index": 1, "token": {"id": 5, "text": "Hel", "special": False}, "generated_text": None},
+    {
+        "index": 2,
+        "token": {"id": 6, "text": "lo", "special": False},
+        "generated_text": "Hello",
+        "details": {"generated_tokens": 2},
+    },
+    end=b"",
+)
+_CSV: Final = b'label,score,note\r\ncat,0.9,"a, b"\r\ndog,,"two\nlines ""quoted"""\r\n'
+
+BODIES: Final[dict[str, Body]] = {
+    "OIP": Body(_OIP),
+    "OIP, gzip": Body(gzip.compress(_OIP, mtime=0), coding=b"gzip"),
+    "OIP, deflate": Body(zlib.compress(_OIP), coding=b"deflate"),
+    "OIP, br": Body(brotli.compress(_OIP), coding=b"br"),
+    "OIP, zstd": Body(zstd.compress(_OIP), coding=b"zstd"),
+    "OIP, binary": _binary("outputs", *_TENSORS),
+    "OIP, binary request": _binary("inputs", *_TENSORS),
+    "V1 rows": Body(_ROWS),
+    "V1 columns": Body(b'{"outputs": {"label": ["a", "b"], "score": [NaN, Infinity]}}'),
+    "MLflow": Body(b'{"predictions": {"a": [1, 2], "b": [[0.5], [1e300]]}}'),
+    "MLflow, request": Body(b'{"dataframe_split": {"columns": ["a", "b"], "data": [[1, "x"], [2, null]]}}'),
+    "chat": Body(_WHOLE),
+    "chat, streamed": Body(_CHAT, EVENTS),
+    "chat, streamed with CRLF": Body(_CHAT.replace(b"\n", b"\r\n"), EVENTS),
+    "chat, request": Body(
+        b'{"model": "m", "messages": [{"role": "user", "content": [{"type": "text", "text": "hi"}]}]}'
+    ),
+    "responses, streamed": Body(_RESPONSES, EVENTS),
+    "embeddings": Body(_EMBEDDINGS),
+    "Anthropic, streamed": Body(_ANTHROPIC, EVENTS),
+    "Ollama, streamed": Body(_OLLAMA, b"application/x-ndjson"),
+    "text-generation-inference, streamed": Body(_TGI, EVENTS),
+    "lines": Body(_lines({"y": 1}, {"y": 2.5}, {"y": None}), b"application/jsonlines"),
+    "CSV": Body(_CSV, b"text/csv; charset=utf-8"),
+    "CSV, numbers": Body(b"0.1,0.9\n0.8,0.2\n-inf,1e-3\n", b"text/csv; header=absent"),
+    "text": Body("Hello wörld".encode(), b"text/plain; charset=utf-8"),
+}
