@@ -52,6 +52,11 @@ def _say_what_was_done(console: "Console", document: _Document) -> None:
             f"interrupted: {document['abandoned']} requests were under way, later ones were not sent",
             style="bold",
         )
+    if document["asked_again"]:
+        console.print(
+            f"{document['asked_again']:,} were sent twice: a kept connection was closed without an answer",
+            soft_wrap=True,
+        )
     told = [f"{log['damaged']:,} damaged"] if log["damaged"] else []
     told += [f"{log['unfinished']} files end in half a line"] if log["unfinished"] else []
     told += [f"{log['skipped']:,} others passed over"] if log["skipped"] else []

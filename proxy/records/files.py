@@ -24,6 +24,8 @@ SUFFIXES: Final = (".jsonl", ".jsonl.gz", ".jsonl.zst")
 """Ends of the names of files that are read."""
 
 _CHUNK_BYTES: Final = 1 << 20
+_ZSTD_WINDOW_BYTES: Final = 2048
+"""What is undone at once: in the worst case (blocks of one repeated byte) 64 MiB come out of it."""
 
 
 class LogError(ProxyError):
@@ -142,16 +144,21 @@ class LineFile:
             raise LogError(
                 f"{self.path}: reading zstd needs the package zstandard: pip install zstandard"
             ) from None
-        with zstandard.ZstdDecompressor().stream_reader(
-            file, read_across_frames=True, closefd=False
-        ) as stream:
-            while True:
+        decompressor = zstandard.ZstdDecompressor()
+        frame = decompressor.decompressobj()
+        is_begun = False
+        while raw := file.read(_ZSTD_WINDOW_BYTES):
+            self.read_bytes += len(raw)
+            while raw:
+                if frame.eof:
+                    frame = decompressor.decompressobj()
+                is_begun = True
                 try:
-                    chunk = stream.read(_CHUNK_BYTES)
+                    chunk = frame.decompress(raw)
                 except zstandard.ZstdError:
                     self.problem = "damaged zstd"
                     return
-                self.read_bytes = file.tell()
-                if not chunk:
-                    return
-                yield chunk
+                raw = frame.unused_data
+                if chunk:
+                    yield chunk
+        self.is_unfinished = is_begun and not frame.eof

@@ -30,11 +30,11 @@ REASONS: Final[Mapping[str, str]] = MappingProxyType(
         "query": "the request had a query, which is never written",
         "request_truncated": "the request's body is longer than log.body (or limits.copy)",
         "request_redacted": "something in the request's body was redacted",
-        "request_missing": "the request's body was left out",
+        "request_missing": "the request's body was left out (log.content)",
         "request_binary": "the record is of schema 1, which does not tell what a binary request body is",
         "answer_truncated": "the recorded answer is longer than log.body (or limits.copy), or was cut",
         "answer_redacted": "something in the recorded answer was redacted",
-        "answer_missing": "the recorded answer was left out",
+        "answer_missing": "the recorded answer was left out (log.content)",
         "answer_binary": "the record is of schema 1, which does not tell what a binary answer is",
     }
 )

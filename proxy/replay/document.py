@@ -121,6 +121,7 @@ def _group(group: Group) -> _Document:
     return {
         "sent": group.sent,
         "answered": group.answered,
+        "asked_again": group.asked_again,
         "failed": _counts(group.failed),
         "reference_failed": _counts(group.reference_failed),
         "compared": group.compared,

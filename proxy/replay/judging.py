@@ -17,6 +17,8 @@ class Asked:
     """Label of a :class:`proxy.model.Fault`; None when there is an answer."""
     duration_ns: int
     """Sent to last byte, or to the fault."""
+    is_second: bool = False
+    """It was asked again, because a kept connection was closed without an answer."""
 
 
 @dataclass(frozen=True, slots=True)

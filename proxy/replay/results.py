@@ -72,6 +72,8 @@ class Group:
 
     sent: int = 0
     answered: int = 0
+    asked_again: int = 0
+    """Requests sent twice; see :class:`proxy.replay.judging.Asked`."""
     failed: Counter[str] = field(default_factory=Counter)
     """By fault."""
     reference_failed: Counter[str] = field(default_factory=Counter)
@@ -103,6 +105,7 @@ class Group:
     def add(self, outcome: Outcome) -> None:
         """Count one outcome."""
         self.sent += 1
+        self.asked_again += outcome.new.is_second
         if outcome.new.answer is None:
             self.failed[outcome.new.fault or ""] += 1
             return

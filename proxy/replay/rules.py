@@ -23,7 +23,7 @@ class RouteRule:
     matched_prefix: bytes = b""
     """The part of the path that a target's own path replaces."""
     shows_values: bool = True
-    """Nothing of the route's bodies is redacted: values of differences may be shown."""
+    """Nothing of the route's bodies is redacted or left out: values of differences may be shown."""
 
 
 class RouteRules:
@@ -58,7 +58,7 @@ def compile_rules(settings: Settings, changes: Mapping[str, Any]) -> RouteRules:
             route.name: RouteRule(
                 ComparisonRule.of(_changed(route.compare, changes)),
                 matched_prefix(route.match.path),
-                shows_values=not route.log.redact,
+                shows_values=not route.log.redact and route.log.content is not False,
             )
             for route in settings.routes
         },

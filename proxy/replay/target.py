@@ -6,7 +6,8 @@ Rules
       compares it decodes it. A redirect is an answer like any other.
     * An answer is read up to a cap, as the proxy's side copies are; what is longer is truncated and not read on.
     * Nothing is sent twice, but for one case: a kept connection that the server had closed by the time it was used.
-      Then no byte of an answer came, and the server most likely saw nothing.
+      Then no byte of an answer came, and the server most likely saw nothing. It is counted, for a server that breaks
+      off without a word looks the same.
 """
 
 import ssl
@@ -84,9 +85,9 @@ class Target:
             except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
                 if not is_last and course.is_reused and not course.has_begun and _is_stale(error):
                     continue
-                return Asked(None, _fault_of(error).label, monotonic_ns() - started_ns)
+                return Asked(None, _fault_of(error).label, monotonic_ns() - started_ns, is_last)
             break
-        return Asked(answer, None, monotonic_ns() - started_ns)
+        return Asked(answer, None, monotonic_ns() - started_ns, is_last)
 
     async def _exchange(self, call: Call, matched_prefix: bytes, course: "_Course") -> Answer:
         target = rewrite_target(call.path.encode(), matched_prefix, self._prefix).decode()

@@ -50,7 +50,8 @@ def questions(number: int) -> list[Question]:
             _json(f"/{form}", {"n": number})
             for form in (
                 "oip", "oip-batch", "v1", "v1-batch", "json", "json-gzip", "text", "bytes", "stream", "chat", "error",
-                "mine-fails", "broken", "fewer-rows", "empty", "ndjson", "csv", "long", "deflate", "probabilities",
+                "fallback/mine-fails", "broken", "fewer-rows", "empty", "ndjson", "csv", "long", "deflate",
+                "probabilities",
             )
         ),
         _binary(number),
@@ -70,12 +71,17 @@ class DialectModel:
     def __init__(self, skew: int) -> None:
         self.skew = skew
         self.url = ""
+        self.runner: web.AppRunner
         self.delay_s = 0.0
         self.asked: list[Mapping[str, str]] = []
         """Headers of each request, lower-case names."""
         self.bodies: list[bytes] = []
         self.fails: Callable[[int], str | None] = lambda count: None
-        """Given the number of the request, says how to fail it: ``close``, ``garbage`` or ``stall``; None not to."""
+        """Given the number of the request, says how to fail it (``close``, ``cut``, ``garbage``, ``stall``), or not."""
+
+    async def kill(self) -> None:
+        """Close every connection and listen no more."""
+        await self.runner.cleanup()
 
     def _errs(self, body: bytes) -> bool:
         return self.skew > 0 and sum(body) % self.skew == 0
@@ -85,8 +91,8 @@ class DialectModel:
         body = await request.read()
         self.asked.append({name.lower(): value for name, value in request.headers.items()})
         self.bodies.append(body)
-        await asyncio.sleep(self.delay_s)
         failure = self.fails(len(self.asked) - 1)
+        await asyncio.sleep(self.delay_s)
         if failure is not None:
             return await self._fail(request, failure)
         form = request.path.rpartition("/")[2]
@@ -99,6 +105,8 @@ class DialectModel:
         assert request.transport is not None
         if failure == "garbage":
             request.transport.write(b"!!! this is no HTTP\r\n\r\n")
+        if failure == "cut":
+            request.transport.write(b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{")
         if failure == "stall":
             await asyncio.sleep(60)
         request.transport.close()
@@ -194,6 +202,7 @@ async def dialect_server(skew: int = 0) -> AsyncIterator[DialectModel]:
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
+    model.runner = runner
     model.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     try:
         yield model

@@ -29,12 +29,20 @@ state_dir: {directory}/state
 models:
   one: {{url: '{champion.url}'}}
   two: {{url: '{shadow.url}/other/name'}}
+  three: {{url: '{shadow.url}'}}
 routes:
+  - name: falls-back
+    match: {{path: "/models/fallback/*"}}
+    variants:
+      - {{name: v1, model: one, role: champion}}
+      - {{name: v2, model: three, role: challenger, weight: 99.9999}}
+    shadows: [{{model: two, percent: 100, max_in_flight: 1000}}]
+    log: {{percent: 100}}
   - name: all
     match: {{path: "/models/*"}}
     variants: [{{name: v1, model: one, role: champion}}]
     shadows: [{{model: two, percent: 100, max_in_flight: 1000}}]
-    log: {{percent: 100}}
+    log: {{percent: 100, content: true}}
 """
 
 
@@ -101,6 +109,7 @@ async def test_a_replayed_comparison_is_the_live_one(tmp_path: Path) -> None:
     assert (results["agree"], results["disagree"]) == (document["agree"], document["disagree"])
     assert min(results.values()) >= 8  # there are some of each, so that equality says something
     assert set(results) == {"agree", "disagree", "uncomparable"}
+    assert document["uncomparable"].keys() == {"both_failed", "fallback"}
     check_what_was_asked(shadow, before)
 
 
@@ -139,7 +148,89 @@ async def test_against_another_model(tmp_path: Path) -> None:
     replayed = outcomes_of(tmp_path / "out.jsonl")
     assert replayed.keys() == live.keys()  # a recorded answer that is cut does not matter here
     for request_id, outcome in replayed.items():
-        assert {key: outcome["comparison"][key] for key in SAME} == expected(live[request_id])
+        if live[request_id].route == "all":  # the other one has other models
+            assert {key: outcome["comparison"][key] for key in SAME} == expected(live[request_id])
+
+
+async def test_a_model_that_dies_on_the_way(tmp_path: Path) -> None:
+    """What a model breaks, answers with nonsense, or never answers is counted as failed; the rest is compared."""
+    async with dialect_server() as model:
+        write_log(tmp_path, 60)
+        model.fails = lambda count: {10: "cut", 20: "garbage", 30: "stall", 40: "close"}.get(count)
+        code, document, err = await replay(
+            *("--log", str(tmp_path), "--to", model.url, "--timeout", "1s", "--fail-over", "4%"),
+        )
+    assert document["failed"] == {"protocol": 1, "reset": 1, "timeout": 1}
+    assert (document["agree"], document["sent"]) == (57, 60)
+    assert document["asked_again"] == 1  # closed without a word: as a connection that was kept for too long
+    assert document["limit"]["wrong"]["share"] == pytest.approx(0.05)
+    assert (code, err) == (1, "")
+
+
+async def test_a_model_that_is_killed_midway(tmp_path: Path) -> None:
+    """After a model server is gone, everything fails at once, and the report has both halves."""
+    write_log(tmp_path, 200)
+    async with dialect_server() as model:
+        model.delay_s = 0.01
+
+        async def kill() -> None:
+            async def is_halfway() -> bool:
+                return len(model.asked) >= 100
+
+            await eventually(is_halfway, "half of the requests")
+            await model.kill()
+
+        killing = asyncio.ensure_future(kill())
+        code, document, err = await replay("--log", str(tmp_path), "--to", model.url)
+        await killing
+    assert (code, err) == (0, "")
+    assert document["sent"] == 200 == document["agree"] + sum(document["failed"].values())
+    assert document["agree"] >= 90
+    assert set(document["failed"]) <= {"connect", "reset"}
+
+
+async def test_a_slow_model_makes_requests_late(tmp_path: Path) -> None:
+    """At the pace of the log a model that is too slow makes requests late, which the report says; none is left out."""
+    async with dialect_server() as model:
+        write_log(tmp_path, 40)  # one a millisecond
+        model.delay_s = 0.02
+        code, document, _ = await replay(
+            *("--log", str(tmp_path), "--to", model.url, "--speed", "1x", "--concurrency", "2")
+        )
+    assert (code, document["agree"]) == (0, 40)
+    assert document["late_ms"]["max"] >= 200  # 40 requests by two take 400 ms, and were due within 40
+    assert document["latency"]["new_ms"]["p50"] >= 20 * 0.95
+
+
+async def test_many_records(tmp_path: Path) -> None:
+    """Ten thousand records are all sent, and all compared."""
+    async with dialect_server() as model:
+        write_log(tmp_path, 10_000, pad="x" * 700)
+        code, document, err = await replay("--log", str(tmp_path), "--to", model.url, "--concurrency", "32")
+    assert (code, err) == (0, "")
+    assert (document["sent"], document["agree"], len(model.asked)) == (10_000, 10_000, 10_000)
+
+
+async def test_a_log_that_is_being_written(tmp_path: Path) -> None:
+    """A replay reads a growing log up to the last whole line of the moment, and finds nothing damaged."""
+    write_log(tmp_path, 50)
+    path = tmp_path / "payloads.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) * 2 // 3])
+
+    async with dialect_server() as model:
+        model.delay_s = 0.005
+        replaying = asyncio.ensure_future(replay("--log", str(tmp_path), "--to", model.url))
+
+        async def has_begun() -> bool:
+            return bool(model.asked)
+
+        await eventually(has_begun, "the first request")
+        with path.open("ab") as file:
+            file.write(whole[len(whole) * 2 // 3 :])
+        code, document, _ = await replaying
+    assert (code, document["log"]["damaged"]) == (0, 0)
+    assert 30 <= document["agree"] == len(model.asked) <= 50
 
 
 async def test_interrupted(tmp_path: Path) -> None:

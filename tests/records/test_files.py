@@ -4,6 +4,7 @@ import gzip
 from pathlib import Path
 
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -116,3 +117,27 @@ def test_nothing_to_find(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
     with pytest.raises(LogError, match=r"no payload log there; expected files that end in \.jsonl"):
         find_files([tmp_path])
+
+
+def test_zstd(tmp_path: Path) -> None:
+    """A frame for each batch, as the log is written: whole frames are read, one that is cut is not there yet."""
+    frames = [
+        zstandard.compress(b"one\ntwo\n"),
+        zstandard.compress(b"three\n" * 100_000),
+        zstandard.compress(b"x\n"),
+    ]
+    file = write(tmp_path / "a.jsonl.zst", b"".join(frames))
+    assert lines_of(file) == [b"one", b"two", *[b"three"] * 100_000, b"x"]
+    assert (file.is_unfinished, file.problem) == (False, None)
+    assert file.read_bytes == (tmp_path / "a.jsonl.zst").stat().st_size
+    for cut in (1, 5, len(frames[2]) - 1):
+        file = write(tmp_path / "b.jsonl.zst", frames[0] + frames[2][:cut])
+        assert lines_of(file) == [b"one", b"two"]
+        assert (file.problem, file.is_unfinished) == (None, True)
+
+
+def test_damaged_zstd(tmp_path: Path) -> None:
+    """What is before the damage is read, and the damage is told."""
+    file = write(tmp_path / "a.jsonl.zst", zstandard.compress(b"one\n") + b"not zstd at all" * 100)
+    assert lines_of(file) == [b"one"]
+    assert file.problem == "damaged zstd"

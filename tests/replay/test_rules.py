@@ -30,9 +30,10 @@ def test_changes_stand_in_place_of_keys() -> None:
     assert (wine.compare.as_, wine.compare.rtol, wine.compare.label) == ("json", 0.5, "/x")
 
 
-def test_values_of_redacted_routes_stay_hidden() -> None:
+@pytest.mark.parametrize("more", ["redact: [{json: /a}]", "redact: [{detect: email}]", "content: false"])
+def test_values_of_redacted_routes_stay_hidden(more: str) -> None:
     """Where something must not be written, a new answer's values are not shown either."""
-    text = BASE_CONFIG.replace("body: 1KiB}", "body: 1KiB, redact: [{json: /a}]}")
+    text = BASE_CONFIG.replace("body: 1KiB}", f"body: 1KiB, {more}}}")
     wine = compile_rules(parse(text, environ={}), {}).find("wine")
     assert wine is not None
     assert not wine.shows_values

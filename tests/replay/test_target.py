@@ -208,3 +208,4 @@ async def test_a_connection_that_was_closed_meanwhile() -> None:
         first = await model.ask(CALL, b"")
         second = await model.ask(CALL, b"")
     assert (first.fault, second.fault, served) == (None, None, 2)
+    assert (first.is_second, second.is_second) == (False, True)
