@@ -1,6 +1,6 @@
 """What a worker leaves behind for the observer: exchanges as frames of bytes.
 
-A mirrored, logged or traced request leaves one *primary* frame (request and the client's answer) and one
+A mirrored, recorded or traced request leaves one *primary* frame (request and the client's answer) and one
 *shadow* frame per shadow that was sent. The parts carry the same exchange number; the observer pairs them.
 Frames are fixed-size numbers and raw bytes: nothing is decoded, formatted or compressed in the worker. What
 only a record, a span or an example of a disagreement tells (:class:`Details`) is left out of all others: the
@@ -25,6 +25,7 @@ __all__ = [
     "MAX_FRAME_BYTES",
     "MISSING_UNIT",
     "MOST_ARRIVALS",
+    "RECORDED",
     "TOLD",
     "Details",
     "Flag",
@@ -72,10 +73,17 @@ class Flag:
     ERRORS = 1024
     """``log.keep`` wants errors, and it is one."""
     SLOW = 2048
-    """``log.keep`` wants what takes so long."""
+    """``log.keep`` wants what took so long."""
+    WATCHED = 4096
+    """Whether ``log.keep`` wants it for one of these is known when it ends; then this flag is gone."""
+    OFFERED = 8192
+    """``log.keep`` looks at its record, in the observer."""
 
 
-TOLD = Flag.LOGGED | Flag.TRACED
+RECORDED = Flag.LOGGED | Flag.ERRORS | Flag.SLOW
+"""Exchanges with one of these leave a record: the worker says so, and counts them as sampled."""
+
+TOLD = RECORDED | Flag.TRACED | Flag.OFFERED | Flag.WATCHED
 """Exchanges with one of these are told of, whatever became of their shadows: a record is written, or spans."""
 
 DETAILED = TOLD | Flag.SHOWN

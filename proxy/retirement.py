@@ -6,7 +6,8 @@ folded, once everything that was begun was also ended:
 * a request: ``started = finished + lost``;
 * a shadow: ``sent = answered + failed`` and ``answered = shipped + not_compared + comparison_dropped``;
 * a comparison: ``shipped = agree + disagree + uncomparable + dropped``, counted in the observer;
-* a logged exchange: ``shipped = written + dropped + failed``, counted in the observer.
+* a recorded exchange: ``shipped + chosen = written + dropped + failed + thinned``, counted in the observer, which
+  chooses some by itself.
 
 Every count on the right only grows, up to the one on the left, and those on the left stand still once no
 worker uses the version for new requests. So a sum over all workers is enough, and a file read while a worker
@@ -29,7 +30,7 @@ _COMPARED_AS = {"shadow": "comparison", "noise": "noise_comparison"}
 _COPY_OF = {compared: kind for kind, compared in _COMPARED_AS.items()}
 
 _JUDGED = ("agree", "disagree", "uncomparable", "dropped")
-_WRITTEN = ("written", "dropped", "failed")
+_WRITTEN = ("written", "dropped", "failed", "thinned")
 
 _LASTING = {
     "worker": (("connections_opened", "connections_carried", "connections_closed"),),
@@ -63,6 +64,8 @@ def is_quiet(workers: Mapping[Key, int], observer: Mapping[Key, int]) -> bool:
             ended[(kind, route, model)] += count
         elif kind == "sink" and field in _WRITTEN:
             ended[("record", *labels)] += count
+        elif kind == "sink" and field == "chosen":
+            begun[("record", *labels)] += count
     return begun == ended
 
 
@@ -107,6 +110,8 @@ def settle(counts: Counter[Key]) -> Counter[Key]:
             judged[_COPY_OF[kind], route, model] += count
         elif kind == "sink" and field in _WRITTEN:
             judged["payload", *labels] += count
+        elif kind == "sink" and field == "chosen":
+            judged["payload", *labels] -= count
     settled = Counter(counts)
     for (kind, *labels), fields in sections.items():
         for field, missing in _missing_ends(kind, fields, judged[kind, *labels]):

@@ -61,9 +61,9 @@ ALLOWED: dict[str, set[str]] = {
         "tally", "tasks",
     },
     "observer": {
-        "clock", "compare", "control", "engine", "errors", "evidence", "exchange", "identifiers", "lasting", "link",
-        "logs", "model", "noise", "printable", "privacy", "private", "records", "rollout", "routing",
-        "settings", "settled", "sinks", "stats", "tally", "tasks",
+        "clock", "compare", "control", "durations", "engine", "errors", "evidence", "exchange", "identifiers",
+        "lasting", "link", "logs", "model", "noise", "printable", "privacy", "private", "records", "rollout",
+        "routing", "settings", "settled", "sinks", "stats", "tally", "tasks",
     },
     "sinks": {"clock", "private", "settings", "tally"},
     # The supervisor starts the others as processes: it imports neither of them.

@@ -252,11 +252,11 @@ def _route_lines(route: Mapping[str, Any]) -> "list[RenderableType]":
         named = ", ".join(f"{source} {count}" for source, count in sources.items())
         lines.append(f"units from: {named}")
     log = route.get("log") or {}
-    if log.get("percent"):
-        counted = ", ".join(
-            f"{name} {log.get(name, 0)}" for name in ("sampled", "written", "dropped", "failed")
-        )
-        lines.append(f"payload log: {log['percent']:g} % of units into {log.get('dir')}: {counted}")
+    if log.get("percent") or log.get("keep"):
+        names = ["sampled", "written", "dropped", "failed", *(["thinned"] if log.get("budget") else ())]
+        counted = ", ".join(f"{name} {log.get(name, 0)}" for name in names)
+        what = ", ".join([f"{log.get('percent') or 0:g} % of units", *(log.get("keep") or ())])
+        lines.append(f"payload log: {what} into {log.get('dir')}: {counted}")
     return [*(Text(line, style="dim") for line in lines), Text("")]
 
 

@@ -343,9 +343,9 @@ def _sink() -> Schema:
 
 
 def _route() -> Schema:
-    log = _each(("sampled", "written", "dropped", "failed"), _COUNT)
-    log["properties"] = {"percent": _PERCENT, "dir": _TEXT, **log["properties"]}
-    log["required"] = ["percent", "dir", *log["required"]]
+    log = _each(("budget", "sampled", "written", "dropped", "failed", "thinned"), _COUNT)
+    log["properties"] = {"percent": _PERCENT, "keep": _list(_TEXT), "dir": _TEXT, **log["properties"]}
+    log["required"] = ["percent", "keep", "dir", *log["required"]]
     return _object(
         name=_TEXT,
         table_version=_COUNT,

@@ -196,12 +196,20 @@ def _assign(flight: "InFlight", unit: bytes, source: int) -> tuple[Sequence[Shad
 
 def _sampled(route: Route, unit: bytes, shadows: Sequence[Shadow]) -> int:
     """Return the flags of an exchange that follow from its unit: whether it is mirrored, logged, shown."""
-    flags = Flag.LOGGED if route.log_limit and is_logged(route, unit) else 0
+    flags = _recorded(route, unit) if route.is_recorded else 0
     if shadows:
         flags |= Flag.MIRRORED
         if route.shown_limit and is_shown(route, unit):
             flags |= Flag.SHOWN
     return flags
+
+
+def _recorded(route: Route, unit: bytes) -> int:
+    """Return the flags by which a record may come to be: the sample's, and those of rules that judge later."""
+    flags = Flag.LOGGED if is_logged(route, unit) else 0
+    if route.keeps_errors or route.keeps_slow is not None:
+        flags |= Flag.WATCHED
+    return flags | Flag.OFFERED if route.settings.log.keeps_when else flags
 
 
 def _keep_copies(flight: "InFlight", shadows: Sequence[Shadow], flags: int) -> None:

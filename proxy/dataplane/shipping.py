@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from proxy.exchange import DETAILED, TOLD, Flag, build_details, build_primary
+from proxy.exchange import DETAILED, RECORDED, TOLD, Flag, build_details, build_primary
 from proxy.tally import WORKER_FIELDS
 
 if TYPE_CHECKING:
@@ -10,13 +10,20 @@ if TYPE_CHECKING:
 
 __all__ = ["ship_primary"]
 
+WATCHED = Flag.WATCHED
 EXCHANGES_DROPPED = WORKER_FIELDS.index("exchanges_dropped")
 
 
 def ship_primary(flight: "InFlight", duration_ns: int) -> None:
-    """Hand the exchange to the observer: only for mirrored, logged and traced requests, shown ones among the first."""
+    """Hand the exchange to the observer: if it was mirrored, or if a record, spans or an example are made of it."""
     worker, table, flags = flight.worker, flight.table, flight.flags
-    if not flight.shadows_sent and not flags & TOLD:
+    details = b""
+    if flags & DETAILED:
+        if flags & WATCHED:
+            flags = _judged(flight, flags, duration_ns)
+        if flags & TOLD or (flight.shadows_sent and flags & DETAILED):
+            details = _details(flight, duration_ns)
+    if not flight.shadows_sent and not details:
         return  # no copy was sent: there is nothing to compare with
     frame = build_primary(
         worker.index,
@@ -33,16 +40,27 @@ def ship_primary(flight: "InFlight", duration_ns: int) -> None:
         flight.unit,
         flight.response_lines,
         b"".join(flight.response_copy or ()),
-        _details(flight, duration_ns) if flags & DETAILED else b"",
+        details,
         b"" if flight.arrivals is None else flight.arrivals.tobytes(),
     )
     shipped = worker.shipper.ship(frame)
     if not shipped:
         table.slots[table.slot_worker + EXCHANGES_DROPPED] += 1
-    if flags & Flag.LOGGED:
+    if flags & RECORDED:
         base = flight.route.slot_payload
         table.slots[base] += 1
         table.slots[base + (1 if shipped else 2)] += 1
+
+
+def _judged(flight: "InFlight", flags: int, duration_ns: int) -> int:
+    """Return the flags of a watched exchange that has ended: with the rules of ``log.keep`` that want it."""
+    route = flight.route
+    flags &= ~WATCHED
+    if route.keeps_errors and (flight.status > 499 or flight.fault or flight.serving is not flight.variant):
+        flags |= Flag.ERRORS
+    if route.keeps_slow is not None and duration_ns > route.keeps_slow:
+        flags |= Flag.SLOW
+    return flags
 
 
 def _details(flight: "InFlight", duration_ns: int) -> bytes:

@@ -9,7 +9,7 @@ Identities, exact when nothing is in flight::
     eligible = sent + dropped (by reason)
     sent     = answered + failed
     answered = compared + uncomparable + comparison_dropped        compared = agree + disagree
-    sampled  = written + dropped + failed
+    sampled  = written + dropped + failed + thinned
 
 ``answered`` is counted by the worker when a shadow's answer is complete, the rest of its line by the
 observer once the pair is judged: in between, the answers in the pipe and in the pairing book are missing on
@@ -25,7 +25,8 @@ from itertools import accumulate
 from proxy.compare import DISTANCE_BOUNDS
 from proxy.model import DROPS, DURATION_BOUNDS_NS, Fault
 from proxy.noise import TRIPLE_FIELDS, Triples
-from proxy.routing.table import DISTANCE_SLOTS, Table
+from proxy.routing.outcome_fields import DISTANCE_SLOTS
+from proxy.routing.table import Table
 from proxy.tally import Key
 
 __all__ = [
@@ -201,12 +202,16 @@ class ShadowAccount:
 
 @dataclass(frozen=True, slots=True)
 class Payloads:
-    """What became of the exchanges that were to be logged."""
+    """What became of the exchanges that a record was to be made of."""
 
     sampled: int = 0
     written: int = 0
     dropped: int = 0
     failed: int = 0
+    thinned: int = 0
+    """Left out by the budget, with a probability that the others say."""
+    rule_failures: int = 0
+    """Exchanges over which an expression of ``log.keep`` could not be evaluated."""
 
     @property
     def outcomes(self) -> dict[str, int]:
@@ -216,6 +221,7 @@ class Payloads:
             "written": self.written,
             "dropped": self.dropped,
             "failed": self.failed,
+            "thinned": self.thinned,
         }
 
 
@@ -490,8 +496,10 @@ def _add_payloads(accounts: Accounts, sections: Mapping[tuple[str, ...], Fields]
     for route in routes:
         worker, sink = sections.get(("payload", route), {}), sections.get(("sink", route), {})
         accounts.payloads[route] = Payloads(
-            worker.get("sampled", 0),
+            worker.get("sampled", 0) + sink.get("chosen", 0),
             sink.get("written", 0),
             worker.get("dropped", 0) + sink.get("dropped", 0),
             sink.get("failed", 0),
+            sink.get("thinned", 0),
+            sink.get("rule_failed", 0),
         )

@@ -19,24 +19,26 @@ from pathlib import Path
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from proxy.compare.pace import Pace
-from proxy.exchange import Flag, Primary, ShadowPart
+from proxy.exchange import RECORDED, Primary, ShadowPart
 from proxy.model import DURATION_BOUNDS_NS
-from proxy.routing.table import (
+from proxy.routing.outcome_fields import (
     COMPARISON_FIELDS,
     DISTANCE_SLOTS,
     FEEDBACK_FIELDS,
     PACE_FIELDS,
     SINK_FIELDS,
+    SINK_OUTCOMES,
     TRIPLE_FIELDS,
-    Table,
 )
+from proxy.routing.table import Table
 from proxy.tally import Block, block_path, open_block
 
-__all__ = ["Blocks", "ComparisonOutcome", "FeedbackOutcome", "SinkOutcome", "Slots"]
+__all__ = ["Blocks", "ComparisonOutcome", "FeedbackOutcome", "SinkNote", "SinkOutcome", "Slots"]
 
 ComparisonOutcome: TypeAlias = Literal["agree", "disagree", "uncomparable", "dropped"]
 FeedbackOutcome: TypeAlias = Literal["accepted", "duplicate", "unknown", "refused"]
-SinkOutcome: TypeAlias = Literal["written", "dropped", "failed"]
+SinkOutcome: TypeAlias = Literal["written", "dropped", "failed", "thinned"]
+SinkNote: TypeAlias = Literal["chosen", "rule_failed"]
 
 _COMPARISON: Final = {field: i for i, field in enumerate(COMPARISON_FIELDS)}
 _SINK: Final = {field: i for i, field in enumerate(SINK_FIELDS)}
@@ -56,7 +58,7 @@ _log = logging.getLogger("modelproxy")
 
 
 class _Place(NamedTuple):
-    """Which outcome a frame would have had; ``shadow`` is -1 for a logged primary."""
+    """Which outcome a frame would have had; ``shadow`` is -1 for a recorded primary."""
 
     worker: int
     route: int
@@ -209,8 +211,9 @@ class Blocks:
             block.slots[base + _PER_TOKEN + bisect_left(DURATION_BOUNDS_NS, per_token_ns)] += 1
             block.slots[base + _PER_TOKEN_SUM] += round(per_token_ns)
 
-    def count_sink(self, worker: int, version: int, route: int, outcome: SinkOutcome) -> None:
-        """Count what became of a logged exchange."""
+    def count_sink(self, worker: int, version: int, route: int, outcome: SinkOutcome | SinkNote) -> None:
+        """Count what became of a recorded exchange; or that it was recorded for a reason that was found only here, or
+        that a rule could not be evaluated."""
         if (found := self._find(worker, version, route, 0, -1)) is not None:
             slots, base = found
             slots[base + _SINK[outcome]] += 1
@@ -222,12 +225,12 @@ class Blocks:
             block.slots[base + _FEEDBACK[outcome]] += items
 
     def settle_sink(self, worker: int, version: int, route: int, outcome: SinkOutcome) -> None:
-        """Count what became of a logged exchange that :meth:`expect_sink` announced."""
+        """Count what became of a recorded exchange that :meth:`expect_sink` announced."""
         self._pending[worker, version, route] -= 1
         self.count_sink(worker, version, route, outcome)
 
     def expect_sink(self, worker: int, version: int, route: int) -> None:
-        """Note a logged exchange whose outcome comes later."""
+        """Note a recorded exchange whose outcome comes later."""
         self._pending[worker, version, route] += 1
 
     def drop_frame(self, frame: Primary | ShadowPart) -> None:
@@ -237,7 +240,7 @@ class Blocks:
             if not frame.fault:
                 place = _Place(frame.worker, frame.route, frame.variant, frame.shadow)
                 self._drop(frame.version, place)
-        elif frame.flags & Flag.LOGGED:
+        elif frame.flags & RECORDED:
             self._drop(frame.version, _Place(frame.worker, frame.route, 0, -1))
 
     def reconcile(self, worker: int, shipped: Mapping[str, int]) -> int:
@@ -289,7 +292,9 @@ class Blocks:
         if route is None or block is None:
             return 0
         base = self._slots[version].sink[route.index]
-        known = sum(block.slots[base : base + len(SINK_FIELDS)]) + self._pending[worker, version, route.index]
+        ended = sum(block.slots[base + _SINK[outcome]] for outcome in SINK_OUTCOMES)
+        # What was chosen here was not shipped as recorded.
+        known = ended - block.slots[base + _SINK["chosen"]] + self._pending[worker, version, route.index]
         lost = max(shipped - known, 0)
         block.slots[base + _SINK["dropped"]] += lost
         return lost

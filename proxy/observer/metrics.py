@@ -172,7 +172,14 @@ FAMILIES: dict[str, Family] = {
         "of an e-value. 2 and more ever comes up for 1 % of shadows at most of which that is not so.",
     ),
     "modelproxy_payload_records_total": Family(
-        "counter", ("route", "outcome"), "Payload records: sampled = written + dropped + failed."
+        "counter",
+        ("route", "outcome"),
+        "Payload records: sampled = written + dropped + failed + thinned (left out by the budget).",
+    ),
+    "modelproxy_payload_rule_failures_total": Family(
+        "counter",
+        ("route",),
+        "Requests over which an expression of log.keep could not be evaluated, so that it kept nothing.",
     ),
     "modelproxy_sink_records_total": Family(
         "counter",
@@ -468,6 +475,7 @@ def _add_shadows(families: Mapping[str, Any], accounts: Accounts) -> None:
     for route, payloads in accounts.payloads.items():
         for outcome, number in payloads.outcomes.items():
             families["payload_records_total"].add_metric((route, outcome), number)
+        families["payload_rule_failures_total"].add_metric((route,), payloads.rule_failures)
 
 
 def _add_table(families: Mapping[str, Any], reading: Reading) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 
 from proxy.compare import DISTANCE_BOUNDS, Answer, Comparison, ComparisonRule, compare
 from proxy.compare.pace import Pace
-from proxy.exchange import TOLD, Flag, Primary, ShadowPart
+from proxy.exchange import DETAILED, Flag, Primary, ShadowPart
 from proxy.observer.blocks import Blocks
 from proxy.observer.heads import answer_fields
 from proxy.observer.noise import NoiseBook
@@ -23,17 +23,16 @@ from proxy.observer.pacing import ANSWER, pace_of
 from proxy.observer.pairing import Pair
 from proxy.observer.record import (
     RecordRule,
-    build_line,
-    build_record,
     compile_record_rule,
     is_cut_short,
     timestamp,
 )
+from proxy.observer.recorder import Recorder, Sink
 from proxy.privacy.actions import keyed_hash
-from proxy.routing.table import DISTANCE_SLOTS, Route, Table
-from proxy.sinks.sink import Token
+from proxy.routing.outcome_fields import DISTANCE_SLOTS
+from proxy.routing.table import Route, Table
 
-__all__ = ["RECENT_LIMIT", "Outcomes", "Sink", "Tracer"]
+__all__ = ["RECENT_LIMIT", "Outcomes", "Tracer"]
 
 assert len(DISTANCE_BOUNDS) < DISTANCE_SLOTS, "the last slot is for what is beyond every bound"
 
@@ -43,19 +42,6 @@ RECENT_LIMIT: Final = 100
 Compare = Callable[[ComparisonRule, Answer, Answer], Comparison]
 
 _log = logging.getLogger("modelproxy")
-
-
-class Sink(Protocol):
-    """Where records go; see :class:`proxy.sinks.sinks.Sinks`."""
-
-    def has_room(self) -> bool:
-        """Tell whether a record would be taken."""
-
-    def submit(self, line: bytes, token: Token) -> bool:
-        """Queue a record; False if there is no room."""
-
-    def drop(self) -> None:
-        """Count a record that was not even built, because there was no room."""
 
 
 class Tracer(Protocol):
@@ -140,7 +126,7 @@ class Outcomes:
         self.noise = noise or NoiseBook(blocks)
         """How much the champion differs from itself."""
         self._blocks = blocks
-        self._sink = sink
+        self._recorder = Recorder(blocks, sink, self._note)
         self._tracer = tracer
         self._key = key
         self._judge = judge
@@ -150,6 +136,7 @@ class Outcomes:
 
     def admit(self, table: Table) -> None:
         """Compile what ``table`` says about comparing and recording."""
+        self._recorder.admit(table)
         self._rules[table.version] = [_RouteRules(route, self._key) for route in table.routes]
 
     def retire(self, versions: Sequence[int]) -> None:
@@ -187,7 +174,7 @@ class Outcomes:
                 lambda: self.noise.observe(rules.route, primary, comparisons, tells_fields=tells_fields),
             )
         paces = {} if shed else self._paces(rules, primary, pair)
-        if primary.flags & TOLD:
+        if primary.flags & DETAILED:
             self._tell(rules, primary, pair, comparisons, paces)
 
     def _paces(self, rules: _RouteRules, primary: Primary, pair: Pair) -> Mapping[int, Pace]:
@@ -276,36 +263,10 @@ class Outcomes:
         comparisons: Mapping[int, Comparison],
         paces: Mapping[int, Pace],
     ) -> None:
-        """Leave a record and spans of an exchange that is logged, traced, or both."""
-        if primary.flags & Flag.LOGGED:
-            self._record(rules, primary, pair.shadows, comparisons, paces)
+        """Leave a record and spans of an exchange, where there is a reason for them."""
+        self._recorder.offer(rules.record, rules.route, primary, pair.shadows, comparisons, paces)
         if primary.flags & Flag.TRACED:
             self._guard("spans", lambda: self._tracer.trace(self._blocks.tables[primary.version], pair))
-
-    def _record(
-        self,
-        rules: _RouteRules,
-        primary: Primary,
-        shadows: Mapping[int, ShadowPart],
-        comparisons: Mapping[int, Comparison],
-        paces: Mapping[int, Pace],
-    ) -> None:
-        place = (primary.worker, primary.version, primary.route)
-        if not self._sink.has_room():
-            self._sink.drop()
-            self._blocks.count_sink(*place, "dropped")
-            return
-        try:
-            known = {i: part for i, part in shadows.items() if i < len(rules.route.shadows)}
-            record = build_record(rules.record, rules.route, primary, known, comparisons, paces=paces)
-            line = build_line(record)
-        except Exception as error:  # the loop must outlive any body
-            self._note("record", error)
-            self._blocks.count_sink(*place, "failed")
-            return
-        self._blocks.expect_sink(*place)
-        if not self._sink.submit(line, place):
-            self._blocks.settle_sink(*place, "dropped")
 
     def _remember(
         self, rules: _RouteRules, primary: Primary, part: ShadowPart, comparison: Comparison

@@ -18,7 +18,7 @@ import base64
 import codecs
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from types import MappingProxyType
@@ -53,7 +53,7 @@ from proxy.privacy.content import (
     said_in_request,
 )
 from proxy.privacy.redact import Redactor, Rule, Target
-from proxy.records.keep import SAMPLED, Kept
+from proxy.records.keep import SAMPLED, KeepRule, Kept, compile_keep_rule
 from proxy.records.schema import SCHEMA_VERSION
 from proxy.routing.hashing import SPACE
 from proxy.routing.table import MISSING, Route
@@ -67,6 +67,7 @@ __all__ = [
     "build_record",
     "compile_record_rule",
     "is_cut_short",
+    "kept_fields",
     "masked_path",
     "timestamp",
     "withholds_content",
@@ -88,6 +89,7 @@ class RecordRule:
     redactor: Redactor
     content: bool | Literal["auto"]
     """Whether bodies are written; auto: all but free text."""
+    keep: KeepRule = field(default_factory=KeepRule)
 
 
 def compile_record_rule(route: Route, key: bytes) -> RecordRule:
@@ -104,7 +106,8 @@ def compile_record_rule(route: Route, key: bytes) -> RecordRule:
     rules = [Rule("header", name, Treatment("hash")) for name in names]
     redactor = Redactor.of(key, [*map(_compile_redaction, log.redact), *rules])
     headers = frozenset(name.lower().encode() for name in log.headers)
-    return RecordRule(log.body, headers, redactor, log.content)
+    keep = compile_keep_rule(disagreement=log.keeps_disagreement, when=log.keeps_when)
+    return RecordRule(log.body, headers, redactor, log.content, keep)
 
 
 def _compile_redaction(entry: "Redaction") -> Rule:
@@ -163,9 +166,7 @@ def build_record(
         "model": variant.model.name,
         "served_by": route.variants[primary.served_by].name,
         "probability": _probability(route, primary, details),
-        "inclusion_probability": kept.inclusion(route.log_limit / SPACE),
-        "kept_by": list(kept.reasons),
-        "budget_probability": kept.budget,
+        **kept_fields(route, kept),
         "request": _request(rule, primary, details, withheld=withheld),
         "response": _response(rule, primary, details, withheld=withheld) | _pace(paces, ANSWER),
         "fault": Fault(details.fault).label if details.fault else None,
@@ -188,6 +189,15 @@ def _trace(primary: Primary, details: Details) -> _Document:
     if len(parts) < 4:
         return {}
     return {"trace_id": parts[1], "span_id": f"{details.span_id:016x}" if details.span_id else parts[2]}
+
+
+def kept_fields(route: Route, kept: Kept) -> _Document:
+    """Return the fields of a record that say why it is there, and how likely that was."""
+    return {
+        "inclusion_probability": kept.inclusion(route.log_limit / SPACE),
+        "kept_by": list(kept.reasons),
+        "budget_probability": kept.budget,
+    }
 
 
 _OBEYED: Final = re.compile(rb"\x7f|\xc2[\x80-\x9f]")

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from proxy import __version__
+from proxy.durations import format_duration
 from proxy.engine.rollout_view import rollout_document
 from proxy.model import Fault
 from proxy.noise import Triples, judge, judge_fields, sentence
@@ -90,6 +91,8 @@ def _route(route: Route, reading: Reading, total: Accounts, current: Accounts) -
         "noise": _asked_twice(route, total),
         "log": {
             "percent": _number(route.settings.log.percent),
+            "keep": _kept(route),
+            "budget": route.settings.log.budget,
             "dir": str(table.settings.payload_dir),
             **total.payloads[route.name].outcomes,
         },
@@ -99,6 +102,15 @@ def _route(route: Route, reading: Reading, total: Accounts, current: Accounts) -
 def _sink(sink: Mapping[str, Any]) -> dict[str, Any]:
     counts = {outcome: sink["counts"][outcome] for outcome in ("written", "dropped", "failed")}
     return {**{key: value for key, value in sink.items() if key != "counts"}, **counts}
+
+
+def _kept(route: Route) -> list[str]:
+    """Return what the route keeps whatever the percent, as its settings say it."""
+    log = route.settings.log
+    words = ["errors"] * log.keeps_errors + ["disagreement"] * log.keeps_disagreement
+    if log.keeps_slow is not None:
+        words.append(f"slow: {format_duration(log.keeps_slow)}")
+    return [*words, *(f"when: {text}" for text in log.keeps_when)]
 
 
 def _rollout(route: Route, reading: Reading) -> dict[str, Any] | None:

@@ -20,11 +20,18 @@ from proxy.routing.experiment import Arm, Experiment, compile_experiment
 from proxy.routing.hashing import SPACE, bucket, salt_prefix, share
 from proxy.routing.intervals import Claim, Intervals, compile_intervals
 from proxy.routing.noise import NoiseSettings, noise_settings, stretch_of
+from proxy.routing.outcome_fields import (
+    COMPARISON_FIELDS,
+    DISTANCE_SLOTS,
+    FEEDBACK_FIELDS,
+    PACE_FIELDS,
+    SINK_FIELDS,
+    TRIPLE_FIELDS,
+)
 from proxy.routing.position import Position, weights_of
 from proxy.routing.units import Network, UnitReader, compile_reader
 from proxy.tally import (
     ENDPOINT_FIELDS,
-    HISTOGRAM_FIELDS,
     MODEL_FIELDS,
     PAYLOAD_FIELDS,
     SHADOW_FIELDS,
@@ -232,6 +239,9 @@ class Route:
         "index",
         "intervals",
         "is_compared",
+        "is_recorded",
+        "keeps_errors",
+        "keeps_slow",
         "log_limit",
         "log_prefix",
         "matched_prefix",
@@ -281,12 +291,20 @@ class Route:
         self._compile_noise(settings)
         self.is_compared = settings.compare.as_ != "none"
         """The observer wants both answers of a mirrored request."""
-        self.shown_limit = share(settings.compare.examples) if self.is_compared and self.shadows else 0
+        log = settings.log
+        # Whichever pair disagrees may have to leave a record, and that has its request.
+        shown = SPACE if log.keeps_disagreement else share(settings.compare.examples)
+        self.shown_limit = shown if self.is_compared and self.shadows else 0
         """A mirrored unit's requests go along when its bucket under the examples' salt is below ``shown_limit``."""
         self.shown_prefix = salt_prefix(f"{settings.name}/examples")
-        self.log_limit = share(settings.log.percent)
+        self.log_limit = share(log.percent)
         """A unit is logged when its bucket under the log's salt is below ``log_limit``."""
-        self.log_prefix = salt_prefix(settings.log.salt or f"{settings.name}/log")
+        self.log_prefix = salt_prefix(log.salt or f"{settings.name}/log")
+        self.keeps_errors: bool = log.keeps_errors
+        self.keeps_slow: int | None = log.keeps_slow
+        """What takes more nanoseconds is logged."""
+        self.is_recorded = bool(self.log_limit or log.keep)
+        """Some request may leave a record."""
         secret = settings.force_secret
         self.force_secret = secret.get_secret_value().encode() if secret else b""
         self.slot_units = self.slot_payload = 0
@@ -512,30 +530,6 @@ def _worker_layout(table: Table) -> Layout:
         if route.noise is not None:
             parts.append(("noise", (route.name, route.noise.model.name), SHADOW_FIELDS))
     return Layout.of(parts)
-
-
-COMPARISON_FIELDS = ("agree", "disagree", "uncomparable", "dropped")
-"""What became of one answered shadow response: exactly one of these."""
-
-DISTANCE_SLOTS = 16
-"""Histogram slots for the disagreement distance, plus its sum in millionths."""
-
-TRIPLE_FIELDS = ("same", "candidate", "champion", "both", "candidate_farther", "champion_farther")
-"""What a request showed that the champion answered twice; see :class:`proxy.noise.triples.Triples`."""
-
-SINK_FIELDS = ("written", "dropped", "failed")
-"""What became of one payload record that reached the observer: exactly one of these."""
-
-PACE_FIELDS = (
-    *(f"first_token_{i}" for i in HISTOGRAM_FIELDS),
-    "first_token_sum_ns",
-    *(f"per_token_{i}" for i in HISTOGRAM_FIELDS),
-    "per_token_sum_ns",
-)
-"""How fast a model of a route generated: a variant's answers to clients, or (variant ``""``) a shadow's to copies."""
-
-FEEDBACK_FIELDS = ("accepted", "duplicate", "unknown", "refused")
-"""What became of one item of feedback on an answer: exactly one of these."""
 
 
 def _observer_layout(table: Table) -> Layout:

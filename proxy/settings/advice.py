@@ -32,6 +32,7 @@ def warnings(settings: Settings, source: Source | None = None) -> tuple[Problem,
     ]
     for i, route in enumerate(settings.routes):
         found += _outgrown(route, ("routes", i, "variants"), where)
+        found += _idle_log(route, ("routes", i, "log"), where)
         found += rollout_warnings(route, ("routes", i), where)
         found += noise_warnings(settings, route, ("routes", i), where)
     return tuple(sorted(found, key=lambda p: (p.line, p.column, p.path)))
@@ -97,6 +98,18 @@ def _capped(settings: Settings, source: Source) -> Iterator[Problem]:
                 )
                 path = ("routes", i, "shadows", j, "timeout")
                 yield source.problem(path, expected, format_duration(shadow.timeout))
+
+
+def _idle_log(route: Route, path: Path, source: Source) -> Iterator[Problem]:
+    """Find what is said about the payload log and comes to nothing."""
+    log = route.log
+    if log.keeps_disagreement and (not route.shadows or route.compare.as_ == "none"):
+        found = "disagreement where nothing is compared"
+        expected = "shadows to disagree with, and another compare.as than none"
+        yield source.problem((*path, "keep"), expected, found, at_key=True)
+    if log.budget and not log.percent and not log.keep:
+        found = "a budget where nothing is logged"
+        yield source.problem((*path, "budget"), "a percent or a rule of keep beside it", found, at_key=True)
 
 
 def _outgrown(route: Route, path: Path, source: Source) -> Iterator[Problem]:

@@ -7,6 +7,7 @@ from pydantic import ConfigDict
 from proxy.settings import grammar
 from proxy.settings.fields import Section, setting
 from proxy.settings.grammar import size, whole
+from proxy.settings.keeping import Keep, keep_rule
 from proxy.settings.kinds import HeaderName, Percent, Pointer, Salt, TensorName
 
 __all__ = ["Log", "Redaction"]
@@ -73,3 +74,35 @@ class Log(Section):
     salt: Salt | None = setting(
         None, "Text that is hashed with the unit to pick the percent; null: ROUTE/log."
     )
+    keep: tuple[Annotated[Keep, keep_rule()], ...] = setting(
+        [],
+        "What is logged whatever the percent: errors (5xx, a fault, or answered by the champion instead), disagreement "
+        "(of a shadow's answer), {slow: DURATION} (took longer), {when: JMESPATH} (true of the record, as it would be "
+        "written). Such a route copies the bodies of all its requests on the side.",
+        max_length=16,
+    )
+    budget: Annotated[int, grammar.whole(0, 1_000_000)] = setting(
+        0,
+        "Records per second, about: of more a share that is drawn is left out, and the others say how likely they "
+        "were. 0: no limit.",
+    )
+
+    @property
+    def keeps_errors(self) -> bool:
+        """Whether errors are kept."""
+        return any(rule.kind == "errors" for rule in self.keep)
+
+    @property
+    def keeps_disagreement(self) -> bool:
+        """Whether disagreements are kept."""
+        return any(rule.kind == "disagreement" for rule in self.keep)
+
+    @property
+    def keeps_slow(self) -> int | None:
+        """What takes more nanoseconds is kept; None: nothing for that."""
+        return min((rule.slow for rule in self.keep if rule.kind == "slow"), default=None)
+
+    @property
+    def keeps_when(self) -> tuple[str, ...]:
+        """The expressions by which records are kept."""
+        return tuple(rule.when for rule in self.keep if rule.kind == "when")

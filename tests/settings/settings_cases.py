@@ -59,6 +59,8 @@ routes:
       headers: [Content-Type]
       redact: [{json: /a/*/b, action: hash}, {header: X-Key}]
       salt: u
+      keep: [errors, disagreement, {slow: 1s}, {slow: 500ms}, {when: "response.status == `429`"}]
+      budget: 50
   - name: rest
     match: {path: "*", method: GET}
     variants: [{name: v1, model: one, role: champion}]

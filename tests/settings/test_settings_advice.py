@@ -37,6 +37,28 @@ def test_unused_model() -> None:
     assert advice(minimal(route={"shadows": [{"model": "two"}]})) == {}
 
 
+IDLE: dict[str, tuple[dict[str, Any], str]] = {
+    "disagreement without copies": ({"log": {"keep": ["errors", "disagreement"]}}, "routes[0].log.keep"),
+    "disagreement of what is not compared": (
+        {"log": {"keep": ["disagreement"]}, "shadows": [{"model": "two"}], "compare": {"as": "none"}},
+        "routes[0].log.keep",
+    ),
+    "a budget of nothing": ({"log": {"budget": 5}, "shadows": [{"model": "two"}]}, "routes[0].log.budget"),
+    "a sample with a budget": ({"log": {"budget": 5, "percent": 1}, "shadows": [{"model": "two"}]}, ""),
+    "rules with a budget": ({"log": {"budget": 5, "keep": ["errors"]}, "shadows": [{"model": "two"}]}, ""),
+    "disagreement": ({"log": {"keep": ["disagreement"]}, "shadows": [{"model": "two"}]}, ""),
+}
+
+
+@pytest.mark.parametrize("name", IDLE)
+def test_a_log_that_comes_to_nothing(name: str) -> None:
+    """What is said about the payload log and can never have an effect is pointed out."""
+    route, path = IDLE[name]
+    assert [found for found in advice(minimal(route=route)) if found.startswith("routes")] == [path] * bool(
+        path
+    )
+
+
 def test_one_server_alone() -> None:
     """How several servers are chosen and left out is nothing to say of one; the defaults, and two servers, are fine."""
     shadowed = {"shadows": [{"model": "two"}]}

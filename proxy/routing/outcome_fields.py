@@ -1,0 +1,40 @@
+"""What the observer counts of a route: the names of its counters, beside those of the worker (:mod:`proxy.tally`)."""
+
+from proxy.tally import HISTOGRAM_FIELDS
+
+__all__ = [
+    "COMPARISON_FIELDS",
+    "DISTANCE_SLOTS",
+    "FEEDBACK_FIELDS",
+    "PACE_FIELDS",
+    "SINK_FIELDS",
+    "SINK_OUTCOMES",
+    "TRIPLE_FIELDS",
+]
+
+COMPARISON_FIELDS = ("agree", "disagree", "uncomparable", "dropped")
+"""What became of one answered shadow response: exactly one of these."""
+
+DISTANCE_SLOTS = 16
+"""Histogram slots for the disagreement distance, plus its sum in millionths."""
+
+TRIPLE_FIELDS = ("same", "candidate", "champion", "both", "candidate_farther", "champion_farther")
+"""What a request showed that the champion answered twice; see :class:`proxy.noise.triples.Triples`."""
+
+SINK_OUTCOMES = ("written", "dropped", "failed", "thinned")
+"""What became of one payload record that reached the observer: exactly one of these."""
+
+SINK_FIELDS = (*SINK_OUTCOMES, "chosen", "rule_failed")
+"""``chosen``: records that are there by a rule of the observer, so that no worker has counted them as sampled;
+``rule_failed``: exchanges over which an expression could not be evaluated."""
+
+PACE_FIELDS = (
+    *(f"first_token_{i}" for i in HISTOGRAM_FIELDS),
+    "first_token_sum_ns",
+    *(f"per_token_{i}" for i in HISTOGRAM_FIELDS),
+    "per_token_sum_ns",
+)
+"""How fast a model of a route generated: a variant's answers to clients, or (variant ``""``) a shadow's to copies."""
+
+FEEDBACK_FIELDS = ("accepted", "duplicate", "unknown", "refused")
+"""What became of one item of feedback on an answer: exactly one of these."""
