@@ -29,7 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "settings": {"durations", "errors", "model", "schemas"},
     "wire": {"errors", "model"},
     "compare": {"errors", "schemas"},
-    "noise": {"compare", "stats"},
+    "noise": {"compare", "privacy", "stats"},
     "privacy": {"compare"},
     "stats": set(),
     "rollout": {"durations", "errors", "model", "settings", "stats"},

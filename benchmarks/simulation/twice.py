@@ -83,14 +83,14 @@ CELLS = (
         Cell(
             f"triples-{100 * noise:g} %",
             f"the champion asked twice, {100 * noise:g} % noise, looked at after each of 10,000 triples",
-            4_000,
+            runs,
             partial(blamed, noise=noise),
             (
                 Errs("e", "disagreement beyond the champion's own", alphas=(0.05, 0.01)),
                 Alarms("diffy", "raw > noise by 20 % and by 0.03 % (Diffy), ever flagged"),
             ),
         )
-        for noise in (0.02, 0.3)
+        for noise, runs in ((0.02, 4_000), (0.3, 16_000))
     ),
     *(
         Cell(

@@ -12,11 +12,13 @@ Rules
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 import numpy as np
 
 from proxy.compare.values import Comparison
+from proxy.privacy.detectors import DETECTORS, find
 from proxy.stats import multiple, paired
 
 __all__ = ["FALSE_DISCOVERIES", "MAX_FIELDS", "OTHER", "Field", "FieldCounts", "field_of", "judge_fields"]
@@ -47,8 +49,14 @@ class Field(NamedTuple):
     """Named by e-BH."""
 
 
+@lru_cache(maxsize=4096)
 def field_of(path: str) -> str:
-    """Return the field of a path: indexes become ``*``. An object's key of digits is taken for an index."""
+    """Return the field of a path: indexes become ``*``. An object's key of digits is taken for an index.
+
+    A path in which a person or a secret is detected is :data:`OTHER`: a field is shown and kept.
+    """
+    if any(find(detector, path) for detector in DETECTORS):
+        return OTHER
     parts = path.split("/")
     return "/".join("*" if part.isascii() and part.isdecimal() else part for part in parts)[:_LONGEST]
 
@@ -76,7 +84,8 @@ class FieldCounts:
             return
         # Sorted, and of both: which path gets the last field must not depend on whose it is.
         for path in sorted(mine | others):
-            if path not in self._counts and len(self._counts) - (OTHER in self._counts) < MAX_FIELDS:
+            has_room = len(self._counts) - (OTHER in self._counts) < MAX_FIELDS
+            if path not in self._counts and path != OTHER and has_room:
                 self._counts[path] = [0, 0, 0]
         mine = {path if path in self._counts else OTHER for path in mine}
         others = {path if path in self._counts else OTHER for path in others}

@@ -34,6 +34,9 @@ _VALUES: Final = (0.0, 0.5, 1.0)
 
 _HALF_EACH: Final = np.ones(2)
 
+_RAREST: Final = 1e6
+"""More than this is not said of any chance: something else that nobody thought of is likelier."""
+
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
@@ -97,7 +100,8 @@ def sentence(judged: Judgement) -> str:
     rates = f"{_percent(judged.candidate_rate)} against {_percent(judged.noise_rate)}"
     if not judged.is_more:
         return f"no more than noise so far ({rates}): at most {_percent(max(judged.high, 0.0))} above it"
-    how_sure = f"by chance once in {_rounded(exp(min(judged.log_e, 30.0)))} at most"
+    once_in = min(exp(min(judged.log_e, 30.0)), _RAREST)
+    how_sure = f"by chance once in {_rounded(once_in)} at most"
     least = f", at least {_percent(judged.low)}" if judged.low > 0.0 else ""
     return f"disagrees more than the champion with itself ({rates}{least} above it; {how_sure})"
 

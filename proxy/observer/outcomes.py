@@ -168,7 +168,7 @@ class Outcomes:
                 comparisons[index] = self._compare(rules, primary, part)
         if rules.route.noise is not None:
             # Where something must not be written, the name of the place may be just that.
-            tells_fields = not rules.record.redactor.pointers
+            tells_fields = not rules.record.redactor.concerns_bodies
             self._guard(
                 "noise",
                 lambda: self.noise.observe(rules.route, primary, comparisons, tells_fields=tells_fields),

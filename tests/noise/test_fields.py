@@ -16,6 +16,8 @@ PATHS = {
     "/a/0x1/12a": "/a/0x1/12a",
     "/a/²": "/a/²",
     "/label/3": "/label/*",
+    "/users/ada@example.org/score": OTHER,
+    "/4111-1111-1111-1111": OTHER,
     "/" + "x" * 300: "/" + "x" * 199,
 }
 
