@@ -7,7 +7,7 @@ from proxy.errors import Problem
 from proxy.model import Role
 from proxy.settings.document import Path, Source
 from proxy.settings.schema import Settings
-from proxy.settings.traffic import Route
+from proxy.settings.traffic import Model, Route
 
 __all__ = ["noise_warnings"]
 
@@ -36,26 +36,36 @@ def noise_warnings(settings: Settings, route: Route, path: Path, source: Source)
         expected = "a method under as: answers that nobody compares have no noise"
         yield source.problem((*here, "noise"), expected, "noise where nothing is compared")
     else:
-        yield from _timeouts(route, path, source)
+        yield from _timeouts(settings, route, path, source)
         yield from _balance(settings, route, here, source)
 
 
-def _timeouts(route: Route, path: Path, source: Source) -> Iterator[Problem]:
-    longest = max(shadow.timeout for shadow in route.shadows if shadow.percent)
+def _champion(settings: Settings, route: Route) -> tuple[str, Model]:
+    name = next(variant.model for variant in route.variants if variant.role is Role.CHAMPION)
+    return name, settings.models[name]
+
+
+def _timeouts(settings: Settings, route: Route, path: Path, source: Source) -> Iterator[Problem]:
+    """Find copies that have less time than others, or than the client's own request.
+
+    Where a model is slower than the champion, only its short answers come in time: it then differs because of that.
+    """
+    name, champion = _champion(settings, route)
+    longest = max(champion.timeout, *(shadow.timeout for shadow in route.shadows if shadow.percent))
+    whose = f"as models.{name} has" if longest == champion.timeout else "as the longest of the shadows"
     for i, shadow in enumerate(route.shadows):
-        if shadow.percent and shadow.timeout != longest:
+        if shadow.percent and shadow.timeout < longest:
             expected = (
-                f"{format_duration(longest)}, as the longest beside compare.noise: the champion's second call has it, "
-                "and an answer that only one of them has the time for is no fair comparison"
+                f"{format_duration(longest)} beside compare.noise, {whose}: else a slower model differs by the answers "
+                "that it has no time for"
             )
             found = format_duration(shadow.timeout)
             yield source.problem((*path, "shadows", i, "timeout"), expected, found)
 
 
 def _balance(settings: Settings, route: Route, path: Path, source: Source) -> Iterator[Problem]:
-    name = next(variant.model for variant in route.variants if variant.role is Role.CHAMPION)
-    model = settings.models[name]
-    if model.balance == "hash" and len(model.urls) > 1:
+    name, champion = _champion(settings, route)
+    if champion.balance == "hash" and len(champion.urls) > 1:
         expected = (
             f"least-loaded servers under models.{name}.balance: by hash the champion's second answer comes from the "
             "server of the first, and what differs between servers looks as if it differed between models"

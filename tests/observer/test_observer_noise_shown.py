@@ -1,14 +1,17 @@
 """What status and metrics say of the champion's own noise."""
 
+from io import StringIO
 from math import log
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jsonschema
 import orjson
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from rich.console import Console
 
+from proxy.commands.status import render_status
 from proxy.control.openapi import build_openapi
 from proxy.noise import Triples, judge
 from proxy.observer.metrics import encode_metrics
@@ -93,6 +96,25 @@ def test_status(tmp_path: Path) -> None:
         ("/score", True),
         ("/ts", False),
     ]
+
+
+def test_words(tmp_path: Path) -> None:
+    """``modelproxy status`` says the verdict and names the fields above noise; without noise it says nothing of it."""
+    world = World(tmp_path, NOISY)
+    world.fields = {counted(world, **COUNTS): {"/ts": [500, 490, 10], "/score": [60, 1, 0], "": [60, 1, 0]}}
+    words = rendered(build_status(read(world)))
+    assert "wine-v4 disagrees more than the champion with itself (8 % against 4 %" in words
+    assert "in 1000 requests asked twice" in words
+    assert "above noise: (all of it), /score" in words
+    other = tmp_path / "other"
+    other.mkdir()
+    assert "asked twice" not in rendered(build_status(read(World(other))))
+
+
+def rendered(document: dict[str, Any]) -> str:
+    console = Console(width=200, file=StringIO(), color_system=None)
+    console.print(render_status(document))
+    return cast("StringIO", console.file).getvalue()
 
 
 def test_another_rule_begins_anew(tmp_path: Path) -> None:

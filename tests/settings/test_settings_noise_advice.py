@@ -7,7 +7,7 @@ import pytest
 from proxy.settings import warnings
 from tests.settings.settings_world import minimal, read
 
-SHADOWS = [{"model": "two", "timeout": "5s"}]
+SHADOWS = [{"model": "two", "timeout": "30s"}]
 TWO_SERVERS = {"url": ["http://h", "http://i"]}
 
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any], list[tuple[str, str]]]] = {
@@ -29,12 +29,17 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], list[tuple[str, str]]]] =
         [("compare.noise", "noise where nothing is compared")],
     ),
     "timeouts that differ": (
-        {"shadows": [*SHADOWS, {"model": "one", "timeout": "8s"}], "compare": {"noise": 5}},
+        {"shadows": [*SHADOWS, {"model": "one", "timeout": "40s"}], "compare": {"noise": 5}},
         {},
-        [("shadows[0].timeout", "5s")],
+        [("shadows[0].timeout", "30s")],
+    ),
+    "less time than the client's request": (
+        {"shadows": [{"model": "two"}], "compare": {"noise": 5}},
+        {},
+        [("shadows[0].timeout", "10s")],
     ),
     "a shadow that gets nothing has no say": (
-        {"shadows": [*SHADOWS, {"model": "one", "timeout": "8s", "percent": 0}], "compare": {"noise": 5}},
+        {"shadows": [*SHADOWS, {"model": "one", "timeout": "40s", "percent": 0}], "compare": {"noise": 5}},
         {},
         [],
     ),
