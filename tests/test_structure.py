@@ -65,7 +65,7 @@ ALLOWED: dict[str, set[str]] = {
         "lasting", "link", "logs", "model", "noise", "printable", "privacy", "private", "records", "rollout",
         "routing", "settings", "settled", "sinks", "stats", "tally", "tasks",
     },
-    "sinks": {"clock", "private", "settings", "tally"},
+    "sinks": {"clock", "private", "records", "settings", "tally"},
     # The supervisor starts the others as processes: it imports neither of them.
     "children": {"clock", "link", "tasks"},
     "listening": {"settings"},

@@ -62,7 +62,8 @@ def _allowed(field: dict[str, Any]) -> str | None:
     """Return the range in words, of the value or of the entries of a list."""
     if "x-allowed" in field:
         return str(field["x-allowed"])
-    for inner in (*field.get("anyOf", ()), field.get("items", {})):
+    choices = field.get("anyOf", ())
+    for inner in (*choices, *(each.get("items", {}) for each in (field, *choices))):
         if "x-allowed" in inner:
             return f"{inner['x-allowed']}{', or null' if 'anyOf' in field else ''}"
     if any("$ref" in inner for inner in field.get("anyOf", ())):

@@ -27,7 +27,9 @@ __all__ = [
 
 _SECRETS = frozenset({"admin_token", "force_secret", "unit_key", "secret"})
 _SHAPES = frozenset({"a mapping", "a list", "nothing"})
-_SHOWN_OF_SINKS = frozenset({"kind", "name", "queue", "dir", "compression", "mode", "timeout"})
+_SHOWN_OF_SINKS = frozenset(
+    {"kind", "name", "queue", "dir", "compression", "mode", "timeout", "roll_every", "acks", "key"}
+)
 """Keys of a sink whose value may be shown when it is wrong: the others may hold credentials, or be where they slipped.
 """
 

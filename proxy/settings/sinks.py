@@ -23,8 +23,13 @@ __all__ = [
     "PayloadSink",
 ]
 
-Kind = Literal["jsonl", "cloudevents", "otlp"]
-Compression = Literal["none", "zstd"]
+Kind = Literal["jsonl", "parquet", "cloudevents", "kafka", "otlp"]
+KafkaOption = Annotated[
+    str, text(units.parse_kafka_option, "an option of librdkafka", pattern=units.KAFKA_OPTION_PATTERN)
+]
+Compression = Literal["none", "gzip", "snappy", "lz4", "zstd"]
+Key = Literal["unit", "request_id"]
+Acks = Literal["all", "1", "0"]
 Mode = Literal["binary", "structured", "batch"]
 
 InnerDirectory = Annotated[
@@ -36,21 +41,36 @@ COMMON_KEYS: Final = frozenset({"kind", "name", "queue"})
 
 KEYS: Final[dict[str, frozenset[str]]] = {
     "jsonl": frozenset({"dir", "compression"}),
+    "parquet": frozenset({"dir", "compression", "roll_every"}),
     "cloudevents": frozenset({"url", "headers", "timeout", "mode", "source"}),
+    "kafka": frozenset({"brokers", "topic", "key", "acks", "compression", "options"}),
     "otlp": frozenset({"url", "headers", "timeout"}),
 }
 """Kind → what else it may have."""
 
-REQUIRED_KEYS: Final[dict[str, tuple[str, ...]]] = {"jsonl": (), "cloudevents": ("url",), "otlp": ("url",)}
+REQUIRED_KEYS: Final[dict[str, tuple[str, ...]]] = {
+    "jsonl": (),
+    "parquet": (),
+    "cloudevents": ("url",),
+    "kafka": ("brokers", "topic"),
+    "otlp": ("url",),
+}
 """Kind → what it must have."""
 
-COMPRESSIONS: Final[dict[str, tuple[str, ...]]] = {"jsonl": ("none", "zstd")}
+COMPRESSIONS: Final[dict[str, tuple[str, ...]]] = {
+    "jsonl": ("none", "zstd"),
+    "parquet": ("zstd", "none", "snappy"),
+    "kafka": ("zstd", "none", "gzip", "snappy", "lz4"),
+}
 """Kind → compressions that it knows, its default first."""
 
-DIRECTORIES: Final[dict[str, str]] = {"jsonl": "payloads"}
+DIRECTORIES: Final[dict[str, str]] = {"jsonl": "payloads", "parquet": "parquet"}
 """Kind that writes files → its directory unless said otherwise, inside state_dir."""
 
-LIBRARIES: Final[dict[str, tuple[str, str]]] = {}
+LIBRARIES: Final[dict[str, tuple[str, str]]] = {
+    "parquet": ("pyarrow", "parquet"),
+    "kafka": ("confluent_kafka", "kafka"),
+}
 """Kind → module that it needs, and the extra that installs it."""
 
 
@@ -75,8 +95,11 @@ class PayloadSink(Section):
 
     kind: Annotated[Kind, grammar.choice(Kind)] = setting(
         REQUIRED,
-        "jsonl: files of JSON lines; cloudevents: events over HTTP, in the words of KServe's logger; otlp: log records "
-        "over HTTP to an OpenTelemetry collector.",
+        "jsonl: files of JSON lines; parquet: files of columns, partitioned by route and hour; cloudevents: "
+        "events over "
+        "HTTP, in the words of KServe's logger; kafka: messages to a topic; otlp: log records over HTTP to "
+        "an "
+        "OpenTelemetry collector.",
         RESTART,
     )
     name: Name | None = setting(
@@ -87,15 +110,29 @@ class PayloadSink(Section):
     )
     dir: InnerDirectory | None = setting(
         None,
-        "jsonl: directory of the files: relative to state_dir, and inside it; null: payload_log.dir, else payloads.",
+        "jsonl, parquet: directory of the files: relative to state_dir, and inside it; null: for jsonl "
+        "payload_log.dir, "
+        "else payloads; for parquet parquet.",
         RESTART,
     )
     compression: Annotated[Compression, grammar.choice(Compression)] | None = setting(
-        None, "jsonl: none or zstd, which writes .jsonl.zst; null: none.", RESTART
+        None,
+        "jsonl: none or zstd, which writes .jsonl.zst; null: none. parquet: zstd, snappy or none; null: "
+        "zstd. kafka: zstd, "
+        "lz4, snappy, gzip or none; null: zstd.",
+        RESTART,
+    )
+    roll_every: Annotated[int, duration("1s", "24h")] | None = setting(
+        None,
+        "parquet: files are closed when they are this old, and can be read only then; records of so long "
+        "are lost at most "
+        "when the observer is killed; null: 1m.",
+        RESTART,
     )
     url: Annotated[SecretStr, grammar.hidden_url()] | None = setting(
         None,
-        "cloudevents, otlp: where to; http:// or https://. Its path and query are not shown again. For otlp a URL "
+        "cloudevents, otlp: where to; http:// or https://. Its path and query are not shown again. For otlp "
+        "a URL "
         "without a path is a collector's base, and /v1/logs is added.",
         RESTART,
     )
@@ -112,7 +149,8 @@ class PayloadSink(Section):
     )
     mode: Annotated[Mode, grammar.choice(Mode)] | None = setting(
         None,
-        "cloudevents: binary: attributes are headers, as KServe's logger does; structured: an event is a JSON object; "
+        "cloudevents: binary: attributes are headers, as KServe's logger does; structured: an event is a "
+        "JSON object; "
         "batch: a JSON array of many; null: binary.",
         RESTART,
     )
@@ -122,6 +160,41 @@ class PayloadSink(Section):
         None,
         "cloudevents: beginning of every event's source, before the route's name; null: /modelproxy.",
         RESTART,
+    )
+
+    brokers: tuple[Annotated[str, text(units.parse_broker, "host:port")], ...] | None = setting(
+        None,
+        "kafka: brokers to begin with; the others are learnt from them.",
+        RESTART,
+        min_length=1,
+        max_length=32,
+    )
+    topic: Annotated[str, text(units.parse_topic, "a topic's name", pattern=units.TOPIC_PATTERN)] | None = (
+        setting(
+            None, "kafka: where to. It must be there, unless the brokers make topics by themselves.", RESTART
+        )
+    )
+    key: Annotated[Key, grammar.choice(Key)] | None = setting(
+        None,
+        "kafka: what of a record is its message's key: unit (its hash, without one request_id) or "
+        "request_id. Records of "
+        "one key keep their order; null: unit.",
+        RESTART,
+    )
+    acks: Annotated[Acks, grammar.choice(Acks)] | None = setting(
+        None,
+        "kafka: when a record counts as written: all (all replicas that are in step have it), '1' (one "
+        "broker), '0' "
+        "(handed over); null: all.",
+        RESTART,
+    )
+    options: Mapping[KafkaOption, Annotated[SecretStr, grammar.hidden_text()]] | None = setting(
+        None,
+        "kafka: how brokers are met, by librdkafka's names: security.protocol, sasl.*, ssl.*; values are "
+        "not shown; null: "
+        "in plain and without credentials.",
+        RESTART,
+        max_length=32,
     )
 
     @property

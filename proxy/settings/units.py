@@ -22,11 +22,13 @@ __all__ = [
     "format_size",
     "parse_address",
     "parse_backend_url",
+    "parse_broker",
     "parse_check_path",
     "parse_collector_url",
     "parse_header_name",
     "parse_host",
     "parse_inner_path",
+    "parse_kafka_option",
     "parse_label",
     "parse_method",
     "parse_name",
@@ -39,11 +41,36 @@ __all__ = [
     "parse_signing_secret",
     "parse_size",
     "parse_source",
+    "parse_topic",
     "parse_unit_source",
     "parse_webhook_url",
     "signing_key",
 ]
 
+TOPIC_PATTERN = r"[A-Za-z0-9._-]{1,249}"
+_KAFKA_OPTIONS = (
+    "client.id",
+    "client.rack",
+    "enable.ssl.certificate.verification",
+    "sasl.mechanism",
+    "sasl.oauthbearer.client.id",
+    "sasl.oauthbearer.client.secret",
+    "sasl.oauthbearer.method",
+    "sasl.oauthbearer.scope",
+    "sasl.oauthbearer.token.endpoint.url",
+    "sasl.password",
+    "sasl.username",
+    "security.protocol",
+    "ssl.ca.location",
+    "ssl.ca.pem",
+    "ssl.certificate.location",
+    "ssl.certificate.pem",
+    "ssl.endpoint.identification.algorithm",
+    "ssl.key.location",
+    "ssl.key.password",
+    "ssl.key.pem",
+)
+KAFKA_OPTION_PATTERN = "|".join(map(re.escape, _KAFKA_OPTIONS))
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
 """Names become metric labels and parts of file names."""
 
@@ -271,6 +298,31 @@ def parse_source(text: str) -> str:
     return text.rstrip("/") or "/"
 
 
+def parse_broker(text: str) -> str:
+    """Return the address of a Kafka broker, ``host:port``."""
+    if parse_address(text).port == 0:
+        raise ValueError("host:port, port 1 to 65535")
+    return text
+
+
+def parse_topic(text: str) -> str:
+    """Return the name of a Kafka topic (KIP-16 and Kafka's ``Topic.java``)."""
+    if not re.fullmatch(TOPIC_PATTERN, text) or text in (".", ".."):
+        raise ValueError("a topic's name: letters, digits, '.', '_' and '-', 1 to 249 characters")
+    return text
+
+
+def parse_kafka_option(text: str) -> str:
+    """Return the name of an option of librdkafka that says how brokers are met.
+
+    Others are not let through: some load libraries or run commands (``plugin.library.paths``,
+    ``sasl.kerberos.kinit.cmd``), some would change what is counted.
+    """
+    if text not in _KAFKA_OPTIONS:
+        raise ValueError(f"one of {', '.join(_KAFKA_OPTIONS)}")
+    return text
+
+
 def parse_signing_secret(text: str) -> str:
     """Return a secret that webhooks are signed with: ``whsec_`` and the key in base64, or any long text."""
     shortest, longest = _KEY_BYTES
@@ -361,7 +413,8 @@ def parse_check_path(text: str) -> str:
     """Return the target of a health check: an absolute path, perhaps with a query."""
     if not re.fullmatch(CHECK_PATH_PATTERN, text):
         raise ValueError(
-            "a path such as /v2/health/ready, of the characters of RFC 3986 (others as %XX), perhaps with a query"
+            "a path such as /v2/health/ready, of the characters of RFC 3986 (others as %XX), perhaps with a "
+            "query"
         )
     return text
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["BuiltSinks", "directory_of"]
 
 _SOURCE: Final = "/modelproxy"
+_PARQUET_EVERY_NS: Final = 60_000_000_000
 _TIMEOUT_NS: Final = 10_000_000_000
 
 
@@ -52,7 +53,9 @@ class BuiltSinks(Sinks):
                     each.queue or settings.payload_log.queue,
                     on_settled if not sinks else None,
                     SinkCounts(run_dir, each.label),
-                    is_eager=settings.payload_log.keep_age is not None and isinstance(writer, JsonlWriter),
+                    # Files are deleted by the clock, and what a killed process left at the start.
+                    is_eager=each.kind == "parquet"
+                    or (each.kind == "jsonl" and settings.payload_log.keep_age is not None),
                 )
             )
         super().__init__(sinks, kinds)
@@ -60,23 +63,47 @@ class BuiltSinks(Sinks):
     def configure(self, settings: "Settings") -> None:
         """Use the limits of these settings from the next write on."""
         for each, writer in self._writers:
-            if isinstance(writer, JsonlWriter):
+            if hasattr(writer, "limits"):
                 writer.limits = _file_limits(settings, each)
 
 
 def directory_of(settings: "Settings", sink: "PayloadSink") -> Path:
     """Return where a sink of files writes."""
-    return settings.payload_dir if sink.dir is None else settings.state_dir / sink.dir
+    if sink.dir is not None:
+        return settings.state_dir / sink.dir
+    return settings.state_dir / "parquet" if sink.kind == "parquet" else settings.payload_dir
 
 
 def _writer(settings: "Settings", sink: "PayloadSink") -> Writer:
     match sink.kind:
+        case "parquet":
+            return _parquet(settings, sink)
+        case "kafka":
+            return _kafka(sink, sink.queue or settings.payload_log.queue)
         case "cloudevents":
             return _cloudevents(sink)
         case "otlp":
             return _otlp(sink, settings.tracing.service_name)
         case _:
             return JsonlWriter(_file_limits(settings, sink), is_compressed=sink.compression == "zstd")
+
+
+def _parquet(settings: "Settings", sink: "PayloadSink") -> Writer:
+    from proxy.sinks.parquet import GROUP_BYTES, ParquetWriter
+
+    # What gathers takes its room from the queue's: there must be some left while it is written.
+    group_bytes = min(GROUP_BYTES, (sink.queue or settings.payload_log.queue) // 2)
+    return ParquetWriter(_file_limits(settings, sink), sink.compression or "zstd", group_bytes=group_bytes)
+
+
+def _kafka(sink: "PayloadSink", queue_bytes: int) -> Writer:
+    from proxy.sinks.kafka import KafkaWriter, producer_options
+
+    assert sink.brokers is not None, "the settings have been checked"
+    assert sink.topic is not None, "the settings have been checked"
+    own = {name: value.get_secret_value() for name, value in (sink.options or {}).items()}
+    options = producer_options(sink.brokers, sink.acks or "all", sink.compression or "zstd", queue_bytes, own)
+    return KafkaWriter(options, sink.topic, sink.key or "unit")
 
 
 def _cloudevents(sink: "PayloadSink") -> Writer:
@@ -118,6 +145,5 @@ def _poster(sink: "PayloadSink", url: str, retryable: frozenset[int] = RETRYABLE
 def _file_limits(settings: "Settings", sink: "PayloadSink") -> FileLimits:
     log: PayloadLog = settings.payload_log
     suffix = ".jsonl.zst" if sink.compression == "zstd" else ".jsonl"
-    return FileLimits(
-        directory_of(settings, sink), log.roll_size, log.roll_every, log.keep_size, log.keep_age, suffix
-    )
+    every = log.roll_every if sink.kind == "jsonl" else sink.roll_every or _PARQUET_EVERY_NS
+    return FileLimits(directory_of(settings, sink), log.roll_size, every, log.keep_size, log.keep_age, suffix)

@@ -23,7 +23,9 @@ payload_log:
   {dir: logs, roll_size: 1MiB, roll_every: 1m, keep_size: 2MiB, keep_age: 24h, queue: 1MiB, unit_key: 0123456789abcdef,
    sinks: [{kind: jsonl, name: all, dir: lines, compression: zstd, queue: 2MiB},
            {kind: cloudevents, url: "https://events.example/T0?k=v", headers: {authorization: Bearer abc}, timeout: 1s,
-            mode: structured, source: "https://wine.example"}]}
+            mode: structured, source: "https://wine.example"},
+           {kind: parquet, roll_every: 5s},
+           {kind: kafka, brokers: ["k:9092"], topic: t, key: request_id, acks: "0", options: {sasl.password: s3cret}}]}
 webhooks:
   - {url: "https://hooks.example/T0/b?c=d", secret: whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz, on: hold, timeout: 1s}
 models:

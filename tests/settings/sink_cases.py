@@ -76,6 +76,48 @@ SINK_PROBLEMS: dict[str, tuple[str, str, str]] = {
         "payload_log.sinks[0].mode",
         "(did you mean binary?)",
     ),
+    "kafka without a topic": (
+        sinks({"kind": "kafka", "brokers": ["h:9092"]}),
+        "payload_log.sinks[0]",
+        "the key topic here: kafka needs it",
+    ),
+    "kafka without brokers": (
+        sinks({"kind": "kafka", "brokers": [], "topic": "t"}),
+        "payload_log.sinks[0].brokers",
+        "at least one entry",
+    ),
+    "kafka's broker without a port": (
+        sinks({"kind": "kafka", "brokers": ["h"], "topic": "t"}),
+        "payload_log.sinks[0].brokers[0]",
+        "expected host:port",
+    ),
+    "no topic": (
+        sinks({"kind": "kafka", "brokers": ["h:1"], "topic": "a/b"}),
+        "payload_log.sinks[0].topic",
+        "a topic's name",
+    ),
+    "an option that loads a library": (
+        sinks(
+            {"kind": "kafka", "brokers": ["h:1"], "topic": "t", "options": {"plugin.library.paths": "x.so"}}
+        ),
+        "payload_log.sinks[0].options.plugin.library.paths",
+        "expected one of client.id",
+    ),
+    "acks as a number": (
+        sinks({"kind": "kafka", "brokers": ["h:1"], "topic": "t", "acks": 1}),
+        "payload_log.sinks[0].acks",
+        "one of all, 1, 0",
+    ),
+    "another's compression": (
+        sinks({"kind": "jsonl", "compression": "lz4"}),
+        "payload_log.sinks[0].compression",
+        "one of none, zstd: jsonl knows no other",
+    ),
+    "two kinds of files in a directory": (
+        sinks({"kind": "parquet", "dir": "payloads"}, {"kind": "jsonl"}),
+        "payload_log.sinks[1].dir",
+        "(sinks[0] does)",
+    ),
     "slow sink": (
         sinks({"kind": "otlp", "url": "http://h", "timeout": "1h"}),
         "payload_log.sinks[0].timeout",
@@ -102,5 +144,8 @@ UNSEEN_BY_EDITORS = {
     "header of a sink that is none",
     "header of a sink with a line break",
     "slow sink",
+    "an option that loads a library",
+    "kafka's broker without a port",
+    "two kinds of files in a directory",
 }
 """What a JSON Schema cannot say."""

@@ -90,6 +90,8 @@ class TestSecrets:
             "payload_log: {sinks: [{kind: otlp, url: 'http://h', headers: hunter2}]}",
             "payload_log: {sinks: [{kind: otlp, url: 'http://h', haeders: {authorization: hunter2}}]}",
             "payload_log: {sinks: ['http://h/hunter2']}",
+            "payload_log: {sinks: [{kind: kafka, brokers: ['hunter2'], topic: 't/'}]}",
+            "payload_log: {sinks: [{kind: kafka, brokers: ['h:1'], topic: t, options: {sasl.passwrd: hunter2}}]}",
             "workers: ${SECRET}",
             "log_level: ${SECRET}",
             "log_level: 'x${SECRET}'",

@@ -14,10 +14,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+import pyarrow.parquet as pq
 from aiohttp import web
 from backports import zstd
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 
-__all__ = ["RECEIVERS", "HttpReceiver", "Receiver", "http_receiver", "unzstd"]
+from proxy.clock import monotonic
+
+__all__ = ["RECEIVERS", "HttpReceiver", "MockCluster", "Receiver", "http_receiver", "unzstd"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +108,77 @@ async def cloudevents(_: Path) -> AsyncIterator[Receiver]:
         yield Receiver({"kind": "cloudevents", "url": f"{receiver.url}/events"}, received)
 
 
+class MockCluster:
+    """librdkafka's mock cluster of three brokers, on sockets of this machine. It keeps messages in memory."""
+
+    def __init__(self) -> None:
+        self.brokers: list[str] = []
+        self._topics = 0
+
+    def __enter__(self) -> "MockCluster":
+        # The cluster lives as long as the client that was told to make it.
+        self._owner = Producer({"bootstrap.servers": "mock", "test.mock.num.brokers": 3})
+        found = self._owner.list_topics(timeout=10).brokers.values()
+        self.brokers = [f"{broker.host}:{broker.port}" for broker in found]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        del self._owner
+
+    def topic(self) -> str:
+        """Return the name of a topic that nobody has used."""
+        self._topics += 1
+        return f"records-{self._topics}"
+
+    def read(self, topic: str, count: int) -> list[Any]:
+        """Return ``count`` messages of ``topic`` from its beginning."""
+        options = {
+            "bootstrap.servers": ",".join(self.brokers),
+            "group.id": "test",
+            "auto.offset.reset": "earliest",
+        }
+        consumer = Consumer(options)
+        try:
+            partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+            consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in partitions])
+            messages: list[Any] = []
+            deadline = monotonic() + 20
+            while len(messages) < count:
+                assert monotonic() < deadline, f"{len(messages)} of {count} messages"
+                messages += [each for each in consumer.consume(count, timeout=0.2) if each.error() is None]
+            return messages
+        finally:
+            consumer.close()
+
+
+@asynccontextmanager
+async def kafka(_: Path) -> AsyncIterator[Receiver]:
+    """A mock cluster."""
+    with MockCluster() as cluster:
+
+        def received() -> bytes:
+            messages = cluster.read("records", 1)
+            headers = [value for message in messages for _, value in message.headers()]
+            return b"".join([*headers, *(message.key() + message.value() for message in messages)])
+
+        yield Receiver({"kind": "kafka", "brokers": cluster.brokers, "topic": "records"}, received)
+
+
+@asynccontextmanager
+async def parquet(state_dir: Path) -> AsyncIterator[Receiver]:
+    """Partitioned files."""
+
+    def received() -> bytes:
+        rows = [
+            row
+            for path in (state_dir / "parquet").rglob("*.parquet")
+            for row in pq.ParquetFile(path).read().to_pylist()
+        ]
+        return repr(rows).encode() + b"".join(str(p).encode() for p in (state_dir / "parquet").rglob("*"))
+
+    yield Receiver({"kind": "parquet", "roll_every": "1s"}, received)
+
+
 @asynccontextmanager
 async def otlp(_: Path) -> AsyncIterator[Receiver]:
     """A collector of log records."""
@@ -116,7 +191,9 @@ async def otlp(_: Path) -> AsyncIterator[Receiver]:
 
 RECEIVERS: dict[str, Callable[[Path], AbstractAsyncContextManager[Receiver]]] = {
     "jsonl": jsonl,
+    "parquet": parquet,
     "cloudevents": cloudevents,
+    "kafka": kafka,
     "otlp": otlp,
 }
 """Kind → what makes a receiver, given the proxy's ``state_dir``."""

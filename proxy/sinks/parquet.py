@@ -1,0 +1,333 @@
+"""Records as Parquet files, partitioned as Hive does: ``route=wine/date=2026-11-21/hour=18/payloads-….parquet``.
+
+Theory of operation
+    Records gather in memory as the lines they are. When there are enough, they become a row group of the file of their
+    route and hour (UTC). Once ``roll_every``, and when a file has reached ``roll_size``, files are closed: written out,
+    brought to the disk, given their name. Until then they are called ``.payloads-….parquet.tmp``: a reader never meets
+    half a file.
+
+Rules
+    * A record is written when its file has its name. A killed process leaves files without a footer, which cannot be
+      read; they are deleted at the next start, and their records count as failed.
+    * A file that is being written is locked. Another observer (during an upgrade there are two) leaves it alone.
+    * Files are 0600 and made exclusively, never through a link; directories that have to be made are 0700.
+    * The columns are those of :mod:`proxy.records.columns`; ``route`` stands in the path alone, as is usual.
+"""
+
+import errno
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from proxy import __version__
+from proxy.clock import wall_ns
+from proxy.private import make_private_directory, open_private
+from proxy.records.columns import COLUMNS, SHADOW_COLUMNS, SHADOWS, Column, value_at
+from proxy.records.schema import SCHEMA_VERSION
+from proxy.sinks.locks import hold, is_held
+from proxy.sinks.retention import PREFIX, prune, stamp_of
+from proxy.sinks.rolling import FileLimits
+from proxy.sinks.sink import Entry, Result, Token
+
+__all__ = ["GROUP_BYTES", "SCHEMA", "ParquetWriter", "partition_of", "table_of"]
+
+GROUP_BYTES: Final = 8 << 20
+"""Lines that gather before they become row groups."""
+_MAX_OPEN: Final = 64
+"""Files being written at a time; one more closes all."""
+_MAX_SAME_SECOND: Final = 1000
+_PRUNE_NS: Final = 60_000_000_000
+
+_KINDS: Final[Mapping[str, pa.DataType]] = {
+    "text": pa.string(),
+    "object": pa.string(),
+    "integer": pa.int64(),
+    "number": pa.float64(),
+    "boolean": pa.bool_(),
+    "time": pa.timestamp("us", tz="UTC"),
+    "list of text": pa.list_(pa.string()),
+}
+
+_IN_PATH: Final = "route"
+_PARTITIONS: Final = "route=*/date=*/hour=*"
+_MISFITS: Final = (pa.ArrowException, TypeError, ValueError, OverflowError, KeyError)
+"""What is raised for values that are not of their columns' kinds."""
+
+
+def _field(column: Column) -> pa.Field:
+    return pa.field(column.name, _KINDS[column.kind], metadata={"meaning": column.meaning})
+
+
+SCHEMA: Final = pa.schema(
+    [
+        *(_field(column) for column in COLUMNS if column.name != _IN_PATH),
+        pa.field(SHADOWS, pa.list_(pa.struct([_field(column) for column in SHADOW_COLUMNS]))),
+    ],
+    metadata={"modelproxy.version": __version__, "modelproxy.schema": str(SCHEMA_VERSION)},
+)
+"""Of every file."""
+
+_GETTERS: Final = [(column, value_at(column.path)) for column in COLUMNS if column.name != _IN_PATH]
+_SHADOW_GETTERS: Final = [(column, value_at(column.path)) for column in SHADOW_COLUMNS]
+
+
+def table_of(records: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """Return ``records`` as a table of ``SCHEMA``.
+
+    Raises:
+        pyarrow.ArrowException: a value is not of its column's kind.
+        TypeError, ValueError, OverflowError: the same.
+    """
+    arrays = [
+        pa.array([_plain(column.kind, get(record)) for record in records], _KINDS[column.kind])
+        for column, get in _GETTERS
+    ]
+    shadows = [
+        [
+            {column.name: _plain(column.kind, get(shadow)) for column, get in _SHADOW_GETTERS}
+            for shadow in record[SHADOWS]
+        ]
+        for record in records
+    ]
+    arrays.append(pa.array(shadows, SCHEMA.field(SHADOWS).type))
+    return pa.Table.from_arrays(arrays, schema=SCHEMA)
+
+
+def _plain(kind: str, value: Any) -> Any:
+    """Return ``value`` as its column holds it."""
+    if kind == "object":
+        return None if value is None else orjson.dumps(value).decode()
+    return datetime.fromisoformat(value) if kind == "time" else value
+
+
+def partition_of(record: Mapping[str, Any]) -> str:
+    """Return the directory of a record's file: names of routes have no character that a path could mean."""
+    ts = record["ts"]
+    return f"route={record['route']}/date={ts[:10]}/hour={ts[11:13]}"
+
+
+@dataclass(slots=True)
+class _Open:
+    """A file that is being written."""
+
+    path: Path
+    """Its name, once it is whole."""
+    temporary: Path
+    sink: pa.NativeFile
+    writer: pq.ParquetWriter
+    tokens: list[Token] = field(default_factory=list)
+
+
+class ParquetWriter:
+    """Writes records to partitioned files. A :class:`proxy.sinks.sink.Writer`.
+
+    Args:
+        limits: of the files; may be replaced at any time. ``suffix`` is not used.
+        compression: of the columns: ``none``, ``snappy`` or ``zstd``.
+        group_bytes: lines that gather before they become row groups.
+        clock_ns: wall time.
+    """
+
+    def __init__(
+        self,
+        limits: FileLimits,
+        compression: str = "zstd",
+        *,
+        group_bytes: int = GROUP_BYTES,
+        clock_ns: Callable[[], int] = wall_ns,
+    ) -> None:
+        self.limits = limits
+        self._compression = compression
+        self._group_bytes = group_bytes
+        self._clock_ns = clock_ns
+        self._gathered: list[Entry] = []
+        self._held = 0
+        self._open: dict[str, _Open] = {}
+        self._since_ns: int | None = None
+        """When the first record came that is not in a file with its name."""
+        self._pruned_ns: int | None = None
+        self._written: list[Token] = []
+        self._failed: list[Token] = []
+        self._problem = ""
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of the lines in memory."""
+        return self._held
+
+    def write(self, entries: Sequence[Entry]) -> Result:
+        """Gather ``entries``; write and close what is due."""
+        if self._since_ns is None:
+            self._since_ns = self._clock_ns()
+        self._gathered += entries
+        self._held += sum(len(entry.line) for entry in entries)
+        if self._held >= self._group_bytes:
+            self._flush()
+        return self.tick()
+
+    def tick(self) -> Result:
+        """Close files that are old or large enough; at first, and once a minute, delete what must go."""
+        now_ns = self._clock_ns()
+        if self._pruned_ns is None:
+            self._clean()
+        if self._since_ns is not None and not 0 <= now_ns - self._since_ns < self.limits.roll_every_ns:
+            self._flush()
+            self._close_all()
+        for name, file in list(self._open.items()):
+            if file.sink.tell() >= self.limits.roll_size:
+                self._close(self._open.pop(name))
+        if self._pruned_ns is None or abs(now_ns - self._pruned_ns) >= _PRUNE_NS:
+            self._prune(now_ns)
+        return self._report()
+
+    def close(self) -> Result:
+        """Write everything and close all files."""
+        self._flush()
+        self._close_all()
+        return self._report()
+
+    def _report(self) -> Result:
+        written, self._written = self._written, []
+        failed, self._failed = self._failed, []
+        problem, self._problem = self._problem, ""
+        return Result(written, failed, problem=problem)
+
+    # Row groups
+
+    def _flush(self) -> None:
+        """Make row groups of what has gathered."""
+        entries, self._gathered, self._held = self._gathered, [], 0
+        groups: dict[str, list[tuple[Mapping[str, Any], Token]]] = {}
+        for entry in entries:
+            try:
+                record = orjson.loads(entry.line)
+                groups.setdefault(partition_of(record), []).append((record, entry.token))
+            except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+                self._fail([entry.token], error)
+        for partition, group in groups.items():
+            self._append(partition, group)
+
+    def _append(self, partition: str, group: Sequence[tuple[Mapping[str, Any], Token]]) -> None:
+        table, tokens = self._table(group)
+        if table is None:
+            return
+        try:
+            file = self._file(partition)
+        except OSError as error:
+            self._fail(tokens, error)
+            return
+        file.tokens += tokens
+        try:
+            file.writer.write_table(table)
+        except (OSError, pa.ArrowException) as error:
+            # Half a row group is in it: nothing of the file can be read any more.
+            self._abandon(self._open.pop(partition), error)
+
+    def _table(self, group: Sequence[tuple[Mapping[str, Any], Token]]) -> tuple[pa.Table | None, list[Token]]:
+        """Return the records as a table, and whose they are; those that do not fit into one have failed alone."""
+        try:
+            return table_of([record for record, _ in group]), [token for _, token in group]
+        except _MISFITS as error:
+            if len(group) == 1:
+                self._fail([group[0][1]], error)
+                return None, []
+        tables, tokens = [], []
+        for one in group:
+            table, token = self._table([one])
+            if table is not None:
+                tables.append(table)
+                tokens += token
+        return (pa.concat_tables(tables) if tables else None), tokens
+
+    # Files
+
+    def _file(self, partition: str) -> _Open:
+        if partition not in self._open:
+            if len(self._open) >= _MAX_OPEN:
+                self._close_all()
+            self._open[partition] = self._begin(self.limits.directory / partition)
+        return self._open[partition]
+
+    def _begin(self, directory: Path) -> _Open:
+        make_private_directory(directory)
+        stamp = stamp_of(self._clock_ns())
+        for number in range(_MAX_SAME_SECOND):
+            path = directory / f"{PREFIX}{stamp}-{number:03d}.parquet"
+            temporary = path.with_name(f".{path.name}.tmp")
+            if path.exists():
+                continue
+            try:
+                fd = open_private(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+            except FileExistsError:
+                continue
+            hold(fd)
+            if path.exists():  # somebody else has just finished one of this name
+                os.close(fd)
+                temporary.unlink()
+                continue
+            sink = pa.PythonFile(os.fdopen(fd, "wb"), mode="w")
+            return _Open(path, temporary, sink, pq.ParquetWriter(sink, SCHEMA, compression=self._compression))
+        raise FileExistsError(errno.EEXIST, "no free name for a Parquet file in this second", str(directory))
+
+    def _close_all(self) -> None:
+        files, self._open = list(self._open.values()), {}
+        for file in files:
+            self._close(file)
+        self._since_ns = None
+
+    def _close(self, file: _Open) -> None:
+        """Give a file its name: then its records are written."""
+        try:
+            file.writer.close()
+            file.sink.flush()
+            with file.temporary.open("rb") as written:
+                os.fsync(written.fileno())
+            file.temporary.rename(file.path)
+        except (OSError, pa.ArrowException) as error:
+            self._abandon(file, error)
+            return
+        file.sink.close()
+        self._written += file.tokens
+
+    def _abandon(self, file: _Open, error: Exception) -> None:
+        """Give a file up, with all that is in it."""
+        with suppress(OSError, pa.ArrowException):
+            file.sink.close()
+        with suppress(OSError):
+            file.temporary.unlink()
+        self._fail(file.tokens, error)
+
+    def _fail(self, tokens: Iterable[Token], error: Exception) -> None:
+        self._failed += tokens
+        # Arrow's texts may quote a value.
+        self._problem = (error.strerror or "") if isinstance(error, OSError) else ""
+        self._problem = self._problem or type(error).__name__
+
+    # Tidying up
+
+    def _clean(self) -> None:
+        """Delete what killed processes left."""
+        for path in self.limits.directory.glob(f"{_PARTITIONS}/.{PREFIX}*.parquet.tmp"):
+            if not is_held(path):
+                with suppress(OSError):
+                    path.unlink()
+
+    def _prune(self, now_ns: int) -> None:
+        self._pruned_ns = now_ns
+        limits = self.limits
+        oldest_ns = 0 if limits.keep_age_ns is None else now_ns - limits.keep_age_ns
+        with suppress(OSError):  # it is tried again in a minute
+            for path in prune(
+                limits.directory.glob(f"{_PARTITIONS}/{PREFIX}*.parquet"), limits.keep_size, oldest_ns
+            ):
+                with suppress(OSError):  # not empty
+                    for directory in list(path.parents)[:3]:
+                        directory.rmdir()
