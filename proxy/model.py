@@ -3,6 +3,7 @@
 from enum import IntEnum, StrEnum
 
 __all__ = [
+    "DISAGREEMENT_REASONS",
     "DROPS",
     "DURATION_BOUNDS_NS",
     "FAILURE_FAULTS",
@@ -208,6 +209,33 @@ class Drop(IntEnum):
 
 
 DROPS = tuple(Drop)
+
+DISAGREEMENT_REASONS = (
+    "status",
+    "format",
+    "rows",
+    "names",
+    "datatype",
+    "shape",
+    "label_type",
+    "refusal",
+    "schema",
+    "tool_calls",
+    "not_finite",
+    "top",
+    "label",
+    "boxes",
+    "threshold",
+    "fields",
+    "bytes",
+    "finish_reason",
+    "overlap",
+    "length",
+    "text",
+    "tolerance",
+    "other",
+)
+"""Why two answers disagree: the vocabulary of :mod:`proxy.compare`, and last what it does not know yet."""
 
 _DECADE = (100, 125, 160, 200, 250, 315, 400, 500, 630, 750)
 

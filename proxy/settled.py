@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SHAPE", "WITHHELD", "Secret", "Settled", "names_of", "read_settled", "settle"]
 
-SHAPE = "7bc22a971386f76e"
+SHAPE = "168d19e30b9a8395"
 """Digest of the names of all settings, which ``tests/test_settled.py`` compares with what they are. It goes with the
 values: a program that was put in the place of the one that sent them may know others."""
 
@@ -59,7 +59,8 @@ class Settled:
         return self.__dict__ == other.__dict__ if isinstance(other, Settled) else NotImplemented
 
     def __hash__(self) -> int:
-        return hash(tuple(self.__dict__.values()))
+        values = self.__dict__.values()
+        return hash(tuple(frozenset(each.items()) if isinstance(each, dict) else each for each in values))
 
     def __repr__(self) -> str:
         values = ", ".join(f"{name}={value!r}" for name, value in self.__dict__.items() if name)

@@ -203,6 +203,7 @@ OBSERVER_FIELDS = (
     "feedback_missed",
     "feedback_forgotten",
     "feedback_failures",
+    "disagreement_failures",
 )
 """What the observer counts about itself, in the file ``OBSERVER_COUNTERS``."""
 

@@ -2,8 +2,9 @@
 
 Who may do what
     Reading is open to whoever reaches the address, which is the loopback unless the configuration says
-    otherwise. Writing (``POST``) needs ``Authorization: Bearer TOKEN`` as soon as ``admin_token`` is set,
-    and an address that is not loopback refuses to start without one.
+    otherwise. Writing (``POST``), and reading what clients and models wrote (disagreements: values of slices, labels,
+    requests and answers), needs ``Authorization: Bearer TOKEN`` as soon as ``admin_token`` is set, and an address that
+    is not loopback refuses to start without one.
 
     A browser on this machine reaches the loopback too, on behalf of any page it shows. So on a loopback
     address the ``Host`` must be a loopback name (a page cannot make its own name resolve to us and read
@@ -27,6 +28,7 @@ import orjson
 from aiohttp import hdrs, web
 
 from proxy.control.dashboard import CONTENT_SECURITY_POLICY, PAGE
+from proxy.control.disagreement_query import Query, parse_query
 from proxy.control.feedback import CONTENT_TYPES, MAX_BYTES, Parsed, Taken, parse_feedback
 from proxy.control.gate import GATE, Gate
 from proxy.control.openapi import build_openapi
@@ -60,6 +62,7 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _ALWAYS_OPEN = frozenset({"/healthz", "/readyz"})
 _FEEDBACK_PATH = "/api/v1/feedback"
+_DISAGREEMENTS_PATH = "/api/v1/disagreements"
 _READING = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
 
 _HEADERS = {
@@ -131,6 +134,13 @@ class Surface(Protocol):
             UnknownError: there is no such route, or it has no rollout.
         """
 
+    async def disagreements(self, query: Query) -> Mapping[str, Any]:
+        """Return what is known of disagreements.
+
+        Raises:
+            UnknownError: there is no such route, shadow, slice or example.
+        """
+
     async def snapshot(self, digest: str) -> bytes:
         """Return what the decision with this evidence digest was made from, as JSON.
 
@@ -174,6 +184,7 @@ def build_app(surface: Surface) -> web.Application:
             web.get("/api/v1/status", _get_status),
             web.get("/api/v1/table", _get_table),
             web.get("/api/v1/openapi.json", _get_openapi),
+            web.get(_DISAGREEMENTS_PATH, _get_disagreements),
             web.post("/api/v1/reload", _post_reload),
             web.post(_FEEDBACK_PATH, _post_feedback),
             web.get("/api/v1/routes/{route}/rollout", _get_rollout),
@@ -220,6 +231,14 @@ async def _get_table(request: web.Request) -> web.StreamResponse:
 
 async def _get_openapi(_: web.Request) -> web.StreamResponse:
     return _json(build_openapi())
+
+
+async def _get_disagreements(request: web.Request) -> web.StreamResponse:
+    try:
+        query = parse_query(request.query.items())
+    except ValueError as error:
+        return _error(400, str(error))
+    return _json(await request.app[_SURFACE].disagreements(query))
 
 
 async def _post_reload(request: web.Request) -> web.StreamResponse:
@@ -328,7 +347,10 @@ async def _with_guard(request: web.Request, handler: _Handler) -> web.StreamResp
     host = request.headers.get(hdrs.HOST, "")
     if access.loopback and host and not _is_loopback_name(host):
         return _error(421, "expected a Host that names this machine: localhost, 127.0.0.1 or [::1]")
-    if request.method not in _READING and request.match_info.http_exception is None:
+    if request.path == _DISAGREEMENTS_PATH:
+        if (refusal := _refuse_without_token(request, access, "reading this")) is not None:
+            return refusal
+    elif request.method not in _READING and request.match_info.http_exception is None:
         refusal = _refuse_stranger(request, access, host)
         if refusal is None and request.path != _FEEDBACK_PATH:
             refusal = await _refuse_body(request)
@@ -343,13 +365,19 @@ def _refuse_stranger(request: web.Request, access: Access, host: str) -> web.Res
     origin = request.headers.get(hdrs.ORIGIN)
     if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
         return _error(403, "expected no Origin or this address's own; another site may not write here")
+    return _refuse_without_token(request, access, "writing")
+
+
+def _refuse_without_token(request: web.Request, access: Access, what: str) -> web.Response | None:
+    if not access.known:
+        raise NotReadyError("no configuration is in force yet; try again in a moment")
     if access.token is None:
-        return None if access.loopback else _error(403, "writing needs admin_token on an address like this")
+        return None if access.loopback else _error(403, f"{what} needs admin_token on an address like this")
     scheme, _, offered = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
     # Compared as bytes: compare_digest takes only ASCII texts, and headers may hold anything.
     if scheme.lower() == "bearer" and hmac.compare_digest(_bytes(offered.strip()), _bytes(access.token)):
         return None
-    refusal = _error(401, "writing needs Authorization: Bearer with the configured admin_token")
+    refusal = _error(401, f"{what} needs Authorization: Bearer with the configured admin_token")
     refusal.headers[hdrs.WWW_AUTHENTICATE] = 'Bearer realm="modelproxy"'
     return refusal
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from proxy import __version__
+from proxy.control.disagreement_schema import disagreements_schema, query_parameters
 from proxy.control.feedback import CONTENT_TYPES, MAX_BYTES, MAX_ITEMS, SHOWN_PROBLEMS
 from proxy.model import DROPS, Fault, Role
 
@@ -54,6 +55,7 @@ def build_openapi() -> dict[str, Any]:
                 }
             },
             "schemas": {
+                "Disagreements": disagreements_schema(),
                 "Error": _object(error=_TEXT),
                 "Feedback": _object(**_taken()),
                 "FeedbackRefused": _object(**_taken(), error=_TEXT),
@@ -103,6 +105,7 @@ def _paths() -> dict[str, Any]:
         "/api/v1/openapi.json": {
             "get": _operation("openapi", "This document.", {"200": _page("OpenAPI 3.1.", "application/json")})
         },
+        "/api/v1/disagreements": {"get": _disagreements(not_ready)},
         "/api/v1/reload": {"post": _reload()},
         "/api/v1/feedback": {"post": _feedback()},
         "/api/v1/routes/{route}/rollout": {
@@ -169,6 +172,28 @@ def _steer(verb: str, summary: str) -> dict[str, Any]:
             "required": False,
             "content": {"application/json": {"schema": {**reason, "additionalProperties": False}}},
         },
+    }
+
+
+def _disagreements(not_ready: dict[str, Any]) -> dict[str, Any]:
+    refusals = {
+        "400": "The query cannot be meant; the error says what to write.",
+        "401": "The token is missing or wrong.",
+        "403": "This address needs a token and has none.",
+        "404": "There is no such route, shadow, slice or example.",
+    }
+    return {
+        **_operation(
+            "disagreements",
+            "How often shadows disagree with the answers that clients got, by reason and slice, and examples of it.",
+            {
+                "200": _answer("Counts with their confidence, and examples.", "Disagreements"),
+                **{status: _answer(text, "Error") for status, text in refusals.items()},
+                **not_ready,
+            },
+        ),
+        "security": [{}, {"token": []}],
+        "parameters": query_parameters(),
     }
 
 
@@ -433,6 +458,7 @@ def _shadow() -> Schema:
         **dict.fromkeys((*counts, "comparison_dropped"), _COUNT),
         drop_reasons=_each((drop.label for drop in DROPS), _COUNT),
         disagreement_rate=_SHARE,
+        disagreement_reasons={"type": "object", "additionalProperties": _COUNT},
         mean_distance=_SHARE,
         by_variant=_map(results),
         noise={

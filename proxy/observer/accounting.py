@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 
 from proxy.compare import DISTANCE_BOUNDS
-from proxy.model import DROPS, DURATION_BOUNDS_NS, Fault
+from proxy.model import DISAGREEMENT_REASONS, DROPS, DURATION_BOUNDS_NS, Fault
 from proxy.noise import TRIPLE_FIELDS, Triples
 from proxy.routing.outcome_fields import DISTANCE_SLOTS
 from proxy.routing.table import Table
@@ -179,6 +179,8 @@ class ShadowAccount:
     """By the variant that answered the client."""
     distance: Histogram
     """Disagreement distance of judged pairs, 0 to 1."""
+    reasons: Mapping[str, int]
+    """Disagreements by reason."""
 
     @property
     def uncomparable(self) -> int:
@@ -473,6 +475,10 @@ def _shadow(fields: Fields, judged: Mapping[str, Fields]) -> ShadowAccount:
         comparisons,
         by_variant,
         _distances(judged.values()),
+        {
+            reason: sum(counts.get(f"reason_{reason}", 0) for counts in judged.values())
+            for reason in DISAGREEMENT_REASONS
+        },
     )
 
 

@@ -20,7 +20,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 
 from proxy.compare.pace import Pace
 from proxy.exchange import RECORDED, Primary, ShadowPart
-from proxy.model import DURATION_BOUNDS_NS
+from proxy.model import DISAGREEMENT_REASONS, DURATION_BOUNDS_NS
 from proxy.routing.outcome_fields import (
     COMPARISON_FIELDS,
     DISTANCE_SLOTS,
@@ -49,6 +49,8 @@ _DISTANCE_SUM: Final = _DISTANCE + DISTANCE_SLOTS
 _FIRST_TOKEN_SUM: Final = PACE_FIELDS.index("first_token_sum_ns")
 _PER_TOKEN: Final = PACE_FIELDS.index("per_token_0")
 _PER_TOKEN_SUM: Final = PACE_FIELDS.index("per_token_sum_ns")
+_REASON: Final = {name: _DISTANCE_SUM + 1 + i for i, name in enumerate(DISAGREEMENT_REASONS)}
+_OTHER_REASON: Final = _REASON["other"]
 _MILLION: Final = 1_000_000
 
 _MAX_UNKNOWN: Final = 64
@@ -165,7 +167,12 @@ class Blocks:
         self.retire(list(self.tables))
 
     def count_comparison(
-        self, part: ShadowPart, outcome: ComparisonOutcome, distance: float | None = None, bucket: int = 0
+        self,
+        part: ShadowPart,
+        outcome: ComparisonOutcome,
+        distance: float | None = None,
+        bucket: int = 0,
+        reason: str | None = None,
     ) -> None:
         """Count what became of an answered shadow response.
 
@@ -174,12 +181,15 @@ class Blocks:
             outcome: exactly one per part.
             distance: in [0, 1], where there is one.
             bucket: its index in the histogram.
+            reason: why it is no agreement.
         """
         found = self._find(part.worker, part.version, part.route, part.variant, part.shadow)
         if found is None:
             return
         slots, base = found
         slots[base + _COMPARISON[outcome]] += 1
+        if outcome == "disagree" and reason is not None:
+            slots[base + _REASON.get(reason, _OTHER_REASON)] += 1
         if distance is not None:
             slots[base + _DISTANCE + bucket] += 1
             if distance:

@@ -140,6 +140,11 @@ FAMILIES: dict[str, Family] = {
     "modelproxy_comparisons_total": Family(
         "counter", ("route", "model", "result"), "Judged pairs of the client's and the shadow's answer."
     ),
+    "modelproxy_disagreements_total": Family(
+        "counter",
+        ("route", "model", "reason"),
+        "Judged pairs that disagree, by the reason of the comparison; model is the shadow's.",
+    ),
     "modelproxy_variant_comparisons_total": Family(
         "counter",
         ("route", "variant", "model", "result"),
@@ -462,6 +467,8 @@ def _add_shadows(families: Mapping[str, Any], accounts: Accounts) -> None:
         for result in ("agree", "disagree"):
             number = getattr(shadow.comparisons, result)
             families["comparisons_total"].add_metric((route, model, result), number)
+        for reason, number in shadow.reasons.items():
+            families["disagreements_total"].add_metric((route, model, reason), number)
         for variant, comparisons in shadow.by_variant.items():
             for result in ("agree", "disagree", "uncomparable"):
                 number = getattr(comparisons, result)

@@ -31,10 +31,12 @@ from proxy.link import Link, open_link
 from proxy.logs import set_level
 from proxy.observer.admin_site import AdminSite
 from proxy.observer.blocks import Blocks
+from proxy.observer.disagreements import Disagreements
 from proxy.observer.intake import Intake
 from proxy.observer.noise import NoiseBook
 from proxy.observer.outcomes import Outcomes
 from proxy.observer.pairing import Pair
+from proxy.observer.showing import Known
 from proxy.observer.unit_key import load_key
 from proxy.routing.position import parse_positions
 from proxy.routing.table import Table, compile_table
@@ -58,6 +60,7 @@ _LOG_CLOSE_S: Final = 5.0
 _TRACER_CLOSE_S: Final = 6.0
 _ADMIN_CLOSE_S: Final = 2.0
 _DECIDING_CLOSE_S: Final = 2.0
+_COUNTS_CLOSE_S: Final = 1.0
 _LATE_S: Final = 1.0
 _LOOK_S: Final = 0.05
 
@@ -112,8 +115,9 @@ class _Running:
         key = load_key(settings.state_dir, secret.get_secret_value() if secret else None)
         self.log = BuiltSinks(settings, run_dir, on_settled)
         self.tracer = _make_tracer(settings)
+        self.disagreements = Disagreements(settings.state_dir)
         noise = NoiseBook(blocks, run_dir)
-        self.outcomes = Outcomes(blocks, self.log, self.tracer, key, noise=noise)
+        self.outcomes = Outcomes(blocks, self.log, self.tracer, key, noise=noise, witness=self.disagreements)
         self.intake = Intake(
             run_dir / SOCKET_NAME,
             blocks,
@@ -202,6 +206,7 @@ class Observer:
                 "feedback_missed": deciding.feedback.missed,
                 "feedback_forgotten": deciding.feedback.forgotten,
                 "feedback_failures": deciding.feedback.shelf.failures,
+                "disagreement_failures": running.disagreements.shelf.failures,
             }
         )
         return {
@@ -217,13 +222,14 @@ class Observer:
             "tick_left": deciding.turns.left,
             "store_failing": float(bool(deciding.shelf.problem)),
             "feedback_failing": float(bool(deciding.feedback.shelf.problem)),
+            "disagreements_failing": float(bool(running.disagreements.shelf.problem)),
             "webhooks_queued": webhooks.queued,
             **totals,
         }
 
-    def recent(self, route: str) -> Sequence[Mapping[str, Any]]:
-        """Return the last disagreements of ``route``, newest last."""
-        return [] if self._running is None else self._running.outcomes.recent(route)
+    def disagreements(self, route: str) -> Sequence[Known]:
+        """Return what is known of the disagreements of each shadow of ``route``."""
+        return () if self._running is None else self._running.disagreements.known(route)
 
     def noise_fields(self, stretch: str) -> Mapping[str, Sequence[int]]:
         """Return by field how often answers differed; see :class:`proxy.noise.fields.FieldCounts`."""
@@ -347,6 +353,8 @@ class Observer:
             running.keeping.cancel()
             await asyncio.wait([running.keeping])
         running.outcomes.noise.save()
+        if not await running.disagreements.close(_COUNTS_CLOSE_S):
+            _log.error("counts of disagreement: the disk is too slow; those of the last moment are lost")
         if await running.deciding.finish(_DECIDING_CLOSE_S) and self._is_told_to_drain:
             with suppress(OSError):
                 mark_stored(self._run_dir)
@@ -430,11 +438,13 @@ class Observer:
                     self._run_dir, self._blocks, table.settings, self._report, self.request
                 )
             self._running.outcomes.admit(table)
+            self._running.disagreements.admit(table)
             self._blocks.admit(table, self._workers(table))
             self._running.deciding.admit(table, message)
         except Exception as error:  # whatever it is, the supervisor must hear of it
             if self._running is not None:
                 self._running.outcomes.retire([version])
+                self._running.disagreements.retire([version])
             # Other errors may quote the settings, and with them secrets.
             is_plain = isinstance(error, OSError | ConfigError)
             reason = str(error) if is_plain else type(error).__name__
@@ -460,10 +470,12 @@ class Observer:
         set_level(settings.log_level)
         self._current = table
         running.deciding.commit(version)
+        running.disagreements.commit(version)
         if running.task is None:
             running.task = spawn(self._serve(running.intake), name="intake")
             running.keeping = spawn(running.outcomes.noise.keep(), name="keep which fields differ")
             running.deciding.start()
+            running.disagreements.start()
         self._send({"op": "committed", "version": version})
 
     async def _serve(self, intake: Intake) -> None:
@@ -479,6 +491,7 @@ class Observer:
         self._blocks.retire(versions)
         if self._running is not None:
             self._running.outcomes.retire(versions)
+            self._running.disagreements.retire(versions)
             self._running.deciding.retire(versions)
         self._send({"op": "retired", "versions": versions})
 

@@ -8,10 +8,8 @@ written follows the table version of the exchange, never the current one.
 import logging
 import traceback
 from bisect import bisect_left
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from proxy.compare import DISTANCE_BOUNDS, Answer, Comparison, ComparisonRule, compare
 from proxy.compare.pace import Pace
@@ -21,23 +19,15 @@ from proxy.observer.heads import answer_fields
 from proxy.observer.noise import NoiseBook
 from proxy.observer.pacing import ANSWER, pace_of
 from proxy.observer.pairing import Pair
-from proxy.observer.record import (
-    RecordRule,
-    compile_record_rule,
-    is_cut_short,
-    timestamp,
-)
+from proxy.observer.record import is_cut_short
 from proxy.observer.recorder import Recorder, Sink
-from proxy.privacy.actions import keyed_hash
+from proxy.observer.route_rules import RouteRules
 from proxy.routing.outcome_fields import DISTANCE_SLOTS
-from proxy.routing.table import Route, Table
+from proxy.routing.table import Table
 
-__all__ = ["RECENT_LIMIT", "Outcomes", "Tracer"]
+__all__ = ["Outcomes", "Tracer", "Witness"]
 
 assert len(DISTANCE_BOUNDS) < DISTANCE_SLOTS, "the last slot is for what is beyond every bound"
-
-RECENT_LIMIT: Final = 100
-"""Disagreements kept per route."""
 
 Compare = Callable[[ComparisonRule, Answer, Answer], Comparison]
 
@@ -51,53 +41,21 @@ class Tracer(Protocol):
         """Export the spans of an exchange whose primary is there. Never waits."""
 
 
-class _RouteRules:
-    """What the settings of one route say about its exchanges."""
+class Witness(Protocol):
+    """Who hears of every judged pair; see :class:`proxy.observer.disagreements.Disagreements`."""
 
-    __slots__ = ("compare", "record", "route")
-
-    def __init__(self, route: Route, key: bytes) -> None:
-        self.route = route
-        self.compare = ComparisonRule.of(route.settings.compare)
-        self.record: RecordRule = compile_record_rule(route, key)
+    def note(self, rules: RouteRules, primary: Primary, part: ShadowPart, comparison: Comparison) -> None:
+        """Take note of a pair. Never waits."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Disagreement:
-    """What is kept of a disagreement. Most are never looked at, so it is put into words only when it is."""
+class NullWitness:
+    """Takes no note."""
 
-    rules: _RouteRules
-    comparison: Comparison
-    started_wall_ns: int
-    request_id: bytes
-    unit: bytes
-    place: tuple[int, int, int, int]
-    """Version, assigned variant, variant that answered, shadow."""
-    statuses: tuple[int, int]
+    def note(self, rules: RouteRules, primary: Primary, part: ShadowPart, comparison: Comparison) -> None:
+        """Do nothing."""
 
-    def show(self, key: bytes) -> Mapping[str, Any]:
-        """Return it as a document, without values and without the raw unit."""
-        route, comparison = self.rules.route, self.comparison
-        version, variant, served_by, shadow = self.place
-        # Where something must not be written, the name of the place may be just that.
-        is_redacted = bool(self.rules.record.redactor.concerns_bodies)
-        return {
-            "ts": timestamp(self.started_wall_ns),
-            "request_id": self.request_id.decode("utf-8", "replace"),
-            "table_version": version,
-            "unit": keyed_hash(key, self.unit) if self.unit else None,
-            "variant": route.variants[variant].name,
-            "served_by": route.variants[served_by].name,
-            "shadow": route.shadows[shadow].model.name,
-            "status": self.statuses[0],
-            "shadow_status": self.statuses[1],
-            "method": comparison.method,
-            "distance": comparison.distance,
-            "reason": comparison.reason,
-            "rows": comparison.rows,
-            "rows_disagreeing": comparison.rows_disagreeing,
-            "paths": [] if is_redacted else [difference.path for difference in comparison.differences],
-        }
+
+NO_WITNESS: Final = NullWitness()
 
 
 class Outcomes:
@@ -110,6 +68,7 @@ class Outcomes:
         key: of every hash that is written.
         judge: how two answers are compared.
         noise: where it is counted how much the champion differs from itself.
+        witness: hears of every pair.
     """
 
     def __init__(
@@ -120,6 +79,7 @@ class Outcomes:
         key: bytes,
         judge: Compare = compare,
         noise: NoiseBook | None = None,
+        witness: Witness = NO_WITNESS,
     ) -> None:
         self.errors = 0
         """Comparisons and records that failed by a fault of this program."""
@@ -129,25 +89,20 @@ class Outcomes:
         self._recorder = Recorder(blocks, sink, self._note)
         self._tracer = tracer
         self._key = key
+        self._witness = witness
         self._judge = judge
-        self._rules: dict[int, list[_RouteRules]] = {}
-        self._recent: dict[str, deque[_Disagreement]] = {}
+        self._rules: dict[int, list[RouteRules]] = {}
         self._logged: set[str] = set()
 
     def admit(self, table: Table) -> None:
         """Compile what ``table`` says about comparing and recording."""
         self._recorder.admit(table)
-        self._rules[table.version] = [_RouteRules(route, self._key) for route in table.routes]
+        self._rules[table.version] = [RouteRules(route, self._key) for route in table.routes]
 
     def retire(self, versions: Sequence[int]) -> None:
         """Forget what was compiled for ``versions``."""
         for version in versions:
             self._rules.pop(version, None)
-
-    def recent(self, route: str) -> list[Mapping[str, Any]]:
-        """Return the last disagreements of ``route``, newest last. No values, only places: values may be
-        personal."""
-        return [entry.show(self._key) for entry in self._recent.get(route, ())]
 
     def settle(self, pair: Pair, *, shed: bool = False) -> None:
         """Account for ``pair``, which may lack parts.
@@ -177,7 +132,7 @@ class Outcomes:
         if primary.flags & DETAILED:
             self._tell(rules, primary, pair, comparisons, paces)
 
-    def _paces(self, rules: _RouteRules, primary: Primary, pair: Pair) -> Mapping[int, Pace]:
+    def _paces(self, rules: RouteRules, primary: Primary, pair: Pair) -> Mapping[int, Pace]:
         """Measure and count how fast streamed answers were generated; return it by shadow, the client's by `ANSWER`."""
         paces: dict[int, Pace] = {}
         if not primary.arrivals and not any(part.arrivals for part in pair.shadows.values()):
@@ -201,7 +156,7 @@ class Outcomes:
                     self._blocks.count_pace(part, pace)
         return paces
 
-    def _find(self, primary: Primary) -> _RouteRules | None:
+    def _find(self, primary: Primary) -> RouteRules | None:
         """Return the rules for ``primary``; None if its indexes name nothing."""
         routes = self._rules.get(primary.version)
         if routes is None or primary.route >= len(routes):
@@ -210,7 +165,7 @@ class Outcomes:
         variants = len(rules.route.variants)
         return rules if primary.variant < variants and primary.served_by < variants else None
 
-    def _belongs(self, rules: _RouteRules, primary: Primary, part: ShadowPart) -> bool:
+    def _belongs(self, rules: RouteRules, primary: Primary, part: ShadowPart) -> bool:
         return (
             part.version == primary.version
             and part.route == primary.route
@@ -224,7 +179,7 @@ class Outcomes:
         if pair.primary is not None:
             self._blocks.drop_frame(pair.primary)
 
-    def _compare(self, rules: _RouteRules, primary: Primary, part: ShadowPart) -> Comparison:
+    def _compare(self, rules: RouteRules, primary: Primary, part: ShadowPart) -> Comparison:
         if primary.flags & Flag.CLIENT_LEFT:
             # There is no answer to compare with, or only what was sent before the client hung up.
             comparison = Comparison("uncomparable", None, "client_left", rules.compare.as_, 0, 0)
@@ -235,12 +190,16 @@ class Outcomes:
             comparison = self._judged(rules, primary, part)
         distance = comparison.distance
         bucket = bisect_left(DISTANCE_BOUNDS, distance) if distance else 0
-        self._blocks.count_comparison(part, comparison.result, distance, bucket)
-        if comparison.result == "disagree" and part.shadow < len(rules.route.shadows):
-            self._remember(rules, primary, part, comparison)
+        self._blocks.count_comparison(part, comparison.result, distance, bucket, comparison.reason)
+        if part.shadow >= len(rules.route.shadows):
+            return comparison  # of the champion with itself
+        try:
+            self._witness.note(rules, primary, part, comparison)
+        except Exception as error:  # the loop must outlive any answer
+            self._note("disagreement", error)
         return comparison
 
-    def _judged(self, rules: _RouteRules, primary: Primary, part: ShadowPart) -> Comparison:
+    def _judged(self, rules: RouteRules, primary: Primary, part: ShadowPart) -> Comparison:
         try:
             kind, coding, length = answer_fields(primary.response_lines)
             answer = Answer(
@@ -257,7 +216,7 @@ class Outcomes:
 
     def _tell(
         self,
-        rules: _RouteRules,
+        rules: RouteRules,
         primary: Primary,
         pair: Pair,
         comparisons: Mapping[int, Comparison],
@@ -267,20 +226,6 @@ class Outcomes:
         self._recorder.offer(rules.record, rules.route, primary, pair.shadows, comparisons, paces)
         if primary.flags & Flag.TRACED:
             self._guard("spans", lambda: self._tracer.trace(self._blocks.tables[primary.version], pair))
-
-    def _remember(
-        self, rules: _RouteRules, primary: Primary, part: ShadowPart, comparison: Comparison
-    ) -> None:
-        entry = _Disagreement(
-            rules,
-            comparison,
-            primary.started_wall_ns,
-            primary.request_id,
-            primary.unit,
-            (primary.version, primary.variant, primary.served_by, part.shadow),
-            (primary.status, part.status),
-        )
-        self._recent.setdefault(rules.route.name, deque(maxlen=RECENT_LIMIT)).append(entry)
 
     def _guard(self, what: str, act: Callable[[], None]) -> None:
         try:

@@ -63,12 +63,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "RecordRule",
+    "answer_document",
     "build_line",
     "build_record",
     "compile_record_rule",
     "is_cut_short",
     "kept_fields",
     "masked_path",
+    "request_document",
     "timestamp",
     "withholds_content",
 ]
@@ -167,7 +169,7 @@ def build_record(
         "served_by": route.variants[primary.served_by].name,
         "probability": _probability(route, primary, details),
         **kept_fields(route, kept),
-        "request": _request(rule, primary, details, withheld=withheld),
+        "request": request_document(rule, primary, details, withheld=withheld),
         "response": _response(rule, primary, details, withheld=withheld) | _pace(paces, ANSWER),
         "fault": Fault(details.fault).label if details.fault else None,
         **_trace(primary, details),
@@ -272,7 +274,8 @@ def _undone(coding: bytes | None, body: bytes, *, is_cut: bool) -> bytes | Undec
     return Undecodable("truncated") if is_cut else decode_content(body, coding.lower(), DECODED_CAP_BYTES)
 
 
-def _request(rule: RecordRule, primary: Primary, details: Details, *, withheld: bool) -> _Document:
+def request_document(rule: RecordRule, primary: Primary, details: Details, *, withheld: bool) -> _Document:
+    """Return what may be written of a request; of one whose content is ``withheld``, what it was about."""
     head, content = details.request_head, content_fields(details.request_head)
     document: _Document = {
         "method": _text(request_line(head)[0]),
@@ -321,6 +324,30 @@ def _response(rule: RecordRule, primary: Primary, details: Details, *, withheld:
 def _pace(paces: Mapping[int, Pace], index: int) -> _Document:
     pace = paces.get(index)
     return {} if pace is None else {"pace": pace_document(pace)}
+
+
+def answer_document(
+    rule: RecordRule, status: int, lines: bytes, body: bytes, size: int, *, is_cut: bool, withheld: bool
+) -> _Document:
+    """Return what may be written of an answer, the client's or a shadow's, by its header lines and its body's copy.
+
+    Args:
+        rule: of the route.
+        status: of the answer.
+        lines: its header lines, as the model sent them.
+        body: the copy.
+        size: of the whole body.
+        is_cut: the copy is not the whole body.
+        withheld: the content of the exchange is not to be written.
+    """
+    content = answer_fields(lines)
+    withheld = withheld or _is_note(rule, status, content, body, is_cut=is_cut)
+    return {
+        "status": status,
+        "content_type": None if content[0] is None else _text(content[0]),
+        "size": size,
+        **_body(rule, content, body, is_cut=is_cut, said=said_in_answer if withheld else None),
+    }
 
 
 def is_cut_short(primary: Primary) -> bool:

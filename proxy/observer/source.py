@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from proxy.engine.feedback_store import Told
+from proxy.observer.showing import Known
 from proxy.routing.table import Table
 from proxy.tally import Key, Layout, read_all
 
@@ -36,8 +37,8 @@ class Source(Protocol):
     def gauges(self) -> Mapping[str, float]:
         """Return what the observer holds, by name; names that end in ``_total`` only grow."""
 
-    def recent(self, route: str) -> Sequence[Mapping[str, Any]]:
-        """Return the last disagreements of a route, newest last."""
+    def disagreements(self, route: str) -> Sequence[Known]:
+        """Return what is known of the disagreements of each shadow of a route."""
 
     def noise_fields(self, stretch: str) -> Mapping[str, Sequence[int]]:
         """Return by field how often answers differed; see :class:`proxy.noise.fields.FieldCounts`."""

@@ -162,6 +162,7 @@ def _shadow(shadow: Shadow, account: ShadowAccount) -> dict[str, Any]:
         "uncomparable": account.uncomparable,
         "comparison_dropped": account.comparison_dropped,
         "disagreement_rate": judged.disagreement_rate,
+        "disagreement_reasons": {reason: number for reason, number in account.reasons.items() if number},
         "mean_distance": mean,
         "by_variant": {
             name: {"agree": each.agree, "disagree": each.disagree, "uncomparable": each.uncomparable}

@@ -1,15 +1,17 @@
 """The admin address of a running observer: readings taken off the loop, shown by ``proxy.control.admin``."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from aiohttp import web
 
 from proxy.control.admin import Access, NotReadyError, ReloadOutcome, UnknownError, build_app
+from proxy.control.disagreement_query import Query
 from proxy.control.feedback import Parsed, Taken
 from proxy.engine.feedback import BusyError
 from proxy.engine.rollout_view import rollout_document
+from proxy.observer.disagreement_view import disagreement_document
 from proxy.observer.metrics import encode_metrics
 from proxy.observer.sorting import sort_out
 from proxy.observer.source import CountReader, Reading, Source
@@ -106,6 +108,26 @@ class ObserverSurface:
             raise UnknownError(f"route {route} has no rollout")
         return {**(document or {"route": route}), "evidence": evidence}
 
+    async def disagreements(self, query: Query) -> Mapping[str, Any]:
+        """Return what is known of disagreements.
+
+        Raises:
+            NotReadyError: no configuration is in force yet.
+            UnknownError: there is no such route, shadow, slice or example.
+        """
+        table = self._table()
+        if query.route:
+            self._route(query.route)
+        check_names(query, table)
+        known = {route.name: self._source.disagreements(route.name) for route in table.routes}
+        async with self._turn:
+            document = await asyncio.to_thread(disagreement_document, query, table, known)
+        if query.example and not any(
+            shadow["examples"] for route in document["routes"] for shadow in route["shadows"]
+        ):
+            raise UnknownError(f"no example {printable(query.example[:100])} is kept here, or no longer")
+        return document
+
     async def snapshot(self, digest: str) -> bytes:
         """Return what the decision with this evidence digest was made from, as JSON.
 
@@ -182,6 +204,25 @@ def _with_earlier(sink: Mapping[str, Any], folded: Mapping[Key, int]) -> Mapping
     name = sink["name"]
     counts = {field: n + folded.get(("delivery", field, name), 0) for field, n in sink["counts"].items()}
     return {**sink, "counts": counts}
+
+
+def check_names(query: Query, table: Table) -> None:
+    """Refuse a query for what is not in the table.
+
+    Raises:
+        UnknownError: a shadow or a slice is not there; the sentence says which ones are.
+    """
+    routes = [route for route in table.routes if query.route in ("", route.name)]
+    shadows = list(dict.fromkeys(shadow.model.name for route in routes for shadow in route.shadows))
+    if query.shadow and query.shadow not in shadows:
+        raise UnknownError(_no_such("shadow", query.shadow, shadows))
+    slices = list(dict.fromkeys(name for route in routes for name in route.settings.compare.slices))
+    if query.slice is not None and query.slice[0] not in slices:
+        raise UnknownError(_no_such("slice", query.slice[0], slices))
+
+
+def _no_such(what: str, name: str, known: Sequence[str]) -> str:
+    return f"no {what} is called {printable(name[:100])}; there are: {', '.join(known) or 'none'}"
 
 
 def build_admin(source: Source) -> web.Application:

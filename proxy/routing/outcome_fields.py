@@ -1,5 +1,6 @@
 """What the observer counts of a route: the names of its counters, beside those of the worker (:mod:`proxy.tally`)."""
 
+from proxy.model import DISAGREEMENT_REASONS
 from proxy.tally import HISTOGRAM_FIELDS
 
 __all__ = [
@@ -7,6 +8,7 @@ __all__ = [
     "DISTANCE_SLOTS",
     "FEEDBACK_FIELDS",
     "PACE_FIELDS",
+    "REASON_FIELDS",
     "SINK_FIELDS",
     "SINK_OUTCOMES",
     "TRIPLE_FIELDS",
@@ -14,6 +16,9 @@ __all__ = [
 
 COMPARISON_FIELDS = ("agree", "disagree", "uncomparable", "dropped")
 """What became of one answered shadow response: exactly one of these."""
+
+REASON_FIELDS = tuple(f"reason_{reason}" for reason in DISAGREEMENT_REASONS)
+"""Why a pair disagreed: exactly one of these for each that did."""
 
 DISTANCE_SLOTS = 16
 """Histogram slots for the disagreement distance, plus its sum in millionths."""

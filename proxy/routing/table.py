@@ -25,6 +25,7 @@ from proxy.routing.outcome_fields import (
     DISTANCE_SLOTS,
     FEEDBACK_FIELDS,
     PACE_FIELDS,
+    REASON_FIELDS,
     SINK_FIELDS,
     TRIPLE_FIELDS,
 )
@@ -292,8 +293,10 @@ class Route:
         self.is_compared = settings.compare.as_ != "none"
         """The observer wants both answers of a mirrored request."""
         log = settings.log
-        # Whichever pair disagrees may have to leave a record, and that has its request.
-        shown = SPACE if log.keeps_disagreement else share(settings.compare.examples)
+        # Whichever pair disagrees may leave a record, whichever is compared counts by what is in its request.
+        shown = (
+            SPACE if log.keeps_disagreement or settings.compare.slices else share(settings.compare.examples)
+        )
         self.shown_limit = shown if self.is_compared and self.shadows else 0
         """A mirrored unit's requests go along when its bucket under the examples' salt is below ``shown_limit``."""
         self.shown_prefix = salt_prefix(f"{settings.name}/examples")
@@ -539,13 +542,17 @@ def _observer_layout(table: Table) -> Layout:
         parts.append(("sink", (route.name,), SINK_FIELDS))
         parts.append(("feedback", (route.name,), FEEDBACK_FIELDS))
         parts += [
-            ("comparison", (route.name, v.name, s.model.name), (*COMPARISON_FIELDS, *distance))
+            (
+                "comparison",
+                (route.name, v.name, s.model.name),
+                (*COMPARISON_FIELDS, *distance, *REASON_FIELDS),
+            )
             for v in route.variants
             for s in route.shadows
         ]
         if route.noise is not None:
             champion = (route.name, route.champion.name, route.noise.model.name)
-            parts.append(("noise_comparison", champion, (*COMPARISON_FIELDS, *distance)))
+            parts.append(("noise_comparison", champion, (*COMPARISON_FIELDS, *distance, *REASON_FIELDS)))
             parts += [("triple", (route.name, s.model.name, s.stretch), TRIPLE_FIELDS) for s in route.shadows]
         parts += [("pace", (route.name, v.name, v.model.name), PACE_FIELDS) for v in route.variants]
         parts += [("pace", (route.name, "", s.model.name), PACE_FIELDS) for s in route.shadows]

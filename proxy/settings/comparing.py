@@ -1,5 +1,6 @@
 """How two answers are compared."""
 
+from collections.abc import Mapping
 from decimal import Decimal
 from hashlib import sha256
 from typing import Annotated, Any, Final, Literal
@@ -10,7 +11,7 @@ from proxy.schemas import compile_schema
 from proxy.settings import grammar
 from proxy.settings.fields import NOW, Section, setting
 from proxy.settings.grammar import Grammar
-from proxy.settings.kinds import Label, Percent, Pointer
+from proxy.settings.kinds import Attribute, Label, Name, Percent, Pointer
 
 __all__ = ["READ_BY", "Boxes", "Compare", "Method"]
 
@@ -76,7 +77,7 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"expected what JSON can hold, got {type(value).__name__}")
 
 
-_NO_RULE: Final = frozenset({"examples", "noise", "excess"})
+_NO_RULE: Final = frozenset({"examples", "excess", "noise", "slices"})
 """Keys that do not change how two answers are judged."""
 
 
@@ -174,6 +175,13 @@ class Compare(Section):
         "Percent by which a candidate may differ more often than the champion does from itself before that counts as "
         "more than noise.",
         NOW,
+    )
+
+    slices: Mapping[Name, Attribute] = setting(
+        {},
+        "Attributes of requests by which disagreement is counted, each under a name. With any of them every compared "
+        "request goes to the observer.",
+        max_length=8,
     )
 
     @property

@@ -7,7 +7,18 @@ from typing import Annotated
 from proxy.settings import grammar, units
 from proxy.settings.grammar import text
 
-__all__ = ["File", "HeaderName", "Label", "Name", "Percent", "Pointer", "Salt", "Source", "TensorName"]
+__all__ = [
+    "Attribute",
+    "File",
+    "HeaderName",
+    "Label",
+    "Name",
+    "Percent",
+    "Pointer",
+    "Salt",
+    "Source",
+    "TensorName",
+]
 
 Name = Annotated[
     str,
@@ -35,4 +46,12 @@ Source = Annotated[
     ),
 ]
 Label = Annotated[str, text(units.parse_label, "a JSON pointer, or a tensor's name")]
+Attribute = Annotated[
+    units.UnitSource,
+    text(
+        units.parse_attribute,
+        "header:NAME, cookie:NAME, query:NAME, json:/POINTER",
+        pattern=units.ATTRIBUTE_PATTERN,
+    ),
+]
 TensorName = Annotated[str, text(str, "1 to 256 characters", longest=256)]

@@ -21,6 +21,7 @@ __all__ = [
     "format_percent",
     "format_size",
     "parse_address",
+    "parse_attribute",
     "parse_backend_url",
     "parse_broker",
     "parse_check_path",
@@ -94,7 +95,8 @@ CHECK_PATH_PATTERN = rf"{PATH_PATTERN}(?:\?{QUERY_PATTERN})?"
 """RFC 3986 §3.3 and §3.4."""
 
 SOURCE_KINDS = ("header", "cookie", "query", "json", "client_ip")
-SOURCE_PATTERN = rf"(header|cookie):{TOKEN_PATTERN}|query:.+|json:{POINTER_PATTERN}|client_ip"
+ATTRIBUTE_PATTERN = rf"(header|cookie):{TOKEN_PATTERN}|query:.+|json:{POINTER_PATTERN}"
+SOURCE_PATTERN = rf"{ATTRIBUTE_PATTERN}|client_ip"
 
 RATE_PATTERN = r"\d+(\.\d+)?%"
 
@@ -482,6 +484,18 @@ def parse_unit_source(text: str) -> UnitSource:
         return UnitSource("client_ip", "")
     if not colon or kind not in SOURCE_KINDS or kind == "client_ip":
         raise ValueError("one of header:NAME, cookie:NAME, query:NAME, json:/POINTER, client_ip")
+    return _named_source(kind, name)
+
+
+def parse_attribute(text: str) -> UnitSource:
+    """Return which attribute of a request is meant: as a unit's source, but never the client's address."""
+    kind, colon, name = text.partition(":")
+    if not colon or kind not in SOURCE_KINDS or kind == "client_ip":
+        raise ValueError("one of header:NAME, cookie:NAME, query:NAME, json:/POINTER")
+    return _named_source(kind, name)
+
+
+def _named_source(kind: str, name: str) -> UnitSource:
     if kind == "header":
         return UnitSource(kind, parse_header_name(name))
     if kind == "json":

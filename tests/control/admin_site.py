@@ -8,6 +8,7 @@ import orjson
 from aiohttp.test_utils import TestClient
 
 from proxy.control.admin import Access, ReloadOutcome
+from proxy.control.disagreement_query import Query
 from proxy.control.feedback import Parsed, Taken
 
 __all__ = ["TOKEN", "Client", "FakeSurface", "error_of"]
@@ -28,6 +29,7 @@ class FakeSurface:
         self.reloads: list[str] = []
         self.orders: list[tuple[str, str, str, str]] = []
         self.accepts: list[str] = []
+        self.queries: list[Query] = []
         self.batches: list[Parsed] = []
         self.taken = Taken(accepted=1)
         self.arrived = asyncio.Semaphore(0)
@@ -58,6 +60,11 @@ class FakeSurface:
     async def rollout(self, route: str) -> Mapping[str, Any]:
         self._maybe_fail()
         return {"route": route, "phase": "ramping"}
+
+    async def disagreements(self, query: Query) -> Mapping[str, Any]:
+        self.queries.append(query)
+        self._maybe_fail()
+        return {"confidence": 0.95, "routes": []}
 
     async def snapshot(self, digest: str) -> bytes:
         self._maybe_fail()

@@ -174,7 +174,7 @@ async def test_frames_become_outcomes(bench: Bench) -> None:
         worker.send(stream[start : start + 777])
         await asyncio.sleep(0)
     await bench.until(lambda: len(bench.sink.records) == 10)
-    assert bench.outcomes() == {"agree": 5, "disagree": 5, "written": 10}
+    assert bench.outcomes() == {"agree": 5, "disagree": 5, "reason_label": 5, "written": 10}
     assert {shadow["comparison"]["result"] for r in bench.sink.records for shadow in r["shadows"]} == {
         "agree",
         "disagree",

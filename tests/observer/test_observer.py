@@ -49,7 +49,7 @@ def outcomes_in(run_dir: Path, version: int = 1) -> dict[str, int]:
     layout = table_of(version=version).observer_layout
     total: Counter[str] = Counter()
     for key, count in layout.counts(read_slots(block_path(run_dir, "o0", version), layout.size)).items():
-        if not key[1].startswith("distance"):
+        if not key[1].startswith(("distance", "reason")):
             total[key[1]] += count
     return dict(total)
 

@@ -60,7 +60,6 @@ def test_public_counts_know_nothing_of_it(bench: Bench) -> None:
         ("disagree", "wine", "v1", "wine-v1"): 1
     }
     assert {key[1]: n for key, n in counted(bench, "comparison").items()} == {"agree": 1}
-    assert bench.outcomes.recent("wine") == []
     primary = primary_part(flags=Flag.MIRRORED | Flag.LOGGED, shadows_sent=5)
     bench.settle(primary, shadow_part(), shadow_part(shadow=NOISE))
     (record,) = bench.sink.records

@@ -8,11 +8,13 @@ import orjson
 import pytest
 
 from proxy.compare import Answer, Comparison, ComparisonRule, compare
+from proxy.compare.verdicts import DISAGREEMENTS
 from proxy.exchange import Flag, Primary, ShadowPart
-from proxy.model import Fault
+from proxy.model import DISAGREEMENT_REASONS, Fault
 from proxy.observer.blocks import Blocks
-from proxy.observer.outcomes import RECENT_LIMIT, Outcomes
+from proxy.observer.outcomes import Outcomes
 from proxy.observer.pairing import Pair
+from proxy.observer.route_rules import RouteRules
 from proxy.routing.table import Table
 from proxy.sinks.sink import Token
 from proxy.tally import Key, block_path, read_slots
@@ -73,9 +75,16 @@ class Bench:
         self.outcomes.settle(pair, shed=shed)
 
     def counts(self) -> Counter[Key]:
+        return Counter(
+            {key: n for key, n in self._all().items() if not key[1].startswith(("distance", "reason"))}
+        )
+
+    def reasons(self) -> dict[str, int]:
+        return {key[1]: n for key, n in self._all().items() if key[1].startswith("reason")}
+
+    def _all(self) -> Counter[Key]:
         layout = self.table.observer_layout
-        named = layout.counts(read_slots(block_path(self.run_dir, "o0", 1), layout.size))
-        return Counter({key: n for key, n in named.items() if not key[1].startswith("distance")})
+        return layout.counts(read_slots(block_path(self.run_dir, "o0", 1), layout.size))
 
 
 @pytest.fixture
@@ -213,26 +222,58 @@ def test_tracing(bench: Bench) -> None:
     assert bench.outcomes.errors == 1
 
 
-def test_recent_disagreements(bench: Bench) -> None:
-    """The last disagreements are kept, newest last, without values and without the raw unit."""
-    for number in range(RECENT_LIMIT + 5):
-        bench.settle(primary_part(request_id=b"r%d" % number), shadow_part(response_body=agreeing(1234567)))
-    recent = bench.outcomes.recent("wine")
-    assert [entry["request_id"] for entry in recent][-2:] == ["r103", "r104"]
-    assert len(recent) == RECENT_LIMIT
-    text = orjson.dumps(recent[-1])
-    assert b"1234567" not in text
-    assert b"ada" not in text
-    assert recent[-1]["reason"] == "label"
-    assert recent[-1]["paths"] == ["/label/0"]
-    assert bench.outcomes.recent("other") == []
+def test_every_judged_pair_is_told(bench: Bench) -> None:
+    """Whoever keeps book of disagreement hears of each pair that was judged, and of no other."""
+    heard: list[tuple[int, str]] = []
+
+    class Book:
+        def note(self, rules: RouteRules, primary: Primary, part: ShadowPart, comparison: Comparison) -> None:
+            heard.append((part.shadow, comparison.result))
+
+    bench.outcomes = Outcomes(bench.blocks, bench.sink, bench.tracer, b"k" * 32, witness=Book())
+    bench.outcomes.admit(bench.table)
+    bench.settle(primary_part(), shadow_part(), shadow_part(shadow=1, response_body=agreeing(2)))
+    bench.settle(primary_part(), shadow_part(flags=Flag.RESPONSE_TRUNCATED))
+    bench.settle(primary_part(), shadow_part(fault=Fault.TIMEOUT), shadow_part(shadow=7))
+    bench.settle(primary_part(), shadow_part(), shed=True)
+    assert heard == [(0, "agree"), (1, "disagree"), (0, "uncomparable")]
 
 
-def test_recent_disagreements_of_a_redacted_route(tmp_path: Path) -> None:
-    """Where something must not be written, the places are not told either."""
-    bench = Bench(tmp_path, BASE_CONFIG.replace("body: 1KiB", "redact: [{json: /a}]"))
-    bench.settle(primary_part(), shadow_part(response_body=agreeing(2)))
-    assert bench.outcomes.recent("wine")[0]["paths"] == []
+def test_a_book_that_fails_stops_nothing(bench: Bench) -> None:
+    """A fault in keeping book is counted; the pair is counted and recorded all the same."""
+
+    class Broken:
+        def note(self, *_: object) -> None:
+            raise RuntimeError("x")
+
+    bench.outcomes = Outcomes(bench.blocks, bench.sink, bench.tracer, b"k" * 32, witness=Broken())
+    bench.outcomes.admit(bench.table)
+    bench.settle(primary_part(), shadow_part())
+    assert bench.outcomes.errors == 1
+    assert bench.counts() == {comparison_key("agree"): 1}
+    assert len(bench.sink.records) == 1
+
+
+REASONS = {
+    "label": shadow_part(response_body=agreeing(2)),
+    "status": shadow_part(status=500),
+    "format": shadow_part(response_body=b"{"),
+    "other": shadow_part(response_body=agreeing(2)),
+}
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_reasons_are_counted(tmp_path: Path, reason: str) -> None:
+    """Each disagreement is counted under its reason, one that has no name yet among the others."""
+
+    def judge(*arguments: Any) -> Comparison:
+        found = compare(*arguments)
+        return found._replace(reason="made up") if reason == "other" else found
+
+    bench = Bench(tmp_path, judge=judge)
+    bench.settle(primary_part(flags=0), REASONS[reason])
+    bench.settle(primary_part(flags=0), shadow_part())
+    assert bench.reasons() == {f"reason_{reason}": 1}
 
 
 def test_a_reload_changes_only_new_exchanges(bench: Bench) -> None:
@@ -246,3 +287,8 @@ def test_a_reload_changes_only_new_exchanges(bench: Bench) -> None:
     assert [r["shadows"][0]["comparison"]["result"] for r in bench.sink.records] == ["agree", "disagree"]
     bench.outcomes.retire([1])
     bench.blocks.retire([1])
+
+
+def test_the_vocabulary_of_reasons_is_that_of_the_comparison() -> None:
+    """Every reason to disagree has a place among the counts, and no place is for a reason that there is not."""
+    assert (*DISAGREEMENTS, "other") == DISAGREEMENT_REASONS

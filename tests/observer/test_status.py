@@ -92,6 +92,7 @@ def test_shadow(tmp_path: Path) -> None:
     world.count("shadow", "wine", "wine-v4", eligible=9, sent=7, dropped_in_flight=2, answered=6, failed=1)
     world.count("comparison", "wine", "v1", "wine-v4", writer="o0", agree=3, distance_0=3)
     world.count("comparison", "wine", "v3", "wine-v4", writer="o0", disagree=1, uncomparable=1, dropped=1)
+    world.count("comparison", "wine", "v3", "wine-v4", writer="o0", reason_label=1)
     world.count(
         "comparison", "wine", "v3", "wine-v4", writer="o0", distance_11=1, distance_sum_millionths=800_000
     )
@@ -110,6 +111,7 @@ def test_shadow(tmp_path: Path) -> None:
         "uncomparable": 1,
         "comparison_dropped": 1,
         "disagreement_rate": 0.25,
+        "disagreement_reasons": {"label": 1},
         "mean_distance": 0.2,
         "by_variant": {
             "v1": {"agree": 3, "disagree": 0, "uncomparable": 0},

@@ -7,6 +7,7 @@ from typing import Any
 from proxy.engine.feedback import BusyError
 from proxy.engine.feedback_store import Told
 from proxy.model import DURATION_BOUNDS_NS
+from proxy.observer.showing import Known
 from proxy.routing.table import Table, compile_table
 from proxy.settings import parse
 from proxy.settled import read_settled, settle
@@ -67,14 +68,15 @@ class World:
         self.fields: dict[str, Mapping[str, Sequence[int]]] = {}
         self.evidences: dict[str, Mapping[str, Any]] = {}
         self.snapshots: dict[str, bytes] = {}
+        self.known: dict[str, Sequence[Known]] = {}
         self._last = 0
         self.publish(text)
 
     def gauges(self) -> Mapping[str, float]:
         return {"queue_bytes": 512.0, "pending_pairs": 2.0, "broken_streams_total": 1.0}
 
-    def recent(self, route: str) -> Sequence[Mapping[str, Any]]:
-        return ()
+    def disagreements(self, route: str) -> Sequence[Known]:
+        return self.known.get(route, ())
 
     def noise_fields(self, stretch: str) -> Mapping[str, Sequence[int]]:
         return self.fields.get(stretch, {})

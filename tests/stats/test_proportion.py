@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.stats.proportion import exceeds, proportion_sequence, within
+from proxy.stats.proportion import exceeds, greater, proportion_sequence, within
 from proxy.stats.special import log_beta
 
 totals = st.integers(0, 300) | st.integers(0, 10**12)
@@ -126,3 +126,66 @@ def test_bad_tolerance_and_alpha() -> None:
     for alpha in (0.0, 1.0, math.nan):
         with pytest.raises(ValueError, match="expected alpha"):
             proportion_sequence(1, 2, alpha)
+
+
+@pytest.mark.parametrize("n", [1, 5, 12])
+@pytest.mark.parametrize("p", [0.01, 0.2, 0.5, 0.95])
+@pytest.mark.parametrize("more", [0.0, 0.3])
+def test_two_alike_earn_nothing(n: int, p: float, more: float) -> None:
+    """Over all outcomes of two streams the first of which is at most the second, money does not grow."""
+    first, second = binomial(n, p), binomial(n + 3, min(p + more, 1.0))
+    expected = math.fsum(
+        a * b * math.exp(greater(i, n, j, n + 3)) for i, a in enumerate(first) for j, b in enumerate(second)
+    )
+    assert expected <= 1.0
+
+
+GREATER: dict[str, tuple[int, int, int, int]] = {
+    "far apart": (60, 100, 30, 1000),
+    "alike": (30, 1000, 33, 1000),
+    "the other way": (30, 1000, 60, 100),
+    "one of few": (1, 1, 0, 40),
+    "all and none": (500, 500, 0, 500),
+    "many": (30_100, 1_000_000, 30_000, 1_100_000),
+    "very many": (5_000_000, 10**9, 4_000_000, 10**9),
+}
+
+
+@pytest.mark.parametrize("counts", GREATER.values(), ids=GREATER)
+def test_greater_is_the_least_over_all_proportions(counts: tuple[int, int, int, int]) -> None:
+    """No proportion in between gives less evidence, and some gives hardly more."""
+    count, total, other, other_total = counts
+    found = greater(*counts)
+    near = [(count + other * k) / (total + other_total * k) for k in (0.01, 0.1, 0.3, 1, 3, 10, 100)]
+    steps = [i / 20_000 for i in range(20_001)] + near
+    if total > 10**5:
+        low, high = sorted((count / total, other / other_total))
+        steps = [low + (high - low) * i / 5000 for i in range(-500, 5501)]
+    least = min(exceeds(count, total, p) + within(other, other_total, p) for p in steps)
+    assert found <= least + 1e-9
+    assert found == pytest.approx(least, abs=0.05, rel=1e-4)
+
+
+def test_what_greater_says() -> None:
+    """A clear difference is named, chance is not, and nothing says nothing."""
+    assert greater(60, 100, 30, 1000) > math.log(1000)
+    assert greater(30, 1000, 33, 1000) < 0.0
+    assert greater(0, 0, 0, 0) == 0.0
+    assert greater(7, 10, 0, 0) <= 0.0
+    assert greater(0, 0, 0, 10) <= 0.0
+    with pytest.raises(ValueError, match="got 3 of 2"):
+        greater(3, 2, 0, 0)
+    with pytest.raises(ValueError, match="got 3 of 2"):
+        greater(0, 0, 3, 2)
+
+
+@given(totals, totals, st.data())
+def test_greater_is_finite(total: int, other_total: int, data: st.DataObject) -> None:
+    """Whatever the counts, there is a figure, and never one that both bets at the pooled proportion deny."""
+    count, other = data.draw(st.integers(0, total)), data.draw(st.integers(0, other_total))
+    found = greater(count, total, other, other_total)
+    assert math.isfinite(found)
+    if total + other_total:
+        pooled = (count + other) / (total + other_total)
+        most = exceeds(count, total, pooled) + within(other, other_total, pooled)
+        assert found <= most + 1e-9 * (1 + abs(most))

@@ -1,0 +1,134 @@
+"""What ``GET /api/v1/disagreements`` takes and answers, as JSON Schema."""
+
+from typing import Any, Final
+
+from proxy.control.disagreement_query import DEFAULT_LIMIT, MAX_LIMIT, SORTS
+
+__all__ = ["disagreements_schema", "query_parameters"]
+
+Schema = dict[str, Any]
+
+_TEXT: Final[Schema] = {"type": "string"}
+_MAYBE_TEXT: Final[Schema] = {"type": ["string", "null"]}
+_COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
+_SHARE: Final[Schema] = {"type": "number", "minimum": 0, "maximum": 1}
+
+_PARAMETERS: Final[dict[str, Schema]] = {
+    "route": {**_TEXT, "description": "Only this route."},
+    "shadow": {**_TEXT, "description": "Only the shadow to this model."},
+    "reason": {**_TEXT, "description": "Only examples with this reason."},
+    "slice": {**_TEXT, "pattern": "^[^:]+:.+$", "description": "Only examples with this value: tier:gold."},
+    "sort": {"enum": list(SORTS), "default": SORTS[0], "description": "Order of the examples."},
+    "limit": {
+        "type": "integer",
+        "minimum": 0,
+        "maximum": MAX_LIMIT,
+        "default": DEFAULT_LIMIT,
+        "description": "Most examples of each shadow.",
+    },
+    "example": {**_TEXT, "description": "Only the example with this id."},
+}
+
+
+def query_parameters() -> list[Schema]:
+    """Return the parameters of the query."""
+    return [
+        {
+            "name": name,
+            "in": "query",
+            "required": False,
+            "schema": {key: value for key, value in schema.items() if key != "description"},
+            "description": schema["description"],
+        }
+        for name, schema in _PARAMETERS.items()
+    ]
+
+
+def disagreements_schema() -> Schema:
+    """Return the schema of the answer."""
+    route = _object(
+        route=_TEXT,
+        compare_as=_TEXT,
+        slices={"type": "object", "additionalProperties": _TEXT},
+        examples_percent={"type": "number", "minimum": 0, "maximum": 100},
+        shadows=_list(_shadow()),
+    )
+    return _object(confidence=_SHARE, routes=_list(route))
+
+
+def _counted() -> dict[str, Schema]:
+    return {
+        **dict.fromkeys(("agree", "disagree", "uncomparable", "rows", "rows_disagreeing"), _COUNT),
+        "rate": {
+            "type": ["number", "null"],
+            "minimum": 0,
+            "maximum": 1,
+            "description": "disagree of agree + disagree; null before anything was compared.",
+        },
+        "interval": {
+            "type": "array",
+            "items": _SHARE,
+            "minItems": 2,
+            "maxItems": 2,
+            "description": "Holds the rate at every moment at once; those of all slices' values hold together.",
+        },
+    }
+
+
+def _shadow() -> Schema:
+    counts: Schema = {"type": "object", "additionalProperties": _COUNT}
+    value = _object(
+        value=_TEXT,
+        **_counted(),
+        log10_e={
+            "type": "number",
+            "description": "Evidence for a higher rate than the slice's other values.",
+        },
+        stands_out={"type": "boolean", "description": "That evidence is enough, all values considered."},
+    )
+    return _object(
+        shadow=_TEXT,
+        since={**_TEXT, "format": "date-time"},
+        **_counted(),
+        reasons=counts,
+        uncomparable_reasons=counts,
+        slices={"type": "object", "additionalProperties": _list(value)},
+        confusion=_list(_object(label=_TEXT, shadow_label=_TEXT, rows=_COUNT)),
+        examples=_list(_example()),
+    )
+
+
+def _example() -> Schema:
+    answer: Schema = {"type": "object", "properties": {"status": _COUNT}, "required": ["status"]}
+    return _object(
+        id=_TEXT,
+        ts={**_TEXT, "format": "date-time"},
+        request_id=_TEXT,
+        table_version=_COUNT,
+        unit=_MAYBE_TEXT,
+        variant=_TEXT,
+        shadow=_TEXT,
+        method=_TEXT,
+        reason=_TEXT,
+        distance=_SHARE,
+        scores={"type": "object", "additionalProperties": {"type": "number"}},
+        rows=_COUNT,
+        rows_disagreeing=_COUNT,
+        slices={"type": "object", "additionalProperties": _TEXT},
+        differences=_list(_object(path=_TEXT, primary=_TEXT, shadow=_TEXT)),
+        request={
+            "type": ["object", "null"],
+            "description": "As in a payload record; null: it did not go along.",
+        },
+        response=answer,
+        shadow_response=answer,
+        omitted=_MAYBE_TEXT,
+    )
+
+
+def _list(items: Schema) -> Schema:
+    return {"type": "array", "items": items}
+
+
+def _object(**properties: Schema) -> Schema:
+    return {"type": "object", "properties": properties, "required": list(properties)}

@@ -1,0 +1,180 @@
+"""How often one shadow disagrees, in total and for each slice: counts that stay small whatever clients send.
+
+Pure. Rules
+    * A pair of answers is counted once in total, and once in each declared slice. What disagreed or could not be
+      compared is counted by its reason, and what labels were mistaken for each other by these.
+    * A slice's values come from clients. The first :data:`MAX_VALUES` that are seen have counts of their own, all later
+      ones are counted together as :data:`OTHER`; a request without the attribute counts as :data:`NONE`. Labels come
+      from models and are bounded likewise.
+    * Counts are those of one *stretch*: the time in which the same models were compared by the same rule. Anything
+      else would pool numbers that do not belong together.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Final, Literal, NamedTuple, TypeAlias
+
+from proxy.compare import Comparison
+from proxy.printable import printable
+
+__all__ = [
+    "FIELDS",
+    "MAX_LABEL_PAIRS",
+    "MAX_VALUES",
+    "NONE",
+    "OTHER",
+    "TOTAL",
+    "Breakdown",
+    "Cell",
+    "Numbers",
+    "as_value",
+]
+
+MAX_VALUES: Final = 50
+"""Values of one slice that are counted apart, first come."""
+
+MAX_LABEL_PAIRS: Final = 200
+"""Pairs of labels that are counted apart, first come: all mistakes among 14 classes."""
+
+MAX_VALUE_CHARACTERS: Final = 64
+
+NONE: Final = "none"
+OTHER: Final = "other"
+
+FIELDS: Final = ("agree", "disagree", "uncomparable", "rows", "rows_disagreeing")
+"""What a cell counts: pairs by what came of them, then the rows of those that were compared."""
+
+Numbers: TypeAlias = tuple[int, ...]
+"""One number for each of `FIELDS`."""
+
+_PLACE: Final = {name: i for i, name in enumerate(FIELDS)}
+_ROWS: Final = _PLACE["rows"]
+_ROWS_DISAGREEING: Final = _PLACE["rows_disagreeing"]
+
+Part: TypeAlias = Literal["total", "reason", "slice", "labels"]
+
+
+class Cell(NamedTuple):
+    """What is counted apart: every pair, those of one reason, those of a slice's value, rows of two labels."""
+
+    part: Part
+    name: str = ""
+    """The slice; the reason; the primary's label."""
+    value: str = ""
+    """The slice's; the shadow's label."""
+
+
+TOTAL: Final = Cell("total")
+
+
+def as_value(text: str) -> str:
+    """Return what a client or a model wrote as the name of a cell: printable, and of bounded length."""
+    return printable(text[:MAX_VALUE_CHARACTERS])[:MAX_VALUE_CHARACTERS]
+
+
+class Breakdown:
+    """The counts of one stretch of one shadow, and how much of them is on the disk.
+
+    Args:
+        since_wall_ns: when the stretch began.
+    """
+
+    __slots__ = ("_known", "_saved", "_total", "cells", "is_changed", "since_wall_ns")
+
+    def __init__(self, since_wall_ns: int) -> None:
+        self.since_wall_ns = since_wall_ns
+        self._total = [0] * len(FIELDS)
+        self.cells: dict[Cell, list[int]] = {TOTAL: self._total}
+        self.is_changed = False
+        """Something was counted that may not be on the disk."""
+        self._saved: dict[Cell, Numbers] = {}
+        self._known: Counter[str] = Counter()
+        """How many values each slice has, and under the empty name how many pairs of labels there are."""
+
+    def count(self, comparison: Comparison, slices: Mapping[str, str] | None = None) -> None:
+        """Count one pair.
+
+        Args:
+            comparison: what came of it.
+            slices: the pair's value in each declared slice; see :func:`as_value`.
+        """
+        self.is_changed = True
+        # HOT: most pairs agree and have no slices; for them this is all.
+        total = self._total
+        total[_PLACE[comparison.result]] += 1
+        total[_ROWS] += comparison.rows
+        if comparison.reason is not None:
+            total[_ROWS_DISAGREEING] += comparison.rows_disagreeing
+            _add(self._cell(Cell("reason", comparison.reason)), comparison)
+        if slices:
+            for name, value in slices.items():
+                _add(self._bounded(Cell("slice", name, value), MAX_VALUES), comparison)
+
+    def count_labels(self, primary: str, shadow: str, rows: int) -> None:
+        """Count rows that the primary's answer calls one thing and the shadow's another."""
+        cell = Cell("labels", as_value(primary), as_value(shadow))
+        self._bounded(cell, MAX_LABEL_PAIRS)[_ROWS_DISAGREEING] += rows
+
+    def _cell(self, cell: Cell) -> list[int]:
+        numbers = self.cells.get(cell)
+        if numbers is None:
+            numbers = self.cells[cell] = [0] * len(FIELDS)
+        return numbers
+
+    def _bounded(self, cell: Cell, most: int) -> list[int]:
+        numbers = self.cells.get(cell)
+        if numbers is not None:
+            return numbers
+        family = _family(cell)
+        if family is not None:
+            if self._known[family] >= most:
+                return self._cell(Cell(cell.part, family or OTHER, OTHER))
+            self._known[family] += 1
+        return self._cell(cell)
+
+    # The disk
+
+    def unsaved(self) -> dict[Cell, Numbers]:
+        """Return what was counted and is not on the disk."""
+        changes = {}
+        for cell, numbers in self.cells.items():
+            saved = self._saved.get(cell)
+            change = tuple(numbers) if saved is None else tuple(map(int.__sub__, numbers, saved))
+            if any(change):
+                changes[cell] = change
+        return changes
+
+    def on_saved(self, changes: Mapping[Cell, Numbers]) -> None:
+        """Take note that ``changes`` were added to what is on the disk."""
+        for cell, change in changes.items():
+            saved = self._saved.get(cell)
+            self._saved[cell] = change if saved is None else tuple(map(int.__add__, saved, change))
+
+    def on_read(self, rows: Mapping[Cell, Numbers]) -> None:
+        """Take over what is on the disk: what an earlier process had counted, or another one counts meanwhile."""
+        for cell, read in rows.items():
+            if cell not in self.cells and (family := _family(cell)) is not None:
+                self._known[family] += 1
+            saved = self._saved.get(cell, (0,) * len(FIELDS))
+            numbers = self._cell(cell)
+            for i, (now, before) in enumerate(zip(read, saved, strict=True)):
+                numbers[i] += now - before
+            self._saved[cell] = tuple(read)
+
+    def forget_saved(self) -> None:
+        """Take note that the disk has nothing of it any more."""
+        self._saved.clear()
+        self.is_changed = True
+
+
+def _family(cell: Cell) -> str | None:
+    """Return which bound a new cell counts against: its slice's, or the empty one of labels; None: against none."""
+    if cell.part == "labels":
+        return None if (cell.name, cell.value) == (OTHER, OTHER) else ""
+    return cell.name if cell.part == "slice" and cell.value not in (NONE, OTHER) else None
+
+
+def _add(numbers: list[int], comparison: Comparison) -> None:
+    numbers[_PLACE[comparison.result]] += 1
+    numbers[_ROWS] += comparison.rows
+    numbers[_ROWS_DISAGREEING] += comparison.rows_disagreeing

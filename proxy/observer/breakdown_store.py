@@ -1,0 +1,133 @@
+"""Counts of disagreement on the disk: ``state_dir/disagreements.sqlite``, so that no restart begins them anew.
+
+Rules
+    * What is written is added: two observers may count the same stretch at a time, which they do in an upgrade.
+    * What was counted since the last write, a second at most, is lost by a kill; it has no favourite among outcomes.
+    * A stretch that is not in force any more is forgotten.
+    * What clients sent is there as the names of slices' values, redacted as records are; no request, no answer.
+"""
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from proxy.engine.sqlite_file import SqliteFile, open_file
+from proxy.observer.breakdown import Cell, Numbers
+
+__all__ = ["FILE_NAME", "BreakdownStore", "Kept", "StretchKey", "open_breakdowns"]
+
+FILE_NAME: Final = "disagreements.sqlite"
+
+_SCHEMA: Final = 1
+_APPLICATION_ID: Final = 0x6D70_6469
+
+_TABLES: Final = """
+CREATE TABLE stretches (
+    number INTEGER PRIMARY KEY, route TEXT NOT NULL, shadow TEXT NOT NULL, digest TEXT NOT NULL,
+    since_wall_ns INTEGER NOT NULL,
+    UNIQUE (route, shadow, digest)
+);
+CREATE TABLE cells (
+    number INTEGER PRIMARY KEY, stretch INTEGER NOT NULL, part TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL,
+    agree INTEGER NOT NULL, disagree INTEGER NOT NULL, uncomparable INTEGER NOT NULL, rows INTEGER NOT NULL,
+    rows_disagreeing INTEGER NOT NULL,
+    UNIQUE (stretch, part, name, value)
+);
+"""
+
+_ADD: Final = """
+INSERT INTO cells (stretch, part, name, value, agree, disagree, uncomparable, rows, rows_disagreeing)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET
+    agree = agree + excluded.agree, disagree = disagree + excluded.disagree,
+    uncomparable = uncomparable + excluded.uncomparable, rows = rows + excluded.rows,
+    rows_disagreeing = rows_disagreeing + excluded.rows_disagreeing
+"""
+
+_READ: Final = """
+SELECT part, name, value, agree, disagree, uncomparable, rows, rows_disagreeing FROM cells WHERE stretch = ?
+ORDER BY number
+"""
+
+
+class StretchKey(NamedTuple):
+    """What was compared."""
+
+    route: str
+    shadow: str
+    """Name of its model."""
+    digest: str
+    """Of the rule and the models."""
+
+
+class Kept(NamedTuple):
+    """What is on the disk of one stretch."""
+
+    since_wall_ns: int
+    rows: Mapping[Cell, Numbers]
+
+
+class BreakdownStore(SqliteFile):
+    """The open file."""
+
+    tables = _TABLES
+    schema = _SCHEMA
+    application_id = _APPLICATION_ID
+
+    def exchange(
+        self,
+        changes: Mapping[StretchKey, tuple[int, Mapping[Cell, Numbers]]],
+        wanted: Collection[StretchKey],
+    ) -> dict[StretchKey, Kept]:
+        """Add ``changes``, each with the time its stretch began, and return what is then kept of those ``wanted``.
+
+        Raises:
+            sqlite3.Error: the disk refused it; nothing was added.
+        """
+        with self._transaction():
+            for key, (since_wall_ns, rows) in changes.items():
+                number = self._number(key, since_wall_ns)
+                self._db.executemany(_ADD, [(number, *cell, *numbers) for cell, numbers in rows.items()])
+            return {key: kept for key in wanted if (kept := self._read(key)) is not None}
+
+    def keep_only(self, keys: Collection[StretchKey]) -> None:
+        """Forget every stretch but ``keys``.
+
+        Raises:
+            sqlite3.Error: the disk refused it; nothing was forgotten.
+        """
+        with self._transaction():
+            rows = self._db.execute("SELECT number, route, shadow, digest FROM stretches").fetchall()
+            for number, *key in rows:
+                if StretchKey(*key) not in keys:
+                    self._db.execute("DELETE FROM cells WHERE stretch = ?", (number,))
+                    self._db.execute("DELETE FROM stretches WHERE number = ?", (number,))
+
+    def _number(self, key: StretchKey, since_wall_ns: int) -> int:
+        self._db.execute(
+            "INSERT OR IGNORE INTO stretches (route, shadow, digest, since_wall_ns) VALUES (?, ?, ?, ?)",
+            (*key, since_wall_ns),
+        )
+        return self._find(key)[0]
+
+    def _find(self, key: StretchKey) -> tuple[int, int]:
+        found: tuple[int, int] | None = self._db.execute(
+            "SELECT number, since_wall_ns FROM stretches WHERE route = ? AND shadow = ? AND digest = ?", key
+        ).fetchone()
+        return found or (0, 0)
+
+    def _read(self, key: StretchKey) -> Kept | None:
+        number, since_wall_ns = self._find(key)
+        if not number:
+            return None
+        rows = self._db.execute(_READ, (number,))
+        return Kept(since_wall_ns, {Cell(*row[:3]): tuple(row[3:]) for row in rows})
+
+
+def open_breakdowns(directory: Path, wall_ns: int) -> BreakdownStore:
+    """Open the file of ``directory``, or make it; a damaged one is moved aside first.
+
+    Raises:
+        StoreError: it cannot be opened, or a newer program wrote it.
+    """
+    return open_file(directory / FILE_NAME, BreakdownStore, wall_ns, "counts of disagreement")

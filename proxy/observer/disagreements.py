@@ -1,0 +1,265 @@
+"""What is known of disagreements: counts by shadow, reason and slice, and examples with both answers side by side.
+
+Rules
+    * Counts belong to a stretch: the same models compared by the same rule. A change of either begins them anew; any
+      other change of the configuration, a restart or an upgrade does not. They are on the disk a second later
+      (:mod:`~proxy.observer.breakdown_store`).
+    * Examples are in memory alone, raw, and bounded in bytes for all shadows together. They are put into words when
+      somebody asks for them, and only as far as the route's records may hold them (:mod:`~proxy.observer.showing`).
+    * A change of the rule, the models, or of what may be shown lets go of the examples from before. A route or shadow
+      that is not in force any more has neither counts nor examples.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Final, NamedTuple, TypeAlias
+
+from proxy.clock import wall_ns
+from proxy.compare import Comparison
+from proxy.engine.store_thread import FileThread
+from proxy.exchange import Primary, ShadowPart
+from proxy.observer.attributes import read_slices
+from proxy.observer.breakdown import Breakdown, Cell, Numbers
+from proxy.observer.breakdown_store import BreakdownStore, Kept, StretchKey, open_breakdowns
+from proxy.observer.examples import Examples
+from proxy.observer.route_rules import RouteRules
+from proxy.observer.showing import Known, Shown, example_of, mistakes_of, strip
+from proxy.routing.table import Route, Shadow, Table
+from proxy.tasks import spawn
+
+__all__ = ["EXAMPLES_BYTES", "SAVE_EVERY_S", "Book", "Disagreements"]
+
+EXAMPLES_BYTES: Final = 32 << 20
+"""Most that all examples weigh together."""
+
+_EXAMPLES_BYTES_EACH: Final = 4 << 20
+"""Most that those of one shadow weigh."""
+
+SAVE_EVERY_S: Final = 1.0
+
+_SAVE_PATIENCE_S: Final = 5.0
+
+
+class Book:
+    """What is known of one shadow.
+
+    Args:
+        key: of its stretch.
+        showing: digest of what may be shown of its examples.
+        since_wall_ns: when it begins.
+    """
+
+    __slots__ = ("breakdown", "examples", "is_read", "key", "showing")
+
+    def __init__(self, key: StretchKey, showing: str, since_wall_ns: int, budget_bytes: int) -> None:
+        self.key = key
+        self.showing = showing
+        self.breakdown = Breakdown(since_wall_ns)
+        self.examples: Examples[Shown] = Examples(budget_bytes, strip)
+        self.is_read = False
+        """What the disk has of it is counted in."""
+
+
+class _Place(NamedTuple):
+    """Where pairs of one version, route and shadow are counted."""
+
+    book: Book
+    may_show: bool
+    """What its version lets be shown is what may be shown now."""
+
+
+Change: TypeAlias = tuple[int, Mapping[Cell, Numbers]]
+"""When a stretch began, and what was counted in it."""
+
+
+class _Saving(NamedTuple):
+    """What is on its way to the disk."""
+
+    books: Sequence[Book]
+    changes: Mapping[StretchKey, Change]
+    kept: "asyncio.Future[dict[StretchKey, Kept]]"
+
+
+class Disagreements:
+    """Counts pairs and keeps examples. Belongs to one loop.
+
+    Args:
+        state_dir: where counts are kept.
+        shelf: the thread of the file; tests bring their own.
+    """
+
+    def __init__(self, state_dir: Path, shelf: FileThread[BreakdownStore] | None = None) -> None:
+        self.shelf = shelf or FileThread(state_dir, open_breakdowns, "counts of disagreement")
+        self._books: dict[tuple[str, str], Book] = {}
+        """Of the table in force, by route and model."""
+        self._tables: dict[int, Table] = {}
+        self._places: dict[int, list[list[_Place | None]]] = {}
+        """By version, index of the route, index of the shadow."""
+        self._generation = 0
+        self._is_new = False
+        """Other stretches are in force than before."""
+        self._saving: _Saving | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    # Tables
+
+    def admit(self, table: Table) -> None:
+        """Take in a version; its pairs count where they belong to the table in force."""
+        self._tables[table.version] = table
+        self._places[table.version] = self._places_of(table)
+
+    def commit(self, version: int) -> None:
+        """Let the books be those of ``version``."""
+        table = self._tables[version]
+        wanted = [(route, shadow) for route in table.routes if route.is_compared for shadow in route.shadows]
+        budget = min(_EXAMPLES_BYTES_EACH, EXAMPLES_BYTES // max(len(wanted), 1))
+        books: dict[tuple[str, str], Book] = {}
+        for route, shadow in wanted:
+            key, showing = stretch_key(route, shadow), showing_digest(route)
+            book = self._books.get((route.name, shadow.model.name))
+            if book is None or book.key != key:
+                book = Book(key, showing, wall_ns(), budget)
+            elif book.showing != showing or book.examples.budget_bytes != budget:
+                book.showing, book.examples = showing, Examples(budget, strip)
+            books[route.name, shadow.model.name] = book
+        self._books = books
+        self._is_new = True
+        self._places = {number: self._places_of(each) for number, each in self._tables.items()}
+
+    def retire(self, versions: Sequence[int]) -> None:
+        """Forget ``versions``."""
+        for version in versions:
+            self._tables.pop(version, None)
+            self._places.pop(version, None)
+
+    def _places_of(self, table: Table) -> list[list[_Place | None]]:
+        return [[self._place(route, shadow) for shadow in route.shadows] for route in table.routes]
+
+    def _place(self, route: Route, shadow: Shadow) -> _Place | None:
+        book = self._books.get((route.name, shadow.model.name))
+        if book is None or book.key != stretch_key(route, shadow):
+            return None
+        return _Place(book, book.showing == showing_digest(route))
+
+    # Pairs
+
+    def note(self, rules: RouteRules, primary: Primary, part: ShadowPart, comparison: Comparison) -> None:
+        """Count a pair, and keep it as an example if it disagrees."""
+        place = self._places[primary.version][primary.route][part.shadow]
+        if place is None:
+            return
+        book = place.book
+        slices = read_slices(rules.slices, rules.record, primary) if rules.slices else None
+        book.breakdown.count(comparison, slices)
+        if comparison.result == "disagree":
+            if comparison.confusion:
+                for label, other, rows in mistakes_of(rules, primary, part, comparison):
+                    book.breakdown.count_labels(label, other, rows)
+            if place.may_show:
+                book.examples.add(example_of(rules, primary, part, comparison, slices or {}))
+
+    def known(self, route: str) -> list[Known]:
+        """Return what is known of each shadow of ``route`` at this moment."""
+        return [
+            Known(
+                book.key.shadow,
+                book.breakdown.since_wall_ns,
+                {cell: tuple(numbers) for cell, numbers in book.breakdown.cells.items()},
+                [each.what for each in book.examples.newest()],
+                [each.what for each in book.examples.extreme()],
+            )
+            for book in self._books.values()
+            if book.key.route == route
+        ]
+
+    # The disk
+
+    def start(self) -> None:
+        """Begin to keep the counts."""
+        if self._task is None:
+            self._task = spawn(self._keep(), name="counts of disagreement")
+
+    async def close(self, timeout_s: float) -> bool:
+        """Write what is not on the disk yet; False if that takes longer than ``timeout_s``."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        if await self.save(timeout_s):  # it may have been an earlier one
+            await self.save(timeout_s)
+        return await self.shelf.close(timeout_s)
+
+    async def _keep(self) -> None:
+        while True:
+            await self.save(_SAVE_PATIENCE_S)
+            await asyncio.sleep(SAVE_EVERY_S)
+
+    async def save(self, patience_s: float) -> bool:
+        """Bring the counts to the disk, and what others have counted from there; False if that is not done yet.
+
+        What the disk refuses is tried again with the next save; why stands in the log and in a metric.
+        """
+        if self._saving is None:
+            self._saving = self._begin_save()
+        if self._saving is None:
+            return True
+        books, changes, future = self._saving
+        done, _ = await asyncio.wait((future,), timeout=patience_s)
+        if not done:
+            return False
+        self._saving = None
+        if future.exception() is not None:
+            for book in books:
+                book.breakdown.is_changed = True
+            return False
+        self._end_save(books, changes, future.result())
+        return True
+
+    def _begin_save(self) -> "_Saving | None":
+        books = [book for book in self._books.values() if book.breakdown.is_changed or not book.is_read]
+        keys = frozenset(book.key for book in self._books.values()) if self._is_new else None
+        if not books and keys is None:
+            return None
+        self._is_new = False
+        changes = {}
+        for book in books:
+            book.breakdown.is_changed = False
+            changes[book.key] = (book.breakdown.since_wall_ns, book.breakdown.unsaved())
+        unread = frozenset(book.key for book in books if not book.is_read)
+
+        def act(store: BreakdownStore) -> dict[StretchKey, Kept]:
+            if keys is not None:
+                store.keep_only(keys)
+            return store.exchange(changes, unread)
+
+        return _Saving(books, changes, self.shelf.submit(act))
+
+    def _end_save(
+        self, books: Sequence[Book], changes: Mapping[StretchKey, Change], kept: Mapping[StretchKey, Kept]
+    ) -> None:
+        if self.shelf.generation != self._generation:
+            # Another file than the last time: it has nothing but what was written just now.
+            self._generation = self.shelf.generation
+            for book in self._books.values():
+                book.breakdown.forget_saved()
+        for book in books:
+            book.breakdown.on_saved(changes[book.key][1])
+            if (found := kept.get(book.key)) is not None:
+                book.breakdown.on_read(found.rows)
+                book.breakdown.since_wall_ns = min(book.breakdown.since_wall_ns, found.since_wall_ns)
+            book.is_read = True
+
+
+def stretch_key(route: Route, shadow: Shadow) -> StretchKey:
+    """Return what the counts of ``shadow`` belong to: its model, those whose answers it is compared with, and how."""
+    compare = route.settings.compare
+    slices = sorted((name, source.kind, source.name) for name, source in compare.slices.items())
+    variants = [(variant.name, variant.model.settings.urls) for variant in route.variants]
+    facts = repr((compare.digest, slices, variants, shadow.model.settings.urls))
+    return StretchKey(route.name, shadow.model.name, sha256(facts.encode()).hexdigest()[:16])
+
+
+def showing_digest(route: Route) -> str:
+    """Return what tells whether two versions let the same be shown of the route's examples."""
+    return sha256(repr(vars(route.settings.log)).encode()).hexdigest()[:16]

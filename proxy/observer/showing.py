@@ -1,0 +1,244 @@
+"""A disagreement as it may be shown: request, both answers and their differences, by the route's rules for records.
+
+Pure. Rules
+    * What a record of the route would not hold is not shown: bodies are redacted and cut as there, headers are those of
+      ``log.headers``, the unit is its hash.
+    * Of free text (``log.content``) the places of differences are shown and no values.
+    * Where something must not be written, the differences are those of what is shown: the same comparison made again of
+      the bodies as they are written, so that neither a value nor the name of a place can say more than these do. Where
+      they cannot be compared there are no differences.
+"""
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import Any, Final
+
+from proxy.compare import Answer, Comparison, compare
+from proxy.exchange import Flag, Primary, ShadowPart
+from proxy.observer.breakdown import Cell, Numbers
+from proxy.observer.examples import Example
+from proxy.observer.pairing import frame_weight
+from proxy.observer.record import (
+    answer_document,
+    is_cut_short,
+    request_document,
+    timestamp,
+    withholds_content,
+)
+from proxy.observer.route_rules import RouteRules
+from proxy.privacy.actions import keyed_hash
+
+__all__ = ["Known", "Shown", "example_document", "example_id", "example_of", "mistakes_of", "strip"]
+
+MAX_PATH_CHARACTERS: Final = 256
+"""Longest place that is kept: the keys of a document may have any length."""
+
+MAX_ID_BYTES: Final = 256
+
+_HASH_SHOWN: Final = 12
+
+WITHHELD: Final = "(withheld)"
+"""Stands for a value that is, or may be, free text where that is not to be shown (``log.content``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A disagreement as it came."""
+
+    rules: RouteRules
+    primary: Primary
+    part: ShadowPart
+    comparison: Comparison
+    slices: Mapping[str, str]
+    unit: str | None
+    """Its hash."""
+    is_stripped: bool = False
+    """Heads and bodies were too large to keep."""
+    was_withheld: bool = False
+    """Of a stripped one: its content may not be shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of one shadow at one moment."""
+
+    shadow: str
+    """Name of its model."""
+    since_wall_ns: int
+    """When the counts began."""
+    cells: Mapping[Cell, Numbers]
+    newest: Sequence[Shown]
+    extreme: Sequence[Shown]
+
+
+def example_of(
+    rules: RouteRules, primary: Primary, part: ShadowPart, comparison: Comparison, slices: Mapping[str, str]
+) -> Example[Shown]:
+    """Return a disagreement as an example."""
+    unit = keyed_hash(rules.record.redactor.key, primary.unit) if primary.unit else None
+    shown = Shown(rules, primary, part, _bounded(comparison), slices, unit)
+    return Example(comparison.reason or "", comparison.distance or 0.0, _weight(shown), shown)
+
+
+def mistakes_of(
+    rules: RouteRules, primary: Primary, part: ShadowPart, comparison: Comparison
+) -> list[tuple[str, str, int]]:
+    """Return the rows that the two answers label differently: both labels, and how many rows.
+
+    Labels are parts of bodies. Where something in bodies must not be shown their hashes stand for them.
+    """
+    mistakes = [(label, other, rows) for label, other, rows in comparison.confusion if label != other]
+    record = rules.record
+    if mistakes and (record.redactor.concerns_bodies or withholds_content(record, primary, (part,))):
+        key = record.redactor.key
+        return [(_hashed(key, label), _hashed(key, other), rows) for label, other, rows in mistakes]
+    return mistakes
+
+
+def _hashed(key: bytes, label: str) -> str:
+    return keyed_hash(key, label.encode("utf-8", "surrogatepass"))[:_HASH_SHOWN]
+
+
+def strip(example: Example[Shown]) -> Example[Shown]:
+    """Return an example that is too heavy without heads and bodies."""
+    shown = example.what
+    primary = replace(
+        shown.primary,
+        request_id=shown.primary.request_id[:MAX_ID_BYTES],
+        unit=b"",
+        response_lines=b"",
+        response_body=b"",
+        details=None,
+    )
+    part = replace(shown.part, response_lines=b"", response_body=b"")
+    light = replace(shown, primary=primary, part=part, is_stripped=True, was_withheld=_is_withheld(shown))
+    return replace(example, weight=_weight(light), what=light)
+
+
+def _is_withheld(shown: Shown) -> bool:
+    if shown.is_stripped:
+        return shown.was_withheld
+    return withholds_content(shown.rules.record, shown.primary, (shown.part,))
+
+
+def _bounded(comparison: Comparison) -> Comparison:
+    """Return the comparison with places of bounded length."""
+    if all(len(each.path) <= MAX_PATH_CHARACTERS for each in comparison.differences):
+        return comparison
+    cut = tuple(replace(each, path=each.path[:MAX_PATH_CHARACTERS]) for each in comparison.differences)
+    return comparison._replace(differences=cut)
+
+
+def _weight(shown: Shown) -> int:
+    primary, details = shown.primary, shown.primary.details
+    texts = sum(
+        len(each.path) + len(each.primary) + len(each.shadow) for each in shown.comparison.differences
+    )
+    texts += sum(map(len, shown.slices.values()))
+    more = 0 if details is None else len(details.traceparent)
+    # A character takes four bytes at most.
+    raw = len(primary.request_id) + len(primary.unit) + more
+    return frame_weight(primary) + frame_weight(shown.part) + raw + 4 * texts
+
+
+def example_id(shown: Shown) -> str:
+    """Return what names an example: the same pair has the same name, whenever it is asked for."""
+    primary = shown.primary
+    facts = (primary.worker, primary.version, primary.number, primary.started_wall_ns, shown.part.shadow)
+    return sha256(repr(facts).encode()).hexdigest()[:12]
+
+
+def example_document(shown: Shown) -> dict[str, Any]:
+    """Return the example in words."""
+    primary, comparison, rules = shown.primary, shown.comparison, shown.rules
+    details, withheld = primary.details, _is_withheld(shown)
+    answer, other = _answers(shown, withheld=withheld)
+    return {
+        "id": example_id(shown),
+        "ts": timestamp(primary.started_wall_ns),
+        "request_id": primary.request_id.decode("utf-8", "replace"),
+        "table_version": primary.version,
+        "unit": shown.unit,
+        "variant": rules.route.variants[primary.variant].name,
+        "shadow": rules.route.shadows[shown.part.shadow].model.name,
+        "method": comparison.method,
+        "reason": comparison.reason,
+        "distance": comparison.distance,
+        "scores": dict(comparison.scores),
+        "rows": comparison.rows,
+        "rows_disagreeing": comparison.rows_disagreeing,
+        "slices": dict(shown.slices),
+        "differences": _differences(shown, answer, other, withheld=withheld),
+        "request": None
+        if details is None
+        else request_document(rules.record, primary, details, withheld=withheld),
+        "response": answer,
+        "shadow_response": other,
+        "omitted": "larger than what is kept of one example" if shown.is_stripped else None,
+    }
+
+
+def _answers(shown: Shown, *, withheld: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+    primary, part, rule = shown.primary, shown.part, shown.rules.record
+    if shown.is_stripped:
+        return {"status": primary.status}, {"status": part.status}
+    body = primary.response_body
+    size = len(body) if primary.details is None else primary.details.response_bytes
+    is_cut = part.flags & Flag.RESPONSE_TRUNCATED != 0
+    return (
+        answer_document(
+            rule,
+            primary.status,
+            primary.response_lines,
+            body,
+            size,
+            is_cut=is_cut_short(primary),
+            withheld=withheld,
+        ),
+        answer_document(
+            rule,
+            part.status,
+            part.response_lines,
+            part.response_body,
+            part.response_bytes,
+            is_cut=is_cut,
+            withheld=withheld,
+        ),
+    )
+
+
+def _differences(
+    shown: Shown, answer: Mapping[str, Any], other: Mapping[str, Any], *, withheld: bool
+) -> list[dict[str, str]]:
+    comparison = shown.comparison
+    if comparison.reason != "status":
+        if shown.rules.record.redactor.concerns_bodies:
+            first, second = _as_written(answer), _as_written(other)
+            if first is None or second is None:
+                return []
+            comparison = _bounded(compare(shown.rules.compare, first, second))
+        elif withheld:
+            return [
+                {"path": each.path, "primary": WITHHELD, "shadow": WITHHELD}
+                for each in comparison.differences
+            ]
+    return [
+        {"path": each.path, "primary": each.primary, "shadow": each.shadow} for each in comparison.differences
+    ]
+
+
+def _as_written(answer: Mapping[str, Any]) -> Answer | None:
+    """Return an answer as it is shown, to be compared; None where it is not shown whole."""
+    body = answer.get("body")
+    if body is None or answer["truncated"]:
+        return None
+    kind = answer["content_type"]
+    return Answer(
+        answer["status"],
+        None if kind is None else kind.encode(),
+        None,
+        body.encode() if answer["encoding"] == "text" else base64.b64decode(body),
+        inference_header_length=answer.get("inference_header_length"),
+    )

@@ -1,0 +1,158 @@
+"""Counts of disagreement: complete, bounded whatever clients send, and the same after the disk."""
+
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.compare import Comparison
+from proxy.observer.breakdown import (
+    FIELDS,
+    MAX_LABEL_PAIRS,
+    MAX_VALUES,
+    NONE,
+    OTHER,
+    TOTAL,
+    Breakdown,
+    Cell,
+    Numbers,
+    as_value,
+)
+
+AGREE = Comparison("agree", 0.0, None, "classification", 4, 0)
+FLIP = Comparison("disagree", 0.5, "label", "classification", 4, 2)
+CUT = Comparison("uncomparable", None, "truncated", "auto", 0, 0)
+
+pairs = st.lists(
+    st.tuples(
+        st.sampled_from([AGREE, FLIP, CUT]),
+        st.dictionaries(st.sampled_from(["tier", "lang"]), st.sampled_from(["a", "b", NONE, OTHER])),
+    ),
+    max_size=30,
+)
+
+
+def shown(breakdown: Breakdown) -> dict[Cell, Numbers]:
+    """Return the cells that count something."""
+    return {cell: tuple(numbers) for cell, numbers in breakdown.cells.items() if any(numbers)}
+
+
+def counted(*comparisons: Comparison, **slices: str) -> Breakdown:
+    """Return a breakdown in which each of these was counted with the same slices."""
+    breakdown = Breakdown(0)
+    for comparison in comparisons:
+        breakdown.count(comparison, slices)
+    return breakdown
+
+
+def test_a_pair_counts_once_everywhere() -> None:
+    """In total, under its reason if it has one, and in each slice."""
+    found = shown(counted(AGREE, FLIP, CUT, tier="gold"))
+    assert FIELDS == ("agree", "disagree", "uncomparable", "rows", "rows_disagreeing")
+    assert found == {
+        TOTAL: (1, 1, 1, 8, 2),
+        Cell("reason", "label"): (0, 1, 0, 4, 2),
+        Cell("reason", "truncated"): (0, 0, 1, 0, 0),
+        Cell("slice", "tier", "gold"): (1, 1, 1, 8, 2),
+    }
+
+
+def test_without_slices() -> None:
+    """A request that did not come along is counted in total alone."""
+    breakdown = Breakdown(0)
+    breakdown.count(AGREE)
+    breakdown.count(FLIP, {})
+    assert breakdown.cells.keys() == {TOTAL, Cell("reason", "label")}
+
+
+def test_values_are_bounded() -> None:
+    """The first fifty values of each slice have counts of their own, all later ones share one."""
+    breakdown = Breakdown(0)
+    for number in range(10 * MAX_VALUES):
+        breakdown.count(FLIP, {"tier": f"t{number}", "lang": "en"})
+    breakdown.count(FLIP, {"tier": NONE, "lang": "en"})
+    found = {cell.value: numbers[1] for cell, numbers in breakdown.cells.items() if cell.name == "tier"}
+    assert len(found) == MAX_VALUES + 2
+    assert (found["t0"], found[f"t{MAX_VALUES - 1}"], found[OTHER], found[NONE]) == (1, 1, 9 * MAX_VALUES, 1)
+    assert breakdown.cells[Cell("slice", "lang", "en")][1] == 10 * MAX_VALUES + 1
+    assert breakdown.cells[TOTAL][1] == sum(found.values())
+
+
+def test_pairs_of_labels_are_bounded() -> None:
+    """So many mistakes are told apart; the rest are counted together, and no row is lost."""
+    breakdown = Breakdown(0)
+    for number in range(2 * MAX_LABEL_PAIRS):
+        breakdown.count_labels(f"class {number}", "other", 1)
+        breakdown.count_labels(f"class {number}", f"class {number + 1}", 2)
+    cells = [cell for cell in breakdown.cells if cell.part == "labels"]
+    assert len(cells) <= MAX_LABEL_PAIRS + 1
+    assert sum(breakdown.cells[cell][4] for cell in cells) == 6 * MAX_LABEL_PAIRS
+
+
+def test_values_are_fit_to_be_shown() -> None:
+    """What a client wrote is short and drives no terminal."""
+    assert as_value("gold") == "gold"
+    assert as_value("a\x1b[31m\nb") == "a\\x1b[31m\\nb"
+    assert len(as_value("\x00" * 500)) == 64
+    assert as_value("é" * 500) == "é" * 64
+
+
+@given(pairs)
+def test_the_slices_add_up(counts: list[tuple[Comparison, dict[str, str]]]) -> None:
+    """Where every pair has a value, the values' counts are the total's, field by field."""
+    breakdown = Breakdown(0)
+    for comparison, slices in counts:
+        breakdown.count(comparison, {"tier": NONE, "lang": NONE, **slices})
+    for name in ("tier", "lang") if counts else ():
+        cells = [numbers for cell, numbers in breakdown.cells.items() if cell.name == name]
+        assert [sum(each) for each in zip(*cells, strict=True)] == breakdown.cells[TOTAL]
+
+
+@given(pairs, pairs, pairs)
+def test_two_that_share_a_disk(
+    first: list[tuple[Comparison, dict[str, str]]],
+    second: list[tuple[Comparison, dict[str, str]]],
+    third: list[tuple[Comparison, dict[str, str]]],
+) -> None:
+    """However the counts of two processes come to the disk, it has their sum, and who reads it has it too."""
+    disk: Counter[tuple[Cell, int]] = Counter()
+
+    def save(breakdown: Breakdown) -> None:
+        changes = breakdown.unsaved()
+        for cell, numbers in changes.items():
+            for i, number in enumerate(numbers):
+                disk[cell, i] += number
+        breakdown.on_saved(changes)
+        cells = {cell for cell, _ in disk}
+        breakdown.on_read({cell: tuple(disk[cell, i] for i in range(len(FIELDS))) for cell in cells})
+
+    one, two, alone = Breakdown(0), Breakdown(0), Breakdown(0)
+    for breakdown, counts in ((one, first), (two, second), (one, third)):
+        for comparison, slices in counts:
+            breakdown.count(comparison, slices)
+            alone.count(comparison, slices)
+        save(breakdown)
+    save(two)
+    assert shown(one) == shown(two) == shown(alone)
+    assert not one.unsaved()
+
+
+def test_a_disk_that_is_replaced() -> None:
+    """A new file gets everything, not only what came since."""
+    breakdown = counted(FLIP, FLIP)
+    breakdown.on_saved(breakdown.unsaved())
+    assert not breakdown.unsaved()
+    breakdown.forget_saved()
+    assert breakdown.unsaved() == shown(breakdown)
+    assert breakdown.is_changed
+
+
+def test_values_that_were_read_are_known() -> None:
+    """After a restart there is no second helping of fifty values."""
+    old = Breakdown(0)
+    for number in range(MAX_VALUES):
+        old.count(FLIP, {"tier": f"t{number}"})
+    new = Breakdown(0)
+    new.on_read(old.unsaved())
+    new.count(FLIP, {"tier": "late"})
+    assert new.cells[Cell("slice", "tier", OTHER)][1] == 1
