@@ -414,11 +414,14 @@ def _body(
         is_cut: the copy is not the whole body.
         said: what the body says, where it is not to be written itself; else None.
     """
-    if not body:
-        return {"body": "", "encoding": "text", "truncated": is_cut}
     coding = content[1]
-    told: _Document = {} if content[2] is None else {"inference_header_length": content[2]}
     plain = _undone(coding, body, is_cut=is_cut)
+    told: _Document
+    if not body:
+        # Nothing at all is no gzip: who reads the record must find what the comparison found.
+        told = {"content_encoding": _text(coding)} if coding and isinstance(plain, Undecodable) else {}
+        return {"body": "", "encoding": "text", "truncated": is_cut, **told}
+    told = {} if content[2] is None else {"inference_header_length": content[2]}
     if said is not None:
         whole = None if is_cut or isinstance(plain, Undecodable) else said(content[0], plain)
         return {"body": None, "encoding": None, "truncated": is_cut, "withheld": True, **_traces(rule, whole)}

@@ -7,9 +7,11 @@ Rules
 """
 
 import os
+import sys
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -24,8 +26,6 @@ SUFFIXES: Final = (".jsonl", ".jsonl.gz", ".jsonl.zst")
 """Ends of the names of files that are read."""
 
 _CHUNK_BYTES: Final = 1 << 20
-_ZSTD_WINDOW_BYTES: Final = 2048
-"""What is undone at once: in the worst case (blocks of one repeated byte) 64 MiB come out of it."""
 
 
 class LogError(ProxyError):
@@ -138,27 +138,20 @@ class LineFile:
 
     def _unzstd(self, file: BinaryIO) -> Iterator[bytes]:
         """Undo zstd (RFC 8878), frame by frame."""
-        try:
-            import zstandard
-        except ImportError:
-            raise LogError(
-                f"{self.path}: reading zstd needs the package zstandard: pip install zstandard"
-            ) from None
-        decompressor = zstandard.ZstdDecompressor()
-        frame = decompressor.decompressobj()
-        is_begun = False
-        while raw := file.read(_ZSTD_WINDOW_BYTES):
+        zstd = import_module("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
+        decoder, is_begun = zstd.ZstdDecompressor(), False
+        while raw := file.read(_CHUNK_BYTES):
             self.read_bytes += len(raw)
-            while raw:
-                if frame.eof:
-                    frame = decompressor.decompressobj()
+            while raw or not (decoder.needs_input or decoder.eof):
+                if decoder.eof:
+                    decoder = zstd.ZstdDecompressor()
                 is_begun = True
                 try:
-                    chunk = frame.decompress(raw)
-                except zstandard.ZstdError:
+                    chunk = decoder.decompress(raw, _CHUNK_BYTES)
+                except zstd.ZstdError:
                     self.problem = "damaged zstd"
                     return
-                raw = frame.unused_data
+                raw = decoder.unused_data if decoder.eof else b""
                 if chunk:
                     yield chunk
-        self.is_unfinished = is_begun and not frame.eof
+        self.is_unfinished = is_begun and not decoder.eof

@@ -4,11 +4,11 @@ import gzip
 from pathlib import Path
 
 import pytest
-import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.records.files import LineFile, LogError, find_files
+from tests.compare.bodies import zstd
 
 
 def write(path: Path, data: bytes) -> LineFile:
@@ -122,9 +122,9 @@ def test_nothing_to_find(tmp_path: Path) -> None:
 def test_zstd(tmp_path: Path) -> None:
     """A frame for each batch, as the log is written: whole frames are read, one that is cut is not there yet."""
     frames = [
-        zstandard.compress(b"one\ntwo\n"),
-        zstandard.compress(b"three\n" * 100_000),
-        zstandard.compress(b"x\n"),
+        zstd.compress(b"one\ntwo\n"),
+        zstd.compress(b"three\n" * 100_000),
+        zstd.compress(b"x\n"),
     ]
     file = write(tmp_path / "a.jsonl.zst", b"".join(frames))
     assert lines_of(file) == [b"one", b"two", *[b"three"] * 100_000, b"x"]
@@ -138,6 +138,14 @@ def test_zstd(tmp_path: Path) -> None:
 
 def test_damaged_zstd(tmp_path: Path) -> None:
     """What is before the damage is read, and the damage is told."""
-    file = write(tmp_path / "a.jsonl.zst", zstandard.compress(b"one\n") + b"not zstd at all" * 100)
+    file = write(tmp_path / "a.jsonl.zst", zstd.compress(b"one\n") + b"not zstd at all" * 100)
     assert lines_of(file) == [b"one"]
     assert file.problem == "damaged zstd"
+
+
+def test_a_zstd_bomb_is_read_piece_by_piece(tmp_path: Path) -> None:
+    """A frame of a few hundred bytes that becomes 64 MiB comes out a piece at a time."""
+    file = write(tmp_path / "a.jsonl.zst", zstd.compress(b"\0" * (64 << 20) + b"\none\n"))
+    file.max_line_bytes = 1 << 20
+    assert (lines_of(file), file.overlong) == ([b"one"], [1])
+    assert max(map(len, LineFile(file.path)._chunks())) <= 1 << 20
