@@ -24,7 +24,7 @@ help:
 	@echo "make real         real model servers and unmodified clients, with and without the proxy: every byte compared"
 	@echo "make real-servers the same with MLServer and KServe (1.2 GB of packages)"
 	@echo "make simulate     how often the engine errs and how long it takes: benchmarks/SIMULATION.md (a quarter of an hour on two cores)"
-	@echo "make oracles      our statistics next to gbstats, scipy and statsmodels (400 MB of packages)"
+	@echo "make oracles      our statistics and comparisons next to gbstats, scipy, statsmodels, sacrebleu, rbo, pycocotools (450 MB of packages)"
 	@echo "make bench        CPU, latency and memory next to HAProxy, nginx, Envoy, Traefik, aiohttp and LiteLLM: benchmarks/RESULTS.md"
 	@echo "                  (Debian, as root; 20 minutes on two quiet cores)"
 	@echo "make bench-quick  the same goals with fewer peers, in three minutes; writes nothing"

@@ -1,4 +1,4 @@
-"""What gbstats, scipy and statsmodels say: questions as lines of JSON on stdin, answers on stdout.
+"""What other people's libraries say: questions as lines of JSON on stdin, answers on stdout.
 
 Runs in the oracles' own environment and knows nothing of the project. A question is ``[name, arguments]``.
 """
@@ -16,7 +16,12 @@ from gbstats.frequentist.tests import (
 )
 from gbstats.models.statistics import SampleMeanStatistic
 from gbstats.utils import check_srm
+from pycocotools import mask
+from rbo import RankingSimilarity
+from rouge_score import rouge_scorer
+from sacrebleu.metrics import CHRF
 from scipy import special, stats
+from scipy.spatial import distance
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint, proportions_ztest
 
@@ -109,6 +114,38 @@ def newey_west(series: list[float], lag: int) -> list[float]:
 def holm(p_values: list[float]) -> list[float]:
     """Return p values adjusted by Holm."""
     return [float(each) for each in multipletests(p_values, method="holm")[1]]
+
+
+def chrf(pairs: list[list[str]]) -> list[float]:
+    """Return sacrebleu's sentence chrF2 of each candidate against its reference."""
+    metric = CHRF()
+    return [float(metric.sentence_score(candidate, [reference]).score) for candidate, reference in pairs]
+
+
+def rouge(pairs: list[list[str]]) -> list[float]:
+    """Return the F measure of ROUGE-1 of each pair: that of the words they share, each as often as in both."""
+    scorer = rouge_scorer.RougeScorer(["rouge1"])
+    return [float(scorer.score(one, other)["rouge1"].fmeasure) for one, other in pairs]
+
+
+def rank_biased_overlap(pairs: list[list[list[int]]], persistence: float) -> list[float]:
+    """Return RBO_ext of each pair of rankings."""
+    return [float(RankingSimilarity(one, other).rbo_ext(p=persistence)) for one, other in pairs]
+
+
+def jensen_shannon(pairs: list[list[list[float]]]) -> list[float]:
+    """Return scipy's Jensen-Shannon distance of each pair, in bits."""
+    return [float(distance.jensenshannon(p, q, base=2)) for p, q in pairs]
+
+
+def cosine(pairs: list[list[list[float]]]) -> list[float]:
+    """Return scipy's cosine of each pair of vectors."""
+    return [1.0 - float(distance.cosine(a, b)) for a, b in pairs]
+
+
+def iou(pairs: list[list[list[list[float]]]]) -> list[list[list[float]]]:
+    """Return COCO's overlaps of each pair of lists of boxes (corner, width, height)."""
+    return [mask.iou(np.array(one), np.array(other), [0] * len(other)).tolist() for one, other in pairs]
 
 
 def main() -> None:
