@@ -1,5 +1,7 @@
 """What holds for every rule and every pair of answers, readable or not."""
 
+import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,13 +9,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.compare import METHODS, Answer, Comparison, ComparisonRule, compare
+from proxy.compare.rules import BOX_FORMS
+from proxy.compare.verdicts import DISAGREEMENTS, UNCOMPARABLES
+from tests.compare.answers import json_answer
 
-EXACT = ComparisonRule(as_="exact")
-CLASSES = ComparisonRule(as_="classification")
+SYMMETRIC = [
+    ComparisonRule(as_=method)
+    for method in METHODS
+    # chrF weighs what is missing more than what is added; the others with auto depend on which is first.
+    if method not in ("auto", "text", "none")
+]
 
 number = st.integers(-3, 3) | st.sampled_from([0.5, 0.25, 0.75, 1.0, float("nan"), float("inf")])
 row = number | st.sampled_from(["a", "b"]) | st.lists(number, max_size=3) | st.none() | st.booleans()
 rows = st.lists(row, max_size=3) | st.lists(number, min_size=1, max_size=3)
+
+
+texts = st.sampled_from(
+    ["", "Paris", "paris.", "Rome", "Paris Paris Paris", "[1, 2]", "[1, 3]", "{"]
+) | st.text(max_size=8)
+boxes = st.lists(st.integers(0, 4), min_size=4, max_size=4)
 
 
 def _with_nan(value: Any) -> bytes:
@@ -35,6 +50,20 @@ documents = (
         lambda t: {"outputs": [{"name": "y", "datatype": t[0], "shape": [len(t[1])], "data": t[1]}]}
     )
     | rows
+    | st.lists(st.tuples(st.sampled_from(["stop", "length", None]), texts), max_size=2).map(
+        lambda choices: {
+            "object": "chat.completion",
+            "choices": [
+                {"index": at, "finish_reason": why, "message": {"role": "assistant", "content": text}}
+                for at, (why, text) in enumerate(choices)
+            ],
+        }
+    )
+    | st.lists(boxes, max_size=3).map(lambda found: {"boxes": found, "labels": list(range(len(found)))})
+    | st.lists(st.lists(st.sampled_from(["a", "b", "c", 1, 2]), max_size=4), max_size=3)
+    | st.lists(st.floats(-2, 2, width=32), min_size=2, max_size=2).map(
+        lambda v: {"data": [{"object": "embedding", "index": 0, "embedding": v}], "object": "list"}
+    )
 )
 bodies = documents.map(_with_nan) | st.binary(max_size=30)
 answers = st.builds(
@@ -46,13 +75,24 @@ answers = st.builds(
     st.sampled_from([False, False, False, True]),
     st.none() | st.none() | st.integers(-1, 40),
 )
+places = st.sampled_from(
+    [None, "y", "label", "/predictions", "/predictions/*", "/outputs/0/data", "/boxes", "/choices"]
+)
+shares = st.none() | st.sampled_from([0.0, 0.3, 1.0])
 rules = st.builds(
     ComparisonRule,
     st.sampled_from(METHODS),
-    st.sampled_from([0.0, 1e-5, 0.5]),
-    st.sampled_from([0.0, 1e-8, 1.0]),
+    st.sampled_from([None, 0.0, 1e-5, 0.5]),
+    st.sampled_from([None, 0.0, 1e-8, 1.0]),
     st.sampled_from([(), ("/predictions/*",), ("/**/data",)]),
-    st.sampled_from([None, "y", "label", "/predictions", "/predictions/*", "/outputs/0/data"]),
+    at=places,
+    tolerance=shares,
+    threshold=shares,
+    scale=st.sampled_from([None, 0.5]),
+    k=st.sampled_from([None, 1, 3]),
+    iou=st.sampled_from([None, 0.1, 1.0]),
+    boxes=st.sampled_from(BOX_FORMS),
+    schema=st.sampled_from([None, '{"type": "array"}']),
 )
 
 
@@ -100,10 +140,88 @@ def test_the_short_way_for_equal_bytes_changes_nothing(rule: ComparisonRule, ans
         assert compare(rule, answer, answer) == compare(rule, answer, respelt)
 
 
-@given(st.sampled_from([EXACT, CLASSES]), answers, answers)
-def test_exact_and_classes_are_symmetric(rule: ComparisonRule, a: Answer, b: Answer) -> None:
+@given(st.sampled_from(SYMMETRIC), answers, answers)
+def test_methods_are_symmetric(rule: ComparisonRule, a: Answer, b: Answer) -> None:
     """Where both directions can be compared, verdict and distance are the same."""
     one, two = compare(rule, a, b), compare(rule, b, a)
     if "uncomparable" not in (one.result, two.result):
-        assert (one.result, one.reason) == (two.result, two.reason)
+        assert one.result == two.result
         assert one.distance == pytest.approx(two.distance)
+
+
+EXACTLY = [
+    ComparisonRule("json", 0.0, 0.0),
+    ComparisonRule("exact"),
+    ComparisonRule("tensor", 0.0, 0.0),
+    ComparisonRule("regression", 0.0, 0.0),
+]
+
+
+@given(st.sampled_from(EXACTLY), answers, answers)
+def test_no_distance_is_agreement(rule: ComparisonRule, primary: Answer, shadow: Answer) -> None:
+    """Without a tolerance, answers agree just where there is no distance between them."""
+    found = compare(rule, primary, shadow)
+    if found.distance is not None:
+        assert (found.distance == 0.0) is (found.result == "agree")
+
+
+def _renamed(value: Any, names: dict[Any, Any]) -> Any:
+    if isinstance(value, list):
+        return [_renamed(part, names) for part in value]
+    return names.get(value, value)
+
+
+items = st.lists(st.lists(st.sampled_from("abc"), min_size=1, max_size=4), min_size=1, max_size=3)
+
+
+@given(items, items, st.permutations("abc"))
+def test_what_items_are_called_means_nothing(
+    first: list[list[str]], second: list[list[str]], order: list[str]
+) -> None:
+    """Rankings and labels compare as they do under other names."""
+    names = dict(zip("abc", order, strict=True))
+    for rule in (ComparisonRule("ranking"), ComparisonRule("classification")):
+        one, two = (
+            compare(rule, json_answer({"predictions": a}), json_answer({"predictions": b}))
+            for a, b in ((first, second), (_renamed(first, names), _renamed(second, names)))
+        )
+        assert one[:6] == two[:6]
+        assert sum(rows for *_, rows in one.confusion) == sum(rows for *_, rows in two.confusion)
+
+
+@given(
+    st.lists(st.lists(st.integers(1, 9), min_size=3, max_size=3), min_size=2, max_size=2),
+    st.permutations(range(3)),
+)
+def test_the_order_of_classes_means_nothing(counts: list[list[int]], order: list[int]) -> None:
+    """Distributions are as far apart with their classes in another order."""
+    rows = [[count / sum(row) for count in row] for row in counts]
+    shuffled = [[row[at] for at in order] for row in rows]
+    rule = ComparisonRule("probabilities", threshold=0.4)
+    one, two = (
+        compare(rule, json_answer({"predictions": [p]}), json_answer({"predictions": [q]}))
+        for p, q in (rows, shuffled)
+    )
+    assert one.distance == pytest.approx(two.distance)
+    # Of equal highest ones the first is taken, which is another class in another order.
+    if all(len(set(row)) == 3 for row in counts):
+        assert one.result == two.result
+
+
+@given(rules, answers, answers)
+def test_more_tolerance_never_disagrees_more(rule: ComparisonRule, primary: Answer, shadow: Answer) -> None:
+    """What agrees with a tolerance agrees with a wider one."""
+    strict, wide = (compare(replace(rule, tolerance=share), primary, shadow) for share in (0.1, 0.9))
+    assert strict.rows_disagreeing >= wide.rows_disagreeing
+
+
+@given(rules, answers, answers)
+def test_what_is_told_adds_up(rule: ComparisonRule, primary: Answer, shadow: Answer) -> None:
+    """The confusion of classes counts every row once, scores are finite, and reasons are known words."""
+    found = compare(rule, primary, shadow)
+    if found.confusion and found.method in ("classification", "probabilities"):
+        assert sum(rows for *_, rows in found.confusion) == found.rows
+    assert all(math.isfinite(value) for _, value in found.scores)
+    known = {"disagree": DISAGREEMENTS, "uncomparable": UNCOMPARABLES, "agree": (None,)}
+    assert found.reason in known[found.result]
+    assert found.method in METHODS
