@@ -18,6 +18,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "explain": ("proxy.commands.explain", "Say where one request goes, and why."),
     "plan": ("proxy.commands.plan", "Say who moves when one configuration replaces another."),
     "status": ("proxy.commands.status", "Show what a running proxy does."),
+    "disagreements": (
+        "proxy.commands.disagreements",
+        "Show what shadows disagree about, and on which inputs.",
+    ),
     "promote": ("proxy.commands.steer", "Give a rollout's canary everything now."),
     "abort": ("proxy.commands.steer", "Take a rollout's canary back to 0 % now."),
     "pause": ("proxy.commands.steer", "Keep a rollout's canary at its weight."),

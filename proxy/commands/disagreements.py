@@ -1,0 +1,245 @@
+"""``modelproxy disagreements``: what a running proxy's shadows disagree about, on which inputs, and how sure that is."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+import click
+
+from proxy.commands.asking import admin_option, ask, token_option
+from proxy.commands.output import as_json_option, build_console, build_grid, fail, print_json
+from proxy.printable import printable
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+__all__ = ["disagreements", "render_disagreements", "render_example"]
+
+TIMEOUT_S = 15
+SHOWN_CHARACTERS = 2000
+"""Of a body; ``--json`` has all that is kept of it."""
+
+
+@click.command()
+@click.argument("route", required=False)
+@click.option("--shadow", help="Only the shadow to this model.")
+@click.option("--reason", help="Only examples with this reason.")
+@click.option(
+    "--slice", "slice_", metavar="NAME:VALUE", help="Only examples with this value, such as tier:gold."
+)
+@click.option("--extreme", is_flag=True, help="The most extreme examples first, not the newest.")
+@click.option(
+    "--limit", type=click.IntRange(0, 100), default=5, show_default=True, help="Examples of each shadow."
+)
+@click.option("--example", metavar="ID", help="One example: request, both answers, field by field.")
+@admin_option
+@token_option
+@as_json_option
+def disagreements(
+    route: str | None,
+    shadow: str | None,
+    reason: str | None,
+    slice_: str | None,
+    extreme: bool,
+    limit: int,
+    example: str | None,
+    admin: str,
+    token: str | None,
+    as_json: bool,
+) -> None:
+    """Show how often shadows disagree with the answers that clients got: by reason, by slice, with examples. With
+    ROUTE only that route.
+
+    Exit code 1 if the proxy cannot be reached, does not know what is named, or wants a token.
+
+    \b
+    Examples:
+      modelproxy disagreements
+      modelproxy disagreements wine --slice tier:gold --reason label
+      modelproxy disagreements --extreme --limit 1
+      modelproxy disagreements --example 3f9a1c20b7de
+    """
+    asked = {"route": route, "shadow": shadow, "reason": reason, "slice": slice_, "example": example}
+    query = {name: value for name, value in asked.items() if value}
+    query |= {"sort": "extreme" if extreme else "newest", "limit": str(limit)}
+    document = _fetch(admin, urlencode(query), token)
+    if as_json:
+        print_json(document)
+        return
+    # Its texts are another program's, and what clients sent: none is more than text here.
+    document = _printable(document)
+    console = build_console()
+    if example:
+        for found in _examples(document):
+            console.print(render_example(found))
+        return
+    console.print(render_disagreements(document))
+
+
+def _fetch(admin: str, query: str, token: str | None) -> dict[str, Any]:
+    code, document = ask(admin, f"/api/v1/disagreements?{query}", timeout_s=TIMEOUT_S, token=token)
+    if isinstance(document, dict) and code != 200 and isinstance(document.get("error"), str):
+        hint = "; give --token or MODELPROXY_ADMIN_TOKEN" if code == 401 else ""
+        raise fail(f"{admin}: {document['error']}{hint}")
+    if code != 200 or not isinstance(document, dict) or "routes" not in document:
+        raise fail(
+            f"{admin} answers {code} but is no admin address of modelproxy; see 'admin' in its configuration"
+        )
+    return document
+
+
+def _printable(value: Any) -> Any:
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, list):
+        return [_printable(each) for each in value]
+    if isinstance(value, dict):
+        return {printable(key): _printable(each) for key, each in value.items()}
+    return value
+
+
+def _examples(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [
+        example
+        for route in document["routes"]
+        for shadow in route["shadows"]
+        for example in shadow["examples"]
+    ]
+
+
+def render_disagreements(document: Mapping[str, Any]) -> "RenderableType":
+    """Return the document as tables."""
+    from rich.console import Group
+    from rich.text import Text
+
+    parts: list[RenderableType] = []
+    for route in document["routes"]:
+        for shadow in route["shadows"]:
+            parts += _shadow(route, shadow, document["confidence"])
+    if not parts:
+        parts = [Text("no shadow is compared: a route needs shadows, and compare.as other than none")]
+    return Group(*parts)
+
+
+def _shadow(route: Mapping[str, Any], shadow: Mapping[str, Any], confidence: float) -> "list[RenderableType]":
+    from rich.text import Text
+
+    compared = shadow["agree"] + shadow["disagree"]
+    parts: list[RenderableType] = [Text(f"route {route['route']}, shadow {shadow['shadow']}", style="bold")]
+    if not compared:
+        parts.append(Text("  nothing was compared yet"))
+    else:
+        low, high = shadow["interval"]
+        line = f"  {shadow['disagree']} of {compared} pairs disagree: {shadow['rate']:.2%}"
+        line += f" ({low:.2%} to {high:.2%} with {confidence:.0%} confidence at any time)"
+        line += f", since {shadow['since'][:19]}Z"
+        parts.append(Text(line))
+    for title, counts in (("because of", "reasons"), ("not compared", "uncomparable_reasons")):
+        if shadow[counts]:
+            told = ", ".join(f"{name} {number}" for name, number in shadow[counts].items())
+            parts.append(Text(f"  {title}: {told}"))
+    parts += [_values(name, values) for name, values in shadow["slices"].items()]
+    if shadow["confusion"]:
+        parts.append(_mistakes(shadow["confusion"]))
+    if shadow["examples"]:
+        parts.append(_table_of_examples(shadow["examples"]))
+    return [*parts, Text("")]
+
+
+def _values(name: str, values: list[Mapping[str, Any]]) -> "RenderableType":
+    from rich.text import Text
+
+    table = build_grid(f"{name} >compared >disagree >rate >from >to >log10_e standing")
+    for value in values:
+        low, high = value["interval"]
+        table.add_row(
+            value["value"],
+            str(value["agree"] + value["disagree"]),
+            str(value["disagree"]),
+            "–" if value["rate"] is None else f"{value['rate']:.2%}",
+            f"{low:.2%}",
+            f"{high:.2%}",
+            f"{value['log10_e']:.1f}",
+            Text("disagrees more than the others", style="red") if value["stands_out"] else "",
+        )
+    return table
+
+
+def _mistakes(confusion: list[Mapping[str, Any]]) -> "RenderableType":
+    table = build_grid("client_got shadow_said >rows")
+    for each in confusion[:10]:
+        table.add_row(each["label"], each["shadow_label"], str(each["rows"]))
+    return table
+
+
+def _table_of_examples(examples: list[Mapping[str, Any]]) -> "RenderableType":
+    table = build_grid("example when method reason >distance slices first_difference")
+    for example in examples:
+        differences = example["differences"]
+        table.add_row(
+            example["id"],
+            example["ts"][:19],
+            example["method"],
+            example["reason"],
+            "–" if example["distance"] is None else f"{example['distance']:.3f}",
+            " ".join(f"{name}:{value}" for name, value in example["slices"].items()),
+            _difference(differences[0]) if differences else "–",
+        )
+    return table
+
+
+def _difference(difference: Mapping[str, str]) -> str:
+    place = difference["path"] or "answer"
+    return f"{place}: {difference['primary']} / {difference['shadow']}"
+
+
+def render_example(example: Mapping[str, Any]) -> "RenderableType":
+    """Return one example: who asked, where the answers part, the request, both answers."""
+    from rich.console import Group
+    from rich.text import Text
+
+    facts = (
+        ("request", f"{example['request_id']} at {example['ts']}, table version {example['table_version']}"),
+        ("unit", example["unit"] or "–"),
+        ("variant", example["variant"]),
+        ("shadow", example["shadow"]),
+        ("judged by", f"{example['method']}: {example['reason']}, distance {example['distance']}"),
+        ("rows", f"{example['rows_disagreeing']} of {example['rows']} differ"),
+        ("scores", ", ".join(f"{name} {value:.4g}" for name, value in example["scores"].items()) or "–"),
+        ("slices", ", ".join(f"{name}:{value}" for name, value in example["slices"].items()) or "–"),
+    )
+    parts: list[RenderableType] = [Text(f"example {example['id']}", style="bold")]
+    parts += [Text(f"  {name:9} {value}") for name, value in facts]
+    if example["omitted"]:
+        parts.append(Text(f"  left out: {example['omitted']}", style="yellow"))
+    if example["differences"]:
+        table = build_grid("where client_got shadow_said")
+        for each in example["differences"]:
+            table.add_row(each["path"] or "the answer", each["primary"], each["shadow"])
+        parts += [Text(""), table]
+    parts += _message("request", example["request"])
+    parts += _message("the client got", example["response"])
+    parts += _message(f"{example['shadow']} said", example["shadow_response"])
+    return Group(*parts)
+
+
+def _message(title: str, message: Mapping[str, Any] | None) -> "list[RenderableType]":
+    from rich.text import Text
+
+    if message is None:
+        return [Text(f"{title}: did not go along (compare.examples)", style="dim")]
+    what = " ".join(
+        str(message[name]) for name in ("method", "path", "status", "content_type") if message.get(name)
+    )
+    body = message.get("body")
+    if body is None:
+        return [Text(f"{title}: {what}", style="bold"), Text(f"  {_unshown(message)}", style="dim")]
+    more = " …" if len(body) > SHOWN_CHARACTERS or message.get("truncated") else ""
+    return [Text(f"{title}: {what}", style="bold"), Text(f"  {body[:SHOWN_CHARACTERS]}{more}")]
+
+
+def _unshown(message: Mapping[str, Any]) -> str:
+    size = f"{message['size']} bytes, " if "size" in message else ""
+    if message.get("withheld"):
+        return f"{size}free text is not shown (log.content)"
+    return f"{size}cannot be redacted" if message.get("redacted") else f"{size}not kept"
