@@ -75,7 +75,7 @@ def oip_tensor(output: Json) -> Tensor | None:
     try:
         name, datatype, shape, data = output["name"], output["datatype"], output["shape"], output["data"]
     except KeyError:
-        return None
+        return binary_tensor(output, b"") if _is_empty_binary(output) else None
     if type(name) is not str or type(datatype) is not str or type(shape) is not list:
         return None
     kind, size = _KINDS.get(datatype), _size(shape)
@@ -98,6 +98,12 @@ def oip_tensor(output: Json) -> Tensor | None:
     if type(None) in types:
         data = [_NAN if value is None else value for value in data]
     return _tensor(name, datatype, kind, tuple(shape), data)
+
+
+def _is_empty_binary(output: dict[str, Json]) -> bool:
+    """Whether an output announces binary values of no bytes: then its body looks like one without binary tensors."""
+    parameters = output.get("parameters")
+    return "data" not in output and type(parameters) is dict and parameters.get("binary_data_size") == 0
 
 
 def binary_tensor(output: Json, raw: bytes) -> Tensor | None:

@@ -26,6 +26,14 @@ OIP: dict[str, tuple[dict[str, Any], list[Any] | None]] = {
     "a lone value": (_output("BYTES", [1], "cat"), ["cat"]),
     "a scalar": (_output("INT32", [], [7]), [7]),
     "empty": (_output("INT32", [0, 3], []), []),
+    "empty, announced as binary": (
+        {"name": "y", "datatype": "FP32", "shape": [2, 0], "parameters": {"binary_data_size": 0}},
+        [],
+    ),
+    "not empty, and no values": (
+        {"name": "y", "datatype": "FP32", "shape": [2], "parameters": {"binary_data_size": 0}},
+        None,
+    ),
     "too few": (_output("FP32", [3], [1.0, 2.0]), None),
     "too many": (_output("FP32", [1], [1.0, 2.0]), None),
     "ragged but of the right size": (_output("FP32", [2, 2], [[1.0], [2.0, 3.0, 4.0]]), [1.0, 2.0, 3.0, 4.0]),

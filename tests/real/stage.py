@@ -86,6 +86,16 @@ class Stage:
                 found.append(f"{mode}: the program saw\n    {directly!r:.2000}\n    {proxied!r:.2000}")
         return found
 
+    def heard(
+        self, driver: Driver, call: str, *, mode: str = OBSERVED, **arguments: Any
+    ) -> tuple[Any, list[Exchange]]:
+        """Make one call through a proxy; return what the program saw of it, and every byte that it was told."""
+        for tap in (self.front, self.back, self.copies):
+            tap.take()
+        self.front.aim(self.proxies[mode][0])
+        told = driver.call(call, self.front.url, **arguments)
+        return told, _complete(self.front, "the call through the proxy")[0]
+
     def views(self, driver: Driver, call: str, **arguments: Any) -> list[Any]:
         """Return what the program saw of one call: directly, and through each proxy."""
         seen = []

@@ -49,6 +49,17 @@ def chat_stream(url: str, **options: Any) -> Any:
         return [_told(event) for event in stream]
 
 
+def assembled(url: str) -> Any:
+    """Stream a chat and let the package put it together."""
+    with (
+        _client(url) as client,
+        client.chat.completions.stream(
+            model="m", messages=MESSAGES, stream_options={"include_usage": True}
+        ) as stream,
+    ):
+        return _told(stream.get_final_completion())
+
+
 def chat_wrong(url: str) -> Any:
     """Chat with what no server takes for messages; raises."""
     with _client(url) as client:
@@ -117,7 +128,7 @@ if __name__ == "__main__":
         {
             call.__name__: call
             for call in (
-                models, chat, chat_stream, chat_wrong, completion, completion_stream, embeddings, missing,
+                models, chat, chat_stream, assembled, chat_wrong, completion, completion_stream, embeddings, missing,
                 chat_async, break_off,
             )
         }

@@ -94,6 +94,43 @@ def infer_at_once(url: str, count: int) -> Any:
         return [_told(each.get_result()) for each in asked]
 
 
+NUMPY = {
+    "BOOL": np.bool_, "INT8": np.int8, "INT16": np.int16, "INT32": np.int32, "INT64": np.int64, "UINT8": np.uint8,
+    "UINT16": np.uint16, "UINT32": np.uint32, "UINT64": np.uint64, "FP16": np.float16, "FP32": np.float32,
+    "FP64": np.float64, "BYTES": np.object_,
+}  # fmt: skip
+
+
+def _echoed(kind: str, rows: int, columns: int) -> Any:
+    """Return values up to the ends of the datatype's range."""
+    count = rows * columns
+    if kind == "BYTES":
+        texts = [b"", "grüß dich".encode(), b"\xff\x00", b"cat"]
+        return np.array([texts[at % 4] for at in range(count)], np.object_).reshape(rows, columns)
+    if kind == "BOOL":
+        return (np.arange(count) % 3 == 0).reshape(rows, columns)
+    dtype = NUMPY[kind]
+    limits = np.finfo(dtype) if kind.startswith("FP") else np.iinfo(dtype)
+    values = np.arange(count).astype(dtype)
+    values[-2:] = [limits.min, limits.max][-min(count, 2) :] if count else []
+    return values.reshape(rows, columns)
+
+
+def echo(url: str, kind: str, rows: int, columns: int, binary_in: bool, binary_out: bool) -> Any:
+    """Have values of one datatype given back; tell what was sent and what came."""
+    values = _echoed(kind, rows, columns)
+    tensor = triton.InferInput(f"in_{kind}", [rows, columns], kind)
+    tensor.set_data_from_numpy(values, binary_data=binary_in)
+    wanted = [triton.InferRequestedOutput(f"out_{kind}", binary_data=binary_out)]
+    with _client(url) as client:
+        came = client.infer("echoes", [tensor], outputs=wanted).as_numpy(f"out_{kind}")
+    return [[_plain(each) for each in array.flatten().tolist()] for array in (values, came)]
+
+
+def _plain(value: Any) -> str:
+    return repr(value.encode() if isinstance(value, str) else value)
+
+
 async def _infer_async(url: str) -> Any:
     async with triton_aio.InferenceServerClient(_address(url)) as client:
         tensors = _tensors(triton_aio, "ab", 2, 3, "FP32", True)
@@ -107,4 +144,4 @@ def infer_async(url: str) -> Any:
 
 
 if __name__ == "__main__":
-    serve({call.__name__: call for call in (about, about_oip, infer, infer_at_once, infer_async)})
+    serve({call.__name__: call for call in (about, about_oip, echo, infer, infer_at_once, infer_async)})

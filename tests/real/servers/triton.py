@@ -10,6 +10,22 @@ from pathlib import Path
 
 import pytriton
 
+ECHOED = {
+    **{kind: kind for kind in ("BOOL", "FP16", "FP32", "FP64")},
+    **{f"{sign}INT{bits}": f"{sign}INT{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)},
+    "BYTES": "STRING",
+}
+"""Datatypes by their names in the protocol, and in Triton's configuration."""
+
+
+def _listed(side: str, more: str = "") -> str:
+    """Return the inputs or outputs of the model that echoes, one for each datatype."""
+    return ", ".join(
+        f'{{name: "{side}_{kind}" data_type: TYPE_{typed} dims: [-1, -1]{more}}}'
+        for kind, typed in ECHOED.items()
+    )
+
+
 MODELS = {
     "sums": """
 backend: "python"
@@ -25,6 +41,13 @@ model_transaction_policy {decoupled: true}
 input [{name: "prompt" data_type: TYPE_STRING dims: [1]}]
 output [{name: "text" data_type: TYPE_STRING dims: [1]}]
 instance_group [{kind: KIND_CPU count: 1}]
+""",
+    "echoes": f"""
+backend: "python"
+max_batch_size: 0
+input [{_listed("in", " optional: true")}]
+output [{_listed("out")}]
+instance_group [{{kind: KIND_CPU count: 1}}]
 """,
 }
 
