@@ -48,7 +48,7 @@ def completion_of(exchange: Exchange) -> Completion:
     return found.completion
 
 
-STREAMS = {
+STREAMS: dict[str, tuple[str, dict[str, Any]]] = {
     "chat": ("chat_stream", {}),
     "chat, with usage": ("chat_stream", {"stream_options": {"include_usage": True}}),
     "chat, two choices": ("chat_stream", {"n": 2, "stream_options": {"include_usage": True}}),
@@ -172,7 +172,13 @@ def test_every_datatype_of_triton(
 ) -> None:
     """Inputs and outputs in binary are, for us, the values that ``tritonclient`` sent and got."""
     rows, columns = SHAPES[shape]
-    arguments = {"kind": kind, "rows": rows, "columns": columns, "binary_in": True, "binary_out": True}
+    arguments: dict[str, Any] = {
+        "kind": kind,
+        "rows": rows,
+        "columns": columns,
+        "binary_in": True,
+        "binary_out": True,
+    }
     told, (exchange,) = triton.heard(drivers("tritonclient"), "echo", **arguments)
     sent, came = told["gave"]
     assert sent == came

@@ -111,7 +111,7 @@ def _echoed(kind: str, rows: int, columns: int) -> Any:
         return (np.arange(count) % 3 == 0).reshape(rows, columns)
     dtype = NUMPY[kind]
     limits = np.finfo(dtype) if kind.startswith("FP") else np.iinfo(dtype)
-    values = np.arange(count).astype(dtype)
+    values: Any = np.arange(count).astype(dtype)
     values[-2:] = [limits.min, limits.max][-min(count, 2) :] if count else []
     return values.reshape(rows, columns)
 
