@@ -72,6 +72,8 @@ routes:
 """
 MIRROR = SPLIT + "    shadows: [{model: c, percent: 100}]\n"
 ALONE = MIRROR + "    compare: {as: none}\n"
+KEEPING = SPLIT + "    log: {keep: [errors, {slow: 10s}]}\n"
+LOOKING = SPLIT + "    log: {keep: [{when: fault}]}\n"
 ROLLOUT = SPLIT.replace("role: canary, weight: 5", "role: canary, rollout: {steps: [5, 100]}")
 FOUR = "[" + ", ".join(f'"http://127.0.0.1:{port}"' for port in (1, 11, 12, 13)) + "]"
 SERVERS = SPLIT.replace('"http://127.0.0.1:1"', FOUR)
@@ -99,6 +101,8 @@ SCRIPTS = (
     Script("mirror", MIRROR),
     Script("mirror, fresh request ids", MIRROR, is_fresh=True),
     Script("mirror, not compared", ALONE),
+    Script("split, errors kept", KEEPING),
+    Script("split, looked at by an expression", LOOKING),
     Script("rollout", ROLLOUT),
     Script("split, 10 KiB each way", SPLIT, body=LONG, answer=LONG),
     Script("split, four servers for the champion", SERVERS),

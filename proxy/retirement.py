@@ -112,6 +112,7 @@ def settle(counts: Counter[Key]) -> Counter[Key]:
             judged["payload", *labels] += count
         elif kind == "sink" and field == "chosen":
             judged["payload", *labels] -= count
+            sections["payload", *labels].update()  # also where no worker has sampled anything
     settled = Counter(counts)
     for (kind, *labels), fields in sections.items():
         for field, missing in _missing_ends(kind, fields, judged[kind, *labels]):

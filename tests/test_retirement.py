@@ -61,6 +61,22 @@ CASES: dict[str, tuple[dict[Key, int], dict[Key, int], bool]] = {
         False,
     ),
     "no observer yet": (SHADOWS, {}, False),
+    "a record that was thinned": (
+        RECORDS,
+        {**SINK, ("sink", "written", "wine"): 1, ("sink", "thinned", "wine"): 1},
+        True,
+    ),
+    "a record that only the observer chose": (
+        RECORDS,
+        {
+            **SINK,
+            ("sink", "written", "wine"): 3,
+            ("sink", "chosen", "wine"): 1,
+            ("sink", "rule_failed", "wine"): 9,
+        },
+        True,
+    ),
+    "one of these that waits": (RECORDS, {**SINK, ("sink", "chosen", "wine"): 1}, False),
     "a record that waits": (RECORDS, {**SINK, ("sink", "written", "wine"): 1}, False),
     "one route's surplus does not cover another's want": (
         {("variant", "started", *W): 1, ("variant", "code_200", "beer", "v1", "m1"): 1},
@@ -134,6 +150,10 @@ def test_what_has_ended_is_left_alone() -> None:
             {("payload", "dropped", "wine"): 3},
         ),
         (
+            {("sink", "chosen", "wine"): 5, ("sink", "written", "wine"): 2, ("sink", "thinned", "wine"): 1},
+            {("payload", "dropped", "wine"): 2},
+        ),
+        (
             {
                 ("worker", "connections_opened"): 5,
                 ("worker", "connections_carried"): 2,
@@ -157,6 +177,7 @@ def test_what_has_ended_is_left_alone() -> None:
         "uncompared",
         "undelivered",
         "unwritten",
+        "chosen, unwritten",
         "connections",
         "servers",
         "limits",

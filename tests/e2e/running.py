@@ -208,7 +208,7 @@ def _is_settled(route: dict[str, Any]) -> bool:
     return (
         shadows
         and not any(v["in_flight"] for v in route["variants"])
-        and log["sampled"] == log["written"] + log["dropped"] + log["failed"]
+        and log["sampled"] == log["written"] + log["dropped"] + log["failed"] + log["thinned"]
     )
 
 

@@ -215,6 +215,18 @@ def test_payloads_add_up(tmp_path: Path) -> None:
     assert Payloads(10, 5, 3, 2) == accounts_of(world).payloads["wine"]
 
 
+def test_payloads_that_the_observer_chose_and_thinned(tmp_path: Path) -> None:
+    """What it chose is sampled too; what the budget left out has an outcome of its own."""
+    world = World(tmp_path)
+    world.count("payload", "wine", sampled=10, shipped=8, dropped=2)
+    world.count(
+        "sink", "wine", writer="o0", written=5, dropped=1, failed=2, thinned=4, chosen=4, rule_failed=7
+    )
+    payloads = accounts_of(world).payloads["wine"]
+    assert payloads == Payloads(14, 5, 3, 2, 4, 7)
+    assert payloads.sampled == payloads.written + payloads.dropped + payloads.failed + payloads.thinned
+
+
 def test_everything_a_table_names_is_there_from_the_start(tmp_path: Path) -> None:
     """Without any traffic every account of the table is present and zero."""
     world = World(tmp_path)

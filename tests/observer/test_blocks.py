@@ -62,16 +62,17 @@ def test_comparisons(tmp_path: Path) -> None:
 
 
 def test_dropping_counts_only_what_has_an_outcome(tmp_path: Path) -> None:
-    """Answered shadow parts and logged primaries are dropped; failed shadows and unlogged primaries are no loss."""
+    """Answered shadow parts and recorded primaries are dropped; failed shadows and other primaries are no loss."""
     blocks = Blocks(tmp_path)
     blocks.admit(TABLE, [0])
     blocks.drop_frame(shadow_part())
     blocks.drop_frame(shadow_part(fault=Fault.TIMEOUT))
     blocks.drop_frame(primary_part())
-    blocks.drop_frame(primary_part(flags=Flag.MIRRORED))
+    blocks.drop_frame(primary_part(flags=Flag.MIRRORED | Flag.SHOWN | Flag.OFFERED))
+    blocks.drop_frame(primary_part(flags=Flag.ERRORS))
     assert counts(tmp_path) == {
         ("comparison", "dropped", "wine", "v1", "wine-v4"): 1,
-        ("sink", "dropped", "wine"): 1,
+        ("sink", "dropped", "wine"): 2,
     }
     blocks.close()
 
@@ -98,6 +99,30 @@ def test_reconcile(tmp_path: Path) -> None:
     assert outcome(tmp_path, "agree", variant="v2") == 1
     assert counts(tmp_path)["sink", "dropped", "wine"] == 3
     blocks.close()
+
+
+def test_records_that_no_worker_knows_of(tmp_path: Path) -> None:
+    """What a rule chose here does not stand in for a frame that was lost; what a kill left without an end gets one."""
+    blocks = Blocks(tmp_path)
+    blocks.admit(TABLE, [0])
+    for outcome_of_chosen in ("written", "thinned", "written"):
+        blocks.count_sink(0, 1, 0, "chosen")
+        blocks.count_sink(0, 1, 0, outcome_of_chosen)
+    blocks.count_sink(0, 1, 0, "rule_failed")
+    blocks.count_sink(0, 1, 0, "written")
+    assert blocks.reconcile(0, {"1\npayload\nwine": 1}) == 0
+    assert blocks.reconcile(0, {"1\npayload\nwine": 3}) == 2
+    blocks.count_sink(0, 1, 0, "chosen")
+    blocks.expect_sink(0, 1, 0)
+    assert blocks.reconcile(0, {"1\npayload\nwine": 3}) == 0
+    blocks.close()
+    successor = Blocks(tmp_path)  # it has nothing in hand
+    successor.admit(TABLE, [0])
+    assert successor.reconcile(0, {"1\npayload\nwine": 3}) == 1
+    found = counts(tmp_path)
+    ended = sum(found["sink", name, "wine"] for name in ("written", "dropped", "failed", "thinned"))
+    assert ended == 3 + found["sink", "chosen", "wine"]
+    successor.close()
 
 
 def test_a_record_on_its_way_is_not_lost(tmp_path: Path) -> None:
