@@ -208,7 +208,7 @@ def test_explain_has_the_fields_of_the_contract(config: Path) -> None:
     told = explain(config, "--header", "X-User-Id: 42")
     assert {
         "route", "rule", "unit", "unit_source", "bucket", "fraction", "variant", "role", "model",
-        "upstream_url", "shadows", "logged", "probability", "table_version", "reason",
+        "upstream_url", "shadows", "asked_twice", "logged", "probability", "table_version", "reason",
     } <= told.keys()  # fmt: skip
     assert (told["route"], told["unit"], told["unit_source"]) == ("wine", "42", "header:x-user-id")
     assert told["table_version"] is None

@@ -290,7 +290,8 @@ class Blocks:
         if index is None:
             return 0
         bases = [by_shadow[index] for by_shadow in self._slots[version].comparison[route.index]]
-        known = sum(sum(block.slots[base : base + len(COMPARISON_FIELDS)]) for base in bases)
+        # Each once: those of the champion's second answers are the same for every variant.
+        known = sum(sum(block.slots[base : base + len(COMPARISON_FIELDS)]) for base in set(bases))
         lost = max(shipped - known, 0)
         # Nobody can tell any more which variant had answered; the champion stands for all.
         block.slots[bases[route.champion.index] + _COMPARISON["dropped"]] += lost

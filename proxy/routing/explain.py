@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from proxy.routing.choose import (
     NO_UNIT,
+    asks_twice,
     find_unit_with_body,
     forced_variant,
     is_logged,
@@ -75,6 +76,8 @@ class Explanation:
     model: str | None
     upstream_url: str | None
     shadows: tuple[ShadowChoice, ...]
+    asked_twice: bool | None
+    """Whether the request goes to the champion once more (``compare.noise``); None: each request draws for itself."""
     logged: bool | None
     """Whether the payload log gets the request; None: each request draws for itself."""
     probability: float | None
@@ -138,6 +141,7 @@ def _explain_route(table: Table, route: Route, request: Request, version: int | 
         model=variant.model.name if variant else None,
         upstream_url=_upstream_url(route, variant.model, request.target) if variant else None,
         shadows=tuple(_shadow(route, shadow, drawn_by) for shadow in route.shadows),
+        asked_twice=_asked_twice(route, variant, drawn_by),
         logged=_certain(route.log_limit) if drawn_by is None else is_logged(route, drawn_by),
         probability=probability,
         forced=forced is not None,
@@ -166,6 +170,14 @@ def _drawn(prefix: bytes, unit: bytes | None) -> int | None:
 def _shadow(route: Route, shadow: Shadow, unit: bytes | None) -> ShadowChoice:
     mirrored = _certain(shadow.limit) if unit is None else shadow in shadows_for(route, unit)
     return ShadowChoice(shadow.model.name, float(shadow.percent), mirrored, _drawn(shadow.prefix, unit))
+
+
+def _asked_twice(route: Route, variant: Variant | None, unit: bytes | None) -> bool | None:
+    if route.noise is None:
+        return False
+    if variant is None or unit is None:
+        return None
+    return asks_twice(route, variant, unit) and bool(shadows_for(route, unit))
 
 
 def _certain(limit: int) -> bool | None:

@@ -204,9 +204,15 @@ def _is_settled(route: dict[str, Any]) -> bool:
         and s["answered"] == s["agree"] + s["disagree"] + s["uncomparable"] + s["comparison_dropped"]
         for s in route["shadows"]
     )
+    twice = route["noise"]
+    noise = twice is None or (
+        twice["sent"] == twice["answered"] + twice["failed"]
+        and twice["answered"] == twice["compared"] + twice["uncomparable"] + twice["comparison_dropped"]
+    )
     log = route["log"]
     return (
         shadows
+        and noise
         and not any(v["in_flight"] for v in route["variants"])
         and log["sampled"] == log["written"] + log["dropped"] + log["failed"] + log["thinned"]
     )

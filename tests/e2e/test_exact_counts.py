@@ -39,6 +39,7 @@ routes:
       - {{name: v2, model: two, role: challenger, weight: 20}}
       - {{name: v3, model: three, role: canary, weight: {canary}}}
     shadows: [{{model: four, percent: 100, max_in_flight: 1000}}]
+    compare: {{noise: 50}}
     log: {{percent: 20}}
 """
 
@@ -115,6 +116,10 @@ async def test_counts_equal_the_models_own_through_reloads(tmp_path: Path) -> No
         agree = await proxy.total("modelproxy_comparisons_total", model="four", result="agree")
         disagree = await proxy.total("modelproxy_comparisons_total", model="four", result="disagree")
         assert (agree, disagree) == (clients.answered["v3"], everything - clients.answered["v3"])
+        twice = await proxy.total("modelproxy_noise_requests_total", outcome="compared")
+        assert 0 < twice == models["one"].shadow < models["one"].primary
+        assert await proxy.total("modelproxy_noise_triples_total", result="candidate") == twice
+        assert await proxy.total("modelproxy_noise_triples_total") == twice
 
 
 async def test_a_killed_worker_loses_only_what_was_in_flight(tmp_path: Path) -> None:
@@ -143,6 +148,8 @@ async def test_a_killed_worker_loses_only_what_was_in_flight(tmp_path: Path) -> 
             assert clients.answered[variant] <= counted <= clients.answered[variant] + clients.failed
         sent = await proxy.total("modelproxy_shadow_requests_total", outcome="sent")
         assert models["four"].shadow <= sent <= models["four"].shadow + CONCURRENCY
+        twice = await proxy.total("modelproxy_noise_requests_total", outcome="sent")
+        assert models["one"].shadow <= twice <= models["one"].shadow + CONCURRENCY
         assert await proxy.total("modelproxy_worker_restarts_total") == 1
 
 

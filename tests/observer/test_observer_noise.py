@@ -100,6 +100,17 @@ def test_fields_are_kept(bench: Bench, tmp_path: Path) -> None:
     assert bench.outcomes.noise.fields("another") == {}
 
 
+def test_what_never_arrived(bench: Bench) -> None:
+    """Second answers that were handed over and have no outcome are dropped, once; those that have one are not."""
+    triple(bench, 1, 1)
+    triple(bench, 2, 1)
+    shipped = {"1\nnoise\nwine\nwine-v1": 10, "1\nshadow\nwine\nwine-v4": 2}
+    assert bench.blocks.reconcile(0, shipped) == 8
+    assert bench.blocks.reconcile(0, shipped) == 0
+    found = {key[1]: number for key, number in counted(bench, "noise_comparison").items()}
+    assert found == {"agree": 1, "disagree": 1, "dropped": 8}
+
+
 def test_redacted_routes_tell_no_fields(tmp_path: Path) -> None:
     """Where something in the bodies must not be written, the names of places are not either; triples are counted."""
     log = "log: {percent: 50, redact: [{json: /outputs/0/data}], body: 1KiB}"

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from proxy.routing.choose import asks_twice, shadows_for
+from proxy.routing.explain import Explanation, Request, explain
 from proxy.routing.hashing import SPACE
 from proxy.routing.noise import NoiseSettings, noise_settings
 from proxy.routing.table import Route, Table, compile_table
@@ -93,6 +94,30 @@ def test_who_is_asked_twice() -> None:
     assert everybody.noise is not None
     assert everybody.noise.limit == SPACE
     assert all(asks_twice(everybody, everybody.champion, unit) for unit in units[:99])
+
+
+@pytest.mark.parametrize(
+    ("compare", "shadows", "user", "expected"),
+    [
+        ("{}", SHADOWS, True, False),
+        ("{noise: 100}", SHADOWS, True, True),
+        ("{noise: 0.000001}", SHADOWS, True, False),
+        ("{noise: 100}", "[{model: two, percent: 0.000001}]", True, False),
+        ("{noise: 100}", SHADOWS, False, None),
+    ],
+)
+def test_explain(compare: str, shadows: str, user: bool, expected: bool | None) -> None:
+    """What is explained is what happens: only a mirrored request of the champion is asked twice."""
+    found = table(compare, shadows)
+    unit = next(
+        u
+        for u in (b"user-%d" % i for i in range(99))
+        if found.routes[0].assign(found.routes[0].bucket(u)).role == "champion"
+    )
+    names, values = ((b"x-user-id",), (unit,)) if user else ((), ())
+    told = explain(found, Request(b"/v2/models/wine/infer", names=names, values=values))
+    assert isinstance(told, Explanation)
+    assert told.asked_twice is expected
 
 
 def stretches(**changes: Any) -> list[str]:
