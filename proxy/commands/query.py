@@ -1,0 +1,232 @@
+"""``modelproxy query``: SQL over payload records, by DuckDB.
+
+The query can read the records and nothing else: no other file, no network, no extension that is not built in, and it
+must be a single ``SELECT``. That is held by DuckDB's own settings, which are locked before the query is looked at.
+"""
+
+import csv
+import sys
+from collections.abc import Sequence
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import UUID
+
+import click
+
+from proxy.commands.output import as_json_option, build_console, fail, print_json
+from proxy.printable import printable
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+__all__ = ["find_logs", "query"]
+
+LINES = (".jsonl", ".jsonl.gz", ".jsonl.zst")
+PARQUET = ".parquet"
+SHOWN_ROWS = 100
+SHOWN_CHARACTERS = 200
+"""Of a value in a table for people."""
+
+
+@click.command()
+@click.argument("sql", required=False)
+@click.option(
+    "--log",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="Directory or file of records, JSON lines or Parquet; may be repeated. Default: modelproxy-state/payloads.",
+)
+@click.option("--columns", is_flag=True, help="Show what the view has, and read nothing.")
+@as_json_option
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV (RFC 4180).")
+@click.option(
+    "--limit", type=click.IntRange(0), help=f"Rows of a table at most. Default: {SHOWN_ROWS}; 0: all."
+)
+def query(
+    sql: str | None, log: tuple[Path, ...], columns: bool, as_json: bool, as_csv: bool, limit: int | None
+) -> None:
+    """Ask payload records a question in SQL: the view 'records' has a row for each.
+
+    weight says for how many requests a record stands. Needs: pip install 'modelproxy[query]'. Exit code 1 if there are
+    no records, or SQL is refused.
+
+    \b
+    Examples:
+      modelproxy query "select variant, count(*) from records group by 1" --log /var/lib/modelproxy/payloads
+      modelproxy query "select * from records where status >= 500" --json
+      modelproxy query --columns
+    """
+    if as_json and as_csv:
+        raise click.UsageError("--json or --csv, not both.")
+    if columns:
+        _show_columns(as_json)
+        return
+    if sql is None:
+        raise click.UsageError(
+            "Missing argument 'SQL', such as \"select variant, count(*) from records group by 1\"."
+        )
+    result = _ask(sql, log or (Path("modelproxy-state/payloads"),))
+    if as_json:
+        print_json([dict(zip(result.names, map(_plain, row), strict=True)) for row in result.rows])
+    elif as_csv:
+        writer = csv.writer(sys.stdout)
+        writer.writerow(result.names)
+        writer.writerows([["" if value is None else _plain(value) for value in row] for row in result.rows])
+    else:
+        _show(result, SHOWN_ROWS if limit is None else limit)
+    if result.unreadable:
+        click.echo(f"{result.unreadable} lines could not be read and are left out", err=True)
+
+
+class _Result(NamedTuple):
+    names: list[str]
+    rows: list[tuple[Any, ...]]
+    unreadable: int
+
+
+def find_logs(places: Sequence[Path]) -> tuple[list[str], list[str]]:
+    """Return the files of lines and the Parquet files at and below ``places``, sorted.
+
+    Raises:
+        click.exceptions.Exit: with code 1, after one sentence that says why.
+    """
+    found: list[Path] = []
+    for place in places:
+        if not place.exists():
+            raise fail(f"{place}: no such file or directory; --log says where the records are")
+        below = sorted(place.rglob("*")) if place.is_dir() else [place]
+        # What begins with a dot is not whole yet.
+        found += [
+            path for path in below if path.name.endswith((*LINES, PARQUET)) and not path.name.startswith(".")
+        ]
+    names = [str(path.resolve()) for path in found]
+    return [name for name in names if name.endswith(LINES)], [
+        name for name in names if name.endswith(PARQUET)
+    ]
+
+
+def _ask(sql: str, places: Sequence[Path]) -> _Result:
+    try:
+        import duckdb
+    except ImportError:
+        raise fail("queries need DuckDB: pip install 'modelproxy[query]'") from None
+    lines, parquet = find_logs(places)
+    named = ", ".join(map(str, places))
+    if lines and parquet:
+        raise fail(
+            f"{named}: both JSON lines and Parquet files, perhaps of the same records; "
+            "name the directory of one kind by --log"
+        )
+    if not lines and not parquet:
+        raise fail(f"{named}: no records there; expected files that end in {', '.join((*LINES, PARQUET))}")
+    try:
+        connection = _connect(lines, parquet)
+        kinds = [statement.type for statement in connection.extract_statements(sql)]
+        if kinds != [duckdb.StatementType.SELECT]:
+            raise fail("one SELECT is taken, and nothing else: records are only read")
+        cursor = connection.execute(sql)
+        rows = cursor.fetchall()
+        names = [column[0] for column in cursor.description or ()]
+        unreadable = 0
+        if lines:
+            ((unreadable,),) = connection.execute(
+                "SELECT count(*) FROM lines WHERE request_id IS NULL"
+            ).fetchall()
+        return _Result(names, rows, unreadable)
+    except duckdb.Error as error:
+        raise fail(f"{error}") from None
+
+
+def _connect(lines: Sequence[str], parquet: Sequence[str]) -> "DuckDBPyConnection":
+    """Return a connection that can read these files and no other, and whose settings are locked."""
+    import duckdb
+
+    from proxy.records.table import parquet_scan, quoted, view_of_lines, view_of_parquet
+
+    connection = duckdb.connect(
+        ":memory:",
+        config={
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+            "allow_community_extensions": "false",
+            "python_enable_replacements": "false",
+            "temp_directory": "",
+        },
+    )
+    allowed = ", ".join(map(quoted, (*lines, *parquet)))
+    connection.execute(f"SET allowed_paths = [{allowed}]")
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+    if lines:
+        connection.execute(view_of_lines(lines))
+        return connection
+    # No value comes into it but names of files, and those as literals.
+    present = connection.execute(f"DESCRIBE SELECT * FROM {parquet_scan(parquet)}").fetchall()  # noqa: S608
+    connection.execute(view_of_parquet(parquet, {row[0] for row in present}))
+    return connection
+
+
+def _show(result: _Result, limit: int) -> None:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    shown = result.rows[:limit] if limit else result.rows
+    for position, name in enumerate(result.names):
+        is_number = bool(shown) and all(
+            isinstance(row[position], int | float | Decimal | None) for row in shown
+        )
+        table.add_column(printable(name), justify="right" if is_number else "left", overflow="fold")
+    for row in shown:
+        table.add_row(*map(_cell, row))
+    build_console().print(table)
+    if len(shown) < len(result.rows):
+        click.echo(f"{len(shown)} of {len(result.rows)} rows; --limit 0 shows all", err=True)
+
+
+def _cell(value: Any) -> str:
+    text = "" if value is None else printable(str(_plain(value)))
+    return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
+
+
+def _plain(value: Any) -> Any:
+    """Return ``value`` as JSON can hold it."""
+    match value:
+        case None | bool() | float() | str():
+            return value
+        case int():
+            return value if -(1 << 63) <= value < 1 << 64 else str(value)
+        case Decimal():
+            return float(value)
+        case datetime() | date() | time():
+            return value.isoformat()
+        case timedelta() | UUID():
+            return str(value)
+        case bytes():
+            return value.hex()
+        case dict():
+            return {str(key): _plain(inner) for key, inner in value.items()}
+        case list() | tuple():
+            return [_plain(inner) for inner in value]
+        case _:
+            return str(value)
+
+
+def _show_columns(as_json: bool) -> None:
+    from proxy.commands.output import build_grid
+    from proxy.records.columns import COLUMNS
+    from proxy.records.table import COLUMN_TYPES
+
+    meanings = {column.name: column.meaning for column in COLUMNS}
+    meanings |= {"shadows": "what each shadow answered, and how that compares"}
+    meanings |= {"weight": "for how many requests the record stands: 1 / inclusion_probability"}
+    rows = [{"name": name, "type": kind, "meaning": meanings[name]} for name, kind in COLUMN_TYPES.items()]
+    if as_json:
+        print_json(rows)
+        return
+    table = build_grid("column type meaning")
+    for row in rows:
+        table.add_row(row["name"], row["type"], row["meaning"])
+    build_console().print(table)

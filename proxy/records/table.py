@@ -1,0 +1,116 @@
+"""Records as a view of DuckDB: one set of columns, whatever the files are and however old.
+
+Pure: names of files → SQL. Lines are read with a type that is spelt out, never guessed from the first of them, so a
+column has its type also where no record has a value. What a file lacks is null.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import Any, Final
+
+from proxy.records.columns import COLUMNS, SHADOW_COLUMNS, SHADOWS, Column
+
+__all__ = ["COLUMN_TYPES", "VIEW", "WEIGHT", "parquet_scan", "quoted", "view_of_lines", "view_of_parquet"]
+
+VIEW: Final = "records"
+WEIGHT: Final = "weight"
+"""Column that is not in the files: for how many requests a record stands, ``1 / inclusion_probability``."""
+
+_TYPES: Final = {
+    "text": "VARCHAR",
+    "integer": "BIGINT",
+    "number": "DOUBLE",
+    "boolean": "BOOLEAN",
+    "time": "TIMESTAMP",
+    "list of text": "VARCHAR[]",
+    "object": "JSON",
+}
+"""Kind of a column → its type. Times are UTC."""
+
+
+def quoted(text: str) -> str:
+    """Return ``text`` as a literal of SQL."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _named(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _struct(columns: Sequence[Column]) -> str:
+    return f"STRUCT({', '.join(f'{_named(column.name)} {_TYPES[column.kind]}' for column in columns)})"
+
+
+_SHADOWS_TYPE: Final = f"{_struct(SHADOW_COLUMNS)}[]"
+
+COLUMN_TYPES: Final = {
+    **{column.name: _TYPES[column.kind] for column in COLUMNS},
+    SHADOWS: _SHADOWS_TYPE,
+    WEIGHT: "DOUBLE",
+}
+"""Every column of the view with its type, in its order."""
+
+_WEIGHT: Final = f"CAST(1.0 / inclusion_probability AS DOUBLE) AS {WEIGHT}"
+
+
+def _tree(columns: Sequence[Column]) -> dict[str, Any]:
+    """Return the types of ``columns`` by the keys of their paths."""
+    root: dict[str, Any] = {}
+    for column in columns:
+        place = root
+        for key in column.path[:-1]:
+            place = place.setdefault(key, {})
+        place[column.path[-1]] = _TYPES[column.kind]
+    return root
+
+
+def _type_of(tree: dict[str, Any] | str) -> str:
+    if isinstance(tree, str):
+        return tree
+    return f"STRUCT({', '.join(f'{_named(key)} {_type_of(inner)}' for key, inner in tree.items())})"
+
+
+def _access(root: str, path: Sequence[str]) -> str:
+    return ".".join((*([root] if root else []), *map(_named, path)))
+
+
+def view_of_lines(files: Sequence[str]) -> str:
+    """Return the statement that makes the view over files of lines; ``.gz`` and ``.zst`` are undone by their names.
+
+    A line that cannot be read is a row of nulls in ``lines``, which the view leaves out.
+    """
+    types = {key: _type_of(inner) for key, inner in _tree(COLUMNS).items()}
+    types[SHADOWS] = f"{_type_of(_tree(SHADOW_COLUMNS))}[]"
+    columns = ", ".join(f"{_named(key)}: {quoted(kind)}" for key, kind in types.items())
+    listed = ", ".join(map(quoted, files))
+    fields = ", ".join(f"{_named(column.name)} := {_access('s', column.path)}" for column in SHADOW_COLUMNS)
+    selected = [f"{_access('', column.path)} AS {_named(column.name)}" for column in COLUMNS]
+    selected.append(f"list_transform({SHADOWS}, lambda s: struct_pack({fields})) AS {SHADOWS}")
+    # What comes into it are names of files, as literals, and names of ours.
+    return (
+        f"CREATE VIEW lines AS SELECT * FROM read_json([{listed}], format='newline_delimited', "
+        f"columns={{{columns}}}, ignore_errors=true, maximum_object_size=1073741824); "
+        f"CREATE VIEW {VIEW} AS SELECT *, {_WEIGHT} FROM (SELECT {', '.join(selected)} FROM lines) "
+        "WHERE request_id IS NOT NULL"
+    )
+
+
+def view_of_parquet(files: Sequence[str], present: Collection[str]) -> str:
+    """Return the statement that makes the view over Parquet files.
+
+    Args:
+        files: their paths, with Hive's partitions in them.
+        present: names of the columns that any of them has.
+    """
+    selected = []
+    for name, kind in COLUMN_TYPES.items():
+        if name == WEIGHT:
+            continue
+        source = f"make_timestamp(epoch_us({_named(name)}))" if kind == "TIMESTAMP" else _named(name)
+        selected.append(f"CAST({source if name in present else 'NULL'} AS {kind}) AS {_named(name)}")
+    return f"CREATE VIEW {VIEW} AS SELECT *, {_WEIGHT} FROM (SELECT {', '.join(selected)} FROM {parquet_scan(files)})"
+
+
+def parquet_scan(files: Sequence[str]) -> str:
+    """Return what reads Parquet files, with the route out of their paths and columns matched by name."""
+    listed = ", ".join(map(quoted, files))
+    return f"read_parquet([{listed}], hive_partitioning=true, hive_types_autocast=false, union_by_name=true)"

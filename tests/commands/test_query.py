@@ -1,0 +1,168 @@
+"""``modelproxy query``: answers, forms, refusals, and that it reads what it was given and nothing else."""
+
+import csv
+import io
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from backports import zstd
+from click.testing import CliRunner, Result
+
+from proxy.commands.query import SHOWN_ROWS
+from proxy.commands.query import query as command
+from tests.sinks.lines import record_of
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
+FIRST = "select variant, count(*) as n, sum(weight) as w from records group by 1 order by 1"
+
+
+def line(number: int, **changes: Any) -> bytes:
+    return orjson.dumps(record_of(request_id=f"req-{number}", **changes)) + b"\n"
+
+
+@pytest.fixture(name="log")
+def fixture_log(tmp_path: Path) -> Path:
+    """A log of lines and of frames: three of v1, two of v2, of which one failed, and half a line."""
+    log = tmp_path / "payloads"
+    log.mkdir()
+    champions = [line(number, variant="v1", unit=f"u{number}") for number in range(3)]
+    (log / "payloads-1.jsonl").write_bytes(b"".join(champions) + b'{"half')
+    frames = [zstd.compress(line(3)), zstd.compress(line(4, response={"status": 503}))]
+    (log / "payloads-2.jsonl.zst").write_bytes(b"".join(frames))
+    return log
+
+
+def ask(sql: str, log: Path | None, *options: str) -> Result:
+    places = [] if log is None else ["--log", str(log)]
+    return CliRunner().invoke(command, [sql, *places, *options])
+
+
+def test_a_table(log: Path) -> None:
+    """For people there is a table; what could not be read is said on standard error."""
+    result = ask(FIRST, log)
+    assert result.exit_code == 0
+    assert re.search(r"variant\s+n\s+w\s+─+\s+v1\s+3\s+6.0\s+v2\s+2\s+4.0", result.stdout)
+    assert result.stderr == "1 lines could not be read and are left out\n"
+
+
+def test_json(log: Path) -> None:
+    """For programs there is JSON, times and lists included."""
+    result = ask(
+        "select ts, kept_by, shadows[1] as s, 2::hugeint ** 70 as h from records limit 1", log, "--json"
+    )
+    (row,) = orjson.loads(result.stdout)
+    assert (row["ts"], row["kept_by"], row["s"]["reason"]) == (
+        "2026-11-21T04:05:20.111541",
+        ["sample"],
+        "label",
+    )
+    assert float(row["h"]) == 2.0**70
+
+
+def test_csv(log: Path) -> None:
+    """CSV has a header, and quotes what must be quoted."""
+    result = ask("select 'a,\"b' as x, null as y", log, "--csv")
+    assert list(csv.reader(io.StringIO(result.stdout))) == [["x", "y"], ['a,"b', ""]]
+
+
+def test_long_tables_are_cut(log: Path) -> None:
+    """A table shows so many rows and says how many there are; JSON has all."""
+    sql = "select * from range(1000)"
+    result = ask(sql, log)
+    assert f"{SHOWN_ROWS} of 1000 rows; --limit 0 shows all" in result.stderr
+    assert result.stdout.count("\n") < SHOWN_ROWS + 10
+    assert "999" in ask(sql, log, "--limit", "0").stdout
+    assert len(orjson.loads(ask(sql, log, "--json").stdout)) == 1000
+
+
+def test_what_a_body_holds_does_not_reach_the_terminal(log: Path) -> None:
+    """A value is shown as text, whatever it would do to a terminal, and not at any length."""
+    result = ask("select chr(27) || '[2J' as a, repeat('x', 1000) as b", log)
+    assert "\x1b" not in result.stdout
+    assert 0 < result.stdout.count("x") < 1000
+
+
+REFUSED = {
+    "not SQL": ("selekt 1", "syntax error"),
+    "no such column": ("select nothing from records", '"nothing" not found'),
+    "two statements": ("select 1; select 2", "one SELECT is taken"),
+    "nothing": ("", "one SELECT is taken"),
+    "a write": ("copy (select 1) to '{log}/x.csv'", "one SELECT is taken"),
+    "another database": ("attach '{log}/x.db'", "one SELECT is taken"),
+    "a setting": ("set enable_external_access = true", "one SELECT is taken"),
+    "an extension": ("install httpfs", "one SELECT is taken"),
+    "a drop": ("drop view records", "one SELECT is taken"),
+    "another file": ("select * from read_text('/etc/hostname')", "Permission Error"),
+    "a file beside": ("select * from read_text('{log}/../beside.txt')", "Permission Error"),
+    "the network": ("select * from read_csv('http://127.0.0.1:1/x.csv')", "Error"),
+    "a variable of ours": ("select * from places", "Catalog Error"),
+}
+
+
+@pytest.mark.parametrize(("sql", "why"), REFUSED.values(), ids=REFUSED.keys())
+def test_refused(sql: str, why: str, log: Path) -> None:
+    """What is no question to the records is refused with a reason and code 1, and does nothing."""
+    (log.parent / "beside.txt").write_text("hunter2")
+    before = sorted(log.parent.rglob("*"))
+    result = ask(sql.format(log=log), log)
+    assert result.exit_code == 1
+    assert why in result.stderr
+    assert "hunter2" not in result.output
+    assert sorted(log.parent.rglob("*")) == before
+
+
+def test_logs_that_cannot_be_asked(tmp_path: Path, log: Path) -> None:
+    """Without records, and with two kinds of files at once, it says what to do."""
+    assert "no such file or directory" in ask(FIRST, tmp_path / "none").stderr
+    (tmp_path / "empty").mkdir()
+    assert "no records there" in ask(FIRST, tmp_path / "empty").stderr
+    (log / "a.parquet").touch()
+    result = ask(FIRST, log)
+    assert result.exit_code == 1
+    assert "perhaps of the same records" in result.stderr
+
+
+def test_without_the_library(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where DuckDB is not installed it says how to."""
+    monkeypatch.setitem(sys.modules, "duckdb", None)
+    result = ask(FIRST, log)
+    assert (result.exit_code, "pip install 'modelproxy[query]'" in result.stderr) == (1, True)
+
+
+def test_usage(log: Path) -> None:
+    """Wrong usage is code 2."""
+    assert CliRunner().invoke(command, []).exit_code == 2
+    assert ask(FIRST, log, "--json", "--csv").exit_code == 2
+
+
+def test_columns() -> None:
+    """What the view has is shown without a log."""
+    result = CliRunner().invoke(command, ["--columns", "--json"])
+    columns = {row["name"]: row for row in orjson.loads(result.stdout)}
+    assert columns["weight"]["type"] == "DOUBLE"
+    assert all(row["meaning"] for row in columns.values())
+    assert "inclusion_probability" in CliRunner().invoke(command, ["--columns"]).stdout
+
+
+EXAMPLES = re.findall(r"```sql\n(.*?)```", README, re.S)
+
+
+@pytest.mark.parametrize("sql", EXAMPLES)
+def test_the_examples_of_the_readme(sql: str, log: Path) -> None:
+    """Each example can be asked as it stands."""
+    result = ask(sql, log, "--json")
+    assert result.exit_code == 0, result.stderr
+    assert orjson.loads(result.stdout)
+
+
+def test_the_weighted_rate(log: Path) -> None:
+    """The rate of the README's last example is weighted, lies within its interval, and is right for a known log."""
+    rows = {row["variant"]: row for row in orjson.loads(ask(EXAMPLES[-1], log, "--json").stdout)}
+    assert (rows["v1"]["rate"], rows["v1"]["low"], rows["v1"]["high"]) == (0, 0, 0)
+    assert rows["v2"]["rate"] == 0.5
+    # Both requests of v2 are of one unit, which is one observation: it agrees with itself.
+    assert rows["v2"]["low"] == rows["v2"]["high"] == 0.5

@@ -1,0 +1,104 @@
+"""The view of DuckDB: the same for lines and for Parquet files, of every version."""
+
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import orjson
+import pytest
+
+from proxy.records.columns import COLUMNS
+from proxy.records.table import COLUMN_TYPES, parquet_scan, quoted, view_of_lines, view_of_parquet
+from proxy.sinks.parquet import ParquetWriter
+from proxy.sinks.rolling import FileLimits
+from proxy.sinks.sink import Entry
+from tests.sinks.lines import RECORD, record_of
+
+NEW = record_of(
+    response={"headers": {"a": "b"}}, trace_id="4bf92f3577b34da6a3ce929d0e0e4736", of_tomorrow={"x": 1}
+)
+OLD = {
+    name: value for name, value in record_of(request_id="old").items() if name not in ("schema", "kept_by")
+}
+RECORDS = (RECORD, NEW, OLD)
+
+
+def lines(directory: Path) -> duckdb.DuckDBPyConnection:
+    path = directory / "it's.jsonl"
+    path.write_bytes(b"".join(orjson.dumps(record) + b"\n" for record in RECORDS))
+    connection = duckdb.connect(":memory:")
+    connection.execute(view_of_lines([str(path)]))
+    return connection
+
+
+def parquet(directory: Path) -> duckdb.DuckDBPyConnection:
+    writer = ParquetWriter(FileLimits(directory / "it's", 1 << 20, 1 << 60, 1 << 30))
+    writer.write([Entry(orjson.dumps(record), (0, 0, 0)) for record in RECORDS])
+    assert len(writer.close().written) == len(RECORDS)
+    files = [str(path) for path in (directory / "it's").rglob("*.parquet")]
+    connection = duckdb.connect(":memory:")
+    present = {row[0] for row in connection.execute("describe from " + parquet_scan(files)).fetchall()}
+    connection.execute(view_of_parquet(files, present))
+    return connection
+
+
+KINDS = pytest.mark.parametrize("connect", [lines, parquet])
+
+
+@KINDS
+def test_columns_and_types(connect: Any, tmp_path: Path) -> None:
+    """The view has the documented columns with their types, in their order."""
+    described = connect(tmp_path).execute("describe records").fetchall()
+    assert {row[0]: row[1].replace('"', "") for row in described} == {
+        name: kind.replace('"', "") for name, kind in COLUMN_TYPES.items()
+    }
+    assert [row[0] for row in described] == list(COLUMN_TYPES)
+    assert set(COLUMN_TYPES) == {column.name for column in COLUMNS} | {"shadows", "weight"}
+
+
+def test_both_say_the_same(tmp_path: Path) -> None:
+    """Every value of every record is the same, read from lines and from Parquet files."""
+    query = "select * from records order by request_id, trace_id"
+    from_lines, from_parquet = (connect(tmp_path).execute(query).fetchall() for connect in (lines, parquet))
+    assert from_lines == from_parquet
+    assert len(from_lines) == len(RECORDS)
+
+
+@KINDS
+def test_values(connect: Any, tmp_path: Path) -> None:
+    """What was written comes back; what an older record lacks is null."""
+    connection = connect(tmp_path)
+    (row,) = connection.execute(
+        "select weight, status, kept_by, shadows[1].result, shadows[1].distance, response_headers ->> '$.a', "
+        "ts = timestamp '2026-11-21 04:05:20.111541', route from records where trace_id is not null"
+    ).fetchall()
+    assert row == (2.0, 200, ["sample"], "disagree", 0.25, "b", True, "wine")
+    assert connection.execute(
+        "select \"schema\", kept_by, variant from records where request_id = 'old'"
+    ).fetchall() == [(None, None, "v2")]
+
+
+def test_half_a_line_is_left_out(tmp_path: Path) -> None:
+    """A file that is being written, or was cut, gives its whole lines; the others can be counted."""
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(orjson.dumps(RECORD) + b'\n{"schema": 2, "ts"')
+    connection = duckdb.connect(":memory:")
+    connection.execute(view_of_lines([str(path)]))
+    assert connection.execute("select count(*) from records").fetchall() == [(1,)]
+    assert connection.execute("select count(*) from lines where request_id is null").fetchall() == [(1,)]
+
+
+def test_files_of_before_a_column(tmp_path: Path) -> None:
+    """A Parquet file without a column gives null for it, of its type."""
+    (tmp_path / "route=r").mkdir()
+    path = tmp_path / "route=r" / "a.parquet"
+    connection = duckdb.connect(":memory:")
+    connection.execute(
+        "copy (select 'x' as request_id, 0.5 as inclusion_probability, "
+        f"[{{'model': 'm', 'result': 'agree'}}] as shadows) to {quoted(str(path))} (format parquet)"
+    )
+    connection.execute(
+        view_of_parquet([str(path)], {"request_id", "inclusion_probability", "shadows", "route"})
+    )
+    query = "select route, weight, status, shadows[1].result, shadows[1].reason from records"
+    assert connection.execute(query).fetchall() == [("r", 2.0, None, "agree", None)]
