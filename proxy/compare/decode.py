@@ -29,7 +29,7 @@ from proxy.compare.content import decode_content, decode_text, media_parameter, 
 from proxy.compare.delimited import read_delimited, tensors_of_delimited
 from proxy.compare.embeddings import read_embeddings
 from proxy.compare.events import Piece, read_events, read_lines
-from proxy.compare.streams import DONE, assemble, parse_piece
+from proxy.compare.streams import DONE, assemble_body, parse_piece
 from proxy.compare.tensors import (
     binary_tensor,
     oip_tensor,
@@ -151,7 +151,7 @@ def _read_bytes(body: bytes) -> Prediction:
 
 def _read_stream(body: bytes, cut: Callable[[bytes], Iterator[Piece]]) -> Prediction | Undecodable:
     """Read a body in pieces: as the answer they add up to, else as a list of what they say."""
-    assembled = assemble(cut(body))
+    assembled = assemble_body(body, cut)
     if isinstance(assembled, Undecodable):
         return assembled
     if assembled is None:

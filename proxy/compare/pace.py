@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from proxy.compare.completions import read_completion
 from proxy.compare.content import media_type
 from proxy.compare.decode import cutter_of
-from proxy.compare.streams import Assembled, assemble
+from proxy.compare.streams import Assembled, assemble_body
 
 __all__ = ["Pace", "measure_pace", "read_arrivals"]
 
@@ -72,7 +72,7 @@ def measure_pace(blob: bytes, body: bytes, content_type: bytes | None, *, limit:
     cut = cutter_of(media_type(content_type)[0])
     if cut is None or len(blob) < _PAIR_BYTES:
         return None
-    assembled = assemble(cut(body), is_partial=True)
+    assembled = assemble_body(body, cut, is_partial=True)
     if not isinstance(assembled, Assembled):
         return None
     times, sizes = read_arrivals(blob)

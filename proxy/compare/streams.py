@@ -10,7 +10,8 @@ end of it: that is what clients raise.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from itertools import chain
 from typing import Final, NamedTuple
 
@@ -19,10 +20,13 @@ from proxy.compare.content import parse_json
 from proxy.compare.events import Piece
 from proxy.compare.values import Json, Undecodable
 
-__all__ = ["DONE", "Assembled", "assemble", "parse_piece"]
+__all__ = ["DONE", "Assembled", "assemble", "assemble_body", "parse_piece"]
 
 DONE: Final = b"[DONE]"
 """What ends a stream of OpenAI's, in the place of an event's data."""
+
+_REMEMBERED_BYTES: Final = 256 * 1024
+"""A thousand events; four of these bodies and what they say are 10 MiB at most."""
 
 _STREAM_ERROR: Final = Undecodable("stream_error")
 _CUT: Final = Undecodable("cut")
@@ -57,6 +61,30 @@ def assemble(pieces: Iterable[Piece], *, is_partial: bool = False) -> Assembled 
         pieces: in their order; read as far as ``[DONE]``.
         is_partial: take what there is: a missing end and what cannot be read are no reasons then.
     """
+    return _conclude(_gather(pieces), is_partial=is_partial)
+
+
+def assemble_body(
+    body: bytes, cut: Callable[[bytes], Iterator[Piece]], *, is_partial: bool = False
+) -> Assembled | Undecodable | None:
+    """Return :func:`assemble` of a body, which ``cut`` cuts into pieces.
+
+    The last few are remembered: what an answer says and how fast it came are asked one after the other, and a primary
+    is compared with each of its shadows. Nobody may change what comes out.
+    """
+    gathered = _remembered(body, cut) if len(body) <= _REMEMBERED_BYTES else _gather(cut(body))
+    return _conclude(gathered, is_partial=is_partial)
+
+
+class _Gathered(NamedTuple):
+    """A stream as far as it could be read."""
+
+    assembled: Assembled
+    failure: Undecodable | None
+    """Why that is not all of it."""
+
+
+def _gather(pieces: Iterable[Piece]) -> _Gathered | None:
     rest = iter(pieces)
     first = next(rest, None)
     answer = None if first is None else _answer_of(parse_piece(first.data))
@@ -66,9 +94,18 @@ def assemble(pieces: Iterable[Piece], *, is_partial: bool = False) -> Assembled 
     failure = _take_all(answer, chain((first,), rest), ends)
     if failure is None and not answer.is_whole():
         failure = _CUT
-    if failure is None or is_partial:
-        return Assembled(answer.document(), ends)
-    return failure
+    return _Gathered(Assembled(answer.document(), ends), failure)
+
+
+@lru_cache(maxsize=4)
+def _remembered(body: bytes, cut: Callable[[bytes], Iterator[Piece]]) -> _Gathered | None:
+    return _gather(cut(body))
+
+
+def _conclude(gathered: _Gathered | None, *, is_partial: bool) -> Assembled | Undecodable | None:
+    if gathered is None or gathered.failure is None or is_partial:
+        return None if gathered is None else gathered.assembled
+    return gathered.failure
 
 
 def _take_all(answer: "_Answer", pieces: Iterable[Piece], ends: list[int]) -> Undecodable | None:

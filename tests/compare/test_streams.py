@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.compare.completions import read_completion
-from proxy.compare.events import Piece
-from proxy.compare.streams import DONE, Assembled, assemble
+from proxy.compare.events import Piece, read_events, read_lines
+from proxy.compare.streams import DONE, Assembled, assemble, assemble_body
 from proxy.compare.values import Choice, Completion, ToolCall, Undecodable, Usage
 
 
@@ -326,6 +326,23 @@ def test_part_of_a_stream() -> None:
         found = assemble([*pieces(delta(content="a")), *end], is_partial=True)
         assert isinstance(found, Assembled)
         assert found.ends == [1]
+
+
+def test_a_body_is_remembered_and_says_the_same() -> None:
+    """Asked again, in part or whole, a body gives what its pieces give; so does one too long to remember."""
+    for padding in (0, 300_000):
+        body = b"data: " + orjson.dumps(delta(content="a" + "x" * padding)) + b"\n\n"
+        whole = body + b"data: [DONE]\n\n"
+        for given_body, is_partial in (
+            (body, False),
+            (body, True),
+            (whole, False),
+            (whole, True),
+            (body, False),
+        ):
+            expected = assemble(read_events(given_body), is_partial=is_partial)
+            assert assemble_body(given_body, read_events, is_partial=is_partial) == expected
+    assert assemble_body(b"1\n", read_lines) is None
 
 
 def test_bytes_that_are_no_text_are_replaced() -> None:
