@@ -1,4 +1,4 @@
-"""``modelproxy disagreements``: what a running proxy's shadows disagree about, on which inputs, and how sure that is."""
+"""``modelproxy disagreements``: what shadows disagree about, on which inputs, and how sure that is."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
