@@ -24,6 +24,7 @@ from proxy.dataplane.shipper import FLUSH_BYTES
 from proxy.exchange import TOLD, Flag
 from proxy.observer.__main__ import GC_THRESHOLDS
 from proxy.observer.blocks import Blocks
+from proxy.observer.disagreements import Disagreements
 from proxy.observer.intake import Connection, Intake
 from proxy.observer.observer import NullTracer
 from proxy.observer.outcomes import Outcomes
@@ -185,9 +186,12 @@ class PairStage:
     ) -> None:
         self.table = table_of(CONFIG.replace("@as", script.method))
         self.blocks = Blocks(run_dir)
-        outcomes = Outcomes(self.blocks, SilentSink(), NullTracer(), b"k" * 32)
+        book = Disagreements(run_dir)
+        outcomes = Outcomes(self.blocks, SilentSink(), NullTracer(), b"k" * 32, witness=book)
         self.blocks.admit(self.table, [0])
         outcomes.admit(self.table)
+        book.admit(self.table)
+        book.commit(self.table.version)
         second_ns = 1_000_000_000
         self.intake = Intake(
             run_dir / "observer.sock",
