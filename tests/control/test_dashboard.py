@@ -5,11 +5,14 @@ from base64 import b64encode
 from collections.abc import Iterable
 from hashlib import sha256
 from math import isclose, log
+from typing import Any
 
 import orjson
 import pytest
 
 from proxy.control.dashboard import CONTENT_SECURITY_POLICY, PAGE, build_policy
+from proxy.control.disagreement_query import MAX_LIMIT
+from proxy.control.disagreement_schema import disagreements_schema
 from proxy.engine.evidence_view import Seen, evidence_document
 from proxy.engine.judging import point
 from proxy.engine.rollout_view import rollout_document
@@ -39,8 +42,12 @@ def test_nothing_comes_from_elsewhere() -> None:
     outside = set(re.findall(r"https?://[^\s\"']+", TEXT)) - {"http://www.w3.org/2000/svg"}
     assert set() == outside
     assert re.findall(r"\bsrc=|@import|url\(", TEXT) == []
-    assert re.findall(r'fetch\("([^"]+)"', TEXT) == ["/api/v1/routes/", "/api/v1/status"]
-    assert TEXT.count("fetch(") == 2
+    assert re.findall(r'fetch\("([^"?]+)', TEXT) == [
+        "/api/v1/routes/",
+        "/api/v1/disagreements",
+        "/api/v1/status",
+    ]
+    assert TEXT.count("fetch(") == 3
 
 
 def test_nothing_shown_is_read_as_markup() -> None:
@@ -54,7 +61,7 @@ def test_nothing_shown_is_read_as_markup() -> None:
 
 def test_it_only_reads() -> None:
     """The page changes nothing: what moves a rollout is left to those who have the token."""
-    assert re.findall(r"\bmethod\b|POST|XMLHttpRequest|sendBeacon|<form", TEXT) == []
+    assert re.findall(r"\bmethod\s*[:,}]|POST|XMLHttpRequest|sendBeacon|<form", TEXT) == []
 
 
 def test_drawings_have_words() -> None:
@@ -69,6 +76,18 @@ def test_drawings_have_words() -> None:
         )
 
 
+def disagreement_schema() -> dict[str, Any]:
+    """Return the schema of what is told of a route's disagreements."""
+    schema: dict[str, Any] = disagreements_schema()["properties"]["routes"]["items"]["properties"]
+    return schema
+
+
+def book_of(route: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of what is told of one shadow."""
+    shadow: dict[str, Any] = route["shadows"]["items"]
+    return shadow
+
+
 def fields() -> dict[str, Iterable[str]]:
     """What the documents have, by the name that the page has for each part."""
     settings = settings_of()
@@ -77,7 +96,13 @@ def fields() -> dict[str, Iterable[str]]:
     found = judged(errors=20)
     evidence = evidence_document(Seen.of(dossier()), found, [], "")
     assert rollout is not None
+    book = book_of(disagreement_schema())
     return {
+        "book": book["properties"],
+        "sliced": book["properties"]["slices"]["additionalProperties"]["items"]["properties"],
+        "mistake": book["properties"]["confusion"]["items"]["properties"],
+        "example": book["properties"]["examples"]["items"]["properties"],
+        "differing": {"path", "primary", "shadow"},
         "rollout": rollout,
         "judgement": found.document,
         "decision": found.document,
@@ -129,3 +154,17 @@ def test_thresholds_are_the_engine_s() -> None:
     (broken, suspicious) = re.findall(r"BROKEN_COIN = (\d+), SUSPICIOUS = Math\.log10\((\d+)\)", SCRIPT)[0]
     assert isclose(int(broken) * log(10), decide.SRM)
     assert isclose(log(int(suspicious)), decide.SUSPICION)
+
+
+def test_what_it_asks_of_disagreements_can_be_asked() -> None:
+    """It asks for a few examples, of one route at a time, and says what to do where a token is needed."""
+    (asked,) = re.findall(r"SHOWN_EXAMPLES = (\d+)", SCRIPT)
+    assert 0 < int(asked) <= MAX_LIMIT
+    assert (
+        '"/api/v1/disagreements?limit=" + SHOWN_EXAMPLES + "&route=" + encodeURIComponent(route.name)'
+        in SCRIPT
+    )
+    assert "response.status === 401" in SCRIPT
+    assert "modelproxy disagreements" in SCRIPT
+    read = set(re.findall(r"(?<![\w.])told\.(shadows|slices|examples_percent)\b", SCRIPT))
+    assert read <= set(disagreement_schema())
