@@ -19,6 +19,7 @@ from proxy.demo.models import has_sklearn
 from proxy.demo.paper import write_paper
 from proxy.demo.play import Play
 from proxy.demo.processes import DemoError, Fleet
+from proxy.demo.rehearsal import rehearse
 from proxy.demo.releases import Releases
 from proxy.demo.report import Places, build_document, print_report
 from proxy.demo.stage import Stage, set_stage
@@ -138,6 +139,9 @@ async def _play(
     play = Play(stage, users, options.duration_s, view)
     await play.run()
     facts = await collect(stage, play, users, view.event)
+    rehearsals = await rehearse(stage, facts.log)
+    for each in rehearsals:
+        view.event(each.sentence())
     releases = Releases(stage, view)
     await releases.run()
     trials = await collect_trials(stage, releases, view.event)
@@ -147,7 +151,7 @@ async def _play(
         facts = replace(facts, proxy_exit=fleet.exit_code("proxy"))
     view.event("writing up the rollouts, and computing their decisions again")
     paper = await write_paper(folder, stage.state_folder, trials.trials)
-    return stage, facts, replace(trials, paper=paper)
+    return stage, facts, replace(trials, paper=paper, rehearsals=rehearsals)
 
 
 def _report(options: _Options, stage: Stage, facts: Facts, trials: Trials, console: Console) -> bool:

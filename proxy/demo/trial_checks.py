@@ -13,7 +13,7 @@ from math import ceil, log, sqrt
 from proxy.demo.checks import MAX_SIGMA, Check, compare, none_wrong
 from proxy.demo.facts import Answer
 from proxy.demo.story import CHAMPION, HOLD_S, RELEASES, STEPS
-from proxy.demo.trials import Steered, Trials
+from proxy.demo.trials import Rehearsal, Steered, Trials
 
 __all__ = ["TRIAL_CHECKS", "judge_trials"]
 
@@ -202,6 +202,29 @@ def check_disagreement(facts: Trials) -> Check:
     )
 
 
+def check_rehearsed(facts: Trials) -> Check:
+    """What each replay of the log counted is what log and model's books say, and it stopped the right build."""
+    expected, got = {}, {}
+    for variant, verdict in ((SKEWED, "refused"), (FIXED, "let through")):
+        found = next((each for each in facts.rehearsals if each.variant == variant), Rehearsal(variant, -1))
+        answered = facts.backends[facts.trial(variant).release.model].shadow
+        joined = Counter(
+            "agree" if answered.get(request_id) == label else "disagree"
+            for request_id, label in found.logged.items()
+        )
+        expected[variant] = f"{joined['agree']} agree, {joined['disagree']} differ, {verdict}"
+        said = "let through" if found.has_passed else "refused"
+        got[variant] = f"{found.agree} agree, {found.disagree} differ, {said}"
+        if not found.logged:
+            got[variant] = "no request of the log was replayed"
+    return compare(
+        "rehearsed",
+        "a replay of the log refused the build that reads wrongly, before any client",
+        expected,
+        got,
+    )
+
+
 def check_promoted(facts: Trials) -> Check:
     """The good build went up by itself, step after step, none left out."""
     trial = facts.trial(FIXED)
@@ -315,6 +338,7 @@ TRIAL_CHECKS: tuple[Judge, ...] = (
     check_gone,
     check_unmet,
     check_disagreement,
+    check_rehearsed,
     check_promoted,
     check_held,
     check_step,

@@ -52,6 +52,7 @@ def _row(facts: Trials, trial: Trial) -> TrialRow:
     weights += [each.to_weight or 0.0 for each in moves]
     last = moves[-1] if moves else None
     is_engine = last is not None and last.event == "decision"
+    rehearsed = sum(each.sent for each in facts.rehearsals if each.variant == trial.release.variant)
     return TrialRow(
         variant=trial.release.variant,
         weights=tuple(weight for weight, _ in groupby(weights)),
@@ -61,7 +62,7 @@ def _row(facts: Trials, trial: Trial) -> TrialRow:
         requests=trial.met.requests,
         users=len(trial.met.units),
         failed=trial.met.failed,
-        copies=trial.met.shadow_requests,
+        copies=trial.met.shadow_requests - rehearsed,
         log10_e=last.harm / _LN10 if is_engine and last is not None else None,
         said=_said(trial, last),
     )
@@ -100,6 +101,8 @@ def print_trials(console: Console, facts: Trials) -> None:
         weights = "→".join(f"{weight:g}" for weight in row.weights) + " %"
         table.add_row(row.variant, weights, f"{row.seconds:.1f}", *numbers, row.said)
     console.print(table)
+    for rehearsal in facts.rehearsals:
+        console.print(rehearsal.sentence(), highlight=False)
     seen = sum(bool(answer.error) for answer in facts.answers)
     failed = sum(row.failed for row in rows)
     console.print(
@@ -115,5 +118,15 @@ def build_trials(facts: Trials) -> dict[str, Any]:
         "requests": len(facts.answers),
         "failed": sum(bool(answer.error) for answer in facts.answers),
         "builds": [asdict(row) for row in trial_rows(facts)],
+        "rehearsals": [
+            {
+                "variant": each.variant,
+                "passed": each.has_passed,
+                "sent": each.sent,
+                "agree": each.agree,
+                "disagree": each.disagree,
+            }
+            for each in facts.rehearsals
+        ],
         "reports": list(facts.paper.paths) if facts.paper else [],
     }

@@ -5,13 +5,28 @@ As in ``facts``, what clients saw, what models did and what the proxy claims are
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from proxy.demo.facts import Answer, Backend, Claims
 from proxy.demo.story import CHAMPION, Release
 
-__all__ = ["Counted", "Epoch", "Paper", "Steered", "Trial", "Trials", "read_epochs", "read_trial"]
+__all__ = [
+    "LIMIT_PERCENT",
+    "Counted",
+    "Epoch",
+    "Paper",
+    "Rehearsal",
+    "Steered",
+    "Trial",
+    "Trials",
+    "read_epochs",
+    "read_trial",
+]
+
+LIMIT_PERCENT = 10
+"""Of answers to logged requests that may differ. The good build differs in one of a hundred scans, the wrong one in 28,
+and the log of a quick run has some hundred."""
 
 Document = Mapping[str, Any]
 
@@ -105,6 +120,36 @@ class Paper:
 
 
 @dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """What a replay said of one build."""
+
+    variant: str
+    exit_code: int
+    sent: int = 0
+    agree: int = 0
+    disagree: int = 0
+    low: float = 0.0
+    high: float = 1.0
+    """Interval of the share that differs, 0..1."""
+    logged: Mapping[str, int | None] = field(default_factory=dict)
+    """Labels that the log has of the champion's answers, by the id of the request as it was replayed."""
+
+    @property
+    def has_passed(self) -> bool:
+        """The replay would have let the build go on."""
+        return self.exit_code == 0
+
+    def sentence(self) -> str:
+        """Return it in words."""
+        share = self.disagree / max(self.agree + self.disagree, 1)
+        verdict = "let through" if self.has_passed else "refused"
+        return (
+            f"{self.variant} met the log before any user: of {self.sent} requests {share:.1%} were answered "
+            f"otherwise than v1 did ({self.low:.1%} to {self.high:.1%}), allowed {LIMIT_PERCENT} %: {verdict}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Trials:
     """All rollouts of one run."""
 
@@ -119,6 +164,8 @@ class Trials:
     """Every table version that the journal tells of, oldest first, of all routes."""
     paper: Paper | None = None
     """None: none was written."""
+    rehearsals: Sequence[Rehearsal] = ()
+    """Of the builds that met the log before any client."""
 
     def steered(self, trial: Trial, event: str) -> list[Steered]:
         """Return the lines of one rollout that are an ``event``, oldest first."""

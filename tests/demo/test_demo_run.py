@@ -88,6 +88,7 @@ async def test_the_demo_holds_what_it_claims(run: Run) -> None:
     assert (broken["by"], broken["phase"], broken["weights"]) == ("engine", "rolled_back", [5, 0])
     assert (fixed["by"], fixed["phase"], fixed["weights"]) == ("engine", "promoted", [0, 5, 25, 50, 100])
     assert document["rollouts"]["failed"] == 0
+    assert [each["passed"] for each in document["rollouts"]["rehearsals"]] == [False, True]
     assert [report.rpartition("-")[2] for report in document["rollouts"]["reports"]] == [
         "v3.html",
         "v4.html",

@@ -43,6 +43,13 @@ def with_met(release: Release, **changes: Any) -> Trials:
     return with_trial(release, met=replace(TRIALS.trial(release.variant).met, **changes))
 
 
+def with_rehearsal(index: int, **changes: Any) -> Trials:
+    """The world with one replay changed."""
+    rehearsals = list(TRIALS.rehearsals)
+    rehearsals[index] = replace(rehearsals[index], **changes)
+    return replace(TRIALS, rehearsals=rehearsals)
+
+
 def with_claims(**changes: Any) -> Trials:
     """The world with other claims of the proxy."""
     return replace(TRIALS, claims=replace(TRIALS.claims, **changes))
@@ -141,6 +148,11 @@ BROKEN_WORLDS: list[tuple[str, str, Callable[[], Trials]]] = [
     ("a decision is counted twice", "decisions_counted", lambda: with_claims(
         decisions={"ramp": 4, "promote": 1, "rollback": 1})),
     ("a decision comes out otherwise", "verified", lambda: replace(TRIALS, paper=Paper(["a"], False, "differs"))),
+    ("a replay let the wrong build through", "rehearsed", lambda: with_rehearsal(0, exit_code=0)),
+    ("a replay stopped the good build", "rehearsed", lambda: with_rehearsal(1, exit_code=1)),
+    ("a replay counted otherwise", "rehearsed", lambda: with_rehearsal(0, agree=31, disagree=9)),
+    ("a replay found nothing", "rehearsed", lambda: with_rehearsal(0, logged={}, agree=0, disagree=0)),
+    ("nothing was replayed", "rehearsed", lambda: replace(TRIALS, rehearsals=())),
     ("no report was written", "verified", lambda: replace(TRIALS, paper=Paper([], True, ""))),
 ]  # fmt: skip
 

@@ -1,10 +1,11 @@
 """Rollouts as a faultless proxy would have left them, made without any proxy."""
 
 from collections import Counter
+from dataclasses import replace
 
 from proxy.demo.facts import Answer, Backend, Claims, ShadowClaim
 from proxy.demo.story import RELEASES, STEPS, Release
-from proxy.demo.trials import Counted, Epoch, Paper, Steered, Trial, Trials
+from proxy.demo.trials import Counted, Epoch, Paper, Rehearsal, Steered, Trial, Trials
 
 __all__ = ["BROKEN", "FIXED", "SKEWED", "TRIALS", "build_books"]
 
@@ -145,6 +146,18 @@ def build_trials() -> Trials:
         decisions={"ramp": 3, "promote": 1, "rollback": 1, "hold": 9},
         config_version=10,
     )
+    logged: dict[str, int | None] = {f"replay-demo-{number:06d}": number % 10 for number in range(40)}
+    rehearsals = []
+    for release, wrong in ((SKEWED, 10), (FIXED, 1)):
+        books = backends[release.model]
+        replayed = {
+            request_id: label if at >= wrong else -1 for at, (request_id, label) in enumerate(logged.items())
+        }
+        backends[release.model] = replace(
+            books, shadow={**books.shadow, **replayed}, shadow_requests=books.shadow_requests + 40
+        )
+        code = int(release is SKEWED)
+        rehearsals.append(Rehearsal(release.variant, code, 40, 40 - wrong, wrong, 0.0, 0.5, logged))
     trials = [
         Trial(
             release=release,
@@ -161,7 +174,7 @@ def build_trials() -> Trials:
         for release in RELEASES
     ]
     paper = Paper(["report-v3.html", "report-v4.html", "report-v5.html"], True, "")
-    return Trials(trials, answers, backends, claims, build_journal(), list(range(1, 11)), paper)
+    return Trials(trials, answers, backends, claims, build_journal(), list(range(1, 11)), paper, rehearsals)
 
 
 TRIALS = build_trials()
