@@ -31,6 +31,7 @@ routes:
       - {name: v2, model: two, role: challenger, weight: 40}
     shadows:
       - {model: dark, percent: 70, timeout: 3s, max_in_flight: 2, max_bytes: 2KiB}
+    compare: {noise: 60}
     log: {percent: 50}
 """
 CHANGED = CONFIG.replace("weight: 40", "weight: 60").replace(
@@ -242,7 +243,7 @@ def check_variants(table: Table) -> None:
 def check_shadows(table: Table, parts: list[Primary | ShadowPart]) -> None:
     """Every copy has exactly one end, and those that were handed over are there."""
     for route in table.routes:
-        for shadow in route.shadows:
+        for shadow in route.copies:
             values = table.slots[shadow.slot : shadow.slot + len(SHADOW_FIELDS)]
             at = dict(zip(SHADOW_FIELDS, values, strict=True))
             dropped = sum(number for field, number in at.items() if field.startswith("dropped_"))
@@ -250,7 +251,8 @@ def check_shadows(table: Table, parts: list[Primary | ShadowPart]) -> None:
             assert at["sent"] == at["answered"] + at["failed"]
             assert at["answered"] == at["shipped"] + at["not_compared"] + at["comparison_dropped"]
             mine = [p for p in parts if isinstance(p, ShadowPart) and p.version == table.version]
-            assert at["shipped"] == sum(not part.fault for part in mine)
+            assert at["shipped"] == sum(not part.fault for part in mine if part.shadow == shadow.index)
+            assert shadow is not route.noise or {part.variant for part in mine if part.shadow} <= {0}
 
 
 def check_payload(table: Table, parts: list[Primary | ShadowPart]) -> None:
