@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "proxy.commands.replay",
         "Send logged requests to another model, and compare its answers.",
     ),
+    "unit-keys": ("proxy.commands.unit_keys", "Show, replace and delete the keys of the hashes of units."),
     "query": ("proxy.commands.query", "Ask payload records a question in SQL."),
     "demo": ("proxy.demo.command", "Real models, real data, the whole story in about a minute."),
 }

@@ -58,7 +58,7 @@ def between(text: str, start: str, end: str) -> str:
 # The configuration and what the commands say of it
 
 
-CONFIG, RULES, SINKS, ROLLOUT = blocks("yaml")
+CONFIG, RULES, SINKS, REDACTED, ROLLOUT = blocks("yaml")
 
 
 @pytest.fixture(name="config")
@@ -290,6 +290,13 @@ def test_the_sinks_are_valid() -> None:
     assert len(settings.payload_log.sinks) > 1
     table = between(README, "### Where records go", "## Rollouts")
     assert [quoted(line)[0] for line in table.splitlines() if line.startswith("| `")] == ["kind", *KEYS]
+
+
+def test_the_redaction_is_valid() -> None:
+    """What is shown of redaction can be used in the example, and names each kind of target."""
+    redact = parse(re.sub(r"    log: .*\n", REDACTED, CONFIG), environ={}).routes[0].log.redact
+    named = [(entry.pointer, entry.tensor, entry.header, entry.detect) for entry in redact]
+    assert all(any(column) for column in zip(*named, strict=True))
 
 
 @pytest.mark.parametrize("line", RULES.splitlines())

@@ -31,6 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "compare": {"errors", "schemas"},
     "noise": {"compare", "privacy", "stats"},
     "privacy": {"compare"},
+    "unit_keys": {"private"},
     "stats": set(),
     "rollout": {"durations", "errors", "model", "settings", "stats"},
     "report": {"errors", "model", "printable", "rollout", "settings", "stats"},
@@ -63,7 +64,7 @@ ALLOWED: dict[str, set[str]] = {
     "observer": {
         "clock", "compare", "control", "durations", "engine", "errors", "evidence", "exchange", "identifiers",
         "lasting", "link", "logs", "model", "noise", "printable", "privacy", "private", "records", "rollout",
-        "routing", "settings", "settled", "sinks", "stats", "tally", "tasks",
+        "routing", "settings", "settled", "sinks", "stats", "tally", "tasks", "unit_keys",
     },
     "sinks": {"clock", "private", "records", "settings", "tally"},
     # The supervisor starts the others as processes: it imports neither of them.
@@ -92,8 +93,8 @@ ALLOWED: dict[str, set[str]] = {
     # The outside.
     "demo": {"clock", "routing", "settings", "tasks"},
     "commands": {
-        "certificates", "clock", "control", "demo", "durations", "engine", "errors", "lasting", "printable",
-        "private", "records", "replay", "report", "rollout", "routing", "settings", "supervisor",
+        "certificates", "clock", "control", "demo", "durations", "engine", "errors", "lasting", "printable", "privacy",
+        "private", "records", "replay", "report", "rollout", "routing", "settings", "supervisor", "unit_keys",
     },
     "cli": set(),
     "__main__": {"cli"},

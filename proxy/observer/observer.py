@@ -16,11 +16,13 @@ import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
+from proxy.clock import wall_ns
 from proxy.control.gate import build_runner
 from proxy.engine.deciding import Deciding, Request
 from proxy.engine.feedback import BusyError
@@ -37,7 +39,6 @@ from proxy.observer.noise import NoiseBook
 from proxy.observer.outcomes import Outcomes
 from proxy.observer.pairing import Pair
 from proxy.observer.showing import Known
-from proxy.observer.unit_key import load_key
 from proxy.routing.position import parse_positions
 from proxy.routing.table import Table, compile_table
 from proxy.settled import read_settled
@@ -45,6 +46,7 @@ from proxy.sinks.build import BuiltSinks
 from proxy.sinks.sink import Token
 from proxy.tally import OBSERVER_COUNTERS, OBSERVER_FIELDS, Block, open_block
 from proxy.tasks import spawn
+from proxy.unit_keys import UnitKeys
 
 if TYPE_CHECKING:
     from proxy.observer.tracing import OtlpTracer
@@ -63,6 +65,8 @@ _DECIDING_CLOSE_S: Final = 2.0
 _COUNTS_CLOSE_S: Final = 1.0
 _LATE_S: Final = 1.0
 _LOOK_S: Final = 0.05
+_KEYS_S: Final = 5.0
+"""How often is looked for a new key of the units' hashes."""
 
 _log = logging.getLogger("modelproxy")
 
@@ -112,12 +116,14 @@ class _Running:
         request: Request,
     ) -> None:
         secret = settings.payload_log.unit_key
-        key = load_key(settings.state_dir, secret.get_secret_value() if secret else None)
+        self.keys = UnitKeys(settings.state_dir, secret.get_secret_value() if secret else None)
         self.log = BuiltSinks(settings, run_dir, on_settled)
         self.tracer = _make_tracer(settings)
         self.disagreements = Disagreements(settings.state_dir)
         noise = NoiseBook(blocks, run_dir)
-        self.outcomes = Outcomes(blocks, self.log, self.tracer, key, noise=noise, witness=self.disagreements)
+        self.outcomes = Outcomes(
+            blocks, self.log, self.tracer, self.keys.key, noise=noise, witness=self.disagreements
+        )
         self.intake = Intake(
             run_dir / SOCKET_NAME,
             blocks,
@@ -128,6 +134,7 @@ class _Running:
         self.deciding = Deciding(run_dir, settings.state_dir, request)
         self.task: asyncio.Task[None] | None = None
         self.keeping: asyncio.Task[None] | None = None
+        self.rekeying: asyncio.Task[None] | None = None
 
 
 class Observer:
@@ -349,9 +356,10 @@ class Observer:
             running.task.cancel()
             await asyncio.wait([running.task])
         await running.intake.settle_all()
-        if running.keeping is not None:
-            running.keeping.cancel()
-            await asyncio.wait([running.keeping])
+        for task in (running.keeping, running.rekeying):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait([task])
         running.outcomes.noise.save()
         if not await running.disagreements.close(_COUNTS_CLOSE_S):
             _log.error("counts of disagreement: the disk is too slow; those of the last moment are lost")
@@ -474,9 +482,22 @@ class Observer:
         if running.task is None:
             running.task = spawn(self._serve(running.intake), name="intake")
             running.keeping = spawn(running.outcomes.noise.keep(), name="keep which fields differ")
+            running.rekeying = spawn(self._rekey(running), name="look for new unit keys")
             running.deciding.start()
             running.disagreements.start()
         self._send({"op": "committed", "version": version})
+
+    async def _rekey(self, running: _Running) -> None:
+        """Use each new key of the units' hashes from when it is there, whoever made it."""
+        while True:
+            table = self._current
+            if table is not None:
+                log = table.settings.payload_log
+                look = partial(running.keys.refresh, wall_ns(), log.unit_key_every, log.unit_key_keep)
+                # Not in the loop: the disk may be dead.
+                await _in_thread(look, _KEYS_S)
+                running.outcomes.rekey(running.keys.key)
+            await asyncio.sleep(_KEYS_S)
 
     async def _serve(self, intake: Intake) -> None:
         try:

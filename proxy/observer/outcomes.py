@@ -99,6 +99,14 @@ class Outcomes:
         self._recorder.admit(table)
         self._rules[table.version] = [RouteRules(route, self._key) for route in table.routes]
 
+    def rekey(self, key: bytes) -> None:
+        """Write every hash from now on with ``key``."""
+        if key == self._key:
+            return
+        self._key = key
+        for version, rules in self._rules.items():
+            self._rules[version] = [RouteRules(each.route, key) for each in rules]
+
     def retire(self, versions: Sequence[int]) -> None:
         """Forget what was compiled for ``versions``."""
         for version in versions:

@@ -43,7 +43,7 @@ from proxy.observer.heads import (
     request_line,
 )
 from proxy.observer.pacing import ANSWER, pace_document
-from proxy.privacy.actions import Treatment, keyed_hash
+from proxy.privacy.actions import Treatment, key_id, keyed_hash
 from proxy.privacy.bodies import redact_body
 from proxy.privacy.content import (
     answer_speaks,
@@ -91,6 +91,8 @@ class RecordRule:
     redactor: Redactor
     content: bool | Literal["auto"]
     """Whether bodies are written; auto: all but free text."""
+    key_id: str
+    """Names the key of every hash."""
     keep: KeepRule = field(default_factory=KeepRule)
 
 
@@ -109,7 +111,7 @@ def compile_record_rule(route: Route, key: bytes) -> RecordRule:
     redactor = Redactor.of(key, [*map(_compile_redaction, log.redact), *rules])
     headers = frozenset(name.lower().encode() for name in log.headers)
     keep = compile_keep_rule(disagreement=log.keeps_disagreement, when=log.keeps_when)
-    return RecordRule(log.body, headers, redactor, log.content, keep)
+    return RecordRule(log.body, headers, redactor, log.content, key_id(key), keep)
 
 
 def _compile_redaction(entry: "Redaction") -> Rule:
@@ -162,6 +164,7 @@ def build_record(
         "table_version": primary.version,
         "config_version": primary.version,
         "unit": keyed_hash(rule.redactor.key, primary.unit) if primary.unit else None,
+        "unit_key_id": rule.key_id,
         "unit_source": MISSING if is_missing else route.readers[details.unit_source].text,
         "variant": variant.name,
         "role": variant.role.value,

@@ -6,6 +6,7 @@ Pure. ``hash`` is a keyed hash: equal values stay equal, and nobody without the 
 import hmac
 from collections.abc import Callable
 from functools import lru_cache
+from hashlib import sha256
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import orjson
@@ -15,6 +16,7 @@ __all__ = [
     "MASK",
     "Action",
     "Treatment",
+    "key_id",
     "keyed_hash",
     "stronger",
     "treat_text",
@@ -50,6 +52,11 @@ def keyed_hash(key: bytes, value: bytes) -> str:
     hashed = _keyed(key).copy()
     hashed.update(value)
     return hashed.hexdigest()[:HASH_LENGTH]
+
+
+def key_id(key: bytes) -> str:
+    """Return what names ``key`` in records: 8 hex digits of a hash of it, too few to tell anything of the key."""
+    return sha256(b"modelproxy unit key\n" + key).hexdigest()[:8]
 
 
 # To copy what has taken the key in takes a third of the time of taking it in; there is one key, seldom two.

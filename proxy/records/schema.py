@@ -159,6 +159,12 @@ FIELDS: Final[tuple[Field, ...]] = (
     Field("table_version", "integer", "table that the request was assigned under"),
     Field("config_version", "integer", "configuration that table was made of"),
     Field("unit", "text?", "keyed hash of the unit, 32 hex digits; null: the request had none"),
+    Field(
+        "unit_key_id",
+        "text",
+        "names the key of every hash in the record; a new key gives other hashes",
+        since=2,
+    ),
     Field("unit_source", "text", "where the unit stood, such as `header:x-user-id`; or `missing`"),
     Field("variant", "text", "the assigned variant: analyse by this one"),
     Field("role", "text", "its role: `champion`, `challenger` or `canary`"),

@@ -84,6 +84,11 @@ def _payload_log(top: View) -> Iterator[Problem]:
         yield log.problem(
             "keep_age", "at least roll_every: else a file would be removed as soon as it is closed"
         )
+    for key in ("unit_key_every", "unit_key_keep"):
+        if log.has("unit_key") and log.has(key):
+            yield log.problem(
+                key, "no unit_key beside it: a key of your own is replaced by writing another one"
+            )
     yield from check_sinks(log)
 
 

@@ -198,6 +198,18 @@ class PayloadLog(Section):
         "proxies with one key write records that can be joined.",
         RESTART,
     )
+    unit_key_every: Annotated[int, duration("1h", "87600h")] | None = setting(
+        None,
+        "Age at which the key that is kept in state_dir is replaced by a new one: what is written then cannot be "
+        "joined with what was written before; null: never.",
+        NOW,
+    )
+    unit_key_keep: Annotated[int, duration("0s", "87600h")] | None = setting(
+        None,
+        "How long a key that was replaced is kept in state_dir. Without it nobody can tell whose hash is whose; null: "
+        "until somebody deletes it (modelproxy unit-keys --forget).",
+        NOW,
+    )
 
 
 class Settings(Section):

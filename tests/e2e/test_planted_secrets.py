@@ -299,13 +299,12 @@ class World(NamedTuple):
     """A proxy with everything that it can write to."""
 
     proxy: Running
-    sinks: list[Receiver]
     spans: list[bytes]
 
 
 @asynccontextmanager
-async def world(directory: Path, *, told: bool) -> AsyncIterator[World]:
-    """Run a proxy with every kind of sink, a collector and two models."""
+async def world(directory: Path, heard: Heard, *, told: bool) -> AsyncIterator[World]:
+    """Run a proxy with every kind of sink, a collector and two models; when it has ended, hear what sinks have got."""
     state = directory / "state"
     spans: list[bytes] = []
 
@@ -319,9 +318,16 @@ async def world(directory: Path, *, told: bool) -> AsyncIterator[World]:
         collector = await stack.enter_async_context(listener(collect))
         sinks = [await stack.enter_async_context(make(state)) for make in RECEIVERS.values()]
         text = yaml.safe_dump(settings(state, model, collector, sinks, told=told))
+        stack.callback(hear_sinks, sinks, heard)
         log = stack.enter_context((directory / "stderr").open("wb"))
         proxy = await stack.enter_async_context(serve(directory, text, log))
-        yield World(proxy, sinks, spans)
+        yield World(proxy, spans)
+
+
+def hear_sinks(sinks: list[Receiver], heard: Heard) -> None:
+    """Take what every sink has got: some write when a file is full, or at the end."""
+    for sink in sinks:
+        heard.take(f"sink {sink.settings['kind']}", sink.received())
 
 
 async def send_everything(proxy: Running) -> int:
@@ -379,7 +385,7 @@ def run_commands(proxy: Running, heard: Heard) -> None:
 def files_below(directory: Path, heard: Heard) -> None:
     """Read every file, compressed ones as what they hold."""
     for path in sorted(directory.rglob("*")):
-        if path.is_file() and path.name != "unit.key" and path.parent.name != "unit-keys":
+        if path.is_file() and path.suffix != ".key":
             data = path.read_bytes()
             if path.suffix in (".zst", ".gz") and data:
                 data = unzstd(data) if path.suffix == ".zst" else gzip.decompress(data)
@@ -404,14 +410,9 @@ def dump(path: Path) -> bytes:
 async def listen_to_everything(directory: Path, *, told: bool) -> Heard:
     """Send every secret through a proxy, and return everything that came out of it on any side but the client's."""
     heard = Heard()
-    async with world(directory, told=told) as (proxy, sinks, spans):
+    async with world(directory, heard, told=told) as (proxy, spans):
         number = await send_everything(proxy)
         await proxy.settled()
-
-        async def has_all() -> bool:
-            return all(each.received().count(b"/v1/audio") for each in sinks)
-
-        await eventually(has_all, "the last record in every sink")
         await ask_everything(proxy, heard)
         await asyncio.to_thread(run_commands, proxy, heard)
         await eventually(
@@ -422,8 +423,6 @@ async def listen_to_everything(directory: Path, *, told: bool) -> Heard:
             heard.take("run directory", str(run_directory).encode())
         pids = [proxy.process.pid, proxy.observer_pid()]
         heard.take("command lines", command_lines(pids))
-        for each in sinks:
-            heard.take(f"sink {each.settings['kind']}", each.received())
     heard.take("spans", b"".join(spans))
     files_below(proxy.state, heard)
     heard.take("stderr", (directory / "stderr").read_bytes())
@@ -457,5 +456,8 @@ async def test_the_search_finds_what_comes_out(tmp_path: Path) -> None:
     sinks = [where for where in heard.said if where.startswith(("sink ", "payloads"))]
     found = leaked(heard, NAMED | FORMED | SAID)
     missed = {what: set(sinks) - set(found.get(what, [])) for what in NAMED | FORMED | SAID}
+    for what in missed:
+        if "copy" in what:
+            missed[what].discard("sink cloudevents")  # KServe's events know no copies
     assert {what: where for what, where in missed.items() if where} == {}
     assert leaked(heard, NEVER) == {}

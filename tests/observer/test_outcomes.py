@@ -15,6 +15,7 @@ from proxy.observer.blocks import Blocks
 from proxy.observer.outcomes import Outcomes
 from proxy.observer.pairing import Pair
 from proxy.observer.route_rules import RouteRules
+from proxy.privacy.actions import key_id, keyed_hash
 from proxy.routing.table import Table
 from proxy.sinks.sink import Token
 from proxy.tally import Key, block_path, read_slots
@@ -292,3 +293,15 @@ def test_a_reload_changes_only_new_exchanges(bench: Bench) -> None:
 def test_the_vocabulary_of_reasons_is_that_of_the_comparison() -> None:
     """Every reason to disagree has a place among the counts, and no place is for a reason that there is not."""
     assert (*DISAGREEMENTS, "other") == DISAGREEMENT_REASONS
+
+
+def test_another_key(bench: Bench) -> None:
+    """With another key of hashes every record is written with it, of the tables that are known already too."""
+    bench.settle(primary_part(), shadow_part())
+    bench.outcomes.rekey(b"k" * 32)
+    bench.settle(primary_part(), shadow_part())
+    bench.outcomes.rekey(b"l" * 32)
+    bench.settle(primary_part(), shadow_part())
+    first, second, third = ((record["unit_key_id"], record["unit"]) for record in bench.sink.records)
+    assert first == second == (key_id(b"k" * 32), keyed_hash(b"k" * 32, b"ada@example.org"))
+    assert third == (key_id(b"l" * 32), keyed_hash(b"l" * 32, b"ada@example.org"))

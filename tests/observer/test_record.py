@@ -17,7 +17,7 @@ from proxy.errors import StateError
 from proxy.exchange import MISSING_UNIT, Flag, Primary, ShadowPart
 from proxy.model import Fault
 from proxy.observer.record import build_line, build_record, compile_record_rule
-from proxy.privacy.actions import keyed_hash
+from proxy.privacy.actions import key_id, keyed_hash
 from tests.observer.exchanges import BASE_CONFIG, agreeing, primary_part, shadow_part, table_of
 
 KEY = b"k" * 32
@@ -56,6 +56,7 @@ def test_golden() -> None:
         "table_version": 1,
         "config_version": 1,
         "unit": keyed_hash(KEY, b"ada@example.org"),
+        "unit_key_id": key_id(KEY),
         "unit_source": "header:x-user-id",
         "variant": "v1",
         "role": "champion",

@@ -130,8 +130,8 @@ class MockCluster:
         self._topics += 1
         return f"records-{self._topics}"
 
-    def read(self, topic: str, count: int) -> list[Any]:
-        """Return ``count`` messages of ``topic`` from its beginning."""
+    def read(self, topic: str, count: int, *, rest: bool = False) -> list[Any]:
+        """Return ``count`` messages of ``topic`` from its beginning; with ``rest`` those that come right behind too."""
         options = {
             "bootstrap.servers": ",".join(self.brokers),
             "group.id": "test",
@@ -146,6 +146,8 @@ class MockCluster:
             while len(messages) < count:
                 assert monotonic() < deadline, f"{len(messages)} of {count} messages"
                 messages += [each for each in consumer.consume(count, timeout=0.2) if each.error() is None]
+            while rest and (more := consumer.consume(1000, timeout=1.0)):
+                messages += [each for each in more if each.error() is None]
             return messages
         finally:
             consumer.close()
@@ -157,7 +159,7 @@ async def kafka(_: Path) -> AsyncIterator[Receiver]:
     with MockCluster() as cluster:
 
         def received() -> bytes:
-            messages = cluster.read("records", 1)
+            messages = cluster.read("records", 1, rest=True)
             headers = [value for message in messages for _, value in message.headers()]
             return b"".join([*headers, *(message.key() + message.value() for message in messages)])
 
