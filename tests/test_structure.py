@@ -107,6 +107,8 @@ PURE = (
     "printable.py", "retirement.py", "routing/", "schemas.py", "settings/", "settled.py", "stats/", "wire/",
     "control/changes.py",
     "control/matching.py", "control/openapi.py", "control/steering.py", "observer/accounting.py", "observer/heads.py",
+    "observer/attributes.py", "observer/breakdown.py", "observer/disagreement_view.py", "observer/examples.py",
+    "observer/route_rules.py", "observer/showing.py", "control/disagreement_query.py", "control/disagreement_schema.py",
     "engine/evidence_view.py", "engine/judging.py", "engine/ledger.py", "observer/pairing.py",
     "observer/record.py", "privacy/",
     "records/budget.py", "records/keep.py", "records/record.py", "records/schema.py", "records/selection.py",

@@ -143,6 +143,37 @@ def test_an_error_against_an_answer() -> None:
     assert b"ada" not in orjson.dumps(document["shadow_response"])
 
 
+CHAT = BASE_CONFIG.replace("as: classification", "as: text")
+SAID = b'{"object":"chat.completion","choices":[{"index":0,"message":{"role":"assistant","content":"%b"}}]}'
+
+
+def test_free_text_is_not_shown() -> None:
+    """Of what generating models were asked and answered, sizes and places are told unless it is asked for."""
+    document = shown(
+        CHAT, SAID % b"my name is ada", SAID % b"not a word like it", request_body=b'{"messages":[]}'
+    )
+    assert document["differences"]
+    assert {each["primary"] for each in document["differences"]} == {"(withheld)"}
+    assert (document["response"]["body"], document["response"]["withheld"]) == (None, True)
+    assert document["shadow_response"]["size"] == len(SAID % b"not a word like it")
+    text = orjson.dumps(document)
+    assert not [word for word in (b"my name", b"not a word") if word in text]
+    asked_for = CHAT.replace("body: 1KiB", "body: 1KiB, content: true")
+    document = shown(asked_for, SAID % b"my name is ada", SAID % b"not a word like it")
+    assert b"my name is" in orjson.dumps(document["differences"])
+
+
+def test_stripped_free_text_is_not_shown() -> None:
+    """What may not be shown of a whole example may not be shown of what is left of it."""
+    rules = rules_of(CHAT)
+    primary = primary_part(response_body=SAID % b"my name is ada", request_body=b"{}")
+    part = shadow_part(response_body=SAID % b"not a word like it")
+    example = strip(example_of(rules, primary, part, judged(rules, primary, part), {}))
+    document = example_document(example.what)
+    assert {each["primary"] for each in document["differences"]} == {"(withheld)"}
+    assert b"my name" not in orjson.dumps(document)
+
+
 def test_an_example_that_was_too_heavy() -> None:
     """What was stripped says so, and still tells who, when, where and how far."""
     rules = rules_of()

@@ -3,19 +3,25 @@
 from pathlib import Path
 
 import jsonschema
+import orjson
 import pytest
 from aiohttp import web
 from prometheus_client.parser import text_string_to_metric_families
 
 from proxy.control.admin import Access, NotReadyError, ReloadOutcome, UnknownError
+from proxy.control.disagreement_query import Query
+from proxy.control.disagreement_schema import disagreements_schema
 from proxy.control.feedback import CONTENT_TYPES, parse_feedback
 from proxy.control.openapi import build_openapi
 from proxy.evidence.ring import id_hash
+from proxy.observer.breakdown import TOTAL, Cell
+from proxy.observer.showing import Known
 from proxy.observer.surface import ObserverSurface, build_admin
 from proxy.rollout.plan import plan_of
 from proxy.rollout.transitions import begin
 from proxy.sinks.counts import SinkCounts
 from proxy.tally import OBSERVER_COUNTERS, OBSERVER_FIELDS, follow, leave_layouts, open_block
+from tests.observer.test_disagreement_view import EXAMPLES
 from tests.observer.world import CONFIG, World, delivered
 
 TOKEN = "a-token-that-is-long-enough"
@@ -186,6 +192,32 @@ async def test_a_verb_goes_to_the_supervisor(tmp_path: Path) -> None:
     assert ReloadOutcome(False, {"version": 1, "problems": ["v3: it is promoted already"]}) == outcome
     assert world.requests == [("promote", "admin 127.0.0.1")]
     assert world.facts == [{"route": "wine", "reason": "because"}]
+
+
+async def test_disagreements(tmp_path: Path) -> None:
+    """What is known of each shadow is told as described; who asks for what is not there learns what is."""
+    world = World(
+        tmp_path, CONFIG.replace("    log: {percent: 5}", "    compare: {slices: {tier: header:x-tier}}")
+    )
+    cells = {TOTAL: (3, 1, 0, 4, 1), Cell("slice", "tier", "gold"): (3, 1, 0, 4, 1)}
+    world.known["wine"] = [Known("wine-v4", 0, cells, EXAMPLES, [])]
+    surface = ObserverSurface(world)
+    document = await surface.disagreements(Query(route="wine", slice=("tier", "gold")))
+    jsonschema.validate(orjson.loads(orjson.dumps(document)), disagreements_schema())
+    (shadow,) = document["routes"][0]["shadows"]
+    assert (shadow["disagree"], len(shadow["examples"])) == (1, 3)
+    for query, sentence in {
+        Query(route="x"): "no route is called x; there are: wine",
+        Query(shadow="x\x1b"): "no shadow is called x\\x1b; there are: wine-v4",
+        Query(slice=("lang", "x")): "no slice is called lang; there are: tier",
+        Query(example="x"): "no example x is kept here, or no longer",
+    }.items():
+        with pytest.raises(UnknownError) as caught:
+            await surface.disagreements(query)
+        assert str(caught.value) == sentence
+    world.current = None
+    with pytest.raises(NotReadyError):
+        await surface.disagreements(Query())
 
 
 async def test_feedback(tmp_path: Path) -> None:

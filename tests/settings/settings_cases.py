@@ -54,7 +54,8 @@ routes:
     shadows: [{model: two, percent: 12.5, timeout: 1s, max_in_flight: 1, max_bytes: 1KiB, salt: t}]
     compare:
       {as: auto, rtol: 0, atol: 1e-3, ignore: [/a/*, /b/**/c], label: /l, score: s, scale: 2.5, tolerance: 0.1,
-       threshold: 0.5, k: 5, iou: 0.75, boxes: xywh, schema: {type: object, required: [a], maxProperties: 3}}
+       threshold: 0.5, k: 5, iou: 0.75, boxes: xywh, schema: {type: object, required: [a], maxProperties: 3},
+       examples: 0.5, slices: {tier: header:X-Tier, plan: cookie:p, region: "query:r e", lang: "json:/a/lang"}}
     log:
       percent: 1
       body: 0B
@@ -71,6 +72,26 @@ routes:
 FULL += ROLLED_ROUTE
 
 PROBLEMS: dict[str, tuple[str, str, str]] = {
+    "a slice by address": (
+        minimal(route={"compare": {"slices": {"who": "client_ip"}}}),
+        "routes[0].compare.slices.who",
+        "'client_ip', expected one of header:NAME, cookie:NAME, query:NAME, json:/POINTER",
+    ),
+    "a slice without a name": (
+        minimal(route={"compare": {"slices": {"a b": "header:x"}}}),
+        "routes[0].compare.slices.'a b'",
+        "expected a name",
+    ),
+    "slices as a list": (
+        minimal(route={"compare": {"slices": ["header:x"]}}),
+        "routes[0].compare.slices",
+        "a list, expected a mapping",
+    ),
+    "too many slices": (
+        minimal(route={"compare": {"slices": {f"s{i}": "header:x" for i in range(9)}}}),
+        "routes[0].compare.slices",
+        "more entries, expected at most 8 entries",
+    ),
     "text for a whole": ("[1, 2]", "", "a list, expected a mapping"),
     "no models, no routes": ("{}", "models", "nothing, expected the key models here"),
     "no models left": (minimal(models={}), "models", "no entry, expected at least one entry"),

@@ -1,5 +1,6 @@
 """How answers are compared is what the file says."""
 
+from decimal import Decimal
 from typing import get_args
 
 import orjson
@@ -17,6 +18,13 @@ def test_compare() -> None:
     assert (compare.ignore, compare.label) == (("/a/*", "/b/**/c"), "/l")
     assert (compare.score, compare.scale, compare.tolerance, compare.threshold) == ("s", 2.5, 0.1, 0.5)
     assert (compare.k, compare.iou, compare.boxes) == (5, 0.75, "xywh")
+    assert compare.examples == Decimal("0.5")
+    assert {name: str(source) for name, source in compare.slices.items()} == {
+        "tier": "header:x-tier",
+        "plan": "cookie:p",
+        "region": "query:r e",
+        "lang": "json:/a/lang",
+    }
     assert compare.schema_ is not None
     assert orjson.loads(compare.schema_) == {"type": "object", "required": ["a"], "maxProperties": 3}
 
@@ -36,3 +44,10 @@ def test_words() -> None:
     assert known <= keys
     assert set(READ_BY) <= known
     assert set().union(*READ_BY.values()) <= set(METHODS)
+
+
+def test_what_changes_no_comparison_changes_no_digest() -> None:
+    """What is kept of comparisons, and how they are sliced, does not make another rule of it."""
+    plain = Compare()
+    assert plain.digest == Compare.model_validate({"examples": 50, "slices": {"tier": "header:x"}}).digest
+    assert plain.digest != Compare(rtol=0.5).digest

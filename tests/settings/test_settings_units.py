@@ -391,6 +391,17 @@ class TestUnitSource:
         with pytest.raises(ValueError, match=r"NAME|a header name|a JSON pointer"):
             units.parse_unit_source(text)
 
+    @pytest.mark.parametrize("text", ["header:X-Tier", "cookie:uid", "query:user id", "json:/a"])
+    def test_an_attribute_is_a_source(self, text: str) -> None:
+        """What a request can be sliced by is what a unit can come from."""
+        assert units.parse_attribute(text) == units.parse_unit_source(text)
+
+    @pytest.mark.parametrize("text", ["client_ip", "client_ip:x", "", "tier", "header:", "json:a"])
+    def test_no_attribute(self, text: str) -> None:
+        """The client's address is none, nor is what names no source."""
+        with pytest.raises(ValueError, match=r"NAME|a header name|a JSON pointer"):
+            units.parse_attribute(text)
+
     @given(st.text(max_size=40))
     def test_total(self, text: str) -> None:
         """Any text is a source that reads back, or a ValueError with an expectation."""
