@@ -86,10 +86,12 @@ def _has_header(rows: _Rows, said: bytes) -> bool:
     if said in (b"present", b"absent"):
         return said == b"present"
     first, *rest = rows
-    if not rest or not all(first) or any(_NUMBER.fullmatch(field) for field in first):
+    if not rest or any(_NUMBER.fullmatch(field) for field in first):
         return False
+    # A name may be missing: pandas gives its index none.
     return any(
-        all(not field or _NUMBER.fullmatch(field) for field in column) for column in zip(*rest, strict=True)
+        name and any(column) and all(not field or _NUMBER.fullmatch(field) for field in column)
+        for name, column in zip(first, zip(*rest, strict=True), strict=True)
     )
 
 

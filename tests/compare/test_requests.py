@@ -52,6 +52,7 @@ REQUESTS: dict[str, tuple[Any, str, dict[str, list[Any]], int | None]] = {
         {"model": ["m"], "input": [1, 2]},
         None,
     ),
+    "a prompt that is no model's": ({"prompt": "a"}, "json", {"prompt": ["a"]}, None),
     "anything else": ({"x": 1}, "json", {"x": [1]}, None),
     "a list": ([1, 2], "json", {"predictions": [1, 2]}, None),
 }
