@@ -1,4 +1,4 @@
-"""Microseconds per comparison, for the pairs the observer sees most.
+"""Microseconds of a processor per comparison, for the pairs the observer sees most and for each method.
 
 Run from the project's folder: ``python -m benchmarks.micro_compare``.
 """
@@ -7,6 +7,7 @@ import gzip
 import platform
 import sys
 import timeit
+from time import process_time
 
 import orjson
 
@@ -58,14 +59,66 @@ def _pairs() -> dict[str, tuple[ComparisonRule, Answer, Answer]]:
         "V1 100 x 3 probabilities": (auto, batch, batch_other),
         "JSON, 400 leaves, 200 differ": (ComparisonRule(as_="json"), chat, chat_other),
         "JSON, the same, 2 ignored": (ignoring, chat, chat_other),
+        **_more_pairs(),
     }
+
+
+def _more_pairs() -> dict[str, tuple[ComparisonRule, Answer, Answer]]:
+    """Return a pair for each of the methods that ``auto`` does not pick for the ones above."""
+    probabilities = ComparisonRule("probabilities", threshold=0.5)
+    batch = _answer(orjson.dumps({"predictions": [[0.1, 0.2, 0.7]] * 100}))
+    batch_other = _answer(orjson.dumps({"predictions": [[0.1, 0.3, 0.6]] * 100}))
+    logits = [index / 7 for index in range(10_000)]
+    tensor = _answer(_oip(("logits", "FP32", [100, 100], logits)))
+    tensor_other = _answer(_oip(("logits", "FP32", [100, 100], [*logits[:-1], 0.0])))
+    hits = [{"id": f"doc-{n}", "score": 1 / (n + 1)} for n in range(100)]
+    found = _answer(orjson.dumps({"hits": hits}))
+    found_other = _answer(orjson.dumps({"hits": [*hits[:5], *reversed(hits[5:])]}))
+    boxes = [[7 * n % 500, 11 * n % 500, 7 * n % 500 + 40, 11 * n % 500 + 40] for n in range(300)]
+    seen = {"boxes": boxes, "labels": [n % 7 for n in range(300)]}
+    seen_other = {**seen, "boxes": [[x + 2, y, right + 2, bottom] for x, y, right, bottom in boxes]}
+    vector = [((n * 37) % 101 - 50) / 50 for n in range(1536)]
+    vector_other = [value + 0.001 * (n % 3) for n, value in enumerate(vector)]
+    return {
+        "100 x 3 probabilities, threshold": (probabilities, batch, batch_other),
+        "tensor, 100 x 100 FP32": (ComparisonRule("tensor"), tensor, tensor_other),
+        "ranking of 100": (ComparisonRule("ranking", at="/hits/*/id"), found, found_other),
+        "300 boxes": (
+            ComparisonRule("detection"),
+            _answer(orjson.dumps(seen)),
+            _answer(orjson.dumps(seen_other)),
+        ),
+        "embedding, 1536 wide": (ComparisonRule(), _embedding(vector), _embedding(vector_other)),
+        "chat, 60 characters": (ComparisonRule(), _chat(60), _chat(60, "city")),
+        "chat, 1,000 characters": (ComparisonRule(), _chat(1000), _chat(1000, "city")),
+        "chat, 8,192 characters": (ComparisonRule(), _chat(8192), _chat(8192, "city")),
+        "chat, 200,000 characters": (ComparisonRule(), _chat(200_000), _chat(200_000, "city")),
+    }
+
+
+def _embedding(vector: list[float]) -> Answer:
+    data = [{"object": "embedding", "index": 0, "embedding": vector}]
+    return _answer(orjson.dumps({"object": "list", "model": "e", "data": data}))
+
+
+def _chat(characters: int, word: str = "town") -> Answer:
+    """Return a chat completion of so many characters."""
+    text = "".join(
+        f"Sentence {n} says that the {word if n % 3 else 'place'} of {n * n} people is old. "
+        for n in range(characters // 50 + 1)
+    )[:characters]
+    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+    return _answer(orjson.dumps({"object": "chat.completion", "model": "m", "choices": [choice]}))
 
 
 def main() -> None:
     """Print the median of seven rounds for each pair."""
     print(f"{platform.machine()} python {sys.version.split()[0]} orjson {orjson.__version__}")
     for name, (rule, primary, shadow) in _pairs().items():
-        timer = timeit.Timer(lambda r=rule, p=primary, s=shadow: compare(r, p, s))  # type: ignore[misc]
+        timer = timeit.Timer(
+            lambda r=rule, p=primary, s=shadow: compare(r, p, s),  # type: ignore[misc]
+            timer=process_time,
+        )
         number, _ = timer.autorange()
         number = max(1, number // 5)
         micros = sorted(seconds / number * 1e6 for seconds in timer.repeat(7, number))[3]

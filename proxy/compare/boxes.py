@@ -48,12 +48,13 @@ IOU: Final = 0.5
 """Overlap that makes two boxes one where the rule names none: PASCAL VOC's."""
 
 BOX_LIMIT: Final = 512
-"""Boxes of one image that are matched. Detectors give 100 to 300; all pairs of 512 take some 5 ms."""
+"""Boxes of one image that are matched. Detectors give 100 to 300; all pairs of 512 take some 10 ms."""
 
 BOX_TOTAL_LIMIT: Final = 4096
 """Boxes of one answer, so that a batch of images takes no more than eight images of `BOX_LIMIT`."""
 
 BOX_NAMES: Final = ("boxes", "bboxes", "detection_boxes", "pred_boxes", "bounding_boxes")
+_BOX_NAMES: Final = frozenset(BOX_NAMES)
 _LABEL_NAMES: Final = ("labels", "classes", "detection_classes", "pred_classes", "class_ids", "class_names")
 _SCORE_NAMES: Final = ("scores", "detection_scores", "confidences", "confidence")
 
@@ -150,10 +151,10 @@ def _why(row: int, a: _Image, b: _Image, found: Matching) -> tuple[str | None, l
 
 def has_boxes(prediction: Prediction) -> bool:
     """Whether an answer shows by its names that it holds boxes: rows of four numbers under a usual name."""
-    return any(
-        tensor.name in BOX_NAMES and tensor.kind == "float" and tensor.shape[-1:] == (4,)
-        for tensor in prediction.tensors
-    )
+    for tensor in prediction.tensors:
+        if tensor.name in _BOX_NAMES and tensor.kind == "float" and tensor.shape[-1:] == (4,):
+            return True
+    return False
 
 
 def _find_images(prediction: Prediction, rule: ComparisonRule) -> list[_Image] | _TooMany | None:

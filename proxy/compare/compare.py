@@ -162,8 +162,11 @@ def _pick(rule: ComparisonRule, prediction: Prediction) -> str:
         return "regression" if is_value else "classification"
     if prediction.completion is not None or prediction.format == "text":
         return "text"
-    if not prediction.is_json:
+    format_, tensors = prediction.format, prediction.tensors
+    if format_ == "bytes":
         return "exact"
+    if format_ != "json" and len(tensors) == 1 and tensors[0].kind != "float" and has_labels(prediction):
+        return "classification"  # most answers are one column of labels
     return _pick_by_tensors(rule, prediction)
 
 

@@ -69,21 +69,27 @@ def iou_matrix(first: Corners, second: Corners) -> Corners:
 
     Boxes are (x1, y1, x2, y2) with corners in either order. Equal boxes have 1, even without an area.
     """
-    low, high = _ordered(first)
-    other_low, other_high = _ordered(second)
-    sides = np.minimum(high[:, None], other_high[None]) - np.maximum(low[:, None], other_low[None])
-    shared = np.prod(np.maximum(sides, 0.0), axis=2)
-    areas = np.prod(high - low, axis=1)[:, None] + np.prod(other_high - other_low, axis=1)[None]
-    union = areas - shared
-    found: Corners = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0.0)
-    equal = (low[:, None] == other_low[None]).all(axis=2) & (high[:, None] == other_high[None]).all(axis=2)
-    found[equal] = 1.0
-    return np.clip(found, 0.0, 1.0)
+    left, low, right, high = _sides(first)
+    other_left, other_low, other_right, other_high = _sides(second)
+    with np.errstate(over="ignore", invalid="ignore"):
+        width = np.minimum.outer(right, other_right) - np.maximum.outer(left, other_left)
+        height = np.minimum.outer(high, other_high) - np.maximum.outer(low, other_low)
+        shared = np.maximum(width, 0.0) * np.maximum(height, 0.0)
+        areas = (right - left) * (high - low), (other_right - other_left) * (other_high - other_low)
+        union = np.add.outer(*areas) - shared
+        has_area = np.isfinite(union) & (union > 0.0)
+        found: Corners = np.divide(shared, union, out=np.zeros_like(shared), where=has_area)
+    if not has_area.all():
+        one, other = np.stack(_sides(first), axis=1), np.stack(_sides(second), axis=1)
+        found[~has_area & (one[:, None] == other[None]).all(axis=2)] = 1.0
+    return np.minimum(found, 1.0)
 
 
-def _ordered(corners: Corners) -> tuple[Corners, Corners]:
+def _sides(corners: Corners) -> tuple[Corners, Corners, Corners, Corners]:
+    """Return left, low, right and high of every box, whichever corner was written first."""
     one, other = corners[:, :2], corners[:, 2:]
-    return np.minimum(one, other), np.maximum(one, other)
+    low, high = np.minimum(one, other), np.maximum(one, other)
+    return low[:, 0], low[:, 1], high[:, 0], high[:, 1]
 
 
 def is_same(label: Json, other: Json) -> bool:

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 __all__ = ["BOX_FORMS", "METHODS", "ComparisonRule"]
@@ -80,6 +80,9 @@ class ComparisonRule:
     schema: str | None = None
     """JSON Schema, as JSON text, that texts should fit."""
 
+    place: str | None = field(init=False)
+    """Where that stands which the method compares, by either name."""
+
     @classmethod
     def of(cls, compare: Any) -> "ComparisonRule":
         """Return what the section ``compare`` of a route says.
@@ -110,6 +113,7 @@ class ComparisonRule:
     def __post_init__(self) -> None:
         for problem in self._problems():
             raise ValueError(f"expected {problem}")
+        object.__setattr__(self, "place", self.label if self.at is None else self.at)
 
     def _problems(self) -> Iterator[str]:
         if self.as_ not in METHODS:
@@ -129,8 +133,3 @@ class ComparisonRule:
                 yield f"{name} to be a tensor name or a JSON pointer without '**', got {place!r}"
         if self.at is not None and self.label is not None and self.as_ != "detection":
             yield "either at or label: they name the same place"
-
-    @property
-    def place(self) -> str | None:
-        """Where that stands which the method compares, by either name."""
-        return self.label if self.at is None else self.at

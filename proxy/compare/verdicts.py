@@ -143,13 +143,18 @@ def scores_of(figures: Iterable[tuple[str, float]]) -> Scores:
 def confusion_of(primary: Sequence[Json], shadow: Sequence[Json]) -> Confusion:
     """Return how often which label stood against which, the most frequent first."""
     if len(primary) == 1:
-        return ((_word(primary[0]), _word(shadow[0]), 1),)
+        label, other = primary[0], shadow[0]
+        # Most labels are numbers and most rows agree.
+        word = str(label) if type(label) is int else _word(label)
+        return ((word, word if label is other else _word(other), 1),)
     pairs = Counter(zip(primary, shadow, strict=True))
     return tuple((_word(a), _word(b), rows) for (a, b), rows in pairs.most_common(CONFUSION_LIMIT))
 
 
 def _word(label: Json) -> str:
     """Write a label as a person would: text without quotes."""
+    if type(label) is int:
+        return str(label)
     if type(label) is str:
         return label[:LABEL_LIMIT]
     if type(label) is tuple:

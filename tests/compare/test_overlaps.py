@@ -23,6 +23,8 @@ IOU: dict[str, tuple[list[float], list[float], float]] = {
     "corners the other way round": ([2, 2, 0, 0], [0, 0, 2, 2], 1.0),
     "a point and itself": ([1, 1, 1, 1], [1, 1, 1, 1], 1.0),
     "a point and a box around it": ([1, 1, 1, 1], [0, 0, 2, 2], 0.0),
+    "beyond all numbers": ([-1e300, -1e300, 1e300, 1e300], [-1e300, -1e300, 1e300, 1e300], 1.0),
+    "a line and itself": ([0, 0, 5, 0], [5, 0, 0, 0], 1.0),
     "negative": ([-2, -2, 0, 0], [-1, -2, 0, 0], 0.5),
 }
 
