@@ -115,6 +115,14 @@ class Breakdown:
         cell = Cell("labels", as_value(primary), as_value(shadow))
         self._bounded(cell, MAX_LABEL_PAIRS)[_ROWS_DISAGREEING] += rows
 
+    def count_known_labels(self, primary: str, shadow: str, rows: int) -> bool:
+        """Count such rows if there are some already; else return False."""
+        numbers = self.cells.get(Cell("labels", as_value(primary), as_value(shadow)))
+        if numbers is None:
+            return False
+        numbers[_ROWS_DISAGREEING] += rows
+        return True
+
     def _cell(self, cell: Cell) -> list[int]:
         numbers = self.cells.get(cell)
         if numbers is None:

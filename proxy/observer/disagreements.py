@@ -25,7 +25,7 @@ from proxy.observer.breakdown import Breakdown, Cell, Numbers
 from proxy.observer.breakdown_store import BreakdownStore, Kept, StretchKey, open_breakdowns
 from proxy.observer.examples import Examples
 from proxy.observer.route_rules import RouteRules
-from proxy.observer.showing import Known, Shown, example_of, mistakes_of, strip
+from proxy.observer.showing import Known, Shown, as_shown, example_of, strip
 from proxy.routing.table import Route, Shadow, Table
 from proxy.tasks import spawn
 
@@ -154,9 +154,7 @@ class Disagreements:
         slices = read_slices(rules.slices, rules.record, primary) if rules.slices else None
         book.breakdown.count(comparison, slices)
         if comparison.result == "disagree":
-            if comparison.confusion:
-                for label, other, rows in mistakes_of(rules, primary, part, comparison):
-                    book.breakdown.count_labels(label, other, rows)
+            _count_mistakes(book.breakdown, rules, primary, part, comparison)
             if place.may_show:
                 book.examples.add(example_of(rules, primary, part, comparison, slices or {}))
 
@@ -249,6 +247,20 @@ class Disagreements:
                 book.breakdown.on_read(found.rows)
                 book.breakdown.since_wall_ns = min(book.breakdown.since_wall_ns, found.since_wall_ns)
             book.is_read = True
+
+
+def _count_mistakes(
+    breakdown: Breakdown, rules: RouteRules, primary: Primary, part: ShadowPart, comparison: Comparison
+) -> None:
+    """Count the rows that the two answers label differently."""
+    fresh = []
+    for label, other, rows in comparison.confusion:
+        # Whether labels may be shown takes a look at all three bodies: those that are shown already need none.
+        if label != other and not breakdown.count_known_labels(label, other, rows):
+            fresh.append((label, other, rows))
+    if fresh:
+        for label, other, rows in as_shown(rules, primary, part, fresh):
+            breakdown.count_labels(label, other, rows)
 
 
 def stretch_key(route: Route, shadow: Shadow) -> StretchKey:

@@ -30,7 +30,7 @@ from proxy.observer.record import (
 from proxy.observer.route_rules import RouteRules
 from proxy.privacy.actions import keyed_hash
 
-__all__ = ["Known", "Shown", "example_document", "example_id", "example_of", "mistakes_of", "strip"]
+__all__ = ["Known", "Shown", "as_shown", "example_document", "example_id", "example_of", "strip"]
 
 MAX_PATH_CHARACTERS: Final = 256
 """Longest place that is kept: the keys of a document may have any length."""
@@ -82,16 +82,15 @@ def example_of(
     return Example(comparison.reason or "", comparison.distance or 0.0, _weight(shown), shown)
 
 
-def mistakes_of(
-    rules: RouteRules, primary: Primary, part: ShadowPart, comparison: Comparison
-) -> list[tuple[str, str, int]]:
-    """Return the rows that the two answers label differently: both labels, and how many rows.
+def as_shown(
+    rules: RouteRules, primary: Primary, part: ShadowPart, mistakes: Sequence[tuple[str, str, int]]
+) -> Sequence[tuple[str, str, int]]:
+    """Return rows by the primary's and the shadow's label, as these may be shown.
 
     Labels are parts of bodies. Where something in bodies must not be shown their hashes stand for them.
     """
-    mistakes = [(label, other, rows) for label, other, rows in comparison.confusion if label != other]
     record = rules.record
-    if mistakes and (record.redactor.concerns_bodies or withholds_content(record, primary, (part,))):
+    if record.redactor.concerns_bodies or withholds_content(record, primary, (part,)):
         key = record.redactor.key
         return [(_hashed(key, label), _hashed(key, other), rows) for label, other, rows in mistakes]
     return mistakes
