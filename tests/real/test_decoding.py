@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from proxy.compare import Prediction, decode, decode_request
 from proxy.compare.values import Completion, Usage
 from tests.compare.bodies import BODIES
+from tests.real.calls import LLAMA
 from tests.real.messages import Exchange, Message
 from tests.real.processes import Driver, eventually
 from tests.real.stage import OBSERVED, Stage
@@ -81,6 +82,29 @@ def test_streams_of_llama(llama: Stage, drivers: Callable[[str], Driver], name: 
     if "usage" in name:
         assert usage is not None
         assert said.usage == Usage(usage["prompt_tokens"], usage["completion_tokens"])
+
+
+def test_own_streams_of_llama(llama: Stage, drivers: Callable[[str], Driver]) -> None:
+    """The server's own form of a stream, which ends by its last piece: the texts of its lines, one after the other."""
+    _, (exchange,) = llama.heard(drivers("httpx"), "plain", **LLAMA["own completion, streamed"])
+    lines = exchange.response.body.decode().split("\n\n")
+    said = [orjson.loads(line.removeprefix("data: ")) for line in lines if line]
+    found = read(exchange)
+    assert found.format == "json"
+    assert found.completion is not None
+    assert [choice.text for choice in found.completion.choices] == [
+        "".join(piece["content"] for piece in said)
+    ]
+    assert found.completion.usage == Usage(said[-1]["tokens_evaluated"], said[-1]["tokens_predicted"])
+
+
+def test_streams_of_litserve(litserve: Stage, drivers: Callable[[str], Driver]) -> None:
+    """Another server's idea of OpenAI's stream, read by the same client."""
+    told, (exchange,) = litserve.heard(drivers("openai"), "chat_stream")
+    events = [orjson.loads(event) for event in told["gave"]]
+    texts = [choice["delta"]["content"] or "" for event in events for choice in event["choices"]]
+    (choice,) = completion_of(exchange).choices
+    assert choice.text == "".join(texts) != ""
 
 
 @pytest.mark.parametrize("call", ["chat", "completion"])
