@@ -57,7 +57,7 @@ def field_of(path: str) -> str:
     """
     if any(find(detector, path) for detector in DETECTORS):
         return OTHER
-    parts = path.split("/")
+    parts = path.encode("utf-8", "replace").decode().split("/")  # a lone surrogate has no UTF-8 form
     return "/".join("*" if part.isascii() and part.isdecimal() else part for part in parts)[:_LONGEST]
 
 

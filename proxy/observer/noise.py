@@ -99,11 +99,10 @@ class NoiseBook:
         return found
 
     async def keep(self) -> None:
-        """Write the file whenever there is news, until cancelled."""
+        """Write the file whenever there is news, until cancelled. It lies beside the counters, in memory as a rule."""
         while True:
             await asyncio.sleep(SAVE_EVERY_S)
-            if self._path is not None and (data := self._news()) is not None:
-                await asyncio.to_thread(self._write, self._path, data)
+            self.save()
 
     def save(self) -> None:
         """Write the file if there is news."""

@@ -17,6 +17,7 @@ PATHS = {
     "/a/0x1/12a": "/a/0x1/12a",
     "/a/²": "/a/²",
     "/label/3": "/label/*",
+    "/a\ud800/b": "/a?/b",
     "/users/ada@example.org/score": OTHER,
     "/4111-1111-1111-1111": OTHER,
     "/" + "x" * 300: "/" + "x" * 199,

@@ -120,6 +120,23 @@ def test_redacted_routes_tell_no_fields(tmp_path: Path) -> None:
     assert len(counted(bench, "triple")) == 2
 
 
+def test_a_name_without_utf_8(tmp_path: Path) -> None:
+    """A key that no text can hold is a field all the same, and can be kept."""
+    body = b'{"a\\ud800": %d, "b": NaN}'  # the parser that takes NaN takes the other as well
+    config = CONFIG.replace("as: classification", "as: json")
+    (tmp_path / "json").mkdir()
+    bench = Bench(tmp_path / "json", config)
+    bench.outcomes.noise = NoiseBook(bench.blocks, tmp_path / "json")
+    bench.settle(
+        primary_part(flags=Flag.MIRRORED, shadows_sent=5, response_body=body % 1),
+        shadow_part(response_body=body % 2),
+        shadow_part(shadow=NOISE, response_body=body % 1),
+    )
+    assert list(bench.outcomes.noise.fields(bench.table.routes[0].shadows[0].stretch)) == ["/a?"]
+    bench.outcomes.noise.save()
+    assert (tmp_path / "json" / FILE_NAME).exists()
+
+
 @pytest.mark.parametrize("text", [b"", b"[]", b'{"a": 1}', b'{"a": {"/b": ["x"]}}', b'{"a": {"/b": null}}'])
 def test_a_file_that_says_nothing(
     bench: Bench, tmp_path: Path, text: bytes, caplog: pytest.LogCaptureFixture
