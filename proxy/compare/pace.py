@@ -39,7 +39,7 @@ class Pace(NamedTuple):
     gap_p99_ns: int | None
     gap_max_ns: int | None
     is_partial: bool
-    """The answer went on after the last arrival that was noted but one: gaps are those before."""
+    """Not all of it is known: gaps are those before the last arrival that was noted but one, or the copy was cut."""
 
     @property
     def per_token_ns(self) -> float | None:

@@ -6,7 +6,7 @@ Pure. Only answers that were streamed, copied and understood have a pace; all ot
 from typing import Any, Final
 
 from proxy.compare.pace import Pace, measure_pace
-from proxy.exchange import MOST_ARRIVALS, Primary, ShadowPart
+from proxy.exchange import MOST_ARRIVALS, Flag, Primary, ShadowPart
 from proxy.observer.heads import answer_fields
 
 __all__ = ["ANSWER", "pace_document", "pace_of"]
@@ -25,7 +25,10 @@ def pace_of(part: Primary | ShadowPart) -> Pace | None:
     kind, coding, _ = answer_fields(part.response_lines)
     if coding is not None:
         return None
-    return measure_pace(part.arrivals, part.response_body, kind, limit=MOST_ARRIVALS)
+    pace = measure_pace(part.arrivals, part.response_body, kind, limit=MOST_ARRIVALS)
+    if pace is not None and part.flags & Flag.RESPONSE_TRUNCATED:
+        return pace._replace(is_partial=True)  # it went on behind ``limits.copy``
+    return pace
 
 
 def pace_document(pace: Pace) -> dict[str, Any]:

@@ -125,7 +125,10 @@ def _pace(where: str, whose: str, since: str) -> tuple[Field, ...]:
         "gap_p50_ms": ("number?", "median time between two such events, ms; null: there was one"),
         "gap_p99_ms": ("number?", "99th percentile of it, nearest rank, ms"),
         "gap_max_ms": ("number?", "longest, ms"),
-        "is_partial": ("boolean", "true: there were over 4096 reads, and the gaps are those of the first"),
+        "is_partial": (
+            "boolean",
+            "true: it is of a part, since the answer was longer than `limits.copy` or came in over 4096 reads",
+        ),
     }
     whole = Field(f"{where}.pace", "object", f"how fast {whose} was generated, if it was streamed", 2, False)
     return whole, *(Field(f"{where}.pace.{name}", *told, since=2) for name, told in kinds.items())

@@ -42,6 +42,14 @@ def test_of_a_streamed_answer(part: Primary | ShadowPart) -> None:
     assert pace.first_token_ns == (50 if isinstance(part, Primary) else 200) * MS
 
 
+def test_of_an_answer_longer_than_its_copy() -> None:
+    """What was copied has a pace, which says that it is of a part."""
+    whole = pace_of(PRIMARY)
+    cut = pace_of(replace(PRIMARY, flags=PRIMARY.flags | Flag.RESPONSE_TRUNCATED))
+    assert whole is not None
+    assert cut == whole._replace(is_partial=True)
+
+
 NONE: dict[str, Primary | ShadowPart] = {
     "in one piece": replace(PRIMARY, arrivals=b""),
     "an error": replace(PRIMARY, status=500),
