@@ -1,10 +1,10 @@
-"""Microseconds of the observer per compared pair: from the bytes of a worker's pipe to the counts.
+"""Microseconds of the observer per compared pair: from the bytes of a worker's pipe to the counts and the log.
 
-``python -m benchmarks.micro_observer [--profile]``. No socket and no disk; all between them is real: frames as a worker
-builds them, in reads of the size that a worker writes, the queue, the book, the comparison, the counters' mapped files
-and a record's line. Users, request ids, answers and lengths differ from pair to pair, as those of real clients and
-models do; dates change every thousand pairs, and one pair in a hundred disagrees. The best of several rounds is
-printed.
+``python -m benchmarks.micro_observer [--profile] [--json]``. No socket; all behind it is real: frames as a worker
+builds them, in reads of the size that a worker writes, the queue, the book, the comparison, the counters' mapped files,
+a record and, where pairs are logged, the file that it is written to by a thread of its own, whose time counts. Users,
+request ids, answers and lengths differ from pair to pair, as those of real clients and models do; dates change every
+thousand pairs, and one pair in a hundred disagrees. The best of several rounds is printed.
 """
 
 import asyncio
@@ -19,6 +19,8 @@ from pathlib import Path
 from time import process_time_ns
 from typing import Any, NamedTuple, cast
 
+import orjson
+
 from proxy.clock import monotonic_ns
 from proxy.dataplane.shipper import FLUSH_BYTES
 from proxy.exchange import TOLD, Flag
@@ -28,7 +30,7 @@ from proxy.observer.disagreements import Disagreements
 from proxy.observer.intake import Connection, Intake
 from proxy.observer.observer import NullTracer
 from proxy.observer.outcomes import Outcomes
-from proxy.sinks.sink import Token
+from proxy.sinks.build import BuiltSinks
 from proxy.tally import block_path, read_slots
 from proxy.tasks import spawn
 from tests.observer.exchanges import as_frame, hello_frame, primary_part, shadow_part, table_of
@@ -41,6 +43,8 @@ DATED = 1000
 """Pairs that share a date: a model that answers so many a second writes the same one into all."""
 
 CONFIG = """
+state_dir: @state
+payload_log: {sinks: [{kind: jsonl, compression: @compression}]}
 models: {a: {url: "http://127.0.0.1:1"}, b: {url: "http://127.0.0.1:2"}, c: {url: "http://127.0.0.1:3"}}
 routes:
   - name: wine
@@ -65,13 +69,17 @@ class PairScript(NamedTuple):
     """Values in an answer; none: a class and three probabilities."""
     is_bare: bool = False
     """The answer is a class alone."""
+    compression: str = "none"
+    """Of the file that records are written to, where pairs are logged."""
 
 
 PAIR_SCRIPTS = (
     PairScript("pair", is_bare=True),
     PairScript("pair, with probabilities"),
     PairScript("pair, logged", flags=Flag.MIRRORED | Flag.LOGGED, is_bare=True),
+    PairScript("pair, logged with zstd", flags=Flag.MIRRORED | Flag.LOGGED, is_bare=True, compression="zstd"),
     PairScript("pair, 10 KiB", method="auto", numbers=1010),
+    PairScript("pair, 10 KiB, logged", method="auto", flags=Flag.MIRRORED | Flag.LOGGED, numbers=1010),
     PairScript("pair, as json", method="json", is_bare=True),
     PairScript("pair, 10 KiB as json", method="json, ignore: [/**/nothing, /outputs/*/none]", numbers=1010),
 )
@@ -85,19 +93,6 @@ class SilentTransport:
     def abort(self) -> None: ...
     def is_closing(self) -> bool:
         return False
-
-
-class SilentSink:
-    """Takes every line and forgets it."""
-
-    def has_room(self) -> bool:
-        return True
-
-    def submit(self, line: bytes, _token: Token) -> bool:
-        return bool(line)
-
-    def drop(self) -> None:
-        """Never asked: there is room."""
 
 
 def answer(script: PairScript, number: int, version: int, label: int) -> bytes:
@@ -184,10 +179,12 @@ class PairStage:
     def __init__(
         self, script: PairScript, run_dir: Path, pairs: int, clock_ns: Callable[[], int] = monotonic_ns
     ) -> None:
-        self.table = table_of(CONFIG.replace("@as", script.method))
+        text = CONFIG.replace("@as", script.method).replace("@state", str(run_dir / "state"))
+        self.table = table_of(text.replace("@compression", script.compression))
+        self.sinks = BuiltSinks(self.table.settings, None, None)
         self.blocks = Blocks(run_dir)
         book = Disagreements(run_dir)
-        outcomes = Outcomes(self.blocks, SilentSink(), NullTracer(), b"k" * 32, witness=book)
+        outcomes = Outcomes(self.blocks, self.sinks, NullTracer(), b"k" * 32, witness=book)
         self.blocks.admit(self.table, [0])
         outcomes.admit(self.table)
         book.admit(self.table)
@@ -226,12 +223,14 @@ class PairStage:
         yield b"".join(read)
 
     async def run(self, reads: list[bytes]) -> None:
-        """Take ``reads`` in, each when the one before is done with."""
+        """Take ``reads`` in, each when the one before is done with, and wait until what is logged is written."""
         for read in reads:
             self.connection.data_received(read)
             await asyncio.sleep(0)
             while self.intake.statistics().queued_frames:  # noqa: ASYNC110 - nobody signals an empty queue
                 await asyncio.sleep(0)
+        while self.sinks.queued_bytes:  # noqa: ASYNC110 - nobody signals that either
+            await asyncio.sleep(0.005)
 
     def compared(self) -> dict[str, int]:
         """Return how many pairs were compared, by result."""
@@ -246,22 +245,43 @@ class PairStage:
         """End the consumer."""
         self.task.cancel()
         await asyncio.wait([self.task])
+        self.sinks.close(5)
         self.blocks.close()
+
+    def written(self) -> int:
+        """Return how many records were written.
+
+        Raises:
+            RuntimeError: some were not.
+        """
+        counts = self.sinks.statistics()[0]["counts"]
+        if counts["dropped"] or counts["failed"]:
+            raise RuntimeError(f"expected every record to be written, got {counts}")
+        return int(counts["written"])
 
 
 async def main() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
+    costs: dict[str, float] = {}
     for script in PAIR_SCRIPTS:
         with tempfile.TemporaryDirectory() as directory:
             stage = PairStage(script, Path(directory), (ROUNDS + 2) * PAIRS // (10 if script.numbers else 1))
-            await measure(stage, script)
+            costs[script.name] = await measure(stage, script)
             await stage.close()
+            if "--json" not in sys.argv:
+                micros = costs[script.name]
+                print(
+                    f"{script.name}: {micros:.2f} µs a pair, {1e6 / micros:,.0f} pairs/s on a core",
+                    flush=True,
+                )
+    if "--json" in sys.argv:
+        print(orjson.dumps(costs).decode())
 
 
-async def measure(stage: PairStage, script: PairScript) -> None:
-    """Print what a pair costs."""
+async def measure(stage: PairStage, script: PairScript) -> float:
+    """Return what a pair costs, in microseconds."""
     each = len(stage.frames) // (ROUNDS + 2)
     best = float("inf")
     for turn in range(ROUNDS + 1):
@@ -269,7 +289,6 @@ async def measure(stage: PairStage, script: PairScript) -> None:
         start = process_time_ns()
         await stage.run(reads)
         best = min(best, (process_time_ns() - start) / each / 1000) if turn else best
-    print(f"{script.name}: {best:.2f} µs a pair, {1e6 / best:,.0f} pairs/s on a core", flush=True)
     if "--profile" in sys.argv:
         reads = list(stage.reads(each))
         profile = cProfile.Profile()
@@ -279,6 +298,9 @@ async def measure(stage: PairStage, script: PairScript) -> None:
         pstats.Stats(profile).sort_stats("tottime").print_stats(25)
     if sum(stage.compared().values()) != stage.at:
         raise SystemExit(f"{script.name}: expected {stage.at} pairs to be compared, got {stage.compared()}")
+    if script.flags & Flag.LOGGED and stage.written() != stage.at:
+        raise SystemExit(f"{script.name}: expected {stage.at} records to be written, got {stage.written()}")
+    return best
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from benchmarks.contenders import Entrant
 from benchmarks.goals import Reached, Results, judge, ratios, spread
 from benchmarks.tools import cpu_model
 
-__all__ = ["LEGEND", "Sheet", "goals_sheet", "markdown", "noise", "sheets", "text"]
+__all__ = ["LEGEND", "Sheet", "goals_sheet", "markdown", "noise", "pairs_sheet", "sheets", "text"]
 
 QUIET = 0.05
 """Cores that the rest of the machine may keep busy before the report says so."""
@@ -75,7 +75,9 @@ saturating load; where an entrant used less than 0.9 of its cores, load and mode
 marked ≥. Who is behind with streams passes several events on at once, which is cheaper and later: *events a read*
 above 1 says so. Latencies at a fixed rate count from the moment a request was due; *added* is what is left after
 subtracting the same without a proxy in the same round. How late the generator itself was stands beside them:
-latencies below that are its own.
+latencies below that are its own. A pair is a client's answer and a copy's, from the bytes of the worker's pipe to the
+counts (`python -m benchmarks.micro_observer`); *logged*: and a record with both bodies in a file. What is more than a
+core does waits in bounded queues, and is dropped and counted beyond them, whatever its size.
 """
 
 
@@ -219,8 +221,16 @@ def text(sheet: Sheet) -> str:
     return "\n".join(lines) + "\n"
 
 
-def markdown(results: Results, versions: Mapping[str, str], plan: Plan, took_s: float) -> str:
-    """Return ``RESULTS.md``."""
+def pairs_sheet(micros: Mapping[str, float]) -> Sheet:
+    """Return the table of what the observer does with a compared pair, from microseconds by name."""
+    rows = [(name, f"{each:.1f}", f"{1e6 / each:,.0f}") for name, each in micros.items()]
+    return Sheet("the observer on a core of its own", ("", "CPU µs/pair", "pairs/s"), rows)
+
+
+def markdown(
+    results: Results, versions: Mapping[str, str], plan: Plan, took_s: float, micros: Mapping[str, float]
+) -> str:
+    """Return ``RESULTS.md``; ``micros`` as of :func:`pairs_sheet`."""
     top = [
         "# modelproxy next to its peers",
         "",
@@ -228,5 +238,5 @@ def markdown(results: Results, versions: Mapping[str, str], plan: Plan, took_s: 
         "",
     ]
     top += [f"- {line}" for line in machine(versions, plan, took_s) + noise(results)]
-    tables = [text(each) for each in (goals_sheet(results), *sheets(results))]
+    tables = [text(each) for each in (goals_sheet(results), *sheets(results), pairs_sheet(micros))]
     return "\n".join([*top, "", *tables, LEGEND])

@@ -2,6 +2,7 @@
 
 import platform
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import click
+import orjson
 from rich.console import Console
 from rich.markdown import Markdown
 
@@ -19,7 +21,8 @@ from benchmarks.cell import attempt, begin
 from benchmarks.cells import CELLS, Cell, Load, Plan
 from benchmarks.contenders import Entrant
 from benchmarks.goals import Figures, Key, derive
-from benchmarks.report import goals_sheet, markdown, noise, sheets, text
+from benchmarks.measure import cores, pinned
+from benchmarks.report import goals_sheet, markdown, noise, pairs_sheet, sheets, text
 from benchmarks.tools import WORK, Tools
 
 __all__ = ["main"]
@@ -123,6 +126,21 @@ def run_rounds(
     return run.results
 
 
+def cost_of_pairs() -> dict[str, float]:
+    """Return what each kind of pair costs an observer that has a core of its own, in microseconds.
+
+    Raises:
+        subprocess.CalledProcessError: some pairs were not compared, or not written.
+    """
+    click.echo("the observer on a core of its own", err=True)
+    argv = pinned(cores()[0], [sys.executable, "-m", "benchmarks.micro_observer", "--json"])
+    done = subprocess.run(
+        argv, cwd=Path(__file__).resolve().parent.parent, stdout=subprocess.PIPE, check=True
+    )
+    found: dict[str, float] = orjson.loads(done.stdout)
+    return found
+
+
 def sentence(entry: Figures | str) -> str:
     """Return an entry in a few words."""
     if isinstance(entry, str):
@@ -180,12 +198,15 @@ def main(
         )
     began = time.monotonic()
     results = derive(run_rounds(cells, only, tools, plan))
-    for each in (*sheets(results), goals_sheet(results)):
+    is_whole = not (quick or parts or only)
+    micros = cost_of_pairs() if is_whole else {}
+    for each in (*sheets(results), *([pairs_sheet(micros)] if micros else []), goals_sheet(results)):
         Console(width=None if sys.stdout.isatty() else 200).print(Markdown(text(each)))
     click.echo("\n".join(noise(results)))
-    if not (quick or parts or only) or out:
+    if is_whole or out:
         path = out or RESULTS
-        path.write_text(markdown(results, tools.versions(), plan, time.monotonic() - began), encoding="utf-8")
+        whole = markdown(results, tools.versions(), plan, time.monotonic() - began, micros)
+        path.write_text(whole, encoding="utf-8")
         click.echo(f"written to {path}")
 
 

@@ -315,7 +315,7 @@ def test_says_when_the_machine_was_busy_or_the_generator_late() -> None:
     noisy, late = noise(busy)
     assert noisy.startswith("NOISY: other programs kept 0.60 (0.40–0.80) cores busy")
     assert late.startswith("LATE: the generators were 2.00 (1.00–3.00) ms late")
-    assert noisy in markdown(busy, {}, Plan(3, 1), 60.0)
+    assert noisy in markdown(busy, {}, Plan(3, 1), 60.0, {})
 
 
 def test_results_file_holds_machine_goals_and_every_table() -> None:
@@ -327,12 +327,14 @@ def test_results_file_holds_machine_goals_and_every_table() -> None:
         for load in cell.loads
         for each in cell.entrants
     }
-    text = markdown(found, {"envoy": "1.40.0"}, Plan(3, 1), 600.0)
+    text = markdown(found, {"envoy": "1.40.0"}, Plan(3, 1), 600.0, {"pair, logged": 25.0})
     assert os.uname().release in text
     assert "envoy 1.40.0" in text
     assert "in 10 minutes" in text
     titles = [line.removeprefix("## ") for line in text.splitlines() if line.startswith("## ")]
-    assert titles == ["Goals", *(f"{cell.name}: {load.name}" for cell in CELLS for load in cell.loads)]
+    cells = [f"{cell.name}: {load.name}" for cell in CELLS for load in cell.loads]
+    assert titles == ["Goals", *cells, "the observer on a core of its own"]
+    assert "| pair, logged | 25.0 | 40,000 |" in text
     assert "| memory of an idle connection | ≤ 8 KiB | 4.50 | reached |" in text
     assert any(load.kind is Kind.STREAMS for cell in CELLS for load in cell.loads)
 
