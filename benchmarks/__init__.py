@@ -15,6 +15,7 @@
 ``aiohttp_proxy``             the peer that has to be written: aiohttp on both sides
 ``instructions``              the noise-free guard: instructions of a request (``make instructions``)
 ``bytecodes``                 the same, looked at closer: what a request executes, by function
+``sinks``                     records a second and core that each kind of sink writes
 ``waits``                     how long a worker waits for its core beside a busy observer
 ``micro_*``                   one part alone, without sockets: figures that a busy machine moves less
 ``peers/``                    one configuration per contender, ``@name`` filled in at start

@@ -40,6 +40,8 @@ _RECORD_BYTES: Final = 4096
 """Longest ``record``: servers take heads of 8 KiB, and it may be a header."""
 _BATCH_RECORDS: Final = 64
 
+_ESCAPES: Final = {byte: f"%{byte:02X}" for byte in range(256) if not 0x21 <= byte <= 0x7E or byte in b'"%'}
+
 _Document = Mapping[str, Any]
 
 
@@ -190,12 +192,8 @@ def _parses(data: bytes) -> bool:
 
 
 def _header_value(value: str) -> str:
-    """HTTP protocol binding §3.1.3.2: what is not visible ASCII, and ``"`` and ``%``, is percent-encoded."""
-    if value.isascii() and value.isprintable() and not any(c in value for c in ' "%'):
-        return value
-    return "".join(
-        chr(byte) if 0x21 <= byte <= 0x7E and byte not in b'"%' else f"%{byte:02X}" for byte in value.encode()
-    )
+    """HTTP protocol binding §3.1.3.2: what is not visible ASCII, and ``"`` and ``%``, is percent-encoded as UTF-8."""
+    return value.encode().decode("latin-1").translate(_ESCAPES)
 
 
 def _json(document: object) -> str:

@@ -125,7 +125,8 @@ def _generative(record: _Document) -> _Document:
     operation = next((name for end, name in _OPERATIONS if record["request"]["path"].endswith(end)), None)
     if operation is None:
         return {}
-    request, response = _body(record["request"]), _body(record["response"])
+    response_part = record["response"]
+    request, response = _body(record["request"]), _body(response_part)
     usage = response.get("usage")
     usage = usage if isinstance(usage, dict) else {}
     choices = response.get("choices")
@@ -134,6 +135,8 @@ def _generative(record: _Document) -> _Document:
         if isinstance(choices, list)
         else []
     )
+    # Where the body was not to be written, the record says how many there were.
+    usage = {**{name: response_part.get(name) for name in ("prompt_tokens", "completion_tokens")}, **usage}
     counts = {
         name: next((usage[key] for key in keys if isinstance(usage.get(key), int)), None)
         for name, keys in _USAGE

@@ -96,6 +96,13 @@ def test_generating_models() -> None:
     assert found[gen_ai_attributes.GEN_AI_RESPONSE_FINISH_REASONS] == ["stop"]
 
 
+def test_tokens_of_a_body_that_was_not_written() -> None:
+    """Where the body was left out, its tokens are those that the record says."""
+    part = {"body": None, "encoding": None, "prompt_tokens": 3, "completion_tokens": 4}
+    found = plain(decoded(request={"path": "/v1/chat/completions"}, response=part).attributes)
+    assert (found["gen_ai.usage.input_tokens"], found["gen_ai.usage.output_tokens"]) == (3, 4)
+
+
 ODD: list[str | None] = [
     None,
     "",
