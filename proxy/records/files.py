@@ -17,12 +17,14 @@ from typing import BinaryIO, Final
 
 from proxy.errors import ProxyError
 
-__all__ = ["MAX_LINE_BYTES", "SUFFIXES", "LineFile", "LogError", "find_files"]
+__all__ = ["MAX_LINE_BYTES", "PARQUET", "SUFFIXES", "LineFile", "LogError", "find_files"]
 
 MAX_LINE_BYTES: Final = 256 << 20
 """Bodies are capped far below (``limits.copy``); a file without line breaks is something else."""
 
-SUFFIXES: Final = (".jsonl", ".jsonl.gz", ".jsonl.zst")
+PARQUET: Final = ".parquet"
+
+SUFFIXES: Final = (".jsonl", ".jsonl.gz", ".jsonl.zst", PARQUET)
 """Ends of the names of files that are read."""
 
 _CHUNK_BYTES: Final = 1 << 20
@@ -36,19 +38,29 @@ def find_files(places: Iterable[Path]) -> list[Path]:
     """Return the files to read, sorted by name within each directory: a directory stands for those in and below it.
 
     Raises:
-        LogError: a place does not exist or cannot be looked into, or there is no file in any of them.
+        LogError: a place does not exist or cannot be looked into, there is no file in any of them, or there are files
+            of lines and Parquet files: two sinks may have written the same records.
     """
     found: list[Path] = []
     places = list(places)
     for place in places:
         if place.is_dir():
-            found += sorted(path for path in _walk(place) if path.name.endswith(SUFFIXES))
+            # What begins with a dot is not whole yet.
+            found += sorted(
+                path
+                for path in _walk(place)
+                if path.name.endswith(SUFFIXES) and not path.name.startswith(".")
+            )
         elif place.exists():
             found.append(place)
         else:
             raise LogError(f"{place}: no such file or directory")
+    named = ", ".join(map(str, places))
+    if len({path.name.endswith(PARQUET) for path in found}) > 1:
+        raise LogError(
+            f"{named}: both lines of JSON and Parquet files, perhaps of the same records; name one kind's directory"
+        )
     if not found:
-        named = ", ".join(map(str, places))
         raise LogError(f"{named}: no payload log there; expected files that end in {', '.join(SUFFIXES)}")
     return found
 

@@ -19,7 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from proxy.records.files import LineFile, find_files
+from proxy.records.columnar import ColumnFile
+from proxy.records.files import PARQUET, LineFile, find_files
 from proxy.records.record import Damaged, Record, parse_record
 from proxy.records.selection import EVERY_RECORD, Selection
 
@@ -112,17 +113,16 @@ class PayloadReader:
             return
 
     def _records(self, path: Path) -> _Records:
-        reading, takes, file = self.reading, self._selection.takes, LineFile(path)
-        before = 0
-        for number, line in file.lines():
+        reading, takes, before = self.reading, self._selection.takes, 0
+        file, entries = _open(path)
+        for number, size, found in entries:
             reading.read_bytes += file.read_bytes - before
             before = file.read_bytes
-            found = parse_record(line)
             if isinstance(found, Damaged):
                 reading.tell(f"{path}:{number}: {found.reason}")
             elif takes(found):
                 reading.records += 1
-                yield len(line), found
+                yield size, found
             else:
                 reading.skipped += 1
         reading.read_bytes += file.read_bytes - before
@@ -133,10 +133,18 @@ class PayloadReader:
             reading.tell(f"{path}: {file.problem}")
 
 
+def _open(path: Path) -> tuple[LineFile | ColumnFile, Iterator[tuple[int, int, Record | Damaged]]]:
+    """Return a file, and its records with their numbers and sizes."""
+    if path.name.endswith(PARQUET):
+        columns = ColumnFile(path)
+        return columns, columns.records()
+    lines = LineFile(path)
+    return lines, ((number, len(line), parse_record(line)) for number, line in lines.lines())
+
+
 def _first_moment(path: Path) -> int:
     """Return when the request of the first record of a file came; the beginning of time if it has none."""
-    for _, line in LineFile(path).lines():
-        found = parse_record(line)
+    for _, _, found in _open(path)[1]:
         if isinstance(found, Record):
             return found.ts_wall_ns
     return 0
