@@ -283,7 +283,7 @@ def request_document(rule: RecordRule, primary: Primary, details: Details, *, wi
     document: _Document = {
         "method": _text(request_line(head)[0]),
         "path": rule.redactor.redact_path(_text(_path(details.target))),
-        "content_type": None if content[0] is None else _text(content[0]),
+        "content_type": _content_type(rule, content),
         "size": details.request_bytes,
         **_body(
             rule,
@@ -292,7 +292,7 @@ def request_document(rule: RecordRule, primary: Primary, details: Details, *, wi
             is_cut=bool(primary.flags & Flag.REQUEST_TRUNCATED),
             said=_said_in_request if withheld else None,
         ),
-        **_asked(details),
+        **_asked(rule, details),
     }
     return document | _headers(rule, head)
 
@@ -302,11 +302,11 @@ _ANYTHING: Final = frozenset({b"", b"*/*"})
 """RFC 9110 §12.5.1: without ``accept`` a client takes anything."""
 
 
-def _asked(details: Details) -> _Document:
+def _asked(rule: RecordRule, details: Details) -> _Document:
     """Return what else decides the answer, where there is any: whoever replays the request has to know."""
     asked: _Document = _HAS_QUERY if b"?" in details.target else {}
     accept = accept_field(details.request_head)
-    return asked if accept in _ANYTHING else {**asked, "accept": _text(accept)}
+    return asked if accept in _ANYTHING else {**asked, "accept": rule.redactor.redact_text(_text(accept))}
 
 
 def _response(rule: RecordRule, primary: Primary, details: Details, *, withheld: bool) -> _Document:
@@ -315,7 +315,7 @@ def _response(rule: RecordRule, primary: Primary, details: Details, *, withheld:
     withheld = withheld or _is_note(rule, primary.status, content, body, is_cut=is_cut)
     document: _Document = {
         "status": primary.status,
-        "content_type": None if content[0] is None else _text(content[0]),
+        "content_type": _content_type(rule, content),
         "size": details.response_bytes,
         **_body(rule, content, body, is_cut=is_cut, said=said_in_answer if withheld else None),
         "ttfb_ms": _milliseconds(details.ttfb_ns) if details.ttfb_ns else None,
@@ -347,10 +347,15 @@ def answer_document(
     withheld = withheld or _is_note(rule, status, content, body, is_cut=is_cut)
     return {
         "status": status,
-        "content_type": None if content[0] is None else _text(content[0]),
+        "content_type": _content_type(rule, content),
         "size": size,
         **_body(rule, content, body, is_cut=is_cut, said=said_in_answer if withheld else None),
     }
+
+
+def _content_type(rule: RecordRule, content: ContentFields) -> str | None:
+    """Return what a message says of its body: a client may write anything there."""
+    return None if content[0] is None else rule.redactor.redact_text(_text(content[0]))
 
 
 def is_cut_short(primary: Primary) -> bool:
@@ -379,7 +384,7 @@ def _shadow(
         "status": part.status or None,
         "fault": Fault(part.fault).label if part.fault else None,
         "duration_ms": _milliseconds(part.duration_ns),
-        "content_type": None if content[0] is None else _text(content[0]),
+        "content_type": _content_type(rule, content),
         "size": part.response_bytes,
         **_body(rule, content, part.response_body, is_cut=is_cut, said=said_in_answer if withheld else None),
         "comparison": None if comparison is None else _comparison(comparison),
@@ -440,7 +445,7 @@ def _body(
             told["redacted"] = True
     is_raw = isinstance(plain, Undecodable)
     if is_raw and coding is not None:
-        told["content_encoding"] = _text(coding)
+        told["content_encoding"] = rule.redactor.redact_text(_text(coding))
     shown = body if isinstance(plain, Undecodable) else plain
     is_cut = is_cut or len(shown) > rule.body_cap
     shown = shown[: rule.body_cap]

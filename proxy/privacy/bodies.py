@@ -8,7 +8,7 @@ not be written at all.
 JSON            as a document, whatever type it was sent as
 binary tensors  the JSON in front as a document, with the values of the tensors in it (Open Inference Protocol, binary
                 extension); a tensor with nothing to redact stays binary
-NDJSON          line by line
+NDJSON          line by line, but for what comes in pieces of a text
 event streams   event by event; with detectors, which would not see what is spread over events, as what a generating
                 model answered, put together, and not at all where it cannot be
 CSV             cell by cell, columns by the names in its first line
@@ -25,6 +25,7 @@ from typing import Final, NamedTuple
 import orjson
 
 from proxy.compare.content import media_type, parse_json
+from proxy.compare.decode import cutter_of, decode_plain
 from proxy.compare.tensors import binary_tensor
 from proxy.compare.values import Json, Undecodable
 from proxy.privacy.actions import treat_text
@@ -32,9 +33,6 @@ from proxy.privacy.redact import Redactor
 
 __all__ = ["RedactedBody", "redact_body"]
 
-_LINES: Final = frozenset(
-    {b"application/x-ndjson", b"application/jsonlines", b"application/x-jsonlines", b"application/jsonl"}
-)
 _PLAIN: Final = frozenset({b"", b"text/plain", b"text/markdown"})
 """Types of texts that are what they look like: no markup, no escapes that would hide an address."""
 
@@ -74,8 +72,8 @@ def redact_body(
             return _redact_binary(redactor, plain, header_length)
         if kind == b"text/event-stream":
             return _redact_events(redactor, plain)
-        if kind in _LINES:
-            return _redact_lines(redactor, plain)
+        if cutter_of(kind) is not None:
+            return _redact_lines(redactor, content_type, plain)
         if kind == b"text/csv":
             return _redact_csv(redactor, plain)
         document = parse_json(plain, charset)
@@ -149,7 +147,11 @@ def _close(document: Json, opened: _Opened) -> bytes:
     return opened.raw
 
 
-def _redact_lines(redactor: Redactor, plain: bytes) -> RedactedBody | None:
+def _redact_lines(redactor: Redactor, content_type: bytes | None, plain: bytes) -> RedactedBody | None:
+    if redactor.detectors:
+        read = decode_plain(plain, content_type)
+        if isinstance(read, Undecodable) or read.completion is not None:
+            return None  # a text in pieces, as in a stream of events
     lines, has_changed = [], False
     for line in plain.split(b"\n"):
         if not line.strip():

@@ -12,7 +12,8 @@ Pure. Rules
       by name, MLflow's ``dataframe_split``), or a member's of the document itself. Of a tensor that is dropped name,
       type and shape stay.
     * Detectors look into every text, keys included, also where it is JSON or base64 of text itself, and at numbers
-      as large as those of cards. Each text is looked at alone: what is spread over several is not found.
+      as large as those of cards. Each text is looked at alone: what is spread over several is not found. So where
+      they look, a text that comes once more token by token (``logprobs``) is left out.
 """
 
 import base64
@@ -52,6 +53,9 @@ _ROWS: Final = ("instances", "predictions", "results", "result", "dataframe_reco
 """Members that hold rows: V1 requests and answers, MLflow, lists of embeddings."""
 _TENSORS: Final = ("inputs", "outputs")
 """Members that hold tensors (a list of objects with a name), or columns (an object)."""
+
+_TOKENS: Final = "logprobs"
+"""Member that holds a generated text once more, token by token (OpenAI's dialect): detectors would see none of it."""
 
 _CHARACTERS: Final = ("UINT8", "INT8")
 
@@ -284,6 +288,8 @@ class _Walk:
             shown = self._scrub_text(name)
             while shown in scrubbed:
                 shown += "*"  # two keys that are masked alike are still two
+            if name == _TOKENS and isinstance(value, dict | list):
+                self.has_changed, value = True, None
             scrubbed[shown] = self.scrub(value)
         return scrubbed
 

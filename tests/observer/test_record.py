@@ -482,6 +482,9 @@ def test_redaction_by_name_and_by_form() -> None:
     assert record["response"]["redacted"] is True
     assert record["response"]["headers"] == {"x-note": keyed_hash(KEY, b"4111111111111111")}
     assert record["request"]["path"] == "/v1/***:predict"
+    head = b"POST / HTTP/1.1\r\naccept: a/b;by=ada@example.com\r\ncontent-type: text/csv;by=ada@example.com\r\n\r\n"
+    asked = record_of(primary_part(request_head=head, request_body=b"1"), config=config)["request"]
+    assert (asked["accept"], asked["content_type"]) == ("a/b;by=***", "text/csv;by=***")
 
 
 def test_ids_of_the_trace() -> None:

@@ -148,6 +148,10 @@ DETECTED: dict[str, tuple[Any, Any]] = {
         {"inputs": [{"name": "t", "datatype": "UINT8", "shape": [1, 15], "data": [list(MAIL.encode())]}]},
         {"inputs": [{"name": "t", "datatype": "UINT8", "shape": [1, 15], "data": [[0] * 15]}]},
     ),
+    "a text once more, token by token": (
+        {"text": MAIL, "logprobs": {"tokens": ["ada", "@", "example.com"]}},
+        {"text": "***", "logprobs": None},
+    ),
     "nothing": (
         {
             "a": [1, 2.5, None, True, "text", 10**18, {"b": ""}],
