@@ -250,7 +250,8 @@ def withholds_content(rule: RecordRule, primary: Primary, parts: Iterable[Shadow
             verdicts.append(_speaks(answer_speaks, answer_fields(lines), body, is_cut=is_cut))
     if True in verdicts:
         return True
-    return False not in verdicts and any(body for _, _, body, _ in answers)
+    asked = b"" if details is None else details.request_body
+    return False not in verdicts and any((asked, *(body for _, _, body, _ in answers)))
 
 
 def _speaks(

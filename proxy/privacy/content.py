@@ -22,6 +22,8 @@ from proxy.compare.values import Completion, Json, Undecodable, Usage
 
 __all__ = ["answer_speaks", "may_speak", "request_speaks", "said_in_answer", "said_in_request"]
 
+_JSON: Final = frozenset({b"application/json", b"application/json; charset=utf-8"})
+"""As nearly everybody writes it."""
 _CSV: Final = b"text/csv"
 _EVENTS: Final = b"text/event-stream"
 _FORMS: Final = frozenset({b"multipart/form-data", b"application/x-www-form-urlencoded"})
@@ -60,6 +62,8 @@ def _speaks(
 ) -> bool | None:
     if not plain:
         return None
+    if content_type in _JSON and header_length is None and sign.search(plain) is None:
+        return False  # most bodies: no need to look at them in any other way
     if header_length is not None and header_length != len(plain):
         return False  # binary tensors
     kind, charset = media_type(content_type)

@@ -369,6 +369,12 @@ WITHHELD: dict[str, tuple[str, bytes, Primary, tuple[bool, bool, bool]]] = {
         response(PROBLEM, status=500, flags=Flag.LOGGED | Flag.REQUEST_TRUNCATED),
         (True, True, True),
     ),
+    "nothing can be read, and nobody answered": (
+        AUTO,
+        b'{"a":"s3cr3t',
+        response(b"", status=499, flags=Flag.LOGGED | Flag.REQUEST_TRUNCATED),
+        (True, False, False),
+    ),
     "numbers": (AUTO, b'{"inputs":[]}', response(NUMBERS), (False, False, False)),
     "a cut request of numbers": (
         AUTO,
@@ -394,6 +400,8 @@ def test_free_text(name: str) -> None:
     assert primary.details is not None
     asked = replace(primary, details=replace(primary.details, request_body=request))
     part = shadow_part(response_body=primary.response_body if primary.status == 200 else NUMBERS)
+    if "nobody answered" in name:
+        part = shadow_part(response_body=b"", status=500)
     if name in ("an error may quote what was asked", "a cut request", "nothing can be read"):
         part = shadow_part(response_body=PROBLEM, status=500)
     record = record_of(asked, {0: part}, config=with_log(log))
