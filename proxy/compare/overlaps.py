@@ -1,6 +1,6 @@
 """Which boxes of two images are the same thing."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -39,29 +39,23 @@ def match(
     close = overlaps[rows, columns]
     # Ties in the order of the first answer, then of the second: the same in every run.
     order = np.lexsort((columns, rows, -close))
-    candidates = [
-        (row, column, iou)
-        for row, column, iou in zip(
-            rows[order].tolist(), columns[order].tolist(), close[order].tolist(), strict=True
-        )
-    ]
-    pairs: list[tuple[int, int, float]] = []
-    taken: set[int] = set()
-    taken_others: set[int] = set()
-    for same_class in (True, False):
-        for row, column, iou in candidates:
-            if row in taken or column in taken_others or is_same(labels[row], others[column]) != same_class:
-                continue
-            taken.add(row)
-            taken_others.add(column)
-            pairs.append((row, column, iou))
-    return Matching(
-        pairs,
-        (
-            [at for at in range(len(first)) if at not in taken],
-            [at for at in range(len(second)) if at not in taken_others],
-        ),
+    rows, columns, close = rows[order], columns[order], close[order]
+    numbers: dict[Hashable, int] = {}
+    kinds, other_kinds = (
+        np.array([numbers.setdefault(_kind(label), len(numbers)) for label in side], np.int64)
+        for side in (labels, others)
     )
+    same_class = kinds[rows] == other_kinds[columns]
+    pairs: list[tuple[int, int, float]] = []
+    alone, alone_others = set(range(len(first))), set(range(len(second)))
+    for chosen in (same_class, ~same_class):
+        candidates = zip(rows[chosen].tolist(), columns[chosen].tolist(), close[chosen].tolist(), strict=True)
+        for row, column, iou in candidates:
+            if row in alone and column in alone_others:
+                alone.remove(row)
+                alone_others.remove(column)
+                pairs.append((row, column, iou))
+    return Matching(pairs, (sorted(alone), sorted(alone_others)))
 
 
 def iou_matrix(first: Corners, second: Corners) -> Corners:
@@ -94,4 +88,9 @@ def _sides(corners: Corners) -> tuple[Corners, Corners, Corners, Corners]:
 
 def is_same(label: Json, other: Json) -> bool:
     """Whether two classes are one: ``1`` and ``1.0`` are, ``1`` and ``"1"`` are not, nor is ``true`` a number."""
-    return bool(label == other) and (type(label) is bool) == (type(other) is bool)
+    return _kind(label) == _kind(other)
+
+
+def _kind(label: Json) -> Hashable:
+    # NaN equals nothing, and a boolean equals a number in Python.
+    return ("NaN",) if label != label else (type(label) is bool, label)

@@ -112,7 +112,14 @@ def test_matched_with_itself(found: Corners) -> None:
 
 @pytest.mark.parametrize(
     ("one", "other", "same"),
-    [(1, 1.0, True), (1, "1", False), (1, True, False), (None, None, True), ("a", "a", True)],
+    [
+        (1, 1.0, True),
+        (1, "1", False),
+        (1, True, False),
+        (None, None, True),
+        ("a", "a", True),
+        (float("nan"), float("nan"), True),
+    ],
 )
 def test_is_same(one: Any, other: Any, same: bool) -> None:
     """JSON's numbers are one kind, and a boolean is none of them."""
