@@ -162,6 +162,13 @@ class Difference:
     """The value as JSON text, cut to 80 characters; ``(missing)`` where there is none."""
     shadow: str
 
+    def __post_init__(self) -> None:
+        """Make each text one that UTF-8 has a form of: what a lone surrogate is in could be neither kept nor shown."""
+        for name in ("path", "primary", "shadow"):
+            text = getattr(self, name)
+            if not text.isascii():
+                object.__setattr__(self, name, text.encode("utf-8", "replace").decode())
+
 
 class Comparison(NamedTuple):
     """What came out of comparing a shadow's answer with the primary's."""

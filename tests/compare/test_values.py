@@ -1,5 +1,8 @@
 """The histogram's bounds cover every distance; a prediction says whether it is JSON."""
 
+import orjson
+
+from proxy.compare import Answer, ComparisonRule, compare
 from proxy.compare.values import DISTANCE_BOUNDS, Prediction
 
 
@@ -14,3 +17,12 @@ def test_text_and_bytes_are_not_json() -> None:
     assert Prediction("v1", {}).is_json
     assert not Prediction("text", "x").is_json
     assert not Prediction("bytes", b"x").is_json
+
+
+def test_differences_can_be_written() -> None:
+    """A key or a text that UTF-8 has no form of is shown with a mark in its place; all others stay as they are."""
+    body = b'{"a\\ud800": "\\udfff%d", "b": NaN, "\xc3\xa9": %d}'
+    first, second = (Answer(200, b"application/json", None, body % (n, n)) for n in (1, 2))
+    found = compare(ComparisonRule("json"), first, second)
+    assert [difference.path for difference in found.differences] == ["/a?", "/é"]
+    assert orjson.loads(orjson.dumps(found.differences))[0]["path"] == "/a?"
