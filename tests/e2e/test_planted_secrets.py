@@ -196,6 +196,7 @@ async def answer(request: web.Request) -> web.StreamResponse:
         "secret": NAMED[place],
         "outputs": [{"name": "label", "datatype": "INT64", "shape": [1], "data": [int(is_copy)]}],
         "text": f"{'copy' if is_copy else 'answer'} to {FORMED['an address in an answer']}",
+        "by": {FORMED["an address that is a key"]: int(is_copy)},
     }
     if wanted == "error":
         document = {"error": {"note": MARK, "hidden": NAMED["a field of an error"], "about": len(body)}}
@@ -253,6 +254,8 @@ def settings(state: Path, model: str, collector: str, sinks: list[Receiver], *, 
     compare: dict[str, Any] = {}
     if "examples" in Compare.model_fields:
         compare["examples"] = 100
+    if "noise" in Compare.model_fields:
+        compare |= {"noise": 100, "as": "json"}
     if "slices" in Compare.model_fields:
         compare["slices"] = {
             "key": "header:x-api-key",
