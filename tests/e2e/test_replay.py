@@ -237,24 +237,22 @@ async def test_interrupted(tmp_path: Path) -> None:
     """After Ctrl-C there is a report of what there was, and exit code 130."""
     async with dialect_server() as model:
         write_log(tmp_path, 100)
-        model.delay_s = 0.05
+        model.fails = lambda count: "stall" if count >= 5 else None
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "proxy", "replay", "--json", "--log", str(tmp_path), "--to", model.url),
             *("--concurrency", "2"),
             stdout=asyncio.subprocess.PIPE,
         )
 
-        async def has_begun() -> bool:
-            return len(model.asked) >= 5
+        async def is_stuck() -> bool:
+            return len(model.asked) == 7
 
-        await eventually(has_begun, "five requests")
+        await eventually(is_stuck, "two requests that wait")
         process.send_signal(signal.SIGINT)
         out, _ = await process.communicate()
     document = orjson.loads(out)
     assert process.returncode == 130
-    assert document["interrupted"] is True
-    assert 0 < document["sent"] < 100
-    assert document["sent"] + document["abandoned"] <= len(model.asked) + 2
+    assert (document["interrupted"], document["sent"], document["abandoned"]) == (True, 5, 2)
 
 
 def write_log(directory: Path, count: int, **changes: Any) -> None:
