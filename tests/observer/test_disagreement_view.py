@@ -14,7 +14,7 @@ from proxy.observer.breakdown import TOTAL, Cell, Numbers
 from proxy.observer.disagreement_view import ALPHA, counts_document, disagreement_document
 from proxy.observer.route_rules import RouteRules
 from proxy.observer.showing import Known, Shown, example_id, example_of
-from proxy.stats.proportion import proportion_sequence
+from proxy.stats.proportion import greater, proportion_sequence
 from tests.observer.exchanges import (
     BASE_CONFIG,
     STARTED_WALL_NS,
@@ -79,6 +79,13 @@ def test_what_stands_out() -> None:
         Cell("slice", "tier", "none"): (856, 44, 0, 0, 0),
     }
     assert not any(value["stands_out"] for value in counts(alike)["slices"]["tier"])
+
+
+def test_evidence_is_adjusted_for_all_values_that_may_come() -> None:
+    """The first value has half of the money, whatever comes after it, and its evidence is so much less."""
+    gold, _ = counts(CELLS)["slices"]["tier"]
+    raw = greater(80, 180, 20, 820)
+    assert gold["log10_e"] == pytest.approx((raw - math.log(2)) / math.log(10), abs=1e-3)
 
 
 def test_many_values_need_more() -> None:

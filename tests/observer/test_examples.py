@@ -82,6 +82,17 @@ def test_reasons_are_bounded() -> None:
     assert len(list(examples.extreme())) == MAX_REASONS
 
 
+def test_heavy_ones_of_many_reasons() -> None:
+    """Where not all fit, every reason keeps its most extreme one, and those with most give first."""
+    examples = store()
+    reasons = ("label", "format", "rows", "status", "shape")
+    fill(examples, *((reason, n / 10, BUDGET // 16) for n in range(EXTREME) for reason in reasons))
+    kept = list(examples.extreme())
+    assert sum(each.weight for each in kept) <= BUDGET // 2
+    assert {each.reason for each in kept if each.distance == (EXTREME - 1) / 10} == set(reasons)
+    assert examples.weight <= BUDGET
+
+
 @given(added)
 def test_never_over_the_budget(each: list[tuple[str, float, int]]) -> None:
     """After each addition the weights add up and stay below the budget, and every reason that fits has an example."""
