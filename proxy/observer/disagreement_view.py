@@ -22,7 +22,7 @@ from proxy.observer.record import timestamp
 from proxy.observer.showing import Known, Shown, example_document, example_id
 from proxy.routing.table import Route, Table
 from proxy.stats.multiple import e_holm
-from proxy.stats.proportion import greater, proportion_sequence
+from proxy.stats.proportion import greater_each, proportion_sequence
 
 __all__ = ["ALPHA", "counts_document", "disagreement_document"]
 
@@ -155,13 +155,13 @@ def _evidence(values: Sequence[tuple[Cell, Numbers]], weights: Sequence[float]) 
     for cell, numbers in values:
         disagree, compared = sums.get(cell.name, (0, 0))
         sums[cell.name] = disagree + numbers[_DISAGREE], compared + numbers[_AGREE] + numbers[_DISAGREE]
-    logs = []
-    for cell, numbers in values:
-        disagree, compared = numbers[_DISAGREE], numbers[_AGREE] + numbers[_DISAGREE]
-        all_disagree, all_compared = sums[cell.name]
-        logs.append(greater(disagree, compared, all_disagree - disagree, all_compared - compared))
-    if not logs:
+    if not values:
         return []
+    counts = [numbers[_DISAGREE] for _, numbers in values]
+    totals = [numbers[_AGREE] + numbers[_DISAGREE] for _, numbers in values]
+    rest = [sums[cell.name][0] - count for (cell, _), count in zip(values, counts, strict=True)]
+    rest_totals = [sums[cell.name][1] - total for (cell, _), total in zip(values, totals, strict=True)]
+    logs = greater_each(counts, totals, rest, rest_totals)
     # Values that have not come yet have the rest of the weight, and the e-value of no data.
     return [float(log) for log in e_holm([*logs, 0.0], [*weights, 1.0 / (len(values) + 1)])][:-1]
 

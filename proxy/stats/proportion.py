@@ -5,14 +5,16 @@ anything else ``-log(1 + t (e^d - 1))``: the bet of `events` with the tolerance 
 """
 
 import math
-from typing import Final
+from collections.abc import Sequence
+from itertools import chain
+from typing import Final, TypeAlias
 
 import numpy as np
 
 from proxy.stats.events import RATIO_GRID
 from proxy.stats.special import Floats, logsumexp, stirling_correction
 
-__all__ = ["exceeds", "greater", "proportion_sequence", "within"]
+__all__ = ["exceeds", "greater", "greater_each", "proportion_sequence", "within"]
 
 _MOST: Final = 1 << 52
 """More units than a float counts exactly are refused."""
@@ -20,8 +22,11 @@ _MOST: Final = 1 << 52
 _UP: Final = np.array(RATIO_GRID)
 _DOWN: Final = -_UP
 
+Ints: TypeAlias = Sequence[int]
+
 _CLOSE: Final = 0.01
-"""So near to its minimum a log e-value is taken."""
+_CLOSE_PART: Final = 0.001
+"""So near to its minimum a log e-value is taken, at most: a number, or a part of it."""
 
 _MOST_HALVINGS: Final = 60
 """After so many no proportion is told from its neighbour."""
@@ -61,7 +66,7 @@ def greater(count: int, total: int, other_count: int, other_total: int) -> float
     asked: the result is the least over all of them of what `exceeds` and `within` make together.
     Shapes: numbers; 0 <= count <= total of each.
     Range: finite, at most what the best p allows. Either without units: at most 0.
-    Error: below the exact minimum by 0.01 at most, never above it.
+    Error: below the exact minimum by 0.01 or a thousandth of it at most, never above it.
 
     Raises:
         ValueError: a count outside 0..total.
@@ -69,26 +74,35 @@ def greater(count: int, total: int, other_count: int, other_total: int) -> float
     Source: for each p the product of two test martingales is one; the infimum over a composite null of e-processes is
     one (Ramdas, Grünwald, Vovk & Shafer, "Game-theoretic statistics and safe anytime-valid inference", Statistical
     Science 2023, section 4).
-    Checked against: the minimum over a million values of p; full enumeration of E[e] <= 1.
+    Checked against: the minimum over twenty thousand values of p; full enumeration of E[e] <= 1.
     """
-    _check(count, total)
-    _check(other_count, other_total)
-    low, high = np.array([0.0]), np.array([1.0])
-    best = math.inf
+    return float(greater_each([count], [total], [other_count], [other_total])[0])
+
+
+def greater_each(counts: Ints, totals: Ints, other_counts: Ints, other_totals: Ints) -> Floats:
+    """Return `greater` of each of K pairs of streams at once. Shapes: four of ``(K,)``; the result is ``(K,)``."""
+    for count, total in chain(zip(counts, totals, strict=True), zip(other_counts, other_totals, strict=True)):
+        _check(count, total)
+    first = np.array([counts, totals], np.float64)
+    second = np.array([other_counts, other_totals], np.float64)
+    # A search for the minimum of each pair in cells of p, each halved until what is below its best point is close.
+    pair = np.arange(first.shape[1])
+    low, high = np.zeros(len(pair)), np.ones(len(pair))
+    best, least = np.full(len(pair), np.inf), np.full(len(pair), -np.inf)
     for _ in range(_MOST_HALVINGS):
-        # The first falls with p and the second rises: between low and high their sum is not below this.
-        least = _against_each(count, total, high, _UP) + _against_each(other_count, other_total, low, _DOWN)
         middle = 0.5 * (low + high)
-        reached = _against_each(count, total, middle, _UP) + _against_each(
-            other_count, other_total, middle, _DOWN
-        )
-        best = min(best, float(reached.min()))
-        if best - float(least.min()) <= _CLOSE:
+        # The first bet falls with p and the second rises: between low and high their sum is not below this.
+        below = _against_each(first[:, pair], high, _UP) + _against_each(second[:, pair], low, _DOWN)
+        reached = _against_each(first[:, pair], middle, _UP) + _against_each(second[:, pair], middle, _DOWN)
+        np.minimum.at(best, pair, reached)
+        least[pair] = np.inf
+        np.minimum.at(least, pair, below)
+        is_open = (best - least > np.maximum(_CLOSE, _CLOSE_PART * np.abs(best)))[pair] & (below < best[pair])
+        if not is_open.any():
             break
-        open_ = least < best
-        low, middle, high = low[open_], middle[open_], high[open_]
-        low, high = np.concatenate((low, middle)), np.concatenate((middle, high))
-    return float(least.min())
+        low, middle, high, pair = low[is_open], middle[is_open], high[is_open], pair[is_open]
+        low, high, pair = np.concatenate((low, middle)), np.concatenate((middle, high)), np.tile(pair, 2)
+    return least
 
 
 def proportion_sequence(count: int, total: int, alpha: float) -> tuple[float, float]:
@@ -127,13 +141,12 @@ def _against(count: int, total: int, tolerance: float, grid: Floats) -> float:
     _check(count, total)
     if not 0.0 <= tolerance <= 1.0:
         raise ValueError(f"expected a tolerance in 0..1, got {tolerance}")
-    return float(_against_each(count, total, np.array([tolerance]), grid)[0])
+    return float(_against_each(np.array([[count], [total]], np.float64), np.array([tolerance]), grid)[0])
 
 
-def _against_each(count: int, total: int, tolerances: Floats, grid: Floats) -> Floats:
-    """Return the log e-value against each of several tolerances."""
-    if not total:
-        return np.zeros(len(tolerances))
+def _against_each(streams: Floats, tolerances: Floats, grid: Floats) -> Floats:
+    """Return the log e-value of each stream, a column of count and total, against its tolerance."""
+    count, total = streams[:, :, None]
     other = -np.log1p(tolerances[:, None] * np.expm1(grid))
     return logsumexp(count * (grid + other) + (total - count) * other) - math.log(len(grid))
 
