@@ -56,7 +56,8 @@ def _judged(flight: "InFlight", flags: int, duration_ns: int) -> int:
     """Return the flags of a watched exchange that has ended: with the rules of ``log.keep`` that want it."""
     route = flight.route
     flags &= ~WATCHED
-    if route.keeps_errors and (flight.status > 499 or flight.fault or flight.serving is not flight.variant):
+    # A fault also where the champion made it good: it is the assigned variant's.
+    if route.keeps_errors and (flight.status > 499 or flight.fault):
         flags |= Flag.ERRORS
     if route.keeps_slow is not None and duration_ns > route.keeps_slow:
         flags |= Flag.SLOW

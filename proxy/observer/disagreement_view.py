@@ -20,6 +20,7 @@ from proxy.control.disagreement_query import Query
 from proxy.observer.breakdown import FIELDS, TOTAL, Cell, Numbers
 from proxy.observer.record import timestamp
 from proxy.observer.showing import Known, Shown, example_document, example_id
+from proxy.routing.hashing import SPACE
 from proxy.routing.table import Route, Table
 from proxy.stats.multiple import e_holm
 from proxy.stats.proportion import greater_each, proportion_sequence
@@ -56,7 +57,7 @@ def _route_document(query: Query, route: Route, known: Sequence[Known]) -> dict[
         "route": route.name,
         "compare_as": compare.as_,
         "slices": {name: f"{source.kind}:{source.name}" for name, source in compare.slices.items()},
-        "examples_percent": 100.0 if compare.slices else float(compare.examples),
+        "examples_percent": 100 * route.shown_limit / SPACE,
         "shadows": [
             {
                 **counts_document(each.shadow, each.since_wall_ns, each.cells),

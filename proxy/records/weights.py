@@ -55,7 +55,7 @@ class Weighting(NamedTuple):
 
 
 def weighting_of(record: Mapping[str, Any]) -> Weighting:
-    """Return how a record, of whatever version, came to be there.
+    """Return how a record, of whatever version, came to be there; one that a rule wanted says 1 for the unit's draw.
 
     Raises:
         ValueError: its probabilities are none.
@@ -63,11 +63,10 @@ def weighting_of(record: Mapping[str, Any]) -> Weighting:
     inclusion, second = record["inclusion_probability"], record.get("budget_probability", 1.0)
     if not 0 < inclusion <= second <= 1:
         raise ValueError(f"expected 0 < inclusion <= budget probability <= 1, got {inclusion} and {second}")
-    is_sample_only = set(record.get("kept_by", ())) <= {"sample"}
     unit = record.get("unit")
     # Who has no unit was drawn by the request's id.
     name = ("request", record["request_id"]) if unit is None else ("unit", unit)
-    return Weighting((record["route"], *name), inclusion / second if is_sample_only else 1.0, second)
+    return Weighting((record["route"], *name), inclusion / second, second)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,9 @@
 """What a payload log says of all traffic, through a real proxy: known error rates are found again, losses are told."""
 
 import asyncio
+import os
+import signal
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +14,7 @@ import pytest
 
 from proxy.records.budget import hard_cap
 from proxy.records.weights import Sample, allow_for_losses, weighting_of
-from tests.e2e.running import CountingModel, Running, model_server, serve
+from tests.e2e.running import CountingModel, Running, eventually, model_server, serve
 
 pytestmark = pytest.mark.slow
 
@@ -132,3 +135,32 @@ async def test_a_budget_in_a_rush(tmp_path: Path) -> None:
     low, high = allow_for_losses(*errors, lost=float(counts["dropped"]), known=float(everything.value))
     truth = sum(n for status, n in statuses.items() if status >= 500) / statuses.total()
     assert low <= truth <= high
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds the observer through /proc")
+async def test_a_killed_observer_leaves_no_record_without_an_end(tmp_path: Path) -> None:
+    """What rules chose and a budget thinned adds up again after SIGKILL of the observer, to the last record."""
+    log = '{percent: 20, keep: [errors, disagreement, {when: "response.status == `404`"}], budget: 5}'
+    async with model_server("one") as one, model_server("four", label=2) as four:
+        one.fails = lambda user: user in FAILING
+        text = config(tmp_path, one, four, log).replace("percent: 5,", "percent: 60,")
+        async with serve(tmp_path, text) as proxy:
+            orders = [f"user-{i % USERS}" for i in range(1200)]
+            killing = asyncio.create_task(_kill_after(proxy, one, 500))
+            await ask(proxy, orders)
+            await killing
+            await eventually(proxy.is_watched, "both workers to reach the new observer")
+            await ask(proxy, orders[:100])
+            await proxy.settled()
+            counts = await outcomes(proxy)
+    assert counts["sampled"] == sum(n for word, n in counts.items() if word != "sampled")
+    assert counts["written"]
+    assert counts["thinned"]
+
+
+async def _kill_after(proxy: Running, model: CountingModel, requests: int) -> None:
+    async def is_time() -> bool:
+        return model.primary >= requests
+
+    await eventually(is_time, "some requests")
+    os.kill(proxy.observer_pid(), signal.SIGKILL)
