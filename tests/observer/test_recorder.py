@@ -199,13 +199,14 @@ def test_a_reload_is_no_new_second(tmp_path: Path) -> None:
     assert len(rush.records) - before >= 200
 
 
-def test_the_draw_is_nobodys_choice(tmp_path: Path) -> None:
-    """A client that always sends one request id is thinned like any other."""
+@pytest.mark.parametrize("told", ["number", "started_wall_ns"])
+def test_the_draw_is_nobodys_choice(tmp_path: Path, told: str) -> None:
+    """A client that always sends one request id is thinned like any other, and so are the numbers of a new worker."""
     rush = Rush(tmp_path)
     rush.run(per_second=2000, seconds=2)
     before = len(rush.records)
     for _ in range(4000):
         rush.number += 1
         rush.now_ns += SECOND_NS // 2000
-        rush.offer(flags=Flag.LOGGED, number=rush.number, request_id=b"always-one")
+        rush.offer(flags=Flag.LOGGED, request_id=b"always-one", **{told: rush.number})
     assert 10 < len(rush.records) - before < 100
