@@ -208,5 +208,6 @@ def test_the_draw_is_nobodys_choice(tmp_path: Path, told: str) -> None:
     for _ in range(4000):
         rush.number += 1
         rush.now_ns += SECOND_NS // 2000
-        rush.offer(flags=Flag.LOGGED, request_id=b"always-one", **{told: rush.number})
+        changes: dict[str, Any] = {told: rush.number}
+        rush.offer(flags=Flag.LOGGED, request_id=b"always-one", **changes)
     assert 10 < len(rush.records) - before < 100
