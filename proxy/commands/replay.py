@@ -234,7 +234,7 @@ def _exit_code(document: Mapping[str, Any], *, is_whole: bool) -> int:
 
 def _replay(options: _Options, reader: "PayloadReader", results: "Results") -> bool:
     """Run it with a progress bar where somebody can see it; False if it was interrupted."""
-    with _opened(options.out) as write, _progress(reader) as advance:
+    with _opened(options.out) as write, _progress(reader, options.limit) as advance:
 
         def take(outcome: "Outcome", shows_values: bool) -> None:
             from proxy.replay.document import build_line
@@ -363,7 +363,7 @@ def _opened(path: Path | None) -> "Iterator[Callable[[bytes], None] | None]":
 
 
 @contextmanager
-def _progress(reader: "PayloadReader") -> "Iterator[Callable[[Results], None]]":
+def _progress(reader: "PayloadReader", limit: int | None) -> "Iterator[Callable[[Results], None]]":
     """Yield what moves the progress bar on; without a terminal it does nothing."""
     if not sys.stderr.isatty():
         yield lambda _results: None
@@ -373,11 +373,15 @@ def _progress(reader: "PayloadReader") -> "Iterator[Callable[[Results], None]]":
 
     columns = (TextColumn("replay"), BarColumn(), TextColumn("{task.fields[said]}"), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("replay", total=reader.reading.total_bytes or None, said="")
+        task, reading = bar.add_task("replay", total=None, said=""), reader.reading
 
         def advance(results: "Results") -> None:
             total = results.total()
             said = f"{total.sent:,} sent, {total.disagree:,} disagree, {total.failed.total():,} failed"
-            bar.update(task, completed=reader.reading.read_bytes, said=said)
+            # Read ahead: as many records as there are bytes to those read so far.
+            expected = reading.records * reading.total_bytes / max(reading.read_bytes, 1)
+            if limit is not None:
+                expected = min(expected, limit + results.refused.total())
+            bar.update(task, total=expected, completed=total.sent + results.refused.total(), said=said)
 
         yield advance

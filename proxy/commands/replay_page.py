@@ -79,14 +79,12 @@ def _say_what_was_done(console: "Console", document: _Document) -> None:
 def _show_groups(console: "Console", groups: list[_Document]) -> None:
     if not groups:
         return
-    table = build_grid(
-        "route variant >sent >answered >failed >agree >disagree >uncomparable >rows >rows_differing"
-    )
+    table = build_grid("route variant >sent >failed >agree >disagree >uncompared >rows >differing")
     for group in groups:
         table.add_row(
             printable(group["route"]),
             printable(group["variant"]),
-            *(f"{group[key]:,}" for key in ("sent", "answered")),
+            f"{group['sent']:,}",
             f"{sum(group['failed'].values()):,}",
             *(f"{group[key]:,}" for key in ("agree", "disagree")),
             f"{sum(group['uncomparable'].values()) + sum(group['reference_failed'].values()):,}",
