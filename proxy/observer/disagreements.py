@@ -22,7 +22,7 @@ from proxy.engine.store_thread import FileThread
 from proxy.exchange import Primary, ShadowPart
 from proxy.observer.attributes import read_slices
 from proxy.observer.breakdown import Breakdown, Cell, Numbers
-from proxy.observer.breakdown_store import BreakdownStore, Kept, StretchKey, open_breakdowns
+from proxy.observer.breakdown_store import FILE_NAME, BreakdownStore, Kept, StretchKey, open_breakdowns
 from proxy.observer.examples import Examples
 from proxy.observer.route_rules import RouteRules
 from proxy.observer.showing import Known, Shown, as_shown, example_of, strip
@@ -208,6 +208,7 @@ class Disagreements:
             return False
         self._saving = None
         if future.exception() is not None:
+            self._is_new = True  # what is not in force any more may still be there
             for book in books:
                 book.breakdown.is_changed = True
             return False
@@ -217,9 +218,9 @@ class Disagreements:
     def _begin_save(self) -> "_Saving | None":
         books = [book for book in self._books.values() if book.breakdown.is_changed or not book.is_read]
         keys = frozenset(book.key for book in self._books.values()) if self._is_new else None
-        if not books and keys is None:
-            return None
         self._is_new = False
+        if not books and (keys is None or not (self.shelf.directory / FILE_NAME).exists()):
+            return None  # who compares nothing, and never did, has no file
         changes = {}
         for book in books:
             book.breakdown.is_changed = False

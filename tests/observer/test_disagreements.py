@@ -261,7 +261,9 @@ async def test_what_is_not_compared_has_no_book(tmp_path: Path) -> None:
     bench = Bench(tmp_path, BASE_CONFIG.replace("as: classification", "as: none"))
     bench.pair(2)
     assert bench.book.known("wine") == []
+    assert await bench.book.save(5.0)
     await bench.close()
+    assert not (tmp_path / FILE_NAME).exists()
 
 
 # Bounds
