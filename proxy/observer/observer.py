@@ -366,12 +366,12 @@ class Observer:
         if await running.deciding.finish(_DECIDING_CLOSE_S) and self._is_told_to_drain:
             with suppress(OSError):
                 mark_stored(self._run_dir)
-        late: list[str] = ["all"]
-        await _in_thread(
-            lambda: late.__setitem__(slice(None), running.log.close(_LOG_CLOSE_S)), _LOG_CLOSE_S + 1
-        )
-        if late:
-            _log.error("payload log: too slow, some records are lost (sinks: %s)", ", ".join(late))
+        late: list[str] = []
+        if (
+            not await _in_thread(lambda: late.extend(running.log.close(_LOG_CLOSE_S)), _LOG_CLOSE_S + 1)
+            or late
+        ):
+            _log.error("payload log: too slow, some records are lost (sinks: %s)", ", ".join(late) or "all")
         if not await _in_thread(running.tracer.close, _TRACER_CLOSE_S):
             _log.error("tracing: the collector is too slow; some spans are lost")
         self.gauges()

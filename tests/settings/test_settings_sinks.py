@@ -40,6 +40,20 @@ def test_the_tables_speak_of_the_same_keys() -> None:
     assert KEYS.keys() >= LIBRARIES.keys()
 
 
+def test_secrets_are_not_shown() -> None:
+    """Credentials may stand in a URL's path and query, in headers and in options: none of them is shown again."""
+    http = {
+        "kind": "otlp",
+        "url": "https://h/hunter2?hunter2=1",
+        "headers": {"authorization": "Bearer hunter2"},
+    }
+    kafka = {"kind": "kafka", "brokers": ["h:1"], "topic": "t", "options": {"sasl.password": "hunter2"}}
+    settings = read(sinks(http, kafka))
+    shown = str(settings.public) + repr(settings)
+    assert "hunter2" not in shown
+    assert "https://h/***" in shown
+
+
 @pytest.mark.parametrize("kind", KEYS)
 def test_every_kind_is_explained(kind: str) -> None:
     """What a kind is, and each key that it alone has, stands in the field's meaning."""
