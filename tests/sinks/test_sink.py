@@ -41,6 +41,8 @@ class Place:
         self.bug = False
         self.holds = False
         self.held: list[Entry] = []
+        self.took = threading.Event()
+        """Twelve records are held."""
         self.hangs = threading.Event()
         self.hangs.set()
         self.attempts = 0
@@ -66,6 +68,8 @@ class Place:
         self.lines += [entry.line for entry in entries]
         if self.holds:
             self.held += entries
+            if len(self.held) == 12:
+                self.took.set()
             return Result()
         return Result(tokens)
 
@@ -162,19 +166,21 @@ def test_what_a_writer_holds_takes_room() -> None:
     bench = Bench(100)
     bench.place.holds = True
     assert sum(bench.submit(number) for number in range(50)) == 12
+    assert bench.place.took.wait(WAIT_S)
+    assert not bench.submit(12)
     assert bench.sink.close(WAIT_S)
     assert bench.report.written == [(0, 1, number) for number in range(12)]
-    assert bench.sink.counts.show() == {"taken": 12, "written": 12, "dropped": 38, "failed": 0}
+    assert bench.sink.counts.show() == {"taken": 12, "written": 12, "dropped": 39, "failed": 0}
 
 
 def test_what_is_refused_for_a_while_is_offered_again(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     """Records that may be taken later are kept, in their order, and written once that is so; nothing is lost."""
-    bench.place.refusals = 2
+    bench.place.refusals = 3
     for number in range(10):
         bench.submit(number)
     bench.report.wait(lambda: len(bench.report.written) == 10)
     assert bench.numbers() == list(range(10))
-    assert bench.place.attempts >= 3
+    assert bench.place.attempts >= 4
     assert bench.sink.close(WAIT_S)
     assert "sink here: busy, trying again" in caplog.text
     assert "sink here: writing again" in caplog.text
