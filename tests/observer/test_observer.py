@@ -366,7 +366,8 @@ async def test_killed_and_restarted(place: Path) -> None:
     comparisons = {k: n for k, n in read_kind(run_dir, "comparison").items() if n}
     assert comparisons == {"agree": 101, "dropped": 30}
     assert sum(read_kind(run_dir, "sink").values()) == 151
-    assert outcomes["written"] == sum(1 for _ in lines_in(place / "state" / "payloads"))
+    # A line that the disk had when the kill came, and that was not counted yet, counts as dropped.
+    assert 1 <= outcomes["written"] <= sum(1 for _ in lines_in(place / "state" / "payloads")) <= 101
 
 
 def read_kind(run_dir: Path, kind: str) -> Counter[str]:
