@@ -42,6 +42,11 @@ _DIGIT_GROUP: Final = re.compile(r"\d++")
 _CARD_DIGITS: Final = range(13, 20)
 """ISO/IEC 7812-1 section 4.1 allows 19 digits at most; the issuers below have given 13 at least."""
 
+_CARD_GROUPS: Final = 5
+"""4-4-4-4-3 is the longest way in which card numbers are printed, and all begin with four digits. So a text of numbers
+costs no more than a few looks at each of its groups."""
+_CARD_FIRST_GROUP: Final = 4
+
 _PHONE: Final = re.compile(r"(?<![\w+])\+[1-9](?:[ \u00a0()/.-]{0,2}\d){7,15}(?!\d)")
 """International form: a plus sign, up to 15 digits (ITU-T E.164 section 6.1; 16 with a "(0)"), in groups (E.123)."""
 
@@ -116,8 +121,10 @@ def _cards_of_run(text: str, run: re.Match[str]) -> Iterator[Span]:
 def _longest_card(text: str, groups: list[Span], first: int) -> int | None:
     """Return the last group of the longest card number that begins with the group ``first``."""
     digits, best = "", None
-    for at in range(first, len(groups)):
+    for at in range(first, min(len(groups), first + _CARD_GROUPS)):
         begin, end = groups[at]
+        if at == first and end - begin < _CARD_FIRST_GROUP:
+            break
         if len(digits) + end - begin > _CARD_DIGITS.stop - 1:
             break
         digits += text[begin:end]

@@ -68,6 +68,7 @@ LEFT_ALONE: dict[str, tuple[Detector, str]] = {
     "a sign alone": ("email", "a @ b.c, @example.com"),
     "a decorator": ("email", "@pytest.mark.slow"),
     "wrong check digit": ("card", "4111111111111112"),
+    "digit by digit": ("card", "4 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1"),
     "no issuer": ("card", "9111111111111111"),
     "an issuer, another length": ("card", "411111111111111"),
     "part of a longer number": ("card", "41111111111111110000"),
@@ -119,22 +120,20 @@ def test_spans_are_in_order_and_apart(detector: Detector, text: str) -> None:
 
 PIECES = (
     "a", "1", "1 ", "1-", "+1", "+1(", "@", "a@", "a@b.", "a@1.", ".1", "%41", "%40", "%", "a%40b.c", "4111 ",
+    "4 ", "44444 ",
     "4111111111111111 ", "eyJ", "eyJaaaaaa.", "eyJaaaaaa.a.", "sk-", "sk-aaaaaaaaaaaaaaaaaaaaa", "ghp_", "Bearer ",
     "bearer aaaaaaaa ", "basic a", "://", "://a:", "://a:b@", "a:b@", "-----BEGIN PRIVATE KEY-----", "PRIVATE KEY",
     "-----BEGIN A A A PRIVATE KEY-----", "-----END ", "SG.", "SG.aaaaaaaaaaaaaaaa.", "xoxb-", "whsec_", "AKIA", "ü@",
     "\u00a0", "_", "-",
 )  # fmt: skip
-SIZE = 1 << 14
+SIZE = 1 << 15
 
 
 def seconds(detector: Detector, text: str) -> float:
-    """Return the processor's time for one look, the best of three."""
-    best = 1e9
-    for _ in range(3):
-        began = time.process_time()
-        find(detector, text)
-        best = min(best, time.process_time() - began)
-    return best
+    """Return the processor's time for one look."""
+    began = time.process_time()
+    find(detector, text)
+    return time.process_time() - began
 
 
 @pytest.mark.slow
@@ -145,4 +144,5 @@ def test_linear_time(detector: Detector) -> None:
         for before in ("", "eyJ", "a@", "://", "-----BEGIN PRIVATE KEY-----"):
             one, two = (before + piece * (size // len(piece)) for size in (SIZE, 2 * SIZE))
             # A quadratic pattern takes four times as long, and seconds; below some milliseconds a clock says little.
-            assert seconds(detector, two) < 3 * seconds(detector, one) + 0.01, (before, piece)
+            took = seconds(detector, one)
+            assert any(seconds(detector, two) < 3 * took + 0.01 for _ in range(3)), (before, piece)
