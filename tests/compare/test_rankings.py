@@ -24,6 +24,8 @@ RBO: dict[str, tuple[list[Any], list[Any], float, float]] = {
     "the shorter is a head of the longer": ([1], [1, 2], 0.5, 1.0),
     # s=1, l=2: .5/.5 · (0 + 1/2·.25 + 0) + ((1-0)/2 + 0)·.25
     "found later": ([2], [1, 2], 0.5, 0.25),
+    # s=2, l=3: .5/.5 · (1·.5 + 1/2·.25 + 1/3·.125 + 1·1/6·.125) + (0/3 + 1/2)·.125
+    "uneven, half in common": ([1, 2], [1, 3, 4], 0.5, 0.75),
     "two empty": ([], [], 0.9, 1.0),
     "one empty": ([], [1], 0.9, 0.0),
 }

@@ -55,6 +55,12 @@ CASES: dict[str, tuple[ComparisonRule, Answer, Answer, tuple[Any, ...]]] = {
         ("disagree", ..., "text", 1, 1),
     ),
     "a sign makes another answer": (RULE, chat("-5"), chat("5"), ("disagree", ..., "text", 1, 1)),
+    "more than twice as long, of the same words": (
+        RULE,
+        chat("Paris Paris"),
+        chat("Paris Paris Paris Paris Paris"),
+        ("disagree", ..., "length", 1, 1),
+    ),
     "more than twice as long": (RULE, chat("Paris"), chat("Paris Paris Paris"), ("disagree", ..., "length", 1, 1)),
     "less than half as long": (RULE, chat("Paris Paris Paris"), chat("Paris"), ("disagree", ..., "length", 1, 1)),
     "one says nothing": (RULE, chat("Paris"), chat(""), ("disagree", 1.0, "length", 1, 1)),
