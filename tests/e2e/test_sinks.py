@@ -173,3 +173,31 @@ async def test_a_receiver_that_comes_back_gets_what_waited(tmp_path: Path) -> No
 
 async def _has_all(proxy: Running, receiver: HttpReceiver) -> bool:
     return bool(receiver.got) and (await outcomes(proxy, "otlp"))["written"] == 20
+
+
+async def test_an_upgrade_loses_no_record(tmp_path: Path) -> None:
+    """While one observer writes its last records another begins in the same directories: all are there once, all counts
+    go on, and none has failed."""
+    async with model_server("one") as model:
+        sinks = "{kind: jsonl}, {kind: parquet, roll_every: 1s}"
+        async with serve(tmp_path, config(tmp_path, model.url, sinks)) as proxy:
+            await send(proxy, 40)
+            proxy.process.send_signal(signal.SIGUSR2)
+            await send(proxy, 40)
+
+            async def is_upgraded() -> bool:
+                told = (await proxy.status()).get("config", {})
+                return told.get("upgrades_total") == 1 and not told["earlier_pids"]
+
+            await eventually(is_upgraded, "the end of the upgrade", 60)
+            await send(proxy, 40)
+            await proxy.settled()
+
+            async def has_written() -> bool:
+                named = [await outcomes(proxy, sink) for sink in ("jsonl", "parquet")]
+                return named == [{"written": 120, "dropped": 0, "failed": 0}] * 2
+
+            await eventually(has_written, "both sinks to have everything")
+        for found in (ids_in_lines(proxy.state / "payloads"), ids_in_parquet(proxy.state / "parquet")):
+            assert (len(found), max(found.values())) == (120, 1)
+        assert not list((proxy.state / "parquet").rglob("*.tmp"))
