@@ -147,9 +147,13 @@ class Sink:
         return self.queued_bytes < self._queue_bytes and not self._is_closing
 
     def submit(self, line: bytes, token: Token) -> bool:
-        """Queue ``line``; False if there is no room, which is counted. Never waits."""
+        """Queue ``line``; False if there is no room, which is counted. Never waits.
+
+        Whether there is room does not depend on the line: else the records that are left under too much load would be
+        the short ones. So the queue may be exceeded by one.
+        """
         with self._changed:
-            if self._is_closing or self.queued_bytes + len(line) > self._queue_bytes:
+            if not self.has_room():
                 self.counts.dropped()
                 return False
             if self._thread is None:

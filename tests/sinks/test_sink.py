@@ -42,7 +42,7 @@ class Place:
         self.holds = False
         self.held: list[Entry] = []
         self.took = threading.Event()
-        """Twelve records are held."""
+        """Thirteen records are held."""
         self.hangs = threading.Event()
         self.hangs.set()
         self.attempts = 0
@@ -68,7 +68,7 @@ class Place:
         self.lines += [entry.line for entry in entries]
         if self.holds:
             self.held += entries
-            if len(self.held) == 12:
+            if len(self.held) == 13:
                 self.took.set()
             return Result()
         return Result(tokens)
@@ -152,25 +152,37 @@ def test_a_hanging_writer_fills_the_queue_and_nobody_waits() -> None:
     bench = Bench(100)
     bench.place.hangs.clear()
     taken = [bench.submit(number) for number in range(50)]
-    assert sum(taken) == 12
+    assert sum(taken) == 13
     assert taken == sorted(taken, reverse=True)
-    assert 0 < bench.sink.queued_bytes <= 100
+    assert 100 <= bench.sink.queued_bytes < 100 + len(b'{"n":12}\n')
     assert not bench.sink.close(0.01)
     bench.place.hangs.set()
-    bench.report.wait(lambda: len(bench.report.written) == 12)
-    assert bench.sink.counts.show()["dropped"] == 38
+    bench.report.wait(lambda: len(bench.report.written) == 13)
+    assert bench.sink.counts.show()["dropped"] == 37
+
+
+@pytest.mark.parametrize("size", [10, 100_000])
+@pytest.mark.parametrize(("waiting", "is_taken"), [(99, True), (100, False)])
+def test_what_is_dropped_says_nothing_of_its_size(size: int, waiting: int, is_taken: bool) -> None:
+    """A long record finds room where a short one does: what is left under too much load is not only the short ones."""
+    bench = Bench(100)
+    bench.place.hangs.clear()
+    assert bench.sink.submit(bytes(waiting), (0, 1, 0))
+    assert bench.sink.submit(bytes(size), (0, 1, 1)) == is_taken
+    bench.place.hangs.set()
+    assert bench.sink.close(WAIT_S)
 
 
 def test_what_a_writer_holds_takes_room() -> None:
     """Records that the writer took and did not settle count against the bound, until it settles them."""
     bench = Bench(100)
     bench.place.holds = True
-    assert sum(bench.submit(number) for number in range(50)) == 12
+    assert sum(bench.submit(number) for number in range(50)) == 13
     assert bench.place.took.wait(WAIT_S)
-    assert not bench.submit(12)
+    assert not bench.submit(13)
     assert bench.sink.close(WAIT_S)
-    assert bench.report.written == [(0, 1, number) for number in range(12)]
-    assert bench.sink.counts.show() == {"taken": 12, "written": 12, "dropped": 39, "failed": 0}
+    assert bench.report.written == [(0, 1, number) for number in range(13)]
+    assert bench.sink.counts.show() == {"taken": 13, "written": 13, "dropped": 38, "failed": 0}
 
 
 def test_what_is_refused_for_a_while_is_offered_again(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
