@@ -260,7 +260,7 @@ def _count_mistakes(
         if label != other and not breakdown.count_known_labels(label, other, rows):
             fresh.append((label, other, rows))
     if fresh:
-        for label, other, rows in as_shown(rules, primary, part, fresh):
+        for label, other, rows in as_shown(rules, primary, part, comparison, fresh):
             breakdown.count_labels(label, other, rows)
 
 

@@ -83,17 +83,33 @@ def example_of(
 
 
 def as_shown(
-    rules: RouteRules, primary: Primary, part: ShadowPart, mistakes: Sequence[tuple[str, str, int]]
+    rules: RouteRules,
+    primary: Primary,
+    part: ShadowPart,
+    comparison: Comparison,
+    mistakes: Sequence[tuple[str, str, int]],
 ) -> Sequence[tuple[str, str, int]]:
-    """Return rows by the primary's and the shadow's label, as these may be shown.
+    """Return ``mistakes``, rows by the primary's and the shadow's label, as these may be shown.
 
-    Labels are parts of bodies. Where something in bodies must not be shown their hashes stand for them.
+    Labels are parts of bodies. Of an answer in which something had to be redacted hashes stand for them: what was may
+    be the label.
     """
     record = rules.record
-    if record.redactor.concerns_bodies or withholds_content(record, primary, (part,)):
-        key = record.redactor.key
-        return [(_hashed(key, label), _hashed(key, other), rows) for label, other, rows in mistakes]
-    return mistakes
+    is_hidden = is_other_hidden = withholds_content(record, primary, (part,))
+    if not is_hidden:
+        if not record.redactor.concerns_bodies:
+            return mistakes
+        answers = _answers(Shown(rules, primary, part, comparison, {}, None), withheld=False)
+        is_hidden, is_other_hidden = (answer.get("redacted", False) for answer in answers)
+    key = record.redactor.key
+    return [
+        (
+            _hashed(key, label) if is_hidden else label,
+            _hashed(key, other) if is_other_hidden else other,
+            rows,
+        )
+        for label, other, rows in mistakes
+    ]
 
 
 def _hashed(key: bytes, label: str) -> str:

@@ -156,7 +156,7 @@ async def test_nothing_is_written_twice(bench: Bench) -> None:
 
 
 async def test_mistaken_labels(tmp_path: Path) -> None:
-    """Rows are counted by both labels where these differ; where bodies are redacted, by the labels' hashes."""
+    """Rows are counted by both labels where these differ, and by their hashes where they must not be written."""
     bench = Bench(tmp_path)
     bench.pair(1)
     bench.pair(2)
@@ -166,9 +166,14 @@ async def test_mistaken_labels(tmp_path: Path) -> None:
         Cell("labels", "1", "2"): 2,
         Cell("labels", "1", "3"): 1,
     }
-    bench.publish(BASE_CONFIG.replace("body: 1KiB", "body: 1KiB, redact: [{json: /nothing}]"))
+    bench.publish(BASE_CONFIG.replace("body: 1KiB", "body: 1KiB, redact: [{json: /nothing}, {detect: card}]"))
     bench.pair(7)
-    hashed = [cell for cell in bench.known().cells if cell.part == "labels"][2]
+    bench.publish(
+        BASE_CONFIG.replace("body: 1KiB", "body: 1KiB, redact: [{json: /outputs/*/data/*, action: mask}]")
+    )
+    bench.pair(8)
+    _, _, plain, hashed = (cell for cell in bench.known().cells if cell.part == "labels")
+    assert (plain.name, plain.value) == ("1", "7")
     assert (len(hashed.name), len(hashed.value)) == (12, 12)
     await bench.close()
 
