@@ -14,31 +14,12 @@ from proxy.compare import Prediction, decode, decode_request
 from proxy.compare.values import Completion, Usage
 from tests.compare.bodies import BODIES
 from tests.real.calls import LLAMA
-from tests.real.messages import Exchange, Message
+from tests.real.messages import Exchange
 from tests.real.processes import Driver, eventually
+from tests.real.reading import first, read
 from tests.real.stage import OBSERVED, Stage
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
-
-
-def first(message: Message, name: bytes) -> bytes | None:
-    """Return a field's value, where it is there."""
-    return next(iter(message.values(name)), None)
-
-
-def read(exchange: Exchange) -> Prediction:
-    """Return what our decoder reads of an answer."""
-    answer = exchange.response
-    length = first(answer, b"inference-header-content-length")
-    found = decode(
-        answer.status,
-        first(answer, b"content-type"),
-        first(answer, b"content-encoding"),
-        answer.body,
-        None if length is None else int(length),
-    )
-    assert isinstance(found, Prediction), found
-    return found
 
 
 def completion_of(exchange: Exchange) -> Completion:

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 
+import orjson
 import pytest
 
 from tests.real.calls import KSERVE, PLAIN_CLIENTS, with_tritonclient
 from tests.real.processes import Driver
+from tests.real.reading import FORMS, hold_labels, read
 from tests.real.stage import Stage
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
@@ -24,3 +26,20 @@ def test_plain_clients(kserve: Stage, drivers: Callable[[str], Driver], client: 
 def test_tritonclient(kserve: Stage, drivers: Callable[[str], Driver], call: str) -> None:
     """``tritonclient`` gets the same tensors and exceptions."""
     assert kserve.compare(drivers("tritonclient"), call.partition(",")[0], **TRITONCLIENT[call]) == []
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_labels_are_read_as_the_client_reads_them(
+    kserve: Stage, drivers: Callable[[str], Driver], form: str
+) -> None:
+    """Our decoder finds the values and the shape that the client makes numpy of, and labels to compare."""
+    hold_labels(kserve, drivers("tritonclient"), "label", form)
+
+
+def test_predictions_are_read(kserve: Stage, drivers: Callable[[str], Driver]) -> None:
+    """In KServe's first protocol our decoder finds a label for each instance."""
+    _, (exchange,) = kserve.heard(drivers("requests"), "plain", **KSERVE["predict"])
+    found = read(exchange)
+    (tensor,) = found.tensors
+    assert found.format == "v1"
+    assert tensor.data == orjson.loads(exchange.response.body)["predictions"] != []

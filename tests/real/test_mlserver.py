@@ -6,6 +6,7 @@ import pytest
 
 from tests.real.calls import MLSERVER, PLAIN_CLIENTS, with_tritonclient
 from tests.real.processes import Driver
+from tests.real.reading import FORMS, hold_labels
 from tests.real.stage import Stage
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
@@ -24,3 +25,11 @@ def test_plain_clients(mlserver: Stage, drivers: Callable[[str], Driver], client
 def test_tritonclient(mlserver: Stage, drivers: Callable[[str], Driver], call: str) -> None:
     """``tritonclient`` gets the same tensors and exceptions."""
     assert mlserver.compare(drivers("tritonclient"), call.partition(",")[0], **TRITONCLIENT[call]) == []
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_labels_are_read_as_the_client_reads_them(
+    mlserver: Stage, drivers: Callable[[str], Driver], form: str
+) -> None:
+    """Our decoder finds the values and the shape that the client makes numpy of, and labels to compare."""
+    hold_labels(mlserver, drivers("tritonclient"), "predict", form)
