@@ -24,6 +24,9 @@ CHRF_BETA: Final = 2.0
 _Ids: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
 
 _SPACE: Final = re.compile(r"\s+")
+_MARK: Final = re.compile(r"(?<!\d)(?:[^\w\s]|_)(?!\d)")
+"""Whatever is neither of a word nor space, but for what stands beside a digit: 3.5 is not 35."""
+
 _ARTICLES: Final = re.compile(r"\b(?:a|an|the)\b")
 _ASCII_PUNCTUATION: Final = str.maketrans("", "", string.punctuation)
 
@@ -41,10 +44,12 @@ def normalise(text: str) -> str:
 
 
 def _without_punctuation(text: str) -> str:
-    if text.isascii() and text.isalnum():
-        return text
-    marks = "".join(sorted(mark for mark in set(text) if unicodedata.category(mark)[0] == "P"))
-    return re.sub(rf"(?<!\d)[{re.escape(marks)}](?!\d)", "", text) if marks else text
+    return _MARK.sub(_without_mark, text)
+
+
+def _without_mark(found: re.Match[str]) -> str:
+    mark = found[0]
+    return "" if unicodedata.category(mark)[0] == "P" else mark
 
 
 def token_f1(first: str, second: str) -> float:

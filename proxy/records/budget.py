@@ -10,8 +10,10 @@ Rules
       near the budget.
     * It is never 0: what could not have been kept, nobody can estimate.
     * Beyond the hard cap a record is lost, and is said to be. Its probability was not known beforehand, so estimates
-      are only good up to the share that was lost (:func:`proxy.records.weights.allow_for_losses`). After the first
-      second of a burst that comes out of nothing this does not happen (``tests/records/test_budget.py``).
+      are only good up to the share that was lost (:func:`proxy.records.weights.allow_for_losses`). A burst that comes
+      out of nothing meets the probability 1 in its first slice, so that each lost record stands for itself alone. It
+      may use up no more of a second than leaves a budget for the slices behind it: there a record stands for many, and
+      none is lost (``tests/records/test_budget.py``).
 
 Theory of operation
     Time is cut into slices of 0.1 s. When one begins, the load to expect is the last second's mean, or the last
@@ -75,12 +77,24 @@ class Budget:
         ValueError: ``per_second`` is less than 1.
     """
 
-    __slots__ = ("_cap", "_credit", "_kept", "_last", "_limit", "_now", "_offered", "_reserve", "_share")
+    __slots__ = (
+        "_cap",
+        "_credit",
+        "_kept",
+        "_last",
+        "_limit",
+        "_now",
+        "_offered",
+        "_reserve",
+        "_share",
+        "_slice_cap",
+    )
 
     def __init__(self, per_second: int) -> None:
         if per_second < 1:
             raise ValueError(f"expected a budget of at least 1, got {per_second}")
         self._cap = hard_cap(per_second)
+        self._slice_cap = self._cap - per_second
         self._share = per_second / _SLICES
         self._last: deque[_Slice] = deque(maxlen=_SLICES)
         """The slices before this one, oldest first."""
@@ -109,7 +123,8 @@ class Budget:
         probability = self._limit / SPACE
         if draw >= self._limit:
             return Admission("thinned", probability)
-        if self._kept + sum(each.kept for each in list(self._last)[1 - _SLICES :]) >= self._cap:
+        kept_before = sum(each.kept for each in list(self._last)[1 - _SLICES :])
+        if self._kept >= self._slice_cap or self._kept + kept_before >= self._cap:
             return Admission("over", probability)
         self._kept += 1
         return Admission("kept", probability)
