@@ -58,6 +58,7 @@ def counted(proxy: Running, experiment: Experiment) -> Counts:
     return total
 
 
+@pytest.mark.long
 async def test_evidence_through_a_kill_and_an_upgrade(tmp_path: Path) -> None:
     """One worker is killed between requests, then the program exchanged: nothing is lost, no unit is new twice."""
     async with model_server("one") as model:

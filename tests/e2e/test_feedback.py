@@ -93,6 +93,7 @@ async def test_answers_called_bad_roll_back(tmp_path: Path) -> None:
         assert await proxy.total("modelproxy_feedback_total", outcome="duplicate") == 200
 
 
+@pytest.mark.long
 async def test_no_feedback_no_promotion(tmp_path: Path) -> None:
     """Without feedback nothing is promoted, and the sentence says how much is missing; with enough of it it is."""
     guardrail = "{metric: feedback, promotion_margin: 100%, tolerance: 20%}"
@@ -134,6 +135,7 @@ async def test_feedback_on_one_variant_alone(tmp_path: Path) -> None:
         assert "not as the weights say" in found["sentence"]
 
 
+@pytest.mark.long
 async def test_killed_in_between(tmp_path: Path) -> None:
     """Whoever is killed when, every acknowledged item is counted once, whatever is sent again."""
     plan = "{steps: [50], hold: 1h, budget: null, guardrails: [{metric: feedback}]}"
@@ -196,6 +198,7 @@ async def _say_until(proxy: Running, items: Any) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.long
 async def test_an_upgrade_on_the_way(tmp_path: Path) -> None:
     """What the program before has answered can be judged after an upgrade, and counts with what came since."""
     plan = "{steps: [50], hold: 1h, budget: null, guardrails: [{metric: feedback}]}"

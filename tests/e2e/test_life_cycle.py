@@ -235,6 +235,7 @@ def check_right_of_way(supervisor: int, worker: int) -> None:
         assert of_observer > of_worker
 
 
+@pytest.mark.long
 async def test_a_hung_worker_is_replaced(tmp_path: Path) -> None:
     """A worker that stands still is found out; the other one serves, and the count says what happened.
 

@@ -35,6 +35,7 @@ def records(proxy: Running) -> list[dict[str, Any]]:
     return [orjson.loads(line) for line in lines.splitlines()]
 
 
+@pytest.mark.long
 async def test_a_new_key_counts_without_a_restart(tmp_path: Path) -> None:
     """After ``unit-keys --rotate`` records soon name the new key, and both keys find the person they are about."""
     async with model_server("one") as one:

@@ -38,6 +38,7 @@ async def units(running: Running) -> int:
 
 @pytest.mark.alone
 @pytest.mark.usefixtures("short_hours")
+@pytest.mark.long
 async def test_a_canary_that_becomes_slow_when_all_are_known(tmp_path: Path) -> None:
     """Nobody is new any more; the canary becomes slow, and the next hour of the same users takes it off."""
     async with models() as (one, two):

@@ -78,6 +78,7 @@ async def test_a_defective_canary_goes_by_itself(tmp_path: Path) -> None:
         assert recomputed(proxy, line)["verdict"] == "rollback"
 
 
+@pytest.mark.long
 async def test_a_slow_canary_goes_by_itself(tmp_path: Path) -> None:
     """It answers everybody, and late: once there is a reference to compare with, some hundred answers are enough."""
     async with models() as (one, two):

@@ -176,6 +176,7 @@ def collisions(users: int) -> float:
     [0, 1, pytest.param(2, marks=pytest.mark.long)],
     ids=["undisturbed", "killed", "killed otherwise"],
 )
+@pytest.mark.long
 async def test_kills_change_no_decision(tmp_path: Path, seed: int) -> None:
     """Everybody is killed by turns, at random moments, and all goes as it goes when nobody is."""
     shown: dict[str, list[int]] = {route: [] for route in ROUTES}
@@ -260,6 +261,7 @@ async def test_a_killed_supervisor_takes_nothing_along(tmp_path: Path, victims: 
     assert left_behind(owner) == []
 
 
+@pytest.mark.long
 async def test_an_upgrade_on_the_way(tmp_path: Path) -> None:
     """With SIGUSR2 under traffic: the same rollout at the same weight, each request counted once, no unit new again."""
     async with models() as served:

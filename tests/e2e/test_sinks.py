@@ -177,6 +177,7 @@ async def _has_all(proxy: Running, receiver: HttpReceiver) -> bool:
     return bool(receiver.got) and (await outcomes(proxy, "otlp"))["written"] == 20
 
 
+@pytest.mark.long
 async def test_an_upgrade_loses_no_record(tmp_path: Path) -> None:
     """While one observer writes its last records another begins in the same directories: all are there once, all counts
     go on, and none has failed."""

@@ -215,6 +215,7 @@ async def test_an_upgrade_under_load(both: Running, shop: Shop) -> None:
     assert await both.total("modelproxy_tls_handshake_failures_total") == 0
 
 
+@pytest.mark.long
 async def test_a_worker_that_starts_beside_broken_files(both: Running, shop: Shop) -> None:
     """What cannot be used is refused and told; a worker that dies meanwhile comes back with the last good files."""
     before = shop.identity

@@ -58,6 +58,7 @@ def hold_labels(stage: Stage, client: Driver, output: str, form: str) -> None:
         **FORMS[form],
     }
     told, (exchange,) = stage.heard(client, "infer", **asked)
+    assert "gave" in told, told
     ((_, arrays),) = told["gave"]
     dtype, shape, values = arrays[output]
     found = read(exchange)

@@ -258,6 +258,7 @@ def test_nobody_wins_by_chance() -> None:
     assert mean((0.01, 0.99)) > 1.2
 
 
+@pytest.mark.long
 def test_false_rollbacks() -> None:
     """Of canaries that are called bad as often, at most a few in a hundred are ever rolled back, however often one
     looks and however thin the feedback is.

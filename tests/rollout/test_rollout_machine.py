@@ -228,6 +228,7 @@ def test_a_worse_canary_is_rolled_back_on_a_small_step(canary: Behaviour, verdic
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_canary_that_is_the_same_survives_every_look() -> None:
     """With a shared incident and swinging hosts it is never rolled back; the plan only ever asks for more."""
     same = Behaviour(errors=0.01, client_errors=0.02)
