@@ -84,6 +84,8 @@ class Plan:
     def rounds(self, cell: Cell, load: Load) -> int:
         """Return how often each entrant of a cell gets a load."""
         wanted = load.rounds or cell.rounds or USUAL_ROUNDS
+        if self.is_quick and load.kind is not Kind.CLOSED:
+            return 1  # the time goes to what saturates
         return wanted if self.most_rounds is None else min(wanted, self.most_rounds)
 
 

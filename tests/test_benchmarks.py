@@ -177,6 +177,18 @@ def test_cells_are_chosen_by_name() -> None:
     assert [each.name for each in entrants] == ["Envoy"]
 
 
+@pytest.mark.parametrize(
+    ("plan", "rounds"),
+    [(Plan(), (5, 3, 7)), (Plan(most_rounds=4), (4, 3, 4)), (Plan(most_rounds=2, is_quick=True), (2, 2, 1))],
+    ids=["whole", "bounded", "quick"],
+)
+def test_rounds(plan: Plan, rounds: tuple[int, ...]) -> None:
+    """Each load has the rounds that it needs, never more than are allowed; a quick run has one at a fixed rate."""
+    cells = {load.name: (cell, load) for cell in CELLS for load in cell.loads}
+    wanted = (SMALL_64.name, "1 MiB tensor each way", "2,000 requests/s")
+    assert tuple(plan.rounds(*cells[name]) for name in wanted) == rounds
+
+
 def test_answers_have_one_length() -> None:
     """Which variant answers makes no difference in bytes."""
     assert len(ANSWERS) == 4 == len(set(ANSWERS))
