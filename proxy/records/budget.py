@@ -13,7 +13,8 @@ Rules
       are only good up to the share that was lost (:func:`proxy.records.weights.allow_for_losses`). A burst that comes
       out of nothing meets the probability 1 in its first slice, so that each lost record stands for itself alone. It
       may use up no more of a second than leaves a budget for the slices behind it: there a record stands for many, and
-      none is lost (``tests/records/test_budget.py``).
+      the draws would have to keep several times what they are meant to for one to be lost
+      (``tests/records/test_budget.py``).
 
 Theory of operation
     Time is cut into slices of 0.1 s. When one begins, the load to expect is the last second's mean, or the last
@@ -62,7 +63,7 @@ def hard_cap(per_second: int) -> int:
     """Return the most records in any second, whatever the draw says: three times the budget and twenty.
 
     What is planned is twice the budget and five at most, where a load sets in: a second's budget, and the credit. The
-    rest is for the spread of the draws, which of small budgets is large.
+    rest is for the spread of the draws, which of small budgets is large. A single slice may have all but a budget of it.
     """
     return 3 * per_second + 20
 
