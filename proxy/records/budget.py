@@ -63,7 +63,7 @@ def hard_cap(per_second: int) -> int:
     """Return the most records in any second, whatever the draw says: three times the budget and twenty.
 
     What is planned is twice the budget and five at most, where a load sets in: a second's budget, and the credit. The
-    rest is for the spread of the draws, which of small budgets is large. A single slice may have all but a budget of it.
+    rest is for the spread of the draws, which of small budgets is large. One slice may have all but a budget of it.
     """
     return 3 * per_second + 20
 
