@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 import orjson
 
-from proxy.schemas import compile_schema
+from proxy.schemas import ALLOWED, compile_schema
 from proxy.settings import grammar
 from proxy.settings.fields import NOW, Section, setting
 from proxy.settings.grammar import Grammar
@@ -57,18 +57,17 @@ READ_BY: Final[dict[str, frozenset[str]]] = {
 
 def _json_schema() -> Grammar:
     """Return the grammar of a JSON Schema, written as a mapping; read as JSON text."""
-    allowed = "a JSON Schema of draft 4, 6 or 7"
 
     def read(value: Any) -> str:
         if not isinstance(value, dict):
-            raise ValueError(f"{allowed}, as a mapping")
+            raise ValueError(f"{ALLOWED}, as a mapping")
         text = orjson.dumps(value, default=_plain, option=orjson.OPT_SORT_KEYS).decode()
         if len(text) > 65536:
-            raise ValueError(f"{allowed}, at most 64 KiB of JSON")
+            raise ValueError(f"{ALLOWED}, at most 64 KiB of JSON")
         compile_schema(text)
         return text
 
-    return Grammar(read, lambda value: orjson.loads(value), allowed, {"type": "object"})
+    return Grammar(read, lambda value: orjson.loads(value), ALLOWED, {"type": "object"})
 
 
 def _plain(value: Any) -> Any:
