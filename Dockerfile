@@ -4,13 +4,16 @@
 FROM python:3.11-slim AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_CONSTRAINT=/src/constraints.txt PIP_BUILD_CONSTRAINT=/src/constraints.txt
+# What is installed beside the proxy itself: kafka and parquet are sinks' libraries, query is the command's. PyArrow and
+# DuckDB are 200 MB together, so they come when they are asked for: --build-arg EXTRAS=kafka,parquet,query
+ARG EXTRAS=kafka
 WORKDIR /src
 COPY pyproject.toml constraints.txt README.md ./
 COPY proxy ./proxy
 COPY config ./config
 RUN python -m pip wheel --no-deps --wheel-dir /dist . \
  && python -m venv /opt/modelproxy \
- && /opt/modelproxy/bin/python -m pip install -c constraints.txt /dist/*.whl
+ && /opt/modelproxy/bin/python -m pip install -c constraints.txt "$(echo /dist/*.whl)${EXTRAS:+[$EXTRAS]}"
 
 FROM python:3.11-slim
 COPY --from=build /opt/modelproxy /opt/modelproxy

@@ -204,6 +204,13 @@ class TestDockerfile:
         assert int(uid) > 0
         assert f"install -d -o {uid} -g {gid} -m 0700 {instruction('WORKDIR')}" in instruction("RUN")
 
+    def test_extras_are_known(self) -> None:
+        """Every value of the build argument names extras of the package, and the default is said once."""
+        known = tomllib.loads(read("pyproject.toml"))["project"]["optional-dependencies"]
+        assert LIBRARIES.keys() <= known.keys()
+        named = {name for value in arguments_of_builds() for name in value.split(",") if name}
+        assert named == LIBRARIES.keys()
+
     def test_starts_serve(self) -> None:
         """The image runs `modelproxy serve` on the mounted file."""
         assert orjson.loads(instruction("ENTRYPOINT")) == ["modelproxy"]
@@ -308,11 +315,25 @@ def copy_build_context(target: Path) -> None:
             shutil.copy(ROOT / name, target / name)
 
 
+def arguments_of_builds() -> list[str]:
+    """Return each value of EXTRAS that the Dockerfile or the README says, and none at all."""
+    default = next(value for key, value in dockerfile() if key == "ARG").removeprefix("EXTRAS=")
+    return sorted(
+        {"", default, *re.findall(r"--build-arg EXTRAS=(\S*)", read("README.md") + read("Dockerfile"))}
+    )
+
+
+LIBRARIES = {"kafka": "confluent_kafka", "parquet": "pyarrow", "query": "duckdb"}
+"""What a name in EXTRAS lets a program import."""
+
+
 @pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.timeout(300)
-def test_installs_as_the_dockerfile_does(tmp_path: Path) -> None:
-    """The Dockerfile's steps, in a fresh environment, end in a command that runs and ships `config/`."""
+@pytest.mark.parametrize("extras", arguments_of_builds())
+def test_installs_as_the_dockerfile_does(tmp_path: Path, extras: str) -> None:
+    """The Dockerfile's steps, in a fresh environment, end in a command that runs and ships `config/`, with the
+    libraries that were asked for and no others."""
     source = tmp_path / "src"
     copy_build_context(source)
     build = next(value for key, value in dockerfile() if key == "RUN")
@@ -324,6 +345,7 @@ def test_installs_as_the_dockerfile_does(tmp_path: Path) -> None:
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PIP_CONSTRAINT": constraints,
         "PIP_BUILD_CONSTRAINT": constraints,
+        "EXTRAS": extras,
     }
     subprocess.run(["sh", "-ec", build], cwd=source, env=environ, check=True)
 
@@ -333,5 +355,15 @@ def test_installs_as_the_dockerfile_does(tmp_path: Path) -> None:
     assert [name for name in packed if name.startswith(("tests/", "benchmarks/"))] == []
 
     command = tmp_path / "opt" / "modelproxy" / "bin" / "modelproxy"
-    done = subprocess.run([command, "--help"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    bare = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [command, "--help"], cwd=tmp_path, env=bare, capture_output=True, text=True, check=True
+    )
     assert "serve" in done.stdout
+
+    python = command.parent / "python"
+    for name, library in LIBRARIES.items():
+        tried = subprocess.run(
+            [python, "-c", f"import {library}"], cwd=tmp_path, env=bare, capture_output=True, check=False
+        )
+        assert (tried.returncode == 0) == (name in extras.split(",")), library
