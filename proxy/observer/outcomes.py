@@ -231,7 +231,7 @@ class Outcomes:
         paces: Mapping[int, Pace],
     ) -> None:
         """Leave a record and spans of an exchange, where there is a reason for them."""
-        self._recorder.offer(rules.record, rules.route, primary, pair.shadows, comparisons, paces)
+        self._recorder.offer(rules, primary, pair.shadows, comparisons, paces)
         if primary.flags & Flag.TRACED:
             self._guard("spans", lambda: self._tracer.trace(self._blocks.tables[primary.version], pair))
 

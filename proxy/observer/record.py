@@ -6,7 +6,7 @@ for it on a body of free text (:mod:`proxy.privacy.content`), ``headers`` where
 ``log.headers`` names some, ``redacted`` on a body of which something, or all of it, was not written,
 ``content_encoding`` on one that could not be decoded, ``inference_header_length`` on one with binary tensors,
 ``accept`` on a request that takes not everything, ``has_query`` on one that had a query, ``pace`` on an answer that was
-streamed as it was generated.
+streamed as it was generated, ``slices`` where some are declared, ``noise`` where the champion was asked a second time.
 
 What is never in a record: the raw unit, the client's address, the query of the request, headers nobody
 asked for, and the original of a body that has something to redact. Such a body is read, redacted and
@@ -43,6 +43,7 @@ from proxy.observer.heads import (
     request_line,
 )
 from proxy.observer.pacing import ANSWER, pace_document
+from proxy.observer.record_comparisons import comparison_document, noise_document
 from proxy.privacy.actions import Treatment, key_id, keyed_hash
 from proxy.privacy.bodies import redact_body
 from proxy.privacy.content import (
@@ -135,6 +136,7 @@ def build_record(
     kept: Kept = SAMPLED,
     *,
     paces: Mapping[int, Pace] = MappingProxyType({}),
+    slices: Mapping[str, str] = MappingProxyType({}),
 ) -> _Document:
     """Return the record of one exchange.
 
@@ -142,10 +144,11 @@ def build_record(
         rule: of the route, in the version of the exchange.
         route: of the exchange.
         primary: request and answer.
-        shadows: the shadow parts that came, by index.
+        shadows: the shadow parts that came, by index; behind them the champion's, if it was asked a second time.
         comparisons: what came out, by index of the shadow; none for a part that was not compared.
         kept: why there is a record.
         paces: how fast streamed answers were generated, by index of the shadow; the client's by `ANSWER`.
+        slices: the exchange's value in each declared slice.
 
     Raises:
         StateError: the exchange was not to be logged: it has no details.
@@ -156,6 +159,7 @@ def build_record(
     variant = route.variants[primary.variant]
     is_missing = details.unit_source == MISSING_UNIT
     withheld = withholds_content(rule, primary, shadows.values())
+    tells_fields = not (withheld or rule.redactor.concerns_bodies)
     return {
         "schema": SCHEMA_VERSION,
         "ts": timestamp(primary.started_wall_ns),
@@ -172,16 +176,32 @@ def build_record(
         "served_by": route.variants[primary.served_by].name,
         "probability": _probability(route, primary, details),
         **kept_fields(route, kept),
+        **({"slices": dict(slices)} if slices else {}),
         "request": request_document(rule, primary, details, withheld=withheld),
         "response": _response(rule, primary, details, withheld=withheld) | _pace(paces, ANSWER),
         "fault": Fault(details.fault).label if details.fault else None,
         **_trace(primary, details),
         "shadows": [
-            _shadow(rule, route, shadows[index], comparisons.get(index), withheld=withheld)
+            _shadow(rule, route, shadows[index], withheld=withheld)
+            | {"comparison": comparison_document(comparisons.get(index), tells_fields=tells_fields)}
             | _pace(paces, index)
             for index in sorted(shadows)
+            if index < len(route.shadows)
         ],
+        **_noise(route, shadows, comparisons, tells_fields=tells_fields),
     }
+
+
+def _noise(
+    route: Route,
+    shadows: Mapping[int, ShadowPart],
+    comparisons: Mapping[int, Comparison],
+    *,
+    tells_fields: bool,
+) -> _Document:
+    if route.noise is None or (part := shadows.get(route.noise.index)) is None:
+        return {}
+    return {"noise": noise_document(part, comparisons.get(part.shadow), tells_fields=tells_fields)}
 
 
 def _trace(primary: Primary, details: Details) -> _Document:
@@ -375,9 +395,7 @@ def _is_note(rule: RecordRule, status: int, content: ContentFields, body: bytes,
     return _speaks(answer_speaks, content, body, is_cut=is_cut) is True
 
 
-def _shadow(
-    rule: RecordRule, route: Route, part: ShadowPart, comparison: Comparison | None, *, withheld: bool
-) -> _Document:
+def _shadow(rule: RecordRule, route: Route, part: ShadowPart, *, withheld: bool) -> _Document:
     content, is_cut = answer_fields(part.response_lines), _is_cut(part)
     withheld = withheld or _is_note(rule, part.status, content, part.response_body, is_cut=is_cut)
     return {
@@ -388,18 +406,6 @@ def _shadow(
         "content_type": _content_type(rule, content),
         "size": part.response_bytes,
         **_body(rule, content, part.response_body, is_cut=is_cut, said=said_in_answer if withheld else None),
-        "comparison": None if comparison is None else _comparison(comparison),
-    }
-
-
-def _comparison(comparison: Comparison) -> _Document:
-    return {
-        "result": comparison.result,
-        "distance": comparison.distance,
-        "reason": comparison.reason,
-        "method": comparison.method,
-        "rows": comparison.rows,
-        "rows_disagreeing": comparison.rows_disagreeing,
     }
 
 

@@ -16,8 +16,10 @@ from proxy.clock import monotonic_ns
 from proxy.compare import Comparison
 from proxy.compare.pace import Pace
 from proxy.exchange import RECORDED, Primary, ShadowPart
+from proxy.observer.attributes import read_slices
 from proxy.observer.blocks import Blocks
 from proxy.observer.record import RecordRule, build_line, build_record, kept_fields
+from proxy.observer.route_rules import RouteRules
 from proxy.records.budget import Budget
 from proxy.records.keep import Kept
 from proxy.routing.hashing import bucket, salt_prefix
@@ -27,6 +29,7 @@ from proxy.sinks.sink import Token
 __all__ = ["Recorder", "Sink"]
 
 _CERTAIN: Final = ("kept", 1.0)
+_NO_SLICES: Final[Mapping[str, str]] = {}
 
 _Comparisons: TypeAlias = Mapping[int, Comparison]
 _Paces: TypeAlias = Mapping[int, Pace]
@@ -101,8 +104,7 @@ class Recorder:
 
     def offer(
         self,
-        rule: RecordRule,
-        route: Route,
+        rules: RouteRules,
         primary: Primary,
         shadows: Mapping[int, ShadowPart],
         comparisons: _Comparisons,
@@ -111,20 +113,20 @@ class Recorder:
         """Record an exchange with details, if there is a reason to.
 
         Args:
-            rule: of the route, in the version of the exchange.
-            route: of the exchange.
+            rules: of the route, in the version of the exchange.
             primary: request and answer.
             shadows: the shadow parts that came, by index.
             comparisons: what came out, by index of the shadow.
             paces: how fast the answers were generated that were streamed.
         """
         place = (primary.worker, primary.version, primary.route)
+        rule, route = rules.record, rules.route
         last = len(route.shadows)  # what lies beyond is the champion, asked again
         disagrees = any(each.result == "disagree" for i, each in comparisons.items() if i < last)
         reasons = rule.keep.reasons(primary.flags, disagrees=disagrees)
         record: _Record | None = None
         if rule.keep.when:
-            record = self._build(rule, route, primary, shadows, comparisons, paces)
+            record = self._build(rules, primary, shadows, comparisons, paces)
             if record is not None and self._holds(rule, record, place):
                 reasons.append("when")
         if not reasons:
@@ -141,22 +143,22 @@ class Recorder:
             self._sink.drop()
             self._blocks.count_sink(*place, "dropped")
         else:
-            record = record or self._build(rule, route, primary, shadows, comparisons, paces)
+            record = record or self._build(rules, primary, shadows, comparisons, paces)
             self._submit(place, route, record, Kept(tuple(reasons), chance))
 
     def _build(
         self,
-        rule: RecordRule,
-        route: Route,
+        rules: RouteRules,
         primary: Primary,
         shadows: Mapping[int, ShadowPart],
         comparisons: _Comparisons,
         paces: _Paces,
     ) -> _Record | None:
         """Return the record; None, and a fault of ours is noted, if it could not be built."""
-        known = {index: part for index, part in shadows.items() if index < len(route.shadows)}
+        rule, route = rules.record, rules.route
         try:
-            return build_record(rule, route, primary, known, comparisons, paces=paces)
+            slices = read_slices(rules.slices, rule, primary) if rules.slices else _NO_SLICES
+            return build_record(rule, route, primary, shadows, comparisons, paces=paces, slices=slices)
         except Exception as error:  # the loop must outlive any body
             self._note("record", error)
             return None

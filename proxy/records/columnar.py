@@ -99,6 +99,9 @@ def _put(document: dict[str, Any], column: Column, value: Any) -> None:
         # Files of others may hold anything; what is no JSON is then no object, and said to be damaged.
         with suppress(orjson.JSONDecodeError):
             value = orjson.loads(value)
+    elif column.kind.startswith("map of "):
+        with suppress(TypeError, ValueError):
+            value = dict(value)
     document[name] = value.isoformat() if isinstance(value, datetime) else value
 
 

@@ -37,8 +37,8 @@ class Column(NamedTuple):
 
     name: str
     kind: str
-    """Kind of the field: ``text``, ``integer`` and ``number`` (64 bits), ``boolean``, ``list of text``, ``object`` (as
-    text that is JSON), or ``time`` (UTC, microseconds)."""
+    """Kind of the field: ``text``, ``integer`` and ``number`` (64 bits), ``boolean``, ``list of text``, ``map of
+    numbers`` and ``map of text``, ``object`` (as text that is JSON), or ``time`` (UTC, microseconds)."""
     path: tuple[str, ...]
     """Keys from the root of the record, or of the shadow, to the value."""
     meaning: str

@@ -32,6 +32,8 @@ _KINDS: Final[Mapping[str, Mapping[str, Any]]] = {
     "boolean": {"type": "boolean"},
     "object": {"type": "object"},
     "list of text": {"type": "array", "items": {"type": "string"}},
+    "map of numbers": {"type": "object", "additionalProperties": {"type": "number"}},
+    "map of text": {"type": "object", "additionalProperties": {"type": "string"}},
     "list of objects": {"type": "array"},
 }
 """Kinds of values and the JSON Schema of each."""
@@ -154,6 +156,43 @@ def _tokens(where: str) -> tuple[Field, ...]:
     )
 
 
+def _comparison(where: str) -> tuple[Field, ...]:
+    """Return what came of comparing an answer with the client's."""
+    return (
+        Field(
+            f"{where}.comparison",
+            "object?",
+            "how it compares with the client's answer; null: it was not compared",
+        ),
+        Field(f"{where}.comparison.result", "text", "`agree`, `disagree` or `uncomparable`"),
+        Field(f"{where}.comparison.distance", "number?", "0 to 1; null: there is none"),
+        Field(
+            f"{where}.comparison.reason",
+            "text?",
+            "what differs, or why it cannot be judged; null: they agree",
+        ),
+        Field(
+            f"{where}.comparison.method", "text", "the method that judged, as `compare.as` names it", since=2
+        ),
+        Field(f"{where}.comparison.rows", "integer", "rows compared; 0: none could be", since=2),
+        Field(f"{where}.comparison.rows_disagreeing", "integer", "how many of them differ", since=2),
+        Field(
+            f"{where}.comparison.scores",
+            "map of numbers",
+            "the method's other figures, such as `chrf`, `cosine` and `max_abs`, where it has some",
+            since=2,
+            is_always=False,
+        ),
+        Field(
+            f"{where}.comparison.fields",
+            "list of text",
+            "where they differ, by their first 16 differences, `*` for an index; not where bodies are redacted",
+            since=2,
+            is_always=False,
+        ),
+    )
+
+
 FIELDS: Final[tuple[Field, ...]] = (
     Field("schema", "integer", f"version of this table: {SCHEMA_VERSION}", since=2),
     Field("ts", "text", "when the request's head was complete: RFC 3339, UTC, microseconds"),
@@ -190,6 +229,13 @@ FIELDS: Final[tuple[Field, ...]] = (
         "number",
         "the part of `inclusion_probability` that `log.budget` is to blame for; 1: none",
         since=2,
+    ),
+    Field(
+        "slices",
+        "map of text",
+        "the request's value in each of `compare.slices`, as far as it may be shown; `none`: it has none",
+        since=2,
+        is_always=False,
     ),
     Field("request", "object", "what the client asked"),
     Field("request.method", "text", "method"),
@@ -248,22 +294,27 @@ FIELDS: Final[tuple[Field, ...]] = (
     Field("shadows[].duration_ms", "number", "copy begun to answer complete, ms"),
     *_body("shadows[]", "its answer"),
     *_tokens("shadows[]"),
-    Field(
-        "shadows[].comparison",
-        "object?",
-        "how it compares with the client's answer; null: it was not compared",
-    ),
-    Field("shadows[].comparison.result", "text", "`agree`, `disagree` or `uncomparable`"),
-    Field("shadows[].comparison.distance", "number?", "0 to 1; null: there is none"),
-    Field(
-        "shadows[].comparison.reason", "text?", "what differs, or why it cannot be judged; null: they agree"
-    ),
-    Field("shadows[].comparison.method", "text", "the method that judged, as `compare.as` names it", since=2),
-    Field("shadows[].comparison.rows", "integer", "rows compared; 0: none could be", since=2),
-    Field("shadows[].comparison.rows_disagreeing", "integer", "how many of them differ", since=2),
+    *_comparison("shadows[]"),
     *_pace("shadows[]", "its answer", "copy begun"),
+    Field(
+        "noise",
+        "object",
+        "what came of asking the champion a second time, if it was (`compare.noise`)",
+        since=2,
+        is_always=False,
+    ),
+    Field("noise.status", "integer?", "status of its second answer; null: there was none", since=2),
+    Field("noise.fault", "text?", "why there is no whole answer; null: there is", since=2),
+    Field("noise.duration_ms", "number", "copy begun to answer complete, ms", since=2),
+    *(field._replace(since=2) for field in _comparison("noise")),
 )
 """In the order in which a record has them."""
+
+
+_OPEN: Final = frozenset(
+    field.path for field in FIELDS if field.path.endswith(".headers") or field.kind.startswith("map of ")
+)
+"""Objects whose names are not of this table."""
 
 
 def json_schema() -> dict[str, Any]:
@@ -301,12 +352,12 @@ def _value_schema(field: Field) -> dict[str, Any]:
 def paths_of(record: Mapping[str, Any], outer: str = "") -> Iterator[str]:
     """Yield the path of everything in ``record``, as :attr:`Field.path` writes it; each entry of a list by itself.
 
-    What is below ``headers`` has names of its own and is not looked into.
+    What is below ``headers``, and in maps, has names of its own and is not looked into.
     """
     for name, value in record.items():
         path = f"{outer}.{name}" if outer else name
         yield path
-        if name == "headers":
+        if path in _OPEN:
             continue
         if isinstance(value, Mapping):
             yield from paths_of(value, path)

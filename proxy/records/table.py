@@ -22,6 +22,8 @@ _TYPES: Final = {
     "boolean": "BOOLEAN",
     "time": "TIMESTAMP",
     "list of text": "VARCHAR[]",
+    "map of numbers": "MAP(VARCHAR, DOUBLE)",
+    "map of text": "MAP(VARCHAR, VARCHAR)",
     "object": "JSON",
 }
 """Kind of a column → its type. Times are UTC."""

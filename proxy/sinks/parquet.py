@@ -54,6 +54,8 @@ _KINDS: Final[Mapping[str, pa.DataType]] = {
     "boolean": pa.bool_(),
     "time": pa.timestamp("us", tz="UTC"),
     "list of text": pa.list_(pa.string()),
+    "map of numbers": pa.map_(pa.string(), pa.float64()),
+    "map of text": pa.map_(pa.string(), pa.string()),
 }
 
 _IN_PATH: Final = "route"
@@ -105,6 +107,8 @@ def _plain(kind: str, value: Any) -> Any:
     """Return ``value`` as its column holds it."""
     if kind == "object":
         return None if value is None else orjson.dumps(value).decode()
+    if kind.startswith("map of "):
+        return None if value is None else list(value.items())
     return datetime.fromisoformat(value) if kind == "time" else value
 
 

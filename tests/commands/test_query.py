@@ -20,6 +20,14 @@ README = (Path(__file__).parents[2] / "README.md").read_text()
 FIRST = "select variant, count(*) as n, sum(weight) as w from records group by 1 order by 1"
 
 
+AGREES = {
+    "status": 200, "fault": None, "duration_ms": 1.0,
+    "comparison": {
+        "result": "agree", "distance": 0.0, "reason": None, "method": "json", "rows": 1, "rows_disagreeing": 0,
+    },
+}  # fmt: skip
+
+
 def line(number: int, **changes: Any) -> bytes:
     return orjson.dumps(record_of(request_id=f"req-{number}", **changes)) + b"\n"
 
@@ -31,7 +39,7 @@ def fixture_log(tmp_path: Path) -> Path:
     log.mkdir()
     champions = [line(number, variant="v1", unit=f"u{number}") for number in range(3)]
     (log / "payloads-1.jsonl").write_bytes(b"".join(champions) + b'{"half')
-    frames = [zstd.compress(line(3)), zstd.compress(line(4, response={"status": 503}))]
+    frames = [zstd.compress(line(3, noise=AGREES)), zstd.compress(line(4, response={"status": 503}))]
     (log / "payloads-2.jsonl.zst").write_bytes(b"".join(frames))
     return log
 
@@ -157,6 +165,15 @@ def test_the_examples_of_the_readme(sql: str, log: Path) -> None:
     result = ask(sql, log, "--json")
     assert result.exit_code == 0, result.stderr
     assert orjson.loads(result.stdout)
+
+
+def test_excess_disagreement(log: Path) -> None:
+    """The README's example counts what has three answers: here one request of weight 2, in which only the shadow
+    differs.
+    """
+    (sql,) = (each for each in EXAMPLES if "excess_disagreement" in each)
+    (row,) = orjson.loads(ask(sql, log, "--json").stdout)
+    assert row == {"model": "wine-v4", "only_shadow": 2, "only_champion": 0, "excess_disagreement": 1}
 
 
 def test_the_weighted_rate(log: Path) -> None:

@@ -10,8 +10,8 @@ import pytest
 from proxy.compare import Comparison
 from proxy.exchange import Flag, Primary
 from proxy.observer.blocks import Blocks
-from proxy.observer.record import compile_record_rule
 from proxy.observer.recorder import Recorder
+from proxy.observer.route_rules import RouteRules
 from proxy.records.budget import hard_cap
 from proxy.records.weights import Sample, weighting_of
 from proxy.sinks.sink import Token
@@ -47,7 +47,7 @@ class Bench:
         self.table = table_of(config(log), version)
         self.blocks.admit(self.table, [0])
         self.recorder.admit(self.table)
-        self.rule = compile_record_rule(self.table.routes[0], b"k" * 32)
+        self.rules = RouteRules(self.table.routes[0], b"k" * 32)
 
     def has_room(self) -> bool:
         return self.room > 0
@@ -64,8 +64,7 @@ class Bench:
     def offer(self, comparison: Comparison | None = None, index: int = 0, **changes: Any) -> None:
         primary: Primary = primary_part(**{"flags": Flag.MIRRORED, "version": self.table.version, **changes})
         comparisons = {} if comparison is None else {index: comparison}
-        route = self.table.routes[0]
-        self.recorder.offer(self.rule, route, primary, {0: shadow_part()}, comparisons, {})
+        self.recorder.offer(self.rules, primary, {0: shadow_part()}, comparisons, {})
 
     def counts(self) -> dict[str, int]:
         layout, version = self.table.observer_layout, self.table.version
@@ -113,6 +112,23 @@ def test_the_champion_asked_again_is_no_disagreement(tmp_path: Path) -> None:
     bench = Bench(tmp_path, "{keep: [disagreement]}")
     bench.offer(DISAGREE, index=2, flags=Flag.SHOWN)
     assert bench.records == []
+
+
+def test_what_else_a_record_says(tmp_path: Path) -> None:
+    """The request's slices are in it, and that the champion was asked twice; an expression may ask for both."""
+    bench = Bench(tmp_path)
+    noisy = config("{percent: 50, keep: [{when: slices.user}, {when: noise.comparison}]}")
+    bench.table = table_of(
+        noisy.replace("as: classification", "as: json, noise: 100, slices: {user: header:host}")
+    )
+    rules = RouteRules(bench.table.routes[0], b"k" * 32)
+    shadows = {0: shadow_part(), 2: shadow_part(shadow=2)}
+    bench.recorder.offer(rules, primary_part(), shadows, {0: DISAGREE, 2: AGREE}, {})
+    (record,) = bench.records
+    assert record["slices"] == {"user": "model"}
+    assert record["noise"]["comparison"]["result"] == "agree"
+    assert record["kept_by"] == ["sample", "when"]
+    assert [shadow["model"] for shadow in record["shadows"]] == ["wine-v4"]
 
 
 def test_an_expression_that_fails_keeps_nothing(tmp_path: Path) -> None:

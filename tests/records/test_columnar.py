@@ -15,6 +15,7 @@ from proxy.records.reading import PayloadReader
 from proxy.records.record import Record, read_document
 from proxy.sinks.parquet import table_of
 from tests.records.lines import built_document, line_of, plain_document
+from tests.records.test_table import NEW
 
 
 def write(directory: Path, records: list[dict[str, Any]], name: str = "payloads-1.parquet") -> Path:
@@ -55,12 +56,22 @@ def test_a_record_comes_back(tmp_path: Path, name: str) -> None:
 
 def test_the_whole_document_comes_back() -> None:
     """Every field that is not null stands where it stood."""
-    document = built_document()
-    (row,) = table_of([document]).to_pylist()
-    found = document_of(row, "wine")
-    assert {key for key in document if document[key] is not None} <= found.keys()
-    assert found["shadows"][0]["comparison"] == document["shadows"][0]["comparison"]
-    orjson.dumps(found)
+    for document in (built_document(), {name: value for name, value in NEW.items() if name != "of_tomorrow"}):
+        (row,) = table_of([document]).to_pylist()
+        found = document_of(row, "wine")
+        assert {key for key in document if document[key] is not None} <= found.keys()
+        assert found["shadows"][0]["comparison"] == document["shadows"][0]["comparison"]
+        assert [found.get(name) for name in ("slices", "noise")] == [
+            _said(document.get(name)) for name in ("slices", "noise")
+        ]
+        orjson.dumps(found)
+
+
+def _said(value: Any) -> Any:
+    """Return ``value`` without what is null."""
+    if not isinstance(value, dict):
+        return value
+    return {name: _said(inner) for name, inner in value.items() if inner is not None}
 
 
 def test_many_files_in_order(tmp_path: Path) -> None:

@@ -16,12 +16,15 @@ PROMISED = {
     "response_encoding": "text", "response_truncated": "boolean", "response_headers": "object",
     "ttfb_ms": "number", "duration_ms": "number", "prompt_tokens": "integer", "completion_tokens": "integer",
     "pace_time_to_first_token_ms": "number", "fault": "text", "trace_id": "text", "span_id": "text",
+    "slices": "map of text", "noise_status": "integer", "noise_fault": "text", "noise_duration_ms": "number",
+    "noise_result": "text", "noise_distance": "number", "noise_reason": "text", "noise_rows": "integer",
+    "noise_rows_disagreeing": "integer", "noise_scores": "map of numbers", "noise_fields": "list of text",
 }  # fmt: skip
 PROMISED_OF_SHADOWS = {
     "model": "text", "status": "integer", "fault": "text", "duration_ms": "number", "content_type": "text",
     "size": "integer", "body": "text", "encoding": "text", "truncated": "boolean", "result": "text",
     "distance": "number", "reason": "text", "method": "text", "rows": "integer", "rows_disagreeing": "integer",
-    "pace_tokens_per_second": "number",
+    "pace_tokens_per_second": "number", "scores": "map of numbers", "fields": "list of text",
 }  # fmt: skip
 
 

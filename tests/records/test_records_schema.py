@@ -11,7 +11,7 @@ import jsonschema
 import orjson
 import pytest
 
-from proxy.compare import Comparison
+from proxy.compare import Comparison, Difference
 from proxy.compare.pace import Pace
 from proxy.exchange import Flag
 from proxy.model import Fault
@@ -30,31 +30,47 @@ KINDS: dict[str, type | tuple[type, ...]] = {
     "object": dict,
     "list of text": list,
     "list of objects": list,
+    "map of numbers": dict,
+    "map of text": dict,
 }
 FULL = BASE_CONFIG.replace(
     "log: {percent: 50, body: 1KiB}",
     "log: {percent: 50, headers: [content-type], redact: [{json: /secret}]}",
 )
+ASKED_TWICE = BASE_CONFIG.replace("as: classification", "as: text, noise: 50, slices: {tier: header:x-tier}")
 DISAGREE = Comparison("disagree", 0.5, "label", "classification", 1, 1)
+WORDS = Comparison(
+    "disagree", 0.6, "text", "text", 1, 1, (Difference("/choices/0", "a", "b"),), (), (("chrf", 40.0),)
+)
 
 FAST = Pace(10_000_000, 90_000_000, 3, 9, 40_000_000, 40_000_000, 40_000_000, False)
 SLOW = Pace(10_000_000, 10_000_000, 1, 1, None, None, None, True)
 
 
 def record(
-    config: str, lines: bytes = b"", paces: Mapping[int, Pace] = MappingProxyType({}), **changes: Any
+    config: str,
+    lines: bytes = b"",
+    paces: Mapping[int, Pace] = MappingProxyType({}),
+    judged: Comparison = DISAGREE,
+    slices: Mapping[str, str] = MappingProxyType({}),
+    **changes: Any,
 ) -> dict[str, Any]:
-    """Return a record of an exchange with two copies; ``lines`` stand in all three heads."""
+    """Return a record of an exchange with two copies, and a third where the route measures its noise.
+
+    ``lines`` stand in all three heads.
+    """
     route = table_of(config).routes[0]
     copy = shadow_part(response_lines=lines) if lines else shadow_part()
     if "response_body" in changes:
         copy = replace(copy, response_body=changes["response_body"])
     shadows = {0: copy, 1: shadow_part(shadow=1, status=0, fault=Fault.RESET, response_body=b"cut")}
+    if route.noise is not None:
+        shadows[2] = shadow_part(shadow=2)
     if lines:
         changes["request_head"] = b"POST /v2 HTTP/1.1\r\n" + lines + b"\r\n"
         changes["response_head"] = b"HTTP/1.1 200 OK\r\n" + lines + b"\r\n"
     rule, primary = compile_record_rule(route, b"k" * 32), primary_part(**changes)
-    built = build_record(rule, route, primary, shadows, {0: DISAGREE}, paces=paces)
+    built = build_record(rule, route, primary, shadows, {0: judged, 2: judged}, paces=paces, slices=slices)
     parsed: dict[str, Any] = orjson.loads(orjson.dumps(built))
     return parsed
 
@@ -78,6 +94,7 @@ RECORDS = {
         b"traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n",
         flags=Flag.LOGGED | Flag.TRACED,
     ),
+    "asked twice": record(ASKED_TWICE, judged=WORDS, slices={"tier": "gold"}),
     "without an answer": record(BASE_CONFIG, status=499, response_body=b"", ttfb_ns=0),
 }
 

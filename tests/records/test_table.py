@@ -14,8 +14,19 @@ from proxy.sinks.rolling import FileLimits
 from proxy.sinks.sink import Entry
 from tests.sinks.lines import RECORD, record_of
 
+COMPARED = {
+    "result": "disagree",
+    "distance": 0.25,
+    "reason": "text",
+    "scores": {"chrf": 75.0, "token_f1": 0.5},
+}
 NEW = record_of(
-    response={"headers": {"a": "b"}}, trace_id="4bf92f3577b34da6a3ce929d0e0e4736", of_tomorrow={"x": 1}
+    response={"headers": {"a": "b"}},
+    trace_id="4bf92f3577b34da6a3ce929d0e0e4736",
+    of_tomorrow={"x": 1},
+    slices={"tier": "gold", "lang": "none"},
+    shadows=[{**RECORD["shadows"][0], "comparison": COMPARED}],
+    noise={"status": 200, "fault": None, "duration_ms": 1.0, "comparison": {**COMPARED, "fields": ["/a/*"]}},
 )
 OLD = {
     name: value for name, value in record_of(request_id="old").items() if name not in ("schema", "kept_by")
@@ -73,6 +84,11 @@ def test_values(connect: Any, tmp_path: Path) -> None:
         "ts = timestamp '2026-11-21 04:05:20.111541', route from records where trace_id is not null"
     ).fetchall()
     assert row == (2.0, 200, ["sample"], "disagree", 0.25, "b", True, "wine")
+    (row,) = connection.execute(
+        "select slices['tier'], slices['other'], shadows[1].scores['chrf'], noise_reason, noise_scores['token_f1'], "
+        "noise_fields from records where slices is not null"
+    ).fetchall()
+    assert row == ("gold", None, 75.0, "text", 0.5, ["/a/*"])
     assert connection.execute(
         "select \"schema\", kept_by, variant from records where request_id = 'old'"
     ).fetchall() == [(None, None, "v2")]
