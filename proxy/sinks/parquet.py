@@ -21,7 +21,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import orjson
 import pyarrow as pa
@@ -125,6 +125,8 @@ class _Open:
     path: Path
     """Its name, once it is whole."""
     temporary: Path
+    stream: BinaryIO
+    """Buffers what Arrow writes."""
     sink: pa.NativeFile
     writer: pq.ParquetWriter
     tokens: list[Token] = field(default_factory=list)
@@ -225,7 +227,7 @@ class ParquetWriter:
             return
         try:
             file = self._file(partition)
-        except OSError as error:
+        except (OSError, pa.ArrowException) as error:
             self._fail(tokens, error)
             return
         file.tokens += tokens
@@ -277,8 +279,15 @@ class ParquetWriter:
                 os.close(fd)
                 temporary.unlink()
                 continue
-            sink = pa.PythonFile(os.fdopen(fd, "wb"), mode="w")
-            return _Open(path, temporary, sink, pq.ParquetWriter(sink, SCHEMA, compression=self._compression))
+            stream = os.fdopen(fd, "wb")
+            try:
+                sink = pa.PythonFile(stream, mode="w")
+                writer = pq.ParquetWriter(sink, SCHEMA, compression=self._compression)
+            except BaseException:
+                stream.close()
+                temporary.unlink()
+                raise
+            return _Open(path, temporary, stream, sink, writer)
         raise FileExistsError(errno.EEXIST, "no free name for a Parquet file in this second", str(directory))
 
     def _close_all(self) -> None:
@@ -291,14 +300,14 @@ class ParquetWriter:
         """Give a file its name: then its records are written."""
         try:
             file.writer.close()
-            file.sink.flush()
-            with file.temporary.open("rb") as written:
-                os.fsync(written.fileno())
+            # Arrow's own flush leaves what the stream buffers: the footer would follow the name, or never come.
+            file.stream.flush()
+            os.fsync(file.stream.fileno())
             file.temporary.rename(file.path)
+            file.sink.close()
         except (OSError, pa.ArrowException) as error:
             self._abandon(file, error)
             return
-        file.sink.close()
         self._written += file.tokens
 
     def _abandon(self, file: _Open, error: Exception) -> None:

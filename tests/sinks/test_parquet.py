@@ -2,6 +2,8 @@
 
 import errno
 import os
+import resource
+import signal
 import stat
 from pathlib import Path
 from typing import Any
@@ -230,6 +232,55 @@ def test_a_full_disk(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     assert bench.files() == bench.temporary() == []
     bench.writer.write([entry_of(2)])
     assert bench.later().written == [(0, 1, 2)]
+
+
+def test_a_file_is_whole_when_it_gets_its_name(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of it is on the disk before a reader can find it, its footer too."""
+    found: list[int] = []
+    rename = Path.rename
+
+    def look(path: Path, target: Path) -> Path:
+        found.append(pq.ParquetFile(path).metadata.num_rows)
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", look)
+    bench.writer.write([entry_of(1), entry_of(2)])
+    bench.later()
+    assert found == [2]
+
+
+def test_a_disk_that_is_full_at_the_footer(bench: Bench) -> None:
+    """Where only the last byte of a file does not fit, no file is there, and all of its records have failed."""
+    entries = [entry_of(number) for number in range(50)]
+    bench.writer.write(entries)
+    bench.later()
+    (whole,) = bench.files()
+    size = whole.stat().st_size
+    whole.unlink()
+    bench.writer.write(entries)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size - 1, before[1]))
+    try:
+        result = bench.later()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert (result.written, len(result.failed)) == ([], 50)
+    assert bench.files() == bench.temporary() == []
+
+
+def test_a_file_that_cannot_be_begun(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A library that cannot write such files costs records, each of which has an outcome."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise pa.ArrowNotImplementedError("no such codec")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pq, "ParquetWriter", refuse)
+        bench.writer.write([entry_of(1), entry_of(2, route="beer")])
+        assert sorted(bench.later().failed) == [(0, 1, 1), (0, 1, 2)]
+    assert bench.writer.held_bytes == 0
 
 
 def test_retention(tmp_path: Path) -> None:
