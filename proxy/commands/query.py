@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
@@ -25,6 +26,7 @@ __all__ = ["find_logs", "query"]
 
 LINES = (".jsonl", ".jsonl.gz", ".jsonl.zst")
 PARQUET = ".parquet"
+_PATTERN = frozenset("*?")
 SHOWN_ROWS = 100
 SHOWN_CHARACTERS = 200
 """Of a value in a table for people."""
@@ -99,8 +101,12 @@ def find_logs(places: Sequence[Path]) -> tuple[list[str], list[str]]:
         below = sorted(place.rglob("*")) if place.is_dir() else [place]
         # What begins with a dot is not whole yet.
         found += [
-            path for path in below if path.name.endswith((*LINES, PARQUET)) and not path.name.startswith(".")
+            path
+            for path in below
+            if path.name.endswith((*LINES, PARQUET)) and not path.name.startswith(".") and path.is_file()
         ]
+    if (pattern := next((path for path in found if _PATTERN & set(str(path.resolve()))), None)) is not None:
+        raise fail(f"{pattern}: DuckDB takes * and ? in a name for a pattern; rename it")
     names = [str(path.resolve()) for path in found]
     return [name for name in names if name.endswith(LINES)], [
         name for name in names if name.endswith(PARQUET)
@@ -109,7 +115,7 @@ def find_logs(places: Sequence[Path]) -> tuple[list[str], list[str]]:
 
 def _ask(sql: str, places: Sequence[Path]) -> _Result:
     try:
-        import duckdb
+        import_module("duckdb")
     except ImportError:
         raise fail("queries need DuckDB: pip install 'modelproxy[query]'") from None
     lines, parquet = find_logs(places)
@@ -122,7 +128,42 @@ def _ask(sql: str, places: Sequence[Path]) -> _Result:
     if not lines and not parquet:
         raise fail(f"{named}: no records there; expected files that end in {', '.join((*LINES, PARQUET))}")
     try:
+        return _answer(sql, lines, parquet)
+    except _FilesError as error:
+        # DuckDB gives a whole question up for one broken file. Which one it is costs reading, so only now.
+        broken = {path: why for path in (*lines, *parquet) if (why := _damage(path)) is not None}
+        if not broken:
+            raise fail(str(error)) from None
+    for path, why in broken.items():
+        click.echo(f"{printable(path)}: {why}; the file is left out", err=True)
+    lines, parquet = ([path for path in paths if path not in broken] for paths in (lines, parquet))
+    if not lines and not parquet:
+        raise fail(f"{named}: no records that can be read")
+    try:
+        return _answer(sql, lines, parquet)
+    except _FilesError as error:
+        raise fail(str(error)) from None
+
+
+class _FilesError(Exception):
+    """DuckDB could not read the files; the text is its own."""
+
+
+def _answer(sql: str, lines: Sequence[str], parquet: Sequence[str]) -> _Result:
+    """Return what ``sql`` gives over these files.
+
+    Raises:
+        _FilesError: one of them cannot be read.
+        click.exceptions.Exit: ``sql`` is refused.
+    """
+    import duckdb
+
+    try:
         connection = _connect(lines, parquet)
+    except duckdb.Error as error:
+        # What comes behind is a statement of ours.
+        raise _FilesError(str(error).partition("\n\nLINE ")[0]) from None
+    try:
         kinds = [statement.type for statement in connection.extract_statements(sql)]
         if kinds != [duckdb.StatementType.SELECT]:
             raise fail("one SELECT is taken, and nothing else: records are only read")
@@ -135,8 +176,32 @@ def _ask(sql: str, places: Sequence[Path]) -> _Result:
                 "SELECT count(*) FROM lines WHERE request_id IS NULL"
             ).fetchall()
         return _Result(names, rows, unreadable)
+    except (duckdb.IOException, duckdb.InvalidInputException) as error:
+        raise _FilesError(str(error)) from None
     except duckdb.Error as error:
-        raise fail(f"{error}") from None
+        raise fail(str(error)) from None
+
+
+def _damage(path: str) -> str | None:
+    """Return why no question can be asked of a file; None where it is not to blame."""
+    import duckdb
+
+    from proxy.records.files import LineFile
+
+    if path.endswith(PARQUET):
+        try:
+            columns = (
+                duckdb.connect(":memory:").execute("SELECT name FROM parquet_schema(?)", [path]).fetchall()
+            )
+        except duckdb.Error:
+            return "damaged Parquet"
+        return None if ("request_id",) in columns else "no payload records"
+    file = LineFile(Path(path))
+    for _ in file.lines():
+        pass
+    if file.problem is None and path.endswith(".gz") and file.is_unfinished:
+        return "damaged gzip"
+    return file.problem
 
 
 def _connect(lines: Sequence[str], parquet: Sequence[str]) -> "DuckDBPyConnection":

@@ -37,6 +37,8 @@ Document: TypeAlias = Mapping[str, Any]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
+_LONGEST_MS: Final = 1e11
+"""Three years."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +175,7 @@ def wall_ns_of(text: str) -> int:
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return (moment - _EPOCH) // _MICROSECOND * 1000
+    return (moment.astimezone(UTC) - _EPOCH) // _MICROSECOND * 1000
 
 
 def rfc3339_of(wall_ns: int) -> str:
@@ -194,7 +196,7 @@ def _read(schema: int, document: Document) -> Record:
         model=_text(document, "model"),
         served_by=_text(document, "served_by"),
         probability=_maybe_number(document, "probability"),
-        inclusion_probability=_share(document, "inclusion_probability"),
+        inclusion_probability=_inclusion(document),
         request=_request(_object(document, "request")),
         response=_response(_object(document, "response")),
         fault=_maybe_text(document, "fault"),
@@ -217,7 +219,7 @@ def _response(document: Document) -> Response:
     return Response(
         _whole(document, "status"),
         _maybe_number(document, "ttfb_ms"),
-        _number(document, "duration_ms"),
+        _duration(document, "duration_ms"),
         _content(document),
     )
 
@@ -232,7 +234,7 @@ def _shadow(document: Any) -> ShadowAnswer:
         _text(document, "model"),
         None if document.get("status") is None else _whole(document, "status"),
         _maybe_text(document, "fault"),
-        _number(document, "duration_ms"),
+        _duration(document, "duration_ms"),
         _content(document),
         comparison,
     )
@@ -243,6 +245,8 @@ def _content(document: Document) -> Content:
     headers = document.get("headers", {})
     if type(headers) is not dict:
         raise _WrongError("headers is no object")
+    if not all(type(value) is str for value in headers.values()):
+        raise _WrongError("headers holds no texts")
     length = document.get("inference_header_length")
     return Content(
         content_type=_maybe_text(document, "content_type"),
@@ -302,6 +306,13 @@ def _number(document: Document, key: str) -> float:
     return float(value)  # type: ignore[arg-type]  # one of the two
 
 
+def _duration(document: Document, key: str) -> float:
+    value = _number(document, key)
+    if not 0.0 <= value <= _LONGEST_MS:
+        raise _WrongError(f"{key} is no duration")
+    return value
+
+
 def _maybe_number(document: Document, key: str) -> float | None:
     return None if document.get(key) is None else _number(document, key)
 
@@ -310,6 +321,13 @@ def _share(document: Document, key: str) -> float:
     value = _number(document, key)
     if not 0.0 < value <= 1.0:
         raise _WrongError(f"{key} is not in (0, 1]")
+    return value
+
+
+def _inclusion(document: Document) -> float:
+    value = _share(document, "inclusion_probability")
+    if "budget_probability" in document and _share(document, "budget_probability") < value:
+        raise _WrongError("budget_probability is below inclusion_probability")
     return value
 
 

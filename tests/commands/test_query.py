@@ -1,20 +1,26 @@
 """``modelproxy query``: answers, forms, refusals, and that it reads what it was given and nothing else."""
 
 import csv
+import gzip
 import io
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from backports import zstd
 from click.testing import CliRunner, Result
 
 from proxy.commands.query import SHOWN_ROWS
 from proxy.commands.query import query as command
-from tests.sinks.lines import record_of
+from proxy.sinks.parquet import ParquetWriter
+from proxy.sinks.rolling import FileLimits
+from tests.sinks.lines import entry_of, record_of
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 FIRST = "select variant, count(*) as n, sum(weight) as w from records group by 1 order by 1"
@@ -183,3 +189,65 @@ def test_the_weighted_rate(log: Path) -> None:
     assert rows["v2"]["rate"] == 0.5
     # Both requests of v2 are of one unit, which is one observation: it agrees with itself.
     assert rows["v2"]["low"] == rows["v2"]["high"] == 0.5
+
+
+def parquet_bytes(tmp_path: Path, *numbers: int) -> bytes:
+    """Return a Parquet file with these records."""
+    writer = ParquetWriter(FileLimits(tmp_path / "made", 1 << 20, 1 << 60, 1 << 30))
+    writer.write([entry_of(number) for number in numbers])
+    writer.close()
+    (path,) = (tmp_path / "made").rglob("*.parquet")
+    data = path.read_bytes()
+    path.unlink()
+    return data
+
+
+BROKEN: dict[str, tuple[str, Callable[[bytes], bytes], str]] = {
+    "a frame that is damaged": (".jsonl.zst", lambda data: data + b"rest", "damaged zstd"),
+    "gzip that ends too early": (".jsonl.gz", lambda data: data[:-9], "damaged gzip"),
+    "no footer": (".parquet", lambda data: data[:-9], "damaged Parquet"),
+    "nothing": (".parquet", lambda _: b"", "damaged Parquet"),
+}
+
+
+@pytest.mark.parametrize(("suffix", "breaks", "why"), BROKEN.values(), ids=BROKEN.keys())
+def test_a_broken_file_costs_itself_alone(
+    suffix: str, breaks: Callable[[bytes], bytes], why: str, tmp_path: Path
+) -> None:
+    """A file that cannot be read is named and left out, and the others answer; a refused question reads no file."""
+    log = tmp_path / "log"
+    log.mkdir()
+    whole = {
+        ".jsonl.zst": zstd.compress(line(1)),
+        ".jsonl.gz": gzip.compress(line(1)),
+        ".parquet": parquet_bytes(tmp_path, 1),
+    }[suffix]
+    (log / f"payloads-1{suffix}").write_bytes(whole)
+    broken = log / f"payloads-2{suffix}"
+    broken.write_bytes(breaks(whole))
+    result = ask("select count(*) as n from records", log, "--csv")
+    assert (result.exit_code, result.stdout.split()) == (0, ["n", "1"])
+    assert result.stderr == f"{broken.resolve()}: {why}; the file is left out\n"
+    (log / f"payloads-1{suffix}").unlink()
+    alone = ask("select 1 from records", log)
+    assert (alone.exit_code, alone.stderr.splitlines()[-1]) == (1, f"{log}: no records that can be read")
+
+
+def test_files_of_others(tmp_path: Path) -> None:
+    """A Parquet file without records is named and left out; a directory with the name of a file is none."""
+    log = tmp_path / "log"
+    (log / "x.parquet").mkdir(parents=True)
+    (log / "route=wine").mkdir()
+    (log / "route=wine" / "payloads-1.parquet").write_bytes(parquet_bytes(tmp_path, 1, 2))
+    pq.write_table(pa.table({"a": [1]}), log / "other.parquet")
+    result = ask("select route, count(*) as n from records group by 1", log, "--csv")
+    assert (result.exit_code, result.stdout.split()) == (0, ["route,n", "wine,2"])
+    assert "other.parquet: no payload records; the file is left out" in result.stderr
+
+
+def test_a_name_that_is_a_pattern(tmp_path: Path) -> None:
+    """DuckDB would read every file that matches, some of them twice: such a name is refused."""
+    for name in ("p*.jsonl", "p1.jsonl"):
+        (tmp_path / name).write_bytes(line(1))
+    result = ask("select 1 from records", tmp_path)
+    assert (result.exit_code, "rename it" in result.stderr) == (1, True)

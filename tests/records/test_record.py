@@ -115,6 +115,7 @@ WRONG: dict[str, tuple[bytes, str]] = {
     "no version": (line_of(schema="2"), "schema is no version"),
     "another object": (b'{"event":"publish"}', "ts is no text"),
     "no time": (line_of(ts="yesterday"), "ts is no time"),
+    "a time beyond all calendars": (line_of(ts="9999-12-31T23:59:59-14:00"), "ts is no time"),
     "a number for a text": (line_of(route=1), "route is no text"),
     "no request": (line_of(request=None), "request is no object"),
     "a list for an answer": (line_of(response=[]), "response is no object"),
@@ -122,6 +123,19 @@ WRONG: dict[str, tuple[bytes, str]] = {
     "a shadow is no object": (line_of(shadows=[1]), "shadows holds no objects"),
     "a weight without end": (line_of(inclusion_probability=0), "inclusion_probability is not in (0, 1]"),
     "a probability above 1": (line_of(inclusion_probability=1.5), "inclusion_probability is not in (0, 1]"),
+    "a budget that is none": (line_of(budget_probability=None), "budget_probability is no number"),
+    "a budget below the whole": (
+        line_of(inclusion_probability=0.5, budget_probability=0.25),
+        "budget_probability is below inclusion_probability",
+    ),
+    "a header that is no text": (
+        line_of(request={**plain_document()["request"], "headers": {"x-a": ["b"]}}),
+        "headers holds no texts",
+    ),
+    "a duration without end": (
+        line_of(response={**plain_document()["response"], "duration_ms": 1e308}),
+        "duration_ms is no duration",
+    ),
     "true is no number": (line_of(table_version=True), "table_version is no whole number"),
     "below zero": (line_of(table_version=-1), "table_version is no whole number"),
 }
