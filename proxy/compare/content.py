@@ -1,6 +1,7 @@
 """Bytes as sent → bytes as meant → JSON: content-encodings, charsets and the JSON real servers write."""
 
 import json  # noqa: TID251 - see parse_json: the one parser at hand that reads NaN and Infinity
+import re
 import sys
 import zlib
 from collections.abc import Callable
@@ -15,7 +16,6 @@ from proxy.compare.values import Json, Undecodable
 __all__ = ["decode_content", "decode_text", "media_parameter", "media_type", "parse_json"]
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
-_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _MAX_CODINGS: Final = 3
 """More layers than this are not compression but an attack: each multiplies the ratio by up to 1,000."""
 
@@ -33,8 +33,11 @@ _CHARSETS: Final = {
     b"utf-16be": "utf-16-be",
     b"utf-32": "utf-32",
     b"iso-8859-1": "latin-1",
+    b"iso8859-1": "latin-1",
+    b"latin-1": "latin-1",
     b"latin1": "latin-1",
     b"windows-1252": "cp1252",
+    b"cp1252": "cp1252",
 }
 """Charsets other than UTF-8 (and its subset ASCII) that are honoured. A list and not ``codecs.lookup``:
 some of Python's codecs take quadratic time."""
@@ -209,7 +212,9 @@ def parse_json(body: bytes, charset: bytes = b"") -> Json | Undecodable:
 
     Beyond RFC 8259: a UTF-8 byte order mark is skipped, a declared single- or double-byte charset is
     honoured, and ``NaN``, ``Infinity``, ``-Infinity`` are numbers (TensorFlow Serving and Python's
-    ``json.dumps`` write them). Of duplicate keys the last wins. Integers beyond 64 bits become floats.
+    ``json.dumps`` write them). Bytes that are not UTF-8 are taken for Latin-1, half of a surrogate pair (a model's
+    token may end in the middle of an emoji) for U+FFFD, a number beyond FP64 for an infinity: so do most clients.
+    Of duplicate keys the last wins. Integers beyond 64 bits become floats.
     Nesting deeper than the parser's limit (about 1,000) is ``invalid_json``.
     """
     if charset and charset in _CHARSETS:
@@ -225,22 +230,20 @@ def parse_json(body: bytes, charset: bytes = b"") -> Json | Undecodable:
 
 def _parse_tolerantly(body: bytes) -> Json | Undecodable:
     """Parse what the strict parser refused: it is several times faster, so it is asked first."""
-    if body.startswith(_BYTE_ORDER_MARK):
-        body = body[len(_BYTE_ORDER_MARK) :]
-        try:
-            return orjson.loads(body)
-        except orjson.JSONDecodeError:
-            pass
-    if b"NaN" in body or b"Infinity" in body:
-        return _parse_with_nan(body)
-    return _INVALID_JSON
-
-
-def _parse_with_nan(body: bytes) -> Json | Undecodable:
+    text = body.decode(errors="surrogateescape").translate(_BYTES_AS_LATIN_1).removeprefix("\ufeff")
+    text = _ESCAPE.sub(lambda found: "\\ufffd" if found[1] else found[0], text)
     try:
-        return json.loads(body.decode(), parse_int=_int_of_64_bits)
+        return json.loads(text, parse_int=_int_of_64_bits)
     except (ValueError, RecursionError):
         return _INVALID_JSON
+
+
+_BYTES_AS_LATIN_1: Final = {0xDC00 + byte: byte for byte in range(0x80, 0x100)}
+_ESCAPE: Final = re.compile(
+    r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
+)
+"""An escape, or the two of a surrogate pair; the group is half of a pair, without its other."""
 
 
 def _int_of_64_bits(digits: str) -> int | float:

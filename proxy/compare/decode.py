@@ -21,6 +21,7 @@ Formats, told apart by what the answer is and not by the path it came from:
 Whatever says what a model generated has a ``completion`` beside its document, in whichever format.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -54,8 +55,22 @@ __all__ = [
 ROW_KEYS: Final = ("predictions", "results", "result")
 """Keys of V1 answers that list rows; the last two, of classify and regress, only alone in their object."""
 
-_SNIFFED: Final = frozenset({b"", b"text/plain", b"text/json", b"application/octet-stream"})
-"""Types under which servers send JSON without saying so (several frameworks' defaults)."""
+_SNIFFED: Final = frozenset(
+    {
+        b"",
+        b"*/*",
+        b"application/octet-stream",
+        b"application/x-json",
+        b"binary/octet-stream",
+        b"text/json",
+        b"text/plain",
+    }
+)
+"""Types under which servers send JSON without saying so: several frameworks' defaults, and what SageMaker's containers
+make of a request that accepts anything."""
+
+_FRAMED: Final = (b"application/grpc", b"application/vnd.amazon.eventstream", b"multipart/")
+"""How types begin whose bytes hold a boundary, padding or times beside the answer: Bedrock's streams are such."""
 
 _EVENTS: Final = b"text/event-stream"
 _CSV: Final = b"text/csv"
@@ -71,7 +86,14 @@ _LINES: Final = frozenset(
 )
 """Types of a JSON value per line: there is no registered one."""
 
+_EVENT_BEGINNINGS: Final = (b"data:", b"event:", b": ")
+_UNFINISHED_EVENT: Final = re.compile(rb"(?:^|[\r\n])data")
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+
 _BAD_TENSOR: Final = Undecodable("bad_tensor")
+_CUT: Final = Undecodable("cut")
+_INVALID: Final = Undecodable("invalid_json")
+_UNSUPPORTED_TYPE: Final = Undecodable("unsupported_type")
 
 
 def decode(
@@ -119,20 +141,25 @@ def decode_plain(
         return _read_stream(body, cut)
     if kind == _CSV:
         return read_csv(body, content_type)
+    if kind.startswith(_FRAMED):
+        return _UNSUPPORTED_TYPE
     if is_json_type(kind, body):
         document = parse_json(body, charset)
         if not isinstance(document, Undecodable):
             return _read_document(document)
         if kind not in _SNIFFED:
-            return document
-    return _read_bytes(body)
+            return _read_unsaid_stream(body, read_lines) or document
+        return _read_unsaid_stream(body, read_lines) or _read_bytes(body, charset)
+    if kind in _SNIFFED and body.startswith(_EVENT_BEGINNINGS):
+        return _read_unsaid_stream(body, read_events) or _read_bytes(body, charset)
+    return _read_bytes(body, charset)
 
 
 def is_json_type(kind: bytes, body: bytes) -> bool:
     """Whether a body is JSON by its type, or may be by its first byte where the type says nothing."""
     if kind == b"application/json" or kind.endswith(b"+json"):
         return True
-    return kind in _SNIFFED and body.lstrip()[:1] in (b"{", b"[")
+    return kind in _SNIFFED and body.removeprefix(_BYTE_ORDER_MARK).lstrip()[:1] in (b"{", b"[")
 
 
 def cutter_of(kind: bytes) -> Callable[[bytes], Iterator[Piece]] | None:
@@ -142,11 +169,9 @@ def cutter_of(kind: bytes) -> Callable[[bytes], Iterator[Piece]] | None:
     return read_lines if kind in _LINES else None
 
 
-def _read_bytes(body: bytes) -> Prediction:
-    try:
-        return Prediction("text", body.decode())
-    except UnicodeDecodeError:
-        return Prediction("bytes", body)
+def _read_bytes(body: bytes, charset: bytes = b"") -> Prediction:
+    text = decode_text(body, charset)
+    return Prediction("bytes", body) if text is None else Prediction("text", text)
 
 
 def _read_stream(body: bytes, cut: Callable[[bytes], Iterator[Piece]]) -> Prediction | Undecodable:
@@ -162,9 +187,23 @@ def _read_stream(body: bytes, cut: Callable[[bytes], Iterator[Piece]]) -> Predic
     return Prediction("openai" if is_openai(document) else "json", document, (), rows, completion)
 
 
+def _read_unsaid_stream(
+    body: bytes, cut: Callable[[bytes], Iterator[Piece]]
+) -> Prediction | Undecodable | None:
+    """Read a stream that is sent under another type (Ollama's and some frameworks' default); ``None`` if it is none."""
+    first = next(cut(body), None)
+    if first is None or isinstance(parse_piece(first.data), Undecodable):
+        return None
+    found = _read_stream(body, cut)
+    is_stream = found.format not in ("text", "bytes") if isinstance(found, Prediction) else found != _INVALID
+    return found if is_stream else None
+
+
 def _read_pieces(body: bytes, cut: Callable[[bytes], Iterator[Piece]]) -> Prediction | Undecodable:
     rows: list[Json] = []
+    is_empty = True
     for data, _ in cut(body):
+        is_empty = False
         if data.strip() == DONE:
             break
         row = parse_piece(data)
@@ -172,7 +211,20 @@ def _read_pieces(body: bytes, cut: Callable[[bytes], Iterator[Piece]]) -> Predic
             # Events may hold anything; lines are called JSON by their type.
             return _read_bytes(body) if cut is read_events else row
         rows.append(row)
+    if is_empty and cut is read_events:
+        return _read_eventless(body)
     return Prediction("ndjson", rows, tensors_of_rows(rows, "predictions"), len(rows))
+
+
+def _read_eventless(body: bytes) -> Prediction | Undecodable:
+    """Read an event stream without any event: one cut in its first, JSON or text under its type, or nothing."""
+    if _UNFINISHED_EVENT.search(body):
+        return _CUT
+    document = parse_json(body) if is_json_type(b"", body) else _INVALID
+    if not isinstance(document, Undecodable):
+        return _read_document(document)
+    has_fields = body.removeprefix(_BYTE_ORDER_MARK).strip().startswith((b":", b"event", b"id", b"retry"))
+    return Prediction("ndjson", [], (), 0) if has_fields or not body.strip() else _read_bytes(body)
 
 
 def read_csv(body: bytes, content_type: bytes | None) -> Prediction | Undecodable:

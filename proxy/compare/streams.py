@@ -45,10 +45,7 @@ class Assembled(NamedTuple):
 
 def parse_piece(data: bytes) -> Json | Undecodable:
     """Parse the JSON of one piece; bytes that are not UTF-8 are replaced, as an event stream's reader does."""
-    document = parse_json(data)
-    if isinstance(document, Undecodable) and not data.isascii():
-        return parse_json(data.decode(errors="replace").encode())
-    return document
+    return parse_json(data if data.isascii() else data.decode(errors="replace").encode())
 
 
 def assemble(pieces: Iterable[Piece], *, is_partial: bool = False) -> Assembled | Undecodable | None:

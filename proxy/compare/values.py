@@ -66,9 +66,10 @@ class Answer(NamedTuple):
 class Undecodable:
     """Why no prediction could be read.
 
-    Reasons: ``status`` (not 2xx), ``truncated``, ``unsupported_encoding``, ``bad_encoding``,
-    ``decoded_too_large``, ``invalid_json``, ``bad_tensor`` (binary tensors that do not fit their header),
-    ``stream_error`` (a stream of generated text with an error in it), ``cut`` (one without its end).
+    Reasons: ``status`` (not 2xx), ``truncated``, ``unsupported_encoding``, ``unsupported_type`` (parts or frames
+    that differ where the answer does not), ``bad_encoding``, ``decoded_too_large``, ``invalid_json``,
+    ``bad_tensor`` (binary tensors that do not fit their header), ``stream_error`` (a stream of generated text with
+    an error in it), ``cut`` (one without its end).
     """
 
     reason: str

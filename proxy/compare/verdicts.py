@@ -54,6 +54,7 @@ UNCOMPARABLES: Final = (
     "both_failed",  # neither is 2xx: there is no prediction, and alike or not, errors say nothing of the model
     "truncated",
     "unsupported_encoding",
+    "unsupported_type",
     "bad_encoding",
     "decoded_too_large",
     "invalid_json",

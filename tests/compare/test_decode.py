@@ -136,6 +136,22 @@ OPAQUE: dict[str, tuple[bytes | None, bytes, str, Any]] = {
     "called so, and not": (b"text/csv", b'"a', "text", '"a'),
     "called so, and no text": (b"text/csv", b"\xff", "bytes", b"\xff"),
     "nothing": (JSON, b"", "bytes", b""),
+    "JSON under any type": (b"*/*", b"[1]", "json", [1]),
+    "JSON as S3's octets": (b"binary/octet-stream", b"[1]", "json", [1]),
+    "JSON behind a byte order mark, as plain text": (b"text/plain", b"\xef\xbb\xbf[1]", "json", [1]),
+    "text in Latin-1": (b"text/plain; charset=iso-8859-1", b"caf\xe9", "text", "caf\u00e9"),
+    "text behind a byte order mark": (b"text/plain", b"\xef\xbb\xbfhello", "text", "hello"),
+    "lines of JSON as JSON": (JSON, b'{"a": 1}\n{"a": 2}\n', "ndjson", [{"a": 1}, {"a": 2}]),
+    "lines of JSON without a type": (None, b'{"a": 1}\n{"a": 2}\n', "ndjson", [{"a": 1}, {"a": 2}]),
+    "a line of JSON, then text": (None, b"[1]\nor so", "text", "[1]\nor so"),
+    "events of JSON without a type": (None, b'event: y\ndata: {"a": 1}\n\n', "ndjson", [{"a": 1}]),
+    "text that begins as events do": (b"text/plain", b"data: none\n\n", "text", "data: none\n\n"),
+    "text that begins as an event does": (b"text/plain", b'data: {"a": 1}', "text", 'data: {"a": 1}'),
+    "JSON as events": (EVENTS, b'{"detail": "x"}', "json", {"detail": "x"}),
+    "text as events": (EVENTS, b"overloaded", "text", "overloaded"),
+    "events of no data": (EVENTS, b"retry: 3\n\nevent: end\n\n", "ndjson", []),
+    "events that are blank": (EVENTS, b"\n\n", "ndjson", []),
+    "no event before the end": (EVENTS, b"data: [DONE]\n\n", "ndjson", []),
 }
 
 
@@ -160,6 +176,21 @@ REASONS: dict[str, tuple[Any, str]] = {
     "a stream with an error": (
         decode(200, EVENTS, None, CHUNK + b'data: {"error": "x"}\n\n'),
         "stream_error",
+    ),
+    "events cut in the first": (decode(200, EVENTS, None, b'event: y\ndata: {"a": 1}'), "cut"),
+    "a chat as plain text, cut": (decode(200, b"text/plain", None, CHUNK), "cut"),
+    "a chat without a type, with an error": (
+        decode(200, None, None, CHUNK + b'data: {"error": "x"}\n\n'),
+        "stream_error",
+    ),
+    "lines as JSON, cut in one": (decode(200, JSON, None, b'{"a": 1}\n{"a":'), "invalid_json"),
+    "Bedrock's frames": (
+        decode(200, b"application/vnd.amazon.eventstream", None, b"\0\0\0\x5b\0\0\0\x4b"),
+        "unsupported_type",
+    ),
+    "parts with a boundary": (
+        decode(200, b'multipart/mixed; boundary="a"', None, b"--a\r\n\r\n1\r\n--a--"),
+        "unsupported_type",
     ),
     "too many fields": (decode(200, b"text/csv", None, b"," * 1_000_000), "decoded_too_large"),
     "broken gzip": (decode(200, JSON, b"gzip", b"x"), "bad_encoding"),
