@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SHAPE", "WITHHELD", "Secret", "Settled", "names_of", "read_settled", "settle"]
 
-SHAPE = "9a8297f4aa6152ed"
+SHAPE = "9ff5de974ab67a90"
 """Digest of the names of all settings, which ``tests/test_settled.py`` compares with what they are. It goes with the
 values: a program that was put in the place of the one that sent them may know others."""
 
@@ -59,12 +59,18 @@ class Settled:
         return self.__dict__ == other.__dict__ if isinstance(other, Settled) else NotImplemented
 
     def __hash__(self) -> int:
-        values = self.__dict__.values()
-        return hash(tuple(frozenset(each.items()) if isinstance(each, dict) else each for each in values))
+        return hash(tuple(map(_hashable, self.__dict__.values())))
 
     def __repr__(self) -> str:
         values = ", ".join(f"{name}={value!r}" for name, value in self.__dict__.items() if name)
         return f"{self.__dict__[_KIND]}({values})"
+
+
+def _hashable(value: Any) -> Any:
+    """Return what is hashed for ``value``: of a mapping its items in any order."""
+    if not isinstance(value, dict):
+        return value
+    return frozenset((name, _hashable(inner)) for name, inner in value.items())
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,9 @@ from click.testing import CliRunner, Result
 
 import proxy
 from proxy.cli import COMMANDS, main
-from proxy.compare import DECODED_CAP_BYTES, METHODS, Comparison
+from proxy.compare import DECODED_CAP_BYTES, Comparison
 from proxy.control.openapi import build_openapi
+from proxy.methods import METHODS
 from proxy.model import DROPS, FAULT_STATUS, Fault, Role
 from proxy.observer.metrics import FAMILIES
 from proxy.observer.record import build_record, compile_record_rule

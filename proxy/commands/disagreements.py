@@ -134,11 +134,17 @@ def _shadow(route: Mapping[str, Any], shadow: Mapping[str, Any], confidence: flo
         line += f" ({low:.2%} to {high:.2%} with {confidence:.0%} confidence at any time)"
         line += f", since {shadow['since'][:19]}Z"
         parts.append(Text(line))
+        if shadow.get("mean_distance") is not None:
+            low, high = shadow["distance_interval"]
+            line = (
+                f"  {_distance_word(route)} {shadow['mean_distance']:.4g} ({low:.4g} to {high:.4g} likewise)"
+            )
+            parts.append(Text(line))
     for title, counts in (("because of", "reasons"), ("not compared", "uncomparable_reasons")):
         if shadow[counts]:
             told = ", ".join(f"{name} {number}" for name, number in shadow[counts].items())
             parts.append(Text(f"  {title}: {told}"))
-    parts += [_values(name, values) for name, values in shadow["slices"].items()]
+    parts += [_values(name, values, _distance_word(route)) for name, values in shadow["slices"].items()]
     if shadow["confusion"]:
         parts.append(_mistakes(shadow["confusion"]))
     if shadow["examples"]:
@@ -146,10 +152,15 @@ def _shadow(route: Mapping[str, Any], shadow: Mapping[str, Any], confidence: flo
     return [*parts, Text("")]
 
 
-def _values(name: str, values: list[Mapping[str, Any]]) -> "RenderableType":
+def _distance_word(route: Mapping[str, Any]) -> str:
+    return "mean cost" if route.get("distance_is_cost") else "mean distance"
+
+
+def _values(name: str, values: list[Mapping[str, Any]], distance: str) -> "RenderableType":
     from rich.text import Text
 
-    table = build_grid(f"{name} >compared >disagree >rate >from >to >log10_e standing")
+    mean = distance.replace(" ", "_")
+    table = build_grid(f"{name} >compared >disagree >rate >from >to >{mean} >from >to >log10_e standing")
     for value in values:
         low, high = value["interval"]
         table.add_row(
@@ -159,10 +170,18 @@ def _values(name: str, values: list[Mapping[str, Any]]) -> "RenderableType":
             "–" if value["rate"] is None else f"{value['rate']:.2%}",
             f"{low:.2%}",
             f"{high:.2%}",
+            *_mean(value),
             f"{value['log10_e']:.1f}",
             Text("disagrees more than the others", style="red") if value["stands_out"] else "",
         )
     return table
+
+
+def _mean(value: Mapping[str, Any]) -> list[str]:
+    """Return the mean distance and its interval; an older program has none."""
+    if value.get("mean_distance") is None:
+        return ["–"] * 3
+    return [f"{figure:.4g}" for figure in (value["mean_distance"], *value["distance_interval"])]
 
 
 def _mistakes(confusion: list[Mapping[str, Any]]) -> "RenderableType":

@@ -74,6 +74,11 @@ def _say_what_was_done(console: "Console", document: _Document) -> None:
             style="bold",
             soft_wrap=True,
         )
+        distance = document["mean_distance"]
+        console.print(
+            f"mean distance: {distance['mean']:.4g}, 95 % interval {distance['low']:.4g} to {distance['high']:.4g}",
+            soft_wrap=True,
+        )
 
 
 def _show_groups(console: "Console", groups: list[_Document]) -> None:

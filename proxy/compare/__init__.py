@@ -10,7 +10,7 @@ row, ``documents`` walks two JSON values, ``tolerance`` tells when two numbers a
 from proxy.compare.compare import compare
 from proxy.compare.decode import decode
 from proxy.compare.requests import decode_request
-from proxy.compare.rules import METHODS, ComparisonRule
+from proxy.compare.rules import ComparisonRule
 from proxy.compare.values import (
     DECODED_CAP_BYTES,
     DIFFERENCE_LIMIT,
@@ -31,7 +31,6 @@ __all__ = [
     "DECODED_CAP_BYTES",
     "DIFFERENCE_LIMIT",
     "DISTANCE_BOUNDS",
-    "METHODS",
     "Answer",
     "Choice",
     "Comparison",

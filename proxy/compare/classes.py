@@ -7,7 +7,7 @@ Of two classes the threshold is the second's, of several everyone's.
 """
 
 from collections.abc import Sequence
-from math import log2, sqrt
+from math import fsum, log2, sqrt
 from typing import Final, NamedTuple
 
 from proxy.compare.labels import (
@@ -20,16 +20,26 @@ from proxy.compare.labels import (
     select_tensor,
 )
 from proxy.compare.rules import ComparisonRule
-from proxy.compare.values import DIFFERENCE_LIMIT, Comparison, Difference, Prediction, Tensor, Undecodable
+from proxy.compare.values import (
+    DIFFERENCE_LIMIT,
+    Comparison,
+    Difference,
+    Prediction,
+    Scores,
+    Tensor,
+    Undecodable,
+)
 from proxy.compare.verdicts import (
     by_rows,
     confusion_of,
     disagree_whole,
+    label_word,
     path_of,
     scores_of,
     shadow_undecodable,
     uncomparable,
 )
+from proxy.methods import class_word
 
 __all__ = [
     "Chances",
@@ -47,7 +57,8 @@ TOLERANCE: Final = 0.05
 def compare_classes(
     rule: ComparisonRule, primary: Prediction, shadow: Prediction | Undecodable
 ) -> Comparison:
-    """Compare the label of every row; the distance is that of the probabilities where both have them."""
+    """Compare the label of every row; the distance is what mistakes cost on average where the rule says so, else that
+    of the probabilities where both answers have them."""
     method = "classification"
     first = find_labels(primary, rule.place)
     if first is None:
@@ -60,18 +71,35 @@ def compare_classes(
         return disagree_whole("format", method, rows, f"labels in {first.source}", "no labels")
     if rows != len(second.values):
         return disagree_whole("rows", method, rows, f"{rows} rows", f"{len(second.values)} rows")
-    distance = _mean_variation(first.probabilities, second.probabilities)
     confusion = confusion_of(first.values, second.values)
     flipped = _flipped(first.values, second.values)
+    if flipped:
+        families = label_family(first.values), label_family(second.values)
+        if {"text", "number"} == set(families):
+            return disagree_whole("label_type", method, rows, *families)
+    scores: Scores = ()
+    if rule.costs:
+        distance = _mean_cost(rule, first, second, flipped)
+        scores = (("cost", distance),)
+    else:
+        variation = _mean_variation(first.probabilities, second.probabilities)
+        distance = variation if variation is not None else len(flipped) / rows if flipped else 0.0
     if not flipped:
-        return Comparison("agree", distance or 0.0, None, method, rows, 0, (), confusion)
-    families = label_family(first.values), label_family(second.values)
-    if {"text", "number"} == set(families):
-        return disagree_whole("label_type", method, rows, *families)
-    if distance is None:
-        distance = len(flipped) / rows
+        return Comparison("agree", distance, None, method, rows, 0, (), confusion, scores)
     differences = _label_differences(first, second, flipped)
-    return Comparison("disagree", distance, "label", method, rows, len(flipped), differences, confusion)
+    return Comparison(
+        "disagree", distance, "label", method, rows, len(flipped), differences, confusion, scores
+    )
+
+
+def _mean_cost(rule: ComparisonRule, first: Labels, second: Labels, flipped: Sequence[int]) -> float:
+    """Return what the rows cost on average, by the rule's ``costs``: those with another label by the pair, others
+    nothing."""
+    if not flipped:
+        return 0.0
+    words = (tuple(class_word(label_word(side.values[row])) for side in (first, second)) for row in flipped)
+    cost_of = rule.cost_of
+    return fsum(cost_of.get((label, other), 1.0) for label, other in words) / len(first.values)
 
 
 def _flipped(values: Sequence[Label], others: Sequence[Label]) -> Sequence[int]:

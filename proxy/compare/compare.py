@@ -18,9 +18,10 @@ method         agrees when                                       distance
 ============== ================================================= ==========================================
 exact          bodies are equal after content-decoding           0 or 1
 json           no leaf differs beyond tolerance                  share of differing leaves
-classification every row has the same label                      mean total variation of probabilities if
-                                                                 both answers have them, else share of rows
-                                                                 with another label
+classification every row has the same label                      mean cost of the labels if the rule has
+                                                                 costs, else mean total variation of
+                                                                 probabilities if both answers have them,
+                                                                 else share of rows with another label
 probabilities  every row has the same first class and side of    mean total variation
                the threshold, and is within tolerance
 regression     every value is within tolerance of the other      mean relative or scaled distance

@@ -5,26 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-__all__ = ["BOX_FORMS", "METHODS", "ComparisonRule"]
+from proxy.methods import BOX_FORMS, METHODS, class_word
 
-METHODS: Final = (
-    "auto",
-    "exact",
-    "json",
-    "classification",
-    "probabilities",
-    "regression",
-    "tensor",
-    "ranking",
-    "detection",
-    "text",
-    "embedding",
-    "none",
-)
-
-BOX_FORMS: Final = ("xyxy", "xywh", "cxcywh")
-"""How the four numbers of a box are meant: two corners, a corner and the sides, the centre and the sides."""
-
+__all__ = ["ComparisonRule"]
 
 _LEAST: Final = sys.float_info.min
 _MOST: Final = sys.float_info.max
@@ -79,7 +62,12 @@ class ComparisonRule:
     """One of `BOX_FORMS`."""
     schema: str | None = None
     """JSON Schema, as JSON text, that texts should fit."""
+    costs: tuple[tuple[str, str, float], ...] = ()
+    """Class of the primary's, class of the shadow's, what it costs to answer this for that, in [0, 1]. A pair that is
+    not here costs 1, one in the other order is another pair, and what is right costs nothing."""
 
+    cost_of: dict[tuple[str, str], float] = field(init=False, compare=False, repr=False)
+    """`costs` to look up, by `proxy.methods.class_word`."""
     place: str | None = field(init=False)
     """Where that stands which the method compares, by either name."""
 
@@ -108,12 +96,17 @@ class ComparisonRule:
             iou=compare.iou,
             boxes=compare.boxes,
             schema=compare.schema_,
+            costs=tuple(
+                (label, other, cost) for label, row in compare.costs.items() for other, cost in row.items()
+            ),
         )
 
     def __post_init__(self) -> None:
         for problem in self._problems():
             raise ValueError(f"expected {problem}")
         object.__setattr__(self, "place", self.label if self.at is None else self.at)
+        cost_of = {(class_word(label), class_word(other)): cost for label, other, cost in self.costs}
+        object.__setattr__(self, "cost_of", cost_of)
 
     def _problems(self) -> Iterator[str]:
         if self.as_ not in METHODS:
@@ -131,5 +124,8 @@ class ComparisonRule:
             place = getattr(self, name)
             if place is not None and (not place or "/**" in place):
                 yield f"{name} to be a tensor name or a JSON pointer without '**', got {place!r}"
+        for label, other, cost in self.costs:
+            if not 0.0 <= cost <= 1.0:
+                yield f"costs to be numbers from 0 to 1, got {cost!r} of {other!r} for {label!r}"
         if self.at is not None and self.label is not None and self.as_ != "detection":
             yield "either at or label: they name the same place"

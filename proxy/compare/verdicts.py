@@ -18,6 +18,7 @@ __all__ = [
     "by_rows",
     "confusion_of",
     "disagree_whole",
+    "label_word",
     "path_of",
     "scores_of",
     "shadow_undecodable",
@@ -146,21 +147,27 @@ def confusion_of(primary: Sequence[Json], shadow: Sequence[Json]) -> Confusion:
     if len(primary) == 1:
         label, other = primary[0], shadow[0]
         # Most labels are numbers and most rows agree.
-        word = str(label) if type(label) is int else _word(label)
-        return ((word, word if label is other else _word(other), 1),)
+        word = str(label) if type(label) is int else _cut_word(label)
+        return ((word, word if label is other else _cut_word(other), 1),)
     pairs = Counter(zip(primary, shadow, strict=True))
-    return tuple((_word(a), _word(b), rows) for (a, b), rows in pairs.most_common(CONFUSION_LIMIT))
+    return tuple((_cut_word(a), _cut_word(b), rows) for (a, b), rows in pairs.most_common(CONFUSION_LIMIT))
 
 
-def _word(label: Json) -> str:
-    """Write a label as a person would: text without quotes."""
+def _cut_word(label: Json) -> str:
+    return label_word(label)[:LABEL_LIMIT]
+
+
+def label_word(label: Json) -> str:
+    """Write a label as a person would: text without quotes, a whole number without a point, as it equals one."""
     if type(label) is int:
         return str(label)
     if type(label) is str:
-        return label[:LABEL_LIMIT]
+        return label
+    if type(label) is float and label.is_integer():
+        return str(int(label))
     if type(label) is tuple:
-        return f"[{', '.join(map(render, label[:LABEL_LIMIT]))}]"[:LABEL_LIMIT]
-    return render(label)[:LABEL_LIMIT]
+        return f"[{', '.join(map(render, label[:LABEL_LIMIT]))}]"
+    return render(label)
 
 
 def path_of(source: str) -> str:

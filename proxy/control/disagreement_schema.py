@@ -49,6 +49,7 @@ def disagreements_schema() -> Schema:
     route = _object(
         route=_TEXT,
         compare_as=_TEXT,
+        distance_is_cost={"type": "boolean", "description": "Mistakes have costs: compare.costs."},
         slices={"type": "object", "additionalProperties": _TEXT},
         examples_percent={"type": "number", "minimum": 0, "maximum": 100},
         shadows=_list(_shadow()),
@@ -71,6 +72,19 @@ def _counted() -> dict[str, Schema]:
             "minItems": 2,
             "maxItems": 2,
             "description": "Holds the rate at every moment at once; those of all slices' values hold together.",
+        },
+        "mean_distance": {
+            "type": ["number", "null"],
+            "minimum": 0,
+            "maximum": 1,
+            "description": "Of agree + disagree, or of those since it is counted; what it measures: the method's.",
+        },
+        "distance_interval": {
+            "type": "array",
+            "items": _SHARE,
+            "minItems": 2,
+            "maxItems": 2,
+            "description": "Holds the mean distance likewise.",
         },
     }
 

@@ -18,12 +18,15 @@ from proxy.compare import Comparison
 from proxy.printable import printable
 
 __all__ = [
+    "COUNTS",
     "FIELDS",
     "MAX_LABEL_PAIRS",
     "MAX_VALUES",
+    "MEASURES",
     "NONE",
     "OTHER",
     "TOTAL",
+    "UNIT",
     "Breakdown",
     "Cell",
     "Numbers",
@@ -41,8 +44,18 @@ MAX_VALUE_CHARACTERS: Final = 64
 NONE: Final = "none"
 OTHER: Final = "other"
 
-FIELDS: Final = ("agree", "disagree", "uncomparable", "rows", "rows_disagreeing")
-"""What a cell counts: pairs by what came of them, then the rows of those that were compared."""
+COUNTS: Final = ("agree", "disagree", "uncomparable", "rows", "rows_disagreeing")
+"""Pairs by what came of them, then the rows of those that were compared."""
+
+MEASURES: Final = ("measured", "distance", "distance_squared")
+"""Pairs whose distance was added up, then the sums of these and of their squares, in parts of `UNIT`."""
+
+FIELDS: Final = (*COUNTS, *MEASURES)
+"""What a cell counts."""
+
+UNIT: Final = 1_000_000
+"""Distances are added up in millionths, rounded to the nearest, and their squares, rounded up: whole numbers add up to
+the same in any order, and a square that is rounded up only widens an interval."""
 
 Numbers: TypeAlias = tuple[int, ...]
 """One number for each of `FIELDS`."""
@@ -50,6 +63,9 @@ Numbers: TypeAlias = tuple[int, ...]
 _PLACE: Final = {name: i for i, name in enumerate(FIELDS)}
 _ROWS: Final = _PLACE["rows"]
 _ROWS_DISAGREEING: Final = _PLACE["rows_disagreeing"]
+_MEASURED: Final = _PLACE["measured"]
+_DISTANCE: Final = _PLACE["distance"]
+_SQUARED: Final = _PLACE["distance_squared"]
 
 Part: TypeAlias = Literal["total", "reason", "slice", "labels"]
 
@@ -103,6 +119,11 @@ class Breakdown:
         total = self._total
         total[_PLACE[comparison.result]] += 1
         total[_ROWS] += comparison.rows
+        distance = comparison.distance
+        if distance is not None:
+            total[_MEASURED] += 1
+            if distance:
+                _measure(total, distance)
         if comparison.reason is not None:
             total[_ROWS_DISAGREEING] += comparison.rows_disagreeing
             _add(self._cell(Cell("reason", comparison.reason)), comparison)
@@ -186,3 +207,12 @@ def _add(numbers: list[int], comparison: Comparison) -> None:
     numbers[_PLACE[comparison.result]] += 1
     numbers[_ROWS] += comparison.rows
     numbers[_ROWS_DISAGREEING] += comparison.rows_disagreeing
+    if comparison.distance is not None:
+        numbers[_MEASURED] += 1
+        _measure(numbers, comparison.distance)
+
+
+def _measure(numbers: list[int], distance: float) -> None:
+    rounded = round(distance * UNIT)
+    numbers[_DISTANCE] += rounded
+    numbers[_SQUARED] -= -rounded * rounded // UNIT

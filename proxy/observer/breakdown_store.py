@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from proxy.engine.sqlite_file import SqliteFile, open_file
-from proxy.observer.breakdown import Cell, Numbers
+from proxy.observer.breakdown import MEASURES, Cell, Numbers
 
 __all__ = ["FILE_NAME", "BreakdownStore", "Kept", "StretchKey", "open_breakdowns"]
 
@@ -36,17 +36,20 @@ CREATE TABLE cells (
 """
 
 _ADD: Final = """
-INSERT INTO cells (stretch, part, name, value, agree, disagree, uncomparable, rows, rows_disagreeing)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO cells (stretch, part, name, value, agree, disagree, uncomparable, rows, rows_disagreeing,
+    measured, distance, distance_squared)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET
     agree = agree + excluded.agree, disagree = disagree + excluded.disagree,
     uncomparable = uncomparable + excluded.uncomparable, rows = rows + excluded.rows,
-    rows_disagreeing = rows_disagreeing + excluded.rows_disagreeing
+    rows_disagreeing = rows_disagreeing + excluded.rows_disagreeing,
+    measured = measured + excluded.measured, distance = distance + excluded.distance,
+    distance_squared = distance_squared + excluded.distance_squared
 """
 
 _READ: Final = """
-SELECT part, name, value, agree, disagree, uncomparable, rows, rows_disagreeing FROM cells WHERE stretch = ?
-ORDER BY number
+SELECT part, name, value, agree, disagree, uncomparable, rows, rows_disagreeing, measured, distance, distance_squared
+FROM cells WHERE stretch = ? ORDER BY number
 """
 
 
@@ -73,6 +76,15 @@ class BreakdownStore(SqliteFile):
     tables = _TABLES
     schema = _SCHEMA
     application_id = _APPLICATION_ID
+
+    def _prepare(self) -> None:
+        """Add what came later: an earlier program knows nothing of these columns, and writes beside them."""
+        super()._prepare()
+        with self._transaction():
+            there = {name for _, name, *_ in self._db.execute("PRAGMA table_info(cells)")}
+            for column in MEASURES:
+                if column not in there:
+                    self._db.execute(f"ALTER TABLE cells ADD COLUMN {column} INTEGER NOT NULL DEFAULT 0")
 
     def exchange(
         self,

@@ -4,6 +4,8 @@ How sure
     * The interval of a shadow's rate holds at every moment at once with 95 % confidence, however often one looks: a
       confidence sequence (:func:`proxy.stats.proportion.proportion_sequence`). It takes pairs as independent of each
       other: a unit that sends many requests counts many times.
+    * So does the interval of its mean distance, by itself (:func:`proxy.stats.bounded.mean_sequence_of_sums`), widened
+      by what distances are rounded to.
     * The intervals of all slices' values together hold with 95 %: the *j*-th value that came has ``1/(j (j+1))`` of the
       5 %, which add up to 1 however many come.
     * A value *stands out* when its rate is shown to be above that of the other values of its slice: an e-value
@@ -17,11 +19,12 @@ from itertools import chain, islice
 from typing import Any, Final
 
 from proxy.control.disagreement_query import Query
-from proxy.observer.breakdown import FIELDS, TOTAL, Cell, Numbers
+from proxy.observer.breakdown import COUNTS, FIELDS, TOTAL, UNIT, Cell, Numbers
 from proxy.observer.record import timestamp
 from proxy.observer.showing import Known, Shown, example_document, example_id
 from proxy.routing.hashing import SPACE
 from proxy.routing.table import Route, Table
+from proxy.stats.bounded import mean_sequence_of_sums
 from proxy.stats.multiple import e_holm
 from proxy.stats.proportion import greater_each, proportion_sequence
 
@@ -29,7 +32,7 @@ __all__ = ["ALPHA", "counts_document", "disagreement_document"]
 
 ALPHA: Final = 0.05
 
-_AGREE, _DISAGREE, _UNCOMPARABLE, _, _ROWS_DISAGREEING = range(len(FIELDS))
+_AGREE, _DISAGREE, _UNCOMPARABLE, _, _ROWS_DISAGREEING, _MEASURED, _DISTANCE, _SQUARED = range(len(FIELDS))
 _LN10: Final = math.log(10)
 
 
@@ -56,6 +59,7 @@ def _route_document(query: Query, route: Route, known: Sequence[Known]) -> dict[
     return {
         "route": route.name,
         "compare_as": compare.as_,
+        "distance_is_cost": bool(compare.costs),
         "slices": {name: f"{source.kind}:{source.name}" for name, source in compare.slices.items()},
         "examples_percent": 100 * route.shown_limit / SPACE,
         "shadows": [
@@ -110,13 +114,27 @@ def counts_document(shadow: str, since_wall_ns: int, cells: Mapping[Cell, Number
 
 
 def _named(numbers: Numbers) -> dict[str, int]:
-    return dict(zip(FIELDS, numbers, strict=True))
+    return {name: numbers[place] for place, name in enumerate(COUNTS)}
 
 
 def _rate(numbers: Numbers, alpha: float) -> dict[str, Any]:
     compared = numbers[_AGREE] + numbers[_DISAGREE]
     low, high = proportion_sequence(numbers[_DISAGREE], compared, alpha)
-    return {"rate": numbers[_DISAGREE] / compared if compared else None, "interval": [low, high]}
+    return {
+        "rate": numbers[_DISAGREE] / compared if compared else None,
+        "interval": [low, high],
+        **_distance(numbers, alpha),
+    }
+
+
+def _distance(numbers: Numbers, alpha: float) -> dict[str, Any]:
+    measured, total = numbers[_MEASURED], numbers[_DISTANCE] / UNIT
+    low, high = mean_sequence_of_sums(measured, min(total, measured), numbers[_SQUARED] / UNIT, alpha)
+    rounding = 0.5 / UNIT
+    return {
+        "mean_distance": total / measured if measured else None,
+        "distance_interval": [max(0.0, low - rounding), min(1.0, high + rounding)],
+    }
 
 
 def _reasons(cells: Mapping[Cell, Numbers], place: int) -> dict[str, int]:

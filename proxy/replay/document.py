@@ -56,6 +56,12 @@ def share_of(sample: Sample) -> _Document | None:
     return {"share": float(estimate.value), "low": low, "high": high}
 
 
+def _mean_of(sample: Sample) -> _Document | None:
+    """Return a weighted mean of what is in 0..1 and its interval; None where there is nothing to have a mean of."""
+    share = share_of(sample)
+    return None if share is None else {"mean": share.pop("share"), **share}
+
+
 def judge_limit(limit: Limit, results: Results) -> tuple[Verdict, _Document | None]:
     """Return whether a build passes, and the share that was held against the limit."""
     wrong = share_of(results.wrong)
@@ -84,6 +90,7 @@ def build_document(results: Results, reading: Reading, limit: Limit | None) -> _
         **_group(total),
         "abandoned": results.abandoned,
         "disagreement": share_of(results.disagreeing),
+        "mean_distance": _mean_of(results.distance),
         "limit": None,
         "latency": _latency(results),
         "late_ms": {**_quantiles(results.late), "max": round(results.most_late_ns / 1e6, 3)},

@@ -169,6 +169,8 @@ class Results:
         self.most_late_ns = 0
         self.disagreeing = Sample()
         """Whether answers differ, of those that were compared."""
+        self.distance = Sample()
+        """How far apart answers are, of those that were compared."""
         self.wrong = Sample()
         """Whether answers differ or are missing, of those that were compared or are missing."""
         self.confusion: Counter[tuple[str, str]] = Counter()
@@ -205,6 +207,7 @@ class Results:
             disagrees = int(comparison.result == "disagree")
             self.wrong.add(weighting, disagrees)
             self.disagreeing.add(weighting, disagrees)
+            self.distance.add(weighting, comparison.distance or 0.0)
 
     def _collect(self, comparison: Comparison, *, shows_values: bool) -> None:
         for name, value in comparison.scores:

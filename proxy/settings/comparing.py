@@ -3,56 +3,23 @@
 from collections.abc import Mapping
 from decimal import Decimal
 from hashlib import sha256
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 import orjson
 
+from proxy.methods import Boxes, Method
 from proxy.schemas import ALLOWED, compile_schema
 from proxy.settings import grammar
 from proxy.settings.fields import NOW, Section, setting
 from proxy.settings.grammar import Grammar
 from proxy.settings.kinds import Attribute, Label, Name, Percent, Pointer
 
-__all__ = ["READ_BY", "Boxes", "Compare", "Method"]
+__all__ = ["Compare"]
 
-Method = Literal[
-    "auto",
-    "exact",
-    "json",
-    "classification",
-    "probabilities",
-    "regression",
-    "tensor",
-    "ranking",
-    "detection",
-    "text",
-    "embedding",
-    "none",
+_Class = Annotated[
+    str, grammar.text(str, "a class as the model writes it, 1 to 64 characters", pattern=".+", longest=64)
 ]
-Boxes = Literal["xyxy", "xywh", "cxcywh"]
-
-READ_BY: Final[dict[str, frozenset[str]]] = {
-    "at": frozenset(
-        {
-            "classification",
-            "probabilities",
-            "regression",
-            "tensor",
-            "ranking",
-            "detection",
-            "text",
-            "embedding",
-        }
-    ),
-    "score": frozenset({"detection"}),
-    "tolerance": frozenset({"probabilities", "tensor", "ranking", "text", "embedding"}),
-    "threshold": frozenset({"probabilities", "detection"}),
-    "scale": frozenset({"regression"}),
-    "k": frozenset({"ranking"}),
-    "iou": frozenset({"detection"}),
-    "schema": frozenset({"text"}),
-}
-"""Key → methods that read it. ``auto`` may pick any of them, so it reads all."""
+_Cost = Annotated[float, grammar.real(0, 1)]
 
 
 def _json_schema() -> Grammar:
@@ -163,6 +130,13 @@ class Compare(Section):
         NOW,
         alias="schema",
     )
+    costs: Mapping[_Class, Mapping[_Class, _Cost]] = setting(
+        {},
+        "classification: what it costs to answer one class for another, 0 to 1: class that the client got, class that "
+        "the shadow said; what is not listed costs 1, the right class nothing. The mean is the distance.",
+        NOW,
+        max_length=256,
+    )
     ignore: tuple[Pointer, ...] = setting(
         [],
         "JSON pointers to what does not count; '*' stands for one key or index, '**' for any number of them.",
@@ -200,5 +174,6 @@ class Compare(Section):
     @property
     def digest(self) -> str:
         """What decides how two answers are judged, as 16 hex digits: another rule has another digest."""
-        rule = self.model_dump_json(exclude=set(_NO_RULE))
+        unused = {"costs"} if not self.costs else set()  # a key that came later
+        rule = self.model_dump_json(exclude={*_NO_RULE, *unused})
         return sha256(rule.encode()).hexdigest()[:16]

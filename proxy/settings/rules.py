@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 from proxy.durations import parse_duration
 from proxy.errors import Problem
+from proxy.methods import READ_BY, class_word
 from proxy.model import Role
-from proxy.settings.comparing import READ_BY
 from proxy.settings.document import Document
 from proxy.settings.grammar import did_you_mean, percent
 from proxy.settings.rollout_rules import check_rollouts
@@ -231,11 +231,35 @@ def _comparison(compare: View) -> Iterator[Problem]:
     """Find what the method of comparison does not look at, and one thing at two places."""
     method = compare.read("as", str) or "auto"
     for key, methods in READ_BY.items():
-        if compare.has(key) and method != "auto" and method not in methods:
+        is_there = compare.at(key).value not in (None, {})
+        if is_there and method != "auto" and method not in methods:
             expected = f"no {key} beside as: {method}: it is for {', '.join(sorted(methods))}"
             yield compare.problem(key, expected)
     if compare.has("at") and compare.has("label") and method != "detection":
         yield compare.problem("label", "only at: label is its older name, but for detection")
+    yield from _costs(compare.at("costs"))
+
+
+def _costs(costs: View) -> Iterator[Problem]:
+    """Find classes that are named twice, and a cost of what is right."""
+    if not isinstance(costs.value, dict):
+        return
+    yield from _same_classes(costs)
+    for label in costs.value:
+        row = costs.at(label)
+        if not isinstance(row.value, dict):
+            continue
+        yield from _same_classes(row)
+        for other in row.value:
+            if class_word(other) == class_word(label):
+                yield row.problem(other, "no cost of a class for itself: what is right costs nothing")
+
+
+def _same_classes(view: View) -> Iterator[Problem]:
+    seen: dict[str, str] = {}
+    for label in view.value:
+        if (before := seen.setdefault(class_word(label), label)) != label:
+            yield view.problem(label, f"each class once ({before} is the same)")
 
 
 def _units(route: View) -> Iterator[Problem]:

@@ -27,6 +27,7 @@ __all__ = [
     "difference_exceeds_by_start",
     "difference_within",
     "mean_sequence",
+    "mean_sequence_of_sums",
 ]
 
 STAKES: Final[tuple[float, ...]] = tuple(0.9 * 2.0 ** (-0.75 * j) for j in range(12))
@@ -178,13 +179,58 @@ def mean_sequence(counts: ArrayLike, values: ArrayLike, alpha: float) -> tuple[f
     return max(0.0, min(low, mean)), min(1.0, max(high, mean))
 
 
-def above(counts: Counts, levels: Floats, mean: float) -> float:
+def mean_sequence_of_sums(units: int, total: float, squares: float, alpha: float) -> tuple[float, float]:
+    """Return `mean_sequence` where only the sums of the values and of their squares were kept: a little wider.
+
+    With ``x = squares/total`` the interval is that of ``total/x`` units of the value x and the others of 0, for its
+    upper end likewise of the distances from 1. An end is that of `mean_sequence` where this is what there was, and
+    never inside of it: the log of a bet, ``g(y) = log(1 + l (y - m))`` with l > 0, has a third derivative above 0. So
+    with the parabola q that meets g at 0 and touches it at x is ``g(y) - q(y)``, which is ``y (y - x)^2`` times a sixth
+    of that derivative somewhere, 0 or more. The sum of q depends on the two sums alone, and is that of g where every
+    value is 0 or x. It falls as the squares grow: to round them up is safe.
+
+    Model and range: as `mean_sequence`.
+
+    Args:
+        units: how many values there are, at least 0.
+        total: sum of the values, which are in 0..1.
+        squares: sum of their squares; taken as the nearest sum that is possible.
+        alpha: in (0, 1).
+
+    Raises:
+        ValueError: numbers outside their range.
+
+    Source: the lower principal representation of a moment space (Karlin & Studden, "Tchebycheff systems", 1966).
+    Checked against: `mean_sequence` of all values.
+    """
+    if not 0 <= total <= units or not squares >= 0.0:
+        raise ValueError(f"expected sums of {units} values in 0..1, got {total} and {squares}")
+    if not 0.0 < alpha < 1.0:
+        raise ValueError(f"expected alpha in 0..1, got {alpha}")
+    if not units:
+        return 0.0, 1.0
+    mean, needed = total / units, math.log(2.0 / alpha)
+    low = _refuted_by_sums(units, total, squares, needed)
+    high = 1.0 - _refuted_by_sums(units, units - total, units - 2.0 * total + squares, needed)
+    return max(0.0, min(low, mean)), min(1.0, max(high, mean))
+
+
+def _refuted_by_sums(units: int, total: float, squares: float, needed: float) -> float:
+    if not total:
+        return 0.0
+    squares = min(max(squares, total * total / units), total)
+    value = squares / total
+    counts, levels = np.array([max(0.0, units - total / value), total / value]), np.array([0.0, value])
+    return _refuted_up_to(counts, levels, total / units, needed)
+
+
+def above(counts: Counts | Floats, levels: Floats, mean: float) -> float:
     """Return the log money of who says that the mean is greater than ``mean``, which is above 0."""
     growth = np.log1p(np.array(STAKES)[:, None] * ((levels - mean) / mean)[None, :])
     return float(mixed((growth * counts).sum(axis=1), _ONE_EACH))
 
 
-def _refuted_up_to(counts: Counts, levels: Floats, mean: float, needed: float) -> float:
+def _refuted_up_to(counts: Counts | Floats, levels: Floats, mean: float, needed: float) -> float:
     """Return the greatest mean below the observed one against which the money reaches ``needed``, rounded down."""
     refuted, kept = 0.0, mean
     while kept - refuted > _NARROW:

@@ -52,6 +52,7 @@ def test_what_is_shown() -> None:
     text = result.stdout
     assert "route wine, shadow wine-v4" in text
     assert "100 of 1000 pairs disagree: 10.00%" in text
+    assert "mean distance 0.04 (0.0" in text
     assert "because of: label 80, format 20" in text
     assert "not compared: truncated 7" in text
     (gold,) = [line for line in text.splitlines() if line.split()[:1] == ["gold"]]

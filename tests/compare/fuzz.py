@@ -12,7 +12,6 @@ from math import prod
 from random import Random
 
 from proxy.compare import (
-    METHODS,
     Answer,
     ComparisonRule,
     Prediction,
@@ -23,6 +22,7 @@ from proxy.compare import (
 )
 from proxy.compare.content import decode_content
 from proxy.compare.pace import measure_pace
+from proxy.methods import METHODS
 from tests.compare.bodies import BODIES, Body
 
 __all__ = ["check", "fuzz", "mutated"]

@@ -142,6 +142,61 @@ def test_confusion_is_capped() -> None:
     assert found[0] == ("c7", "c7", 2)
 
 
+COSTS = ComparisonRule(
+    "classification",
+    costs=(("cat", "dog", 0.25), ("1.0", "0", 0.5), ("0", "1", 0.1), ("[0, 1]", "[1, 1]", 0.0)),
+)
+
+# primary, shadow → distance, rows disagreeing
+MISTAKES: dict[str, tuple[Answer, Answer, float, int]] = {
+    "what is listed": (v1("cat"), v1("dog"), 0.25, 1),
+    "the other way round is not": (v1("dog"), v1("cat"), 1.0, 1),
+    "what is right costs nothing": (v1("cat"), v1("cat"), 0.0, 0),
+    "the mean over rows": (v1("cat", "cat", "cow", "cow"), v1("dog", "cat", "cow", "dog"), 0.3125, 2),
+    "integers": (v1(1, 0), v1(0, 1), 0.3, 2),
+    "floats are the same labels": (v1(1.0, 0.0), v1(0, 1), 0.3, 2),
+    "probabilities do not count": (v1([0.1, 0.9], [0.9, 0.1]), v1([0.9, 0.1], [0.8, 0.2]), 0.25, 1),
+    "several labels per row": (v1([0, 1]), v1([1, 1]), 0.0, 1),
+    "not a number": (
+        oip(("y", "FP64", [2, 2], [None, 1.0, 1.0, 0.0])),
+        oip(("y", "FP64", [2, 2], [0.0, 1.0, 1.0, 0.0])),
+        0.5,
+        1,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_costs(name: str) -> None:
+    """What mistakes cost is the distance and told as such; every mistake disagrees, also one that costs nothing."""
+    primary, shadow, distance, disagreeing = MISTAKES[name]
+    said = compare(COSTS, primary, shadow)
+    assert said.distance == pytest.approx(distance)
+    assert said.scores == (("cost", said.distance),)
+    assert (said.result, said.rows_disagreeing) == ("disagree" if disagreeing else "agree", disagreeing)
+    plain = compare(ComparisonRule("classification"), primary, shadow)
+    assert said._replace(distance=plain.distance, scores=()) == plain
+
+
+def test_a_broken_answer_costs_all() -> None:
+    """What is no label at all is as bad as can be."""
+    assert compare(COSTS, v1("cat"), v1("cat", "cat")).distance == 1.0
+    assert compare(COSTS, v1("cat"), v1(1)).distance == 1.0
+
+
+@pytest.mark.parametrize("cost", [-0.1, 1.1, math.nan])
+def test_costs_are_distances(cost: float) -> None:
+    """A cost outside 0 to 1 is refused."""
+    with pytest.raises(ValueError, match="costs to be numbers from 0 to 1"):
+        ComparisonRule("classification", costs=(("a", "b", cost),))
+
+
+def test_whole_numbers_are_counted_as_one_label() -> None:
+    """A model that writes 1.0 and one that writes 1 mean the same class, in the confusion too."""
+    found = compare(ComparisonRule("classification", at="/predictions"), v1(1.0, 0.0), v1(1, 1))
+    assert found.confusion == (("1", "1", 1), ("0", "1", 1))
+
+
 @given(distributions, distributions, st.permutations(range(3)))
 def test_distances(p: list[float], q: list[float], order: list[int]) -> None:
     """Both are symmetric, in [0, 1], 0 for the same, and whatever the classes are called; JS² ≤ TV (in bits)."""

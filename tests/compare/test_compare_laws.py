@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.compare import METHODS, Answer, Comparison, ComparisonRule, compare
-from proxy.compare.rules import BOX_FORMS
+from proxy.compare import Answer, Comparison, ComparisonRule, compare
 from proxy.compare.verdicts import DISAGREEMENTS, UNCOMPARABLES
+from proxy.methods import BOX_FORMS, METHODS
 from tests.compare.answers import json_answer
 
 SYMMETRIC = [
@@ -93,6 +93,7 @@ rules = st.builds(
     iou=st.sampled_from([None, 0.1, 1.0]),
     boxes=st.sampled_from(BOX_FORMS),
     schema=st.sampled_from([None, '{"type": "array"}']),
+    costs=st.sampled_from([(), (("1", "0", 0.25), ("a", "b", 0.0))]),
 )
 
 

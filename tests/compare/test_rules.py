@@ -60,6 +60,7 @@ SAID: dict[str, Any] = {
     "iou": 0.75,
     "boxes": "xywh",
     "schema": "{}",
+    "costs": (("cat", "dog", 0.5),),
 }
 
 
@@ -67,7 +68,8 @@ SAID: dict[str, Any] = {
 def test_each_key_of_the_file_counts(name: str) -> None:
     """What ``compare`` says of each key stands in the rule; a file that says nothing has the default rule."""
     key = "schema_" if name == "schema" else name
+    written = {"costs": {"cat": {"dog": 0.5}, "cow": {}}}
     said = SimpleNamespace(**{each: getattr(Compare(), each) for each in Compare.model_fields})
-    setattr(said, key, SAID[name])
+    setattr(said, key, written.get(name, SAID[name]))
     assert ComparisonRule.of(said) == replace(ComparisonRule.of(Compare()), **{name: SAID[name]})
     assert getattr(ComparisonRule.of(said), name) == SAID[name]

@@ -7,9 +7,11 @@ from hypothesis import strategies as st
 
 from proxy.compare import Comparison
 from proxy.observer.breakdown import (
+    COUNTS,
     FIELDS,
     MAX_LABEL_PAIRS,
     MAX_VALUES,
+    MEASURES,
     NONE,
     OTHER,
     TOTAL,
@@ -48,13 +50,24 @@ def counted(*comparisons: Comparison, **slices: str) -> Breakdown:
 def test_a_pair_counts_once_everywhere() -> None:
     """In total, under its reason if it has one, and in each slice."""
     found = shown(counted(AGREE, FLIP, CUT, tier="gold"))
-    assert FIELDS == ("agree", "disagree", "uncomparable", "rows", "rows_disagreeing")
-    assert found == {
+    assert COUNTS == ("agree", "disagree", "uncomparable", "rows", "rows_disagreeing")
+    assert {cell: numbers[: len(COUNTS)] for cell, numbers in found.items()} == {
         TOTAL: (1, 1, 1, 8, 2),
         Cell("reason", "label"): (0, 1, 0, 4, 2),
         Cell("reason", "truncated"): (0, 0, 1, 0, 0),
         Cell("slice", "tier", "gold"): (1, 1, 1, 8, 2),
     }
+
+
+def test_distances_add_up() -> None:
+    """Of pairs that have one, in millionths, and their squares rounded up: in total, by reason and by slice."""
+    pairs = [FLIP._replace(distance=distance) for distance in (0.25, 0.0, 1e-6, 1.0)]
+    found = shown(counted(AGREE._replace(distance=0.0), *pairs, CUT, tier="gold"))
+    assert MEASURES == ("measured", "distance", "distance_squared")
+    sums = (1_250_001, 62_500 + 1 + 1_000_000)
+    assert found[TOTAL][-3:] == found[Cell("slice", "tier", "gold")][-3:] == (5, *sums)
+    assert found[Cell("reason", "label")][-3:] == (4, *sums)
+    assert found[Cell("reason", "truncated")][-3:] == (0, 0, 0)
 
 
 def test_without_slices() -> None:

@@ -1,19 +1,21 @@
 """Counts of disagreement on the disk: added, read back in order, forgotten with their stretch."""
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from proxy.observer.breakdown import TOTAL, Cell
+from proxy.observer.breakdown import MEASURES, TOTAL, Cell
 from proxy.observer.breakdown_store import FILE_NAME, BreakdownStore, StretchKey, open_breakdowns
 
 KEY = StretchKey("wine", "wine-v4", "d1")
 OTHER = StretchKey("wine", "wine-v5", "d1")
 ROWS = {
-    Cell("slice", "tier", "silver"): (1, 2, 3, 4, 5),
-    TOTAL: (10, 20, 30, 40, 50),
-    Cell("slice", "tier", "gold"): (0, 1, 0, 1, 1),
+    Cell("slice", "tier", "silver"): (1, 2, 3, 4, 5, 6, 7, 8),
+    TOTAL: (10, 20, 30, 40, 50, 60, 70, 80),
+    Cell("slice", "tier", "gold"): (0, 1, 0, 1, 1, 1, 0, 0),
 }
 
 
@@ -37,8 +39,8 @@ def test_two_observers_write_at_a_time(store: BreakdownStore, tmp_path: Path) ->
     """In an upgrade neither overwrites the other."""
     second = open_breakdowns(tmp_path, 0)
     store.exchange({KEY: (7, ROWS)}, [])
-    second.exchange({KEY: (8, {TOTAL: (1, 0, 0, 0, 0)})}, [])
-    assert store.exchange({}, [KEY])[KEY].rows[TOTAL] == (11, 20, 30, 40, 50)
+    second.exchange({KEY: (8, {TOTAL: (1, 0, 0, 0, 0, 1, 2, 3)})}, [])
+    assert store.exchange({}, [KEY])[KEY].rows[TOTAL] == (11, 20, 30, 40, 50, 61, 72, 83)
     second.close()
 
 
@@ -67,3 +69,22 @@ def test_a_damaged_file_is_moved_aside(tmp_path: Path) -> None:
     assert store.exchange({KEY: (7, ROWS)}, [KEY])[KEY].rows == ROWS
     assert (tmp_path / f"{FILE_NAME}.damaged-5").exists()
     store.close()
+
+
+def test_a_file_of_an_earlier_program(tmp_path: Path) -> None:
+    """Its counts stay, with no distances, and it writes on beside ours."""
+    opened = open_breakdowns(tmp_path, 0)
+    opened.exchange({KEY: (7, ROWS)}, [])
+    opened.close()
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as earlier:
+        for column in MEASURES:
+            earlier.execute(f"ALTER TABLE cells DROP COLUMN {column}")
+        earlier.commit()
+        now = open_breakdowns(tmp_path, 0)
+        earlier.execute("UPDATE cells SET agree = agree + 1")
+        earlier.commit()
+    rows = now.exchange({}, [KEY])[KEY].rows
+    assert rows == {cell: (numbers[0] + 1, *numbers[1:5], 0, 0, 0) for cell, numbers in ROWS.items()}
+    now.exchange({KEY: (7, {TOTAL: (0, 0, 0, 0, 0, 1, 2, 3)})}, [])
+    assert now.exchange({}, [KEY])[KEY].rows[TOTAL][-3:] == (1, 2, 3)
+    now.close()

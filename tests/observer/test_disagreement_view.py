@@ -14,6 +14,7 @@ from proxy.observer.breakdown import TOTAL, Cell, Numbers
 from proxy.observer.disagreement_view import ALPHA, counts_document, disagreement_document
 from proxy.observer.route_rules import RouteRules
 from proxy.observer.showing import Known, Shown, example_id, example_of
+from proxy.stats.bounded import mean_sequence_of_sums
 from proxy.stats.proportion import greater, proportion_sequence
 from tests.observer.exchanges import (
     BASE_CONFIG,
@@ -29,14 +30,14 @@ KEY = b"k" * 32
 SLICED = BASE_CONFIG.replace("as: classification", "as: classification, slices: {tier: header:x-tier}")
 
 CELLS: dict[Cell, Numbers] = {
-    TOTAL: (900, 100, 7, 2000, 150),
-    Cell("reason", "format"): (0, 20, 0, 20, 20),
-    Cell("slice", "tier", "gold"): (100, 80, 0, 400, 100),
-    Cell("reason", "label"): (0, 80, 0, 160, 130),
-    Cell("slice", "tier", "none"): (800, 20, 7, 1600, 50),
-    Cell("reason", "truncated"): (0, 0, 7, 0, 0),
-    Cell("labels", "cat", "dog"): (0, 0, 0, 0, 30),
-    Cell("labels", "dog", "cat"): (0, 0, 0, 0, 90),
+    TOTAL: (900, 100, 7, 2000, 150, 1000, 40_000_000, 20_000_000),
+    Cell("reason", "format"): (0, 20, 0, 20, 20, 0, 0, 0),
+    Cell("slice", "tier", "gold"): (100, 80, 0, 400, 100, 180, 36_000_000, 18_000_000),
+    Cell("reason", "label"): (0, 80, 0, 160, 130, 0, 0, 0),
+    Cell("slice", "tier", "none"): (800, 20, 7, 1600, 50, 0, 0, 0),
+    Cell("reason", "truncated"): (0, 0, 7, 0, 0, 0, 0, 0),
+    Cell("labels", "cat", "dog"): (0, 0, 0, 0, 30, 0, 0, 0),
+    Cell("labels", "dog", "cat"): (0, 0, 0, 0, 90, 0, 0, 0),
 }
 
 
@@ -68,15 +69,37 @@ def test_intervals_are_confidence_sequences() -> None:
     assert none["interval"] == list(proportion_sequence(20, 820, ALPHA / 6))
 
 
+def test_mean_distances() -> None:
+    """Each has an interval that holds with the same part of the 5 %, wider by what distances are rounded to."""
+    document = counts(CELLS)
+    low, high = mean_sequence_of_sums(1000, 40.0, 20.0, ALPHA)
+    assert document["mean_distance"] == 0.04
+    assert document["distance_interval"] == [low - 5e-7, high + 5e-7]
+    assert 0.02 < low < 0.04 < high < 0.07
+    gold, none = document["slices"]["tier"]
+    low, high = mean_sequence_of_sums(180, 36.0, 18.0, ALPHA / 2)
+    assert (gold["mean_distance"], gold["distance_interval"]) == (0.2, [low - 5e-7, high + 5e-7])
+    assert (none["mean_distance"], none["distance_interval"]) == (None, [0.0, 1.0])
+
+
+def test_distances_are_costs_where_mistakes_have_some() -> None:
+    """The document says what the distance is."""
+    costly = BASE_CONFIG.replace("as: classification", "as: classification, costs: {a: {b: 0.5}}")
+    assert costly != BASE_CONFIG
+    for config, expected in ((BASE_CONFIG, False), (costly, True)):
+        (route,) = disagreement_document(Query(route="wine"), table_of(config), {})["routes"]
+        assert route["distance_is_cost"] is expected
+
+
 def test_what_stands_out() -> None:
     """The value that disagrees more is named, the other is not, and chance is not."""
     gold, none = counts(CELLS)["slices"]["tier"]
     assert (gold["stands_out"], none["stands_out"]) == (True, False)
     assert gold["log10_e"] > 5
     alike = {
-        TOTAL: (950, 50, 0, 0, 0),
-        Cell("slice", "tier", "gold"): (94, 6, 0, 0, 0),
-        Cell("slice", "tier", "none"): (856, 44, 0, 0, 0),
+        TOTAL: (950, 50, 0, 0, 0, 0, 0, 0),
+        Cell("slice", "tier", "gold"): (94, 6, 0, 0, 0, 0, 0, 0),
+        Cell("slice", "tier", "none"): (856, 44, 0, 0, 0, 0, 0, 0),
     }
     assert not any(value["stands_out"] for value in counts(alike)["slices"]["tier"])
 
@@ -92,9 +115,9 @@ def test_many_values_need_more() -> None:
     """What would be enough of one value alone is not enough of the last of fifty."""
 
     def document(before: int) -> dict[str, Any]:
-        cells = {Cell("slice", "tier", f"t{i}"): (20, 0, 0, 0, 0) for i in range(before)}
-        cells[Cell("slice", "tier", "gold")] = (17, 3, 0, 0, 0)
-        cells[Cell("slice", "tier", "none")] = (200, 0, 0, 0, 0)
+        cells = {Cell("slice", "tier", f"t{i}"): (20, 0, 0, 0, 0, 0, 0, 0) for i in range(before)}
+        cells[Cell("slice", "tier", "gold")] = (17, 3, 0, 0, 0, 0, 0, 0)
+        cells[Cell("slice", "tier", "none")] = (200, 0, 0, 0, 0, 0, 0, 0)
         return next(value for value in counts(cells)["slices"]["tier"] if value["value"] == "gold")
 
     assert document(0)["log10_e"] > document(49)["log10_e"]
@@ -104,10 +127,10 @@ def test_many_values_need_more() -> None:
 
 def test_nothing_was_compared() -> None:
     """Without pairs there is no rate, and the interval holds everything."""
-    document = counts({TOTAL: (0, 0, 3, 0, 0)})
+    document = counts({TOTAL: (0, 0, 3, 0, 0, 0, 0, 0)})
     assert (document["rate"], document["interval"]) == (None, [0.0, 1.0])
     assert document["slices"] == {}
-    only = counts({TOTAL: (2, 1, 0, 0, 0), Cell("slice", "tier", "gold"): (2, 1, 0, 0, 0)})
+    only = counts({TOTAL: (2, 1, 0, 0, 0, 0, 0, 0), Cell("slice", "tier", "gold"): (2, 1, 0, 0, 0, 0, 0, 0)})
     assert only["slices"]["tier"][0]["stands_out"] is False
 
 

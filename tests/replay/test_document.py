@@ -112,3 +112,18 @@ def test_a_line() -> None:
     line = orjson.loads(build_line(failed, shows_values=True))
     assert (line["status"], line["fault"], line["comparison"]) == (None, "timeout", None)
     assert (line["reference_status"], line["reference_fault"]) == (None, "reset")
+
+
+def test_mean_distance() -> None:
+    """The mean distance is of what was compared, weighted like the share that disagrees."""
+    results = Results()
+    assert build_document(results, Reading(), None)["mean_distance"] is None
+    judged = Comparison("agree", 0.0, None, "json", 1, 0)
+    for number, distance in enumerate((0.0, 0.25, 0.5)):
+        outcome = Outcome(record_of(number), asked(), None, 0, judged._replace(distance=distance))
+        results.add(outcome, shows_values=True)
+    cut = Comparison("uncomparable", None, "truncated", "auto", 0, 0)
+    results.add(Outcome(record_of(4), asked(), None, 0, cut), shows_values=True)
+    found = build_document(results, Reading(), None)["mean_distance"]
+    assert found["mean"] == pytest.approx(0.25)
+    assert 0.0 <= found["low"] <= 0.25 <= found["high"] <= 1.0

@@ -7,8 +7,9 @@ from random import Random
 
 import pytest
 
-from proxy.compare import METHODS, Answer, ComparisonRule, compare
+from proxy.compare import Answer, ComparisonRule, compare
 from proxy.exchange import Flag
+from proxy.methods import METHODS
 from proxy.observer.record import build_line, build_record, compile_record_rule
 from proxy.records.record import Record, parse_record
 from proxy.replay.calls import Call, prepare, read_reference

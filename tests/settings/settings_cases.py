@@ -54,7 +54,8 @@ routes:
     shadows: [{model: two, percent: 12.5, timeout: 1s, max_in_flight: 1, max_bytes: 1KiB, salt: t}]
     compare:
       {as: auto, rtol: 0, atol: 1e-3, ignore: [/a/*, /b/**/c], label: /l, score: s, scale: 2.5, tolerance: 0.1,
-       threshold: 0.5, k: 5, iou: 0.75, boxes: xywh, schema: {type: object, required: [a], maxProperties: 3},
+       threshold: 0.5, k: 5, iou: 0.75, boxes: xywh,
+       costs: {cat: {dog: 0.25, 1: 0}, 1.0: {cat: 1}}, schema: {type: object, required: [a], maxProperties: 3},
        examples: 0.5, slices: {tier: header:X-Tier, plan: cookie:p, region: "query:r e", lang: "json:/a/lang"}}
     log:
       percent: 1
@@ -235,6 +236,31 @@ PROBLEMS: dict[str, tuple[str, str, str]] = {
         minimal(route={"compare": {"at": "/a", "label": "b"}}),
         "routes[0].compare.label",
         "only at: label is its older name, but for detection",
+    ),
+    "a cost above 1": (
+        minimal(route={"compare": {"costs": {"cat": {"dog": 2}}}}),
+        "routes[0].compare.costs.cat.dog",
+        "2, expected a number from 0 to 1",
+    ),
+    "a cost of what is right": (
+        minimal(route={"compare": {"costs": {"1": {"1.0": 0.5}}}}),
+        "routes[0].compare.costs.1.1.0",
+        "expected no cost of a class for itself: what is right costs nothing",
+    ),
+    "a class twice": (
+        minimal(route={"compare": {"costs": {"cat": {"1": 0.5, "1.0": 0.5}}}}),
+        "routes[0].compare.costs.cat.1.0",
+        "expected each class once (1 is the same)",
+    ),
+    "costs as a list": (
+        minimal(route={"compare": {"costs": {"cat": [0.5]}}}),
+        "routes[0].compare.costs.cat",
+        "expected a mapping",
+    ),
+    "costs without classes": (
+        minimal(route={"compare": {"as": "regression", "costs": {"cat": {"dog": 0.5}}}}),
+        "routes[0].compare.costs",
+        "expected no costs beside as: regression: it is for classification",
     ),
     "no schema": (
         minimal(route={"compare": {"as": "text", "schema": {"type": "objekt"}}}),

@@ -2,12 +2,12 @@
 
 from dataclasses import fields
 from decimal import Decimal
-from typing import get_args
 
 import orjson
 
-from proxy.compare.rules import BOX_FORMS, METHODS, ComparisonRule
-from proxy.settings.comparing import READ_BY, Boxes, Compare, Method
+from proxy.compare.rules import ComparisonRule
+from proxy.methods import METHODS, READ_BY
+from proxy.settings.comparing import Compare
 from tests.settings.settings_cases import FULL
 from tests.settings.settings_world import read
 
@@ -19,6 +19,7 @@ def test_compare() -> None:
     assert (compare.ignore, compare.label) == (("/a/*", "/b/**/c"), "/l")
     assert (compare.score, compare.scale, compare.tolerance, compare.threshold) == ("s", 2.5, 0.1, 0.5)
     assert (compare.k, compare.iou, compare.boxes) == (5, 0.75, "xywh")
+    assert compare.costs == {"cat": {"dog": 0.25, "1": 0.0}, "1.0": {"cat": 1.0}}
     assert compare.examples == Decimal("0.5")
     assert {name: str(source) for name, source in compare.slices.items()} == {
         "tier": "header:x-tier",
@@ -37,9 +38,7 @@ def test_at() -> None:
 
 
 def test_words() -> None:
-    """The file and the comparison know the same methods, forms of boxes and keys."""
-    assert get_args(Method) == METHODS
-    assert get_args(Boxes) == BOX_FORMS
+    """The file and the comparison know the same keys, and who reads a key is a method."""
     keys = {field.alias or name for name, field in Compare.model_fields.items()}
     known = {field.name.rstrip("_") for field in fields(ComparisonRule) if field.init}
     assert known <= keys
@@ -52,3 +51,4 @@ def test_what_changes_no_comparison_changes_no_digest() -> None:
     plain = Compare()
     assert plain.digest == Compare.model_validate({"examples": 50, "slices": {"tier": "header:x"}}).digest
     assert plain.digest != Compare(rtol=0.5).digest
+    assert plain.digest != Compare.model_validate({"costs": {"cat": {"dog": 0.5}}}).digest

@@ -95,6 +95,9 @@ NOT_THE_SCHEMAS_BUSINESS = {
     "long switch-back",
     "slow webhook",
     "threshold over",
+    "a class twice",
+    "a cost of what is right",
+    "costs without classes",
     "half held back",  # a percent with its sign is text too
     "margin over",
     "margin too fine",

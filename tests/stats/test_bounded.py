@@ -14,6 +14,7 @@ from proxy.stats.bounded import (
     difference_exceeds_by_start,
     difference_within,
     mean_sequence,
+    mean_sequence_of_sums,
 )
 
 Table = tuple[np.ndarray, np.ndarray, list[float], list[float], list[float]]
@@ -304,3 +305,61 @@ def test_an_interval_of_a_mean_holds_at_all_times(chances: tuple[float, float, f
         money = [np.log(np.exp(counts @ each.T).mean(axis=1)) for each in growth]
         left += max(float(each.max()) for each in money) >= math.log(2 / 0.05)
     assert left <= 31  # with 5 % exactly: 99 % of such experiments have at most 31
+
+
+@given(
+    st.lists(st.sampled_from([0.0, 0.0, 0.05, 0.2, 0.5, 0.9, 1.0]), min_size=1, max_size=60),
+    st.integers(1, 50),
+    st.sampled_from([0.05, 0.001]),
+)
+def test_two_sums_say_no_more_than_all_values(values: list[float], times: int, alpha: float) -> None:
+    """The interval from sums holds the one from all values."""
+    levels, counts = np.unique(values, return_counts=True)
+    low, high = mean_sequence(counts * times, levels, alpha)
+    total, squares = math.fsum(values) * times, math.fsum(value**2 for value in values) * times
+    found = mean_sequence_of_sums(len(values) * times, total, squares, alpha)
+    assert found[0] <= low + 1e-9
+    assert found[1] >= high - 1e-9
+    assert found[0] <= total / len(values) / times <= found[1]
+
+
+@pytest.mark.parametrize("value", [0.1, 0.5, 1.0])
+@pytest.mark.parametrize("count", [0, 3, 400, 1000])
+def test_two_sums_of_one_value_say_all(value: float, count: int) -> None:
+    """Where every value is 0 or one other, the lower end is that of all values, and so is the upper where it is 1."""
+    low, high = mean_sequence([1000 - count, count], [0.0, value], 0.05)
+    found = mean_sequence_of_sums(1000, count * value, count * value**2, 0.05)
+    assert found[0] == pytest.approx(low, abs=1e-8)
+    if value == 1.0:
+        assert found[1] == pytest.approx(high, abs=1e-8)
+
+
+def test_squares_that_are_rounded_up_widen() -> None:
+    """Larger squares, up to their largest possible sum and beyond, never narrow the interval."""
+    ends = [mean_sequence_of_sums(500, 20.0, squares, 0.05) for squares in (0.0, 0.8, 4.0, 10.0, 20.0, 90.0)]
+    lows, highs = zip(*ends, strict=True)
+    assert list(lows) == sorted(lows, reverse=True)
+    assert list(highs) == sorted(highs)
+    assert ends[0] == ends[1]
+    assert ends[-2] == ends[-1]
+
+
+def test_without_values_two_sums_say_nothing() -> None:
+    """No values, no bounds."""
+    assert mean_sequence_of_sums(0, 0.0, 0.0, 0.05) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("units", "total", "squares", "alpha"),
+    [
+        (1, 2.0, 1.0, 0.05),
+        (1, -0.1, 0.0, 0.05),
+        (1, 0.5, -1.0, 0.05),
+        (1, 0.5, 0.25, 0.0),
+        (1, 0.5, math.nan, 0.5),
+    ],
+)
+def test_two_sums_are_those_of_values(units: int, total: float, squares: float, alpha: float) -> None:
+    """Sums that no values in 0..1 have, or no alpha, are refused."""
+    with pytest.raises(ValueError, match="expected"):
+        mean_sequence_of_sums(units, total, squares, alpha)
