@@ -249,8 +249,10 @@ class ClientConnection(Writer):
             flight.flags |= Flag.REQUEST_TRUNCATED
         self.deadline_ns = _NEVER
         begin(flight)
-        if flight.out or flight.shadows:
+        if flight.out:
             flight.after_read()
+        elif flight.shadows:
+            self.worker.outbox.follow(flight.launch)
         return True
 
     def pause_writing(self) -> None:

@@ -220,13 +220,18 @@ class InFlight(RequestState):
         self.after_read()
 
     def after_read(self) -> None:
-        """Write out what one read from the client has brought, then start the copies."""
+        """Write out what one read from the client has brought, and behind it the copies."""
         if self.state != FORWARDING:
             return
         if self.out:
             self.flush()
         if self.shadows and self.request_done:
-            shadows, self.shadows = self.shadows, None
+            self.worker.outbox.follow(self.launch)
+
+    def launch(self) -> None:
+        """Start the copies, unless the request has ended, or they were started."""
+        shadows, self.shadows = self.shadows, None
+        if shadows and self.state == FORWARDING:
             self.shadows_sent = launch_shadows(self, shadows)
 
     def flush(self) -> None:

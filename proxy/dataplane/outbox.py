@@ -7,6 +7,9 @@ do the same. *What would change our mind:* an event loop that submits writes in 
 
 No write is delayed by a timer: the turn ends when the sockets that were ready have been read.
 
+What no client waits for, copies to shadows above all, is begun when the writes of the turn are out, and is written in
+the same turn: a client's request is on its way before anything is done for its copy.
+
 A large piece of a stream does not wait for the end of the turn. libuv reads a socket that has more up to 32 times in
 one turn, 256 KiB each: gathered, that would be 8 MiB a stream before the transport can say that it is enough.
 """
@@ -14,6 +17,7 @@ one turn, 256 KiB each: gathered, that would be 8 MiB a stream before the transp
 import asyncio
 import socket
 import struct
+from collections.abc import Callable, Sequence
 from typing import cast
 
 __all__ = ["LARGE_BYTES", "MOST_GATHERED", "Outbox", "Writer"]
@@ -38,27 +42,49 @@ _ENDED = frozenset({7, 8, 9, 11})
 class Outbox:
     """The connections of one worker that have something to write in this turn."""
 
-    __slots__ = ("_loop", "writers")
+    __slots__ = ("_loop", "afterwards", "writers")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self.writers: list[Writer] = []
+        self.afterwards: list[Callable[[], None]] = []
+        """What is begun behind them."""
 
     def schedule(self) -> None:
         """Flush at the end of this turn: called by the first writer of it."""
         self._loop.call_soon(self.flush)
 
     def flush(self) -> None:
-        """Write everything out."""
+        """Write everything out, begin what comes afterwards, and write that out."""
         writers, self.writers = self.writers, []
-        for writer in writers:
-            # HOT: ``Writer.flush_writes`` written out (benchmarks/NOTES.md, "Bytecodes").
-            gathered = writer.gathered
-            if gathered is not None:
-                writer.gathered = None
-                transport = writer.transport
-                if not transport.is_closing():
-                    transport.write(gathered if isinstance(gathered, bytes) else b"".join(gathered))
+        _write_out(writers)
+        if self.afterwards:
+            afterwards, self.afterwards = self.afterwards, []
+            # With somebody in it nobody schedules another flush: this one takes what they write.
+            self.writers = begun = writers[-1:]
+            try:
+                for begin in afterwards:
+                    begin()
+            finally:
+                self.writers = []
+            _write_out(begun)
+
+    def follow(self, begin: Callable[[], None]) -> None:
+        """Call ``begin`` in this turn, when all that was written in it is out."""
+        if not self.writers and not self.afterwards:
+            self.schedule()
+        self.afterwards.append(begin)
+
+
+def _write_out(writers: "Sequence[Writer]") -> None:
+    for writer in writers:
+        # HOT: ``Writer.flush_writes`` written out (benchmarks/NOTES.md, "Bytecodes").
+        gathered = writer.gathered
+        if gathered is not None:
+            writer.gathered = None
+            transport = writer.transport
+            if not transport.is_closing():
+                transport.write(gathered if isinstance(gathered, bytes) else b"".join(gathered))
 
 
 class Writer(asyncio.Protocol):

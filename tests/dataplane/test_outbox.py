@@ -3,6 +3,8 @@
 import asyncio
 from typing import cast
 
+import pytest
+
 from proxy.dataplane.outbox import LARGE_BYTES, MOST_GATHERED, Outbox, Writer
 from tests.fakes import FakeLoop, FakeTransport
 
@@ -100,3 +102,53 @@ def test_a_write_during_the_flush_gets_a_turn_of_its_own() -> None:
     stage.loop.run_soon()
     stage.loop.run_soon()
     assert stage.two.writes == [b"answer"]
+
+
+def test_what_follows_is_begun_behind_the_writes_and_written_in_the_same_turn() -> None:
+    """What others write is out when it begins; what it writes itself, also on a connection that has just written, is
+    out when the turn ends, and the loop was asked for one call."""
+    stage = Stage()
+    seen: list[list[bytes]] = []
+
+    def follow() -> None:
+        seen.append([*stage.one.writes, *stage.two.writes])
+        stage.first.write(b"copy")
+        stage.second.write(b"b")
+
+    stage.outbox.follow(follow)
+    stage.outbox.follow(follow)
+    stage.first.write(b"a")
+    stage.loop.run_soon()
+    assert seen == [[b"a"], [b"a"]]
+    assert (stage.one.writes, stage.two.writes) == ([b"a", b"copycopy"], [b"bb"])
+    while stage.loop.handles:
+        stage.loop.run_soon()
+    assert (stage.one.writes, stage.two.writes) == ([b"a", b"copycopy"], [b"bb"])
+    stage.first.write(b"c")
+    stage.loop.run_soon()
+    assert stage.one.writes[-1] == b"c"
+
+
+def test_what_follows_needs_no_writer() -> None:
+    """It is begun in a turn in which nobody writes, too."""
+    stage = Stage()
+    stage.outbox.follow(lambda: stage.first.write(b"copy"))
+    while stage.loop.handles:
+        stage.loop.run_soon()
+    assert stage.one.writes == [b"copy"]
+
+
+def test_a_fault_in_what_follows_stops_nobody_else() -> None:
+    """After an exception the next turn is flushed like any other."""
+    stage = Stage()
+    stage.first.write(b"a")
+
+    def fail() -> None:
+        raise ArithmeticError
+
+    stage.outbox.follow(fail)
+    with pytest.raises(ArithmeticError):
+        stage.loop.run_soon()
+    stage.first.write(b"b")
+    stage.loop.run_soon()
+    assert stage.one.writes == [b"a", b"b"]
