@@ -201,6 +201,8 @@ class Drop(IntEnum):
     """The worker is shutting down."""
     OVERLOAD = 4
     """The worker has more than three quarters of ``limits.in_flight`` requests under way: copies are shed first."""
+    UNREACHABLE = 5
+    """No connection could be opened a moment ago, and none is there."""
 
     @property
     def label(self) -> str:

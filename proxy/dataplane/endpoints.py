@@ -99,6 +99,15 @@ class ServerPool(Pool):
         elif self.failures:
             self.failures = 0
 
+    def rest(self) -> None:
+        super().rest()
+        if not any(pool.open for pool in self.cluster.pools):
+            self.cluster.rest()
+
+    def on_connected(self, connection: UpstreamConnection) -> None:
+        self.cluster.end_rest()
+        super().on_connected(connection)
+
     def on_failure(self) -> None:
         self.failures += 1
         self.wary_until_ns = monotonic_ns() + WARY_NS

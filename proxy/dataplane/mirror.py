@@ -68,6 +68,8 @@ def _shed(flight: "InFlight", shadow: Shadow, size: int) -> Drop | None:
     worker = flight.worker
     if worker.draining:
         return Drop.DRAINING
+    if pool.rests_until_ns > flight.client.now_ns:
+        return Drop.UNREACHABLE
     if worker.in_flight > shadow.shedding_limit:
         return Drop.OVERLOAD
     limit = flight.limit

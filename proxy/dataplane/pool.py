@@ -12,7 +12,6 @@ Who waits
 
 import asyncio
 from collections import OrderedDict
-from typing import Final
 
 from proxy.clock import monotonic_ns
 from proxy.dataplane.contexts import HANDSHAKE_ERRORS, BackendTls
@@ -22,11 +21,7 @@ from proxy.dataplane.upstream import Sink, UpstreamConnection
 from proxy.model import Fault
 from proxy.tasks import spawn
 
-__all__ = ["REST_NS", "Pool", "PoolLimits"]
-
-REST_NS: Final = 100_000_000
-"""So long a shadow that could not be connected to, and has no other connection, is left alone: to try for each copy
-took a third of a worker."""
+__all__ = ["Pool", "PoolLimits"]
 
 
 class PoolLimits:
@@ -79,7 +74,6 @@ class Pool(ShadowBudget):
         "outbox",
         "port",
         "rests",
-        "rests_until_ns",
         "retired",
         "secured",
         "timer",
@@ -108,7 +102,6 @@ class Pool(ShadowBudget):
         self.retired = False
         self.rests = Fault.NONE
         """Of a shadow without any connection: why none is opened until ``rests_until_ns``."""
-        self.rests_until_ns = 0
 
     def acquire(self, sink: Sink) -> UpstreamConnection | Fault | None:
         """Return an idle connection, ``None`` when ``sink.on_connected`` will follow, or a fault.
@@ -220,10 +213,15 @@ class Pool(ShadowBudget):
             # A server that accepts and closes at once may be gone before this task runs: a sink that is given
             # such a connection would never hear of it again.
             if not connection.transport.is_closing():
-                self.connecting -= 1
-                self.release(connection)
+                self.on_connected(connection)
                 return
         self.on_unconnected(fault)
+
+    def on_connected(self, connection: UpstreamConnection) -> None:
+        """A connection was opened: who has waited longest gets it."""
+        self.connecting -= 1
+        self.end_rest()
+        self.release(connection)
 
     def fault_of_new(self, error: Exception | None) -> Fault:
         """Return the fault of a connection that was lost with ``error`` before it brought anything."""
@@ -236,7 +234,8 @@ class Pool(ShadowBudget):
         self.connecting -= 1
         sink = self.waiting.popitem(last=False)[0] if self.waiting else None
         if self.limits.total and not self.open:
-            self.rests, self.rests_until_ns = fault, monotonic_ns() + REST_NS
+            self.rests = fault
+            self.rest()
         self.on_failure()
         if sink is not None:
             sink.on_fault(fault, False)

@@ -12,6 +12,7 @@ from proxy.dataplane import endings as endings_module
 from proxy.dataplane import inflight as inflight_module
 from proxy.dataplane import mirror as mirror_module
 from proxy.dataplane import pool as pool_module
+from proxy.dataplane import shadow_budget as shadow_budget_module
 from proxy.dataplane import tunnel as tunnel_module
 from proxy.dataplane import upstream as upstream_module
 from proxy.dataplane.client import ClientConnection
@@ -154,6 +155,7 @@ class Road:
             endings_module,
             mirror_module,
             pool_module,
+            shadow_budget_module,
             upstream_module,
         ):
             monkeypatch.setattr(module, "monotonic_ns", self.loop.monotonic_ns)
@@ -222,11 +224,10 @@ class Road:
     def connect(self) -> FakeTransport:
         """Grant the oldest wish for a connection; return the model server's end."""
         pool = self.wanted.pop(0)
-        pool.connecting -= 1
         connection = UpstreamConnection(pool)
         transport = FakeTransport(connection, ("127.0.0.1", pool.port))
         self.upstreams.append(transport)
-        pool.release(connection)
+        pool.on_connected(connection)
         self.settle()
         return transport
 

@@ -6,6 +6,7 @@ from typing import Any, cast
 import pytest
 
 from proxy.dataplane import pool as pool_module
+from proxy.dataplane import shadow_budget as shadow_budget_module
 from proxy.dataplane import upstream as upstream_module
 from proxy.dataplane.outbox import Outbox
 from proxy.dataplane.pool import Pool, PoolLimits
@@ -73,6 +74,7 @@ class Stage:
         self.attempts = 0
         monkeypatch.setattr(upstream_module, "monotonic_ns", self.loop.monotonic_ns)
         monkeypatch.setattr(pool_module, "monotonic_ns", self.loop.monotonic_ns)
+        monkeypatch.setattr(shadow_budget_module, "monotonic_ns", self.loop.monotonic_ns)
         monkeypatch.setattr(pool_module, "spawn", self._spawn)
         self.outbox = Outbox(cast("asyncio.AbstractEventLoop", self.loop))
         self.pool = self.make_pool()

@@ -1,6 +1,6 @@
 """Shadows: what they get, what they cost, how they end, and that no client ever notices."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from itertools import pairwise
 
@@ -8,10 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.dataplane.pool import REST_NS
-from proxy.dataplane.shadow_budget import RETURN_S
+from proxy.dataplane import inflight
+from proxy.dataplane.client import ClientConnection
+from proxy.dataplane.inflight import InFlight
+from proxy.dataplane.mirror import launch_shadows
+from proxy.dataplane.shadow_budget import LONGEST_S, REST_S, RETURN_S
 from proxy.exchange import Flag, Primary, ShadowPart
 from proxy.model import Fault
+from proxy.routing.table import Shadow
 from proxy.tally import SHADOW_FIELDS
 from tests.dataplane.road import FEEDS, Feed, Road, chunked, read_answers, request, response, told
 from tests.fakes import FakeTransport
@@ -385,16 +389,16 @@ class Copies:
 
 
 def test_long_answers_keep_their_places(road: Road) -> None:
-    """Where nothing else comes, as many connections are thrown away as there are places, then one in a tenth of a
-    second: the copies between are dropped and counted."""
+    """Where nothing else comes, as many connections are thrown away as there are places, then one after a tenth of a
+    second, one after two more, and so on: the copies between are dropped and counted."""
     copies = Copies(road)
     assert copies.send(*[LONG] * 5) == [True, True, False, False, False]
-    for _ in range(3):
-        road.wait(RETURN_S * 1.01)
+    for turn in range(3):
+        road.wait(RETURN_S * 2**turn * 1.01)
         assert copies.send(LONG, LONG) == [True, False]
     found = counts(road)
     assert (found["sent"], found["answered"], found["dropped_in_flight"]) == (5, 5, 6)
-    road.wait(2.5 * RETURN_S)
+    road.wait(2.5 * LONGEST_S)
     pool = road.table.routes[0].shadows[0].pool
     assert (pool.in_flight, pool.held) == (0, 0)
 
@@ -432,22 +436,59 @@ def test_a_shadow_with_other_connections_has_no_rest(road: Road) -> None:
 
 
 def test_a_shadow_that_refuses_is_left_alone_for_a_moment(road: Road) -> None:
-    """After a connection that could not be made no copy tries to make one for a tenth of a second; all are counted."""
+    """After a connection that could not be made no copy is sent for a tenth of a second, then twice as long, and so on
+    to a second; a shadow that is reached has its copies at once."""
     road.feed(request())
     model = road.connect()
-    road.refuse_connect(Fault.CONNECT_TIMEOUT)
-    road.answer(model, response(b"1"))
-    for _ in range(3):
-        road.feed(request())
-        assert not road.wanted
+    for attempts in range(1, 7):
+        road.refuse_connect(Fault.CONNECT_TIMEOUT)
         road.answer(model, response(b"1"))
-    assert counts(road) == {"eligible": 4, "sent": 4, "failed": 4}
+        for _ in range(3):
+            road.feed(request())
+            assert not road.wanted
+            road.answer(model, response(b"1"))
+        dropped = 3 * attempts
+        assert counts(road) == {
+            "eligible": attempts + dropped,
+            "sent": attempts,
+            "failed": attempts,
+            "dropped_unreachable": dropped,
+        }
+        road.wait(min(REST_S * 2 ** (attempts - 1), LONGEST_S) * 1.01)
+        road.feed(request())
     faults = [part.fault for part in road.worker.shipper.parts() if isinstance(part, ShadowPart)]
-    assert faults == [Fault.CONNECT_TIMEOUT] * 4
-    road.wait(REST_NS / 1e9)
+    assert faults == [Fault.CONNECT_TIMEOUT] * 6
+    shadow = road.connect()
+    road.answer(shadow, response(b"1"))
+    road.answer(model, response(b"1"))
     road.feed(request())
-    road.answer(road.connect(), response(b"1"))
-    assert counts(road)["answered"] == 1
+    road.answer(shadow, response(b"1"))
+    assert (counts(road)["answered"], counts(road)["dropped_unreachable"]) == (2, 18)
+
+
+def test_a_shadow_with_several_servers_rests_when_none_can_be_reached(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """While one of its servers has a connection copies are sent; without any they are dropped."""
+    urls = 'url: ["http://127.0.0.1:9002", "http://127.0.0.1:9004"]'
+    road = Road(monkeypatch, CONFIG.replace('url: "http://127.0.0.1:9002/v9/other"', urls))
+    road.feed(request())
+    model = road.connect()
+    shadow = road.connect()
+    road.answer(shadow, response(b"1"))
+    road.answer(model, response(b"1"))
+    road.feed(request())
+    road.refuse_connect()  # the other server
+    road.answer(model, response(b"1"))
+    road.hang_up(shadow)
+    road.feed(request())
+    road.answer(model, response(b"1"))
+    assert counts(road) == {"eligible": 3, "sent": 3, "answered": 1, "shipped": 1, "failed": 1}
+    road.refuse_connect()
+    road.feed(request())
+    road.answer(model, response(b"1"))
+    assert not road.wanted
+    assert counts(road)["dropped_unreachable"] == 1
 
 
 def test_deadline_is_for_all_of_it(road: Road) -> None:
@@ -687,3 +728,36 @@ def test_frames_do_not_depend_on_chunking(cuts: list[int], name: str) -> None:
             road.answer(shadow, *pieces)
             frames.append(road.worker.shipper.parts())
     assert frames[0] == frames[1]
+
+
+def test_a_copy_is_made_when_the_clients_request_is_out(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is done for a copy before the model has its request."""
+    road.feed(request())
+    model, shadow = both(road)
+    road.answer(model, response(b"1"))
+    road.answer(shadow, response(b"1"))
+    model.take()
+    seen: list[bytes] = []
+
+    def launch_and_look(flight: InFlight, shadows: Sequence[Shadow]) -> int:
+        seen.append(model.written)
+        return launch_shadows(flight, shadows)
+
+    monkeypatch.setattr(inflight, "launch_shadows", launch_and_look)
+    road.feed(request())
+    (written,) = seen
+    assert written.startswith(b"POST ")
+
+
+def test_no_copy_of_a_request_that_ended_in_the_same_turn(road: Road) -> None:
+    """A client that leaves before its request is written has no copy, and no copy is counted."""
+    road.feed(request())
+    model, shadow = both(road)
+    road.answer(model, response(b"1"))
+    road.answer(shadow, response(b"1"))
+    before = counts(road)
+    assert isinstance(road.client, ClientConnection)
+    road.client.data_received(request())
+    road.client.connection_lost(None)
+    road.settle()
+    assert counts(road) == before
