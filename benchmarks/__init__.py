@@ -9,6 +9,7 @@
 ``cell``                      one entrant started, checked, put under load, measured and ended
 ``loads``                     each kind of load: wrk, ``open_loop`` (a fixed rate), ``streams`` (events)
 ``measure``                   CPU and memory of a process tree
+``calm``                      the kernel's own work in the background, last
 ``goals``                     readings → ratios within a round, and whether goals are reached
 ``report``                    tables and ``RESULTS.md``
 ``tools``                     finds or installs what the contenders need

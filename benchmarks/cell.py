@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from benchmarks.backends import Backends, fetch
 from benchmarks.cells import Cell, Kind, Load, Models, Plan
 from benchmarks.contenders import Entrant, start_command
 from benchmarks.idle_connections import open_all
-from benchmarks.loads import Seen, closed, steady
+from benchmarks.loads import Seen, closed, in_turns, streams
 from benchmarks.measure import (
     busy_s,
     children_s,
@@ -32,12 +32,12 @@ from benchmarks.measure import (
     tree,
     wait_until,
 )
-from benchmarks.open_loop import WARMING_S
+from benchmarks.open_loop import TURN_S
 from benchmarks.payloads import ANSWERS, SMALL, Payload
 from benchmarks.tools import Tools
 from tests.certificate_world import Authority
 
-__all__ = ["CellError", "Running", "attempt", "begin", "drive"]
+__all__ = ["CellError", "Running", "attempt", "attempt_in_turns", "begin", "drive"]
 
 ROOT = Path(__file__).resolve().parent.parent
 CHECKED_USERS = 300
@@ -228,13 +228,7 @@ def put_under(running: Running, load: Load, plan: Plan) -> Mapping[str, float]:
     pids = running.pids
     watch = Watch(running, pids)
     seen = drive(running, load, plan.seconds, watch)
-    if pids:
-        settle(pids)
-    if seen.errors:
-        raise CellError(seen.errors)
-    if running.pids != pids:
-        raise CellError("a process ended or started during the run")
-    return seen.figures | watch.figures(seen, plan.seconds + (WARMING_S if load.kind is Kind.OPEN else 0))
+    return seen.figures | watch.conclude(seen, plan.seconds)
 
 
 def drive(running: Running, load: Load, seconds: float, watch: "Watch | None" = None) -> Seen:
@@ -244,9 +238,54 @@ def drive(running: Running, load: Load, seconds: float, watch: "Watch | None" = 
         url = f"http{'s' if running.is_secured else ''}://127.0.0.1:{running.port}"
         middle = watch.find_hot if watch else lambda: None
         return closed(running.tools["wrk"], core, url, load, directory, seconds, middle=middle)
-    models = [running.ports[name] for name in ("v1", "v2", "v3")] if load.kind is Kind.STREAMS else []
     begin = watch.begin if watch else lambda: None
-    return steady(core, running.port, load, directory, seconds, models, begin=begin)
+    if load.kind is Kind.STREAMS:
+        models = [running.ports[name] for name in ("v1", "v2", "v3")]
+        return streams(core, running.port, load, seconds, models, begin=begin)
+    turns = max(1, round(seconds / TURN_S))
+    ((seen, _),) = in_turns(core, [(running.port, ())], load, directory, turns, 1, begin=begin)
+    return seen
+
+
+def attempt_in_turns(
+    started: "Sequence[Running | str]", load: Load, plan: Plan
+) -> list[list[Mapping[str, float] | str]]:
+    """Put a fixed rate on all entrants in turns; return of each what was measured, by block, or why nothing was."""
+    running = [each for each in started if not isinstance(each, str)]
+    measured: Iterator[list[Mapping[str, float] | str]] = iter(())
+    if running:
+        try:
+            measured = iter(_put_under_in_turns(running, load, plan))
+        except PROBLEMS as problem:
+            measured = iter([[f"invalid: {problem}"]] * len(running))
+    return [[each] if isinstance(each, str) else next(measured) for each in started]
+
+
+def _put_under_in_turns(
+    running: Sequence[Running], load: Load, plan: Plan
+) -> list[list[Mapping[str, float] | str]]:
+    turns, blocks = plan.turns(load)
+    watches = [Watch(each, each.pids) for each in running]
+
+    def find_hot() -> None:
+        for watch in watches:
+            watch.find_hot()
+
+    core, directory = running[0].load_core, running[0].directory
+    targets = [(each.port, watch.pids) for each, watch in zip(running, watches, strict=True)]
+    found = in_turns(core, targets, load, directory, turns, blocks, begin=find_hot)
+    made: list[list[Mapping[str, float] | str]] = []
+    for watch, (whole, parts) in zip(watches, found, strict=True):
+        try:
+            spent = watch.conclude(whole, turns * TURN_S)
+        except PROBLEMS as problem:
+            made.append([watch.running.told(problem)])
+            continue
+        # CPU is known of all turns together, and so is the figure that takes the most requests to be steady.
+        spent["all_p99_ms"] = whole.figures["p99_ms"]
+        spent.pop("foreign")  # the others had their turns meanwhile
+        made.append([part.figures | spent for part in parts])
+    return made
 
 
 class Watch:
@@ -275,6 +314,20 @@ class Watch:
         """Return the CPU seconds of everything but models, entrant and what this program has started and awaited."""
         own = sum(cpu.total_s for cpu in cpu_of(self.pids).values())
         return busy_s() - children_s() - self.running.backends.cpu_s() - own
+
+    def conclude(self, seen: Seen, seconds: float) -> dict[str, float]:
+        """Wait until what the load has caused is done, and return what was used.
+
+        Raises:
+            CellError: when there were errors, or its processes are not the same any more.
+        """
+        if self.pids:
+            settle(self.pids)
+        if seen.errors:
+            raise CellError(seen.errors)
+        if self.running.pids != self.pids:
+            raise CellError("a process ended or started during the run")
+        return self.figures(seen, seconds)
 
     def figures(self, seen: Seen, seconds: float) -> dict[str, float]:
         """Return what was used since the beginning."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from benchmarks.contenders import PROGRAMS, Entrant
+from benchmarks.open_loop import TURN_S
 from benchmarks.payloads import CHAT, JSON_10K, SMALL, TENSOR, Payload
 
 __all__ = ["CELLS", "GOALS", "Cell", "Goal", "Kind", "Load", "Models", "Plan", "Ref"]
@@ -15,7 +16,7 @@ class Kind(StrEnum):
     CLOSED = "closed"
     """Each connection sends when it has its answer: saturates a core, shows CPU per request and requests per second."""
     OPEN = "open"
-    """A fixed rate, latencies from the moment each request was due."""
+    """A fixed rate, latencies from the moment each request was due; entrants take short turns."""
     STREAMS = "streams"
     """Streamed answers, events at a fixed rate."""
     IDLE = "idle"
@@ -45,6 +46,8 @@ class Load:
     """Requests a second (open), events a second on each stream (streams)."""
     rounds: int | None = None
     """Rounds, where another number than usual is needed."""
+    seconds: float = 0.0
+    """For how long each entrant is asked at a fixed rate (open), in turns of half a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,7 @@ class Cell:
 
 
 USUAL_ROUNDS = 5
+QUICK_TURNS_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,13 @@ class Plan:
         if self.is_quick and load.kind is not Kind.CLOSED:
             return 1  # the time goes to what saturates
         return wanted if self.most_rounds is None else min(wanted, self.most_rounds)
+
+    def turns(self, load: Load) -> tuple[int, int]:
+        """Return how many turns each entrant gets at a fixed rate, and in how many blocks they are told."""
+        part = 1.0 if self.most_rounds is None else min(1.0, self.most_rounds / USUAL_ROUNDS)
+        seconds = QUICK_TURNS_S if self.is_quick else load.seconds * part
+        turns = max(USUAL_ROUNDS, round(seconds / TURN_S))
+        return turns, 1 if self.is_quick else USUAL_ROUNDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +142,9 @@ SMALL_64 = Load("64 connections")
 SMALL_1024 = Load("1,024 connections", connections=1024, rounds=3)
 BODY_10K = Load("10 KiB JSON each way", payload=JSON_10K, rounds=3)
 BODY_1M = Load("1 MiB tensor each way", payload=TENSOR, connections=16, rounds=3)
-STEADY = Load("5,000 requests/s", Kind.OPEN, rate=5000)
-SHADOWED = Load("2,000 requests/s", Kind.OPEN, rate=2000, rounds=7)
-OBSERVED = Load("1,000 requests/s of 10 KiB", Kind.OPEN, JSON_10K, rate=1000, rounds=7)
+STEADY = Load("5,000 requests/s", Kind.OPEN, rate=5000, seconds=12)
+SHADOWED = Load("2,000 requests/s", Kind.OPEN, rate=2000, seconds=30)
+OBSERVED = Load("1,000 requests/s of 10 KiB", Kind.OPEN, JSON_10K, rate=1000, seconds=30)
 STREAMS = Load("1,000 streams × 50 events/s", Kind.STREAMS, connections=1000, rate=50, rounds=3)
 CALM_STREAMS = Load("1,000 streams × 25 events/s", Kind.STREAMS, connections=1000, rate=25, rounds=3)
 IDLE = Load("10,000 idle connections", Kind.IDLE, connections=10_000)
@@ -198,7 +209,11 @@ CELLS = (
     Cell(TLS, alike("TLS", *PROXIES), (SMALL_64,), rounds=2),
     Cell(
         WORKERS,
-        (Entrant(PROGRAMS["modelproxy"], "1 worker", 2), Entrant(PROGRAMS["modelproxy"], "2 workers", 2)),
+        tuple(
+            Entrant(PROGRAMS[name], flavour, 2)
+            for name in ("modelproxy", "HAProxy")
+            for flavour in ("1 worker", "2 workers")
+        ),
         (SMALL_64,),
         quick=("modelproxy, 1 worker", "modelproxy, 2 workers"),
     ),

@@ -127,8 +127,13 @@ HAPROXY = Program(
     "haproxy.cfg",
     ("-db", "-f", "@config"),
     less="no latency histogram",
-    usual={"secured": ""},
-    flavours={"split": {}, "TLS": {"secured": "ssl crt @directory/both.pem"}},
+    usual={"secured": "", "threads": "1"},
+    flavours={
+        "split": {},
+        "TLS": {"secured": "ssl crt @directory/both.pem"},
+        "1 worker": {},
+        "2 workers": {"threads": "2"},
+    },
 )
 NGINX = Program(
     "nginx",

@@ -2,16 +2,18 @@
 
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import orjson
 
-from benchmarks.cells import Kind, Load
+from benchmarks.cells import Load
 from benchmarks.measure import pinned
+from benchmarks.open_loop import DRAIN_S, TURN_S
 
-__all__ = ["SOCKET_ERRORS", "Seen", "closed", "steady", "write_bodies"]
+__all__ = ["SOCKET_ERRORS", "Seen", "closed", "in_turns", "streams", "write_bodies"]
 
 ROOT = Path(__file__).resolve().parent.parent
 SOCKET_ERRORS = ("connect", "read", "write", "timeout", "status")
@@ -73,31 +75,64 @@ def closed(
     )
 
 
-def steady(
-    core: str,
-    port: int,
-    load: Load,
-    directory: Path,
-    seconds: float,
-    models: Sequence[int],
-    *,
-    begin: Mark,
-) -> Seen:
-    """Put load on ``port`` at a fixed rate; call ``begin`` when what is counted begins.
+def streams(core: str, port: int, load: Load, seconds: float, models: Sequence[int], *, begin: Mark) -> Seen:
+    """Let ``port`` pass on streams of ``models`` at a fixed rate; call ``begin`` when what is counted begins.
 
     Raises:
         RuntimeError: when the generator fails.
     """
-    argv = [sys.executable, "-m"]
-    if load.kind is Kind.STREAMS:
-        argv += ["benchmarks.streams", str(port), *map(str, models), "--streams", str(load.connections)]
-    else:
-        payload = load.payload
-        argv += ["benchmarks.open_loop", str(port), "--connections", str(load.connections)]
-        argv += ["--path", payload.path, "--type", payload.content_type, "--users", str(payload.users)]
-        argv += ["--body", str(write_bodies(directory, load))]
-    argv += ["--rate", str(load.rate), "--seconds", str(seconds)]
-    process = subprocess.Popen(pinned(core, argv), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    argv = ["benchmarks.streams", str(port), *map(str, models), "--streams", str(load.connections)]
+    seen = _told(core, [*argv, "--rate", str(load.rate), "--seconds", str(seconds)], seconds, begin)
+    requests, errors = int(seen.pop("requests")), int(seen.pop("errors"))
+    return Seen(requests, _sentence(errors), seen | {"per_s": requests / seconds})
+
+
+def in_turns(
+    core: str,
+    targets: Sequence[tuple[int, Iterable[int]]],
+    load: Load,
+    directory: Path,
+    turns: int,
+    blocks: int,
+    *,
+    begin: Mark,
+) -> list[tuple[Seen, list[Seen]]]:
+    """Put load at a fixed rate on one target after the other, many times; return of each what was seen, and by block.
+
+    Args:
+        core: of the generator.
+        targets: ports, and the processes behind each that rest while it is another's turn.
+        load: how much of what.
+        directory: for the body.
+        turns: for each of them.
+        blocks: into which its turns are divided, each with a part of all of the time.
+        begin: called when all connections are open.
+
+    Raises:
+        RuntimeError: when the generator fails.
+    """
+    payload = load.payload
+    argv = ["benchmarks.open_loop"]
+    argv += [f"{port}:{','.join(map(str, sorted(pids)))}" for port, pids in targets]
+    argv += ["--connections", str(load.connections), "--rate", str(load.rate)]
+    argv += ["--turns", str(turns), "--blocks", str(blocks)]
+    argv += ["--path", payload.path, "--type", payload.content_type, "--users", str(payload.users)]
+    argv += ["--body", str(write_bodies(directory, load))]
+    told = []
+    for figures in _told(core, argv, len(targets) * turns * (TURN_S + DRAIN_S), begin):
+        seen = [Seen(int(f.pop("requests")), _sentence(int(f.pop("errors"))), f) for f in figures]
+        told.append((seen[-1], seen[:-1]))
+    return told
+
+
+def _told(core: str, argv: list[str], seconds: float, begin: Mark) -> Any:
+    """Run a generator that says ``begin`` and then one line of JSON; return what that line says.
+
+    Raises:
+        RuntimeError: when it fails.
+    """
+    command = pinned(core, [sys.executable, "-m", *argv])
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
     for line in process.stdout:
         if line.strip() == b"begin":
@@ -107,8 +142,8 @@ def steady(
     if process.returncode != 0 or not output.strip():
         said = complaint.decode(errors="replace").strip().splitlines()[-1:]
         raise RuntimeError(f"the load failed: {' '.join(said)}")
-    seen = orjson.loads(output)
-    requests, errors = int(seen.pop("requests")), int(seen.pop("errors"))
-    if load.kind is Kind.STREAMS:
-        seen["per_s"] = requests / seconds
-    return Seen(requests, f"{errors} errors" if errors else "", seen)
+    return orjson.loads(output)
+
+
+def _sentence(errors: int) -> str:
+    return f"{errors} errors" if errors else ""

@@ -1,9 +1,13 @@
-"""``python -m benchmarks.open_loop PORT``: requests at a fixed rate, timed from when each was to be sent.
+"""``python -m benchmarks.open_loop PORT...``: requests at a fixed rate, timed from when each was to be sent.
 
 A client that waits for an answer before it sends the next request asks less often just when answers are slow, and so
 does not see how slow they would have been (coordinated omission). Here request *i* is due at ``start + i / rate``,
 whatever became of the others: it takes a connection that is free, or waits for one; its latency counts from when it was
 due.
+
+Several ports take turns of half a second, and whoever is not asked is stopped meanwhile. A machine that others share,
+or whose kernel has work of its own, is slow for milliseconds at a time, and the slowest hundredth of two seconds is
+mostly that: short turns spread it over all who are compared, and hundreds of turns average it out.
 
 The generator tells how late it was itself, where it had a free connection (``lag``): latencies below that are its own.
 Of those that are packaged wrk and hey are closed loops, and h2load's log has no intended moments.
@@ -13,20 +17,26 @@ import ctypes
 import gc
 import os
 import select
+import signal
 import socket
 import sys
 import time
 from collections import deque
-from contextlib import ExitStack, suppress
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
 import orjson
 
-__all__ = ["Line", "main", "percentile", "run"]
+__all__ = ["DRAIN_S", "TURN_S", "Line", "Seen", "Target", "main", "percentile", "take_turns"]
 
-WARMING_S = 0.5
-"""Its latencies are not counted, its requests are."""
+TURN_S = 0.5
+"""Long enough for what a bad shadow does now and then to happen in each."""
+
+WARMING_S = 0.05
+"""Of each turn: its latencies are not counted, its requests are. Timers of a program that was stopped run here."""
 
 DRAIN_S = 2.0
 """For answers after the last request; what is missing then is an error."""
@@ -96,38 +106,131 @@ def send(line: Line, request: bytes) -> None:
         raise ConnectionError("the request did not fit into the socket's buffer")
 
 
-def run(port: int, rate: int, seconds: float, connections: int, requests: list[bytes]) -> dict[str, float]:
-    """Send at ``rate`` per second; return counts, percentiles of latency and lag, in milliseconds."""
-    with ExitStack() as stack:
-        lines = [Line(port) for _ in range(connections)]
-        for line in lines:
-            stack.callback(line.socket.close)
-        return play(lines, stack.enter_context(select.epoll()), rate, seconds, requests)
+@dataclass(slots=True)
+class Seen:
+    """What was seen while one target had its turn, or several turns."""
+
+    latencies_ns: list[int] = field(default_factory=list)
+    """From when a request was due to its whole answer; without those of the beginning of a turn."""
+    lags_ns: list[int] = field(default_factory=list)
+    """How late requests were sent for which a connection was free."""
+    requests: int = 0
+    errors: int = 0
+
+    def add(self, other: "Seen") -> None:
+        """Take up what another turn has seen."""
+        self.latencies_ns += other.latencies_ns
+        self.lags_ns += other.lags_ns
+        self.requests += other.requests
+        self.errors += other.errors
+
+    def summary(self) -> dict[str, float]:
+        """Return counts, and percentiles in milliseconds."""
+        latencies, lags = sorted(self.latencies_ns), sorted(self.lags_ns)
+        parts = {"p50_ms": 0.5, "p99_ms": 0.99, "p999_ms": 0.999}
+        return {
+            "requests": self.requests,
+            "errors": self.errors,
+            **{name: percentile(latencies, part) for name, part in parts.items()},
+            "lag_ms": percentile(lags, 0.99),
+        }
 
 
-def play(
-    lines: list[Line], poll: select.epoll, rate: int, seconds: float, requests: list[bytes]
-) -> dict[str, float]:
-    """Do that over ``lines``."""
-    connections, by_fd = len(lines), {line.socket.fileno(): line for line in lines}
-    for fd in by_fd:
-        poll.register(fd, select.EPOLLIN)
-    idle, waiting, latencies, lags, errors = deque(lines), deque[int](), list[int](), list[int](), 0
+class Target:
+    """Who is asked: a port, and the processes that rest while it is another's turn.
+
+    Args:
+        text: ``PORT``, or ``PORT:PID,PID,...``.
+        connections: how many are opened to it.
+
+    Raises:
+        OSError: when nobody listens.
+    """
+
+    def __init__(self, text: str, connections: int) -> None:
+        port, _, pids = text.partition(":")
+        self.pids = [int(pid) for pid in pids.split(",") if pid]
+        self.lines = [Line(int(port)) for _ in range(connections)]
+        self.asked = 0
+        """Requests sent, all turns together."""
+        self.is_out = False
+        """It has failed a request, and is asked no more."""
+
+    def close(self) -> None:
+        """Close the connections."""
+        for line in self.lines:
+            line.socket.close()
+
+    def signal(self, number: int) -> None:
+        """Send a signal to its processes."""
+        for pid in self.pids:
+            os.kill(pid, number)
+
+
+def take_turns(
+    targets: Sequence[Target], rate: int, turns: int, turn_s: float, blocks: int, requests: list[bytes]
+) -> list[list[Seen]]:
+    """Send at ``rate`` per second to one target at a time, ``turns`` times to each; return what each block of each saw.
+
+    Who is not asked is stopped (``SIGSTOP``), so that nothing it still does is on another's account. Turn *i* belongs
+    to block *i* modulo ``blocks``: each block has a part of all of the time.
+    """
+    seen = [[Seen() for _ in range(blocks)] for _ in targets]
+    is_alone = len(targets) == 1
+    try:
+        for target in targets:
+            if not is_alone:
+                target.signal(signal.SIGSTOP)
+        for turn in range(turns):
+            first = turn % len(targets)
+            for place in (*range(first, len(targets)), *range(first)):
+                target = targets[place]
+                if target.is_out:
+                    continue
+                if not is_alone:
+                    target.signal(signal.SIGCONT)
+                asked = target.asked % len(requests)
+                found = play(target.lines, rate, turn_s, requests[asked:] + requests[:asked])
+                target.asked += found.requests
+                target.is_out = found.errors > 0
+                seen[place][turn % blocks].add(found)
+                if not is_alone:
+                    target.signal(signal.SIGSTOP)
+    finally:
+        for target in targets:
+            target.signal(signal.SIGCONT)
+    return seen
+
+
+def play(lines: Sequence[Line], rate: int, seconds: float, requests: Sequence[bytes]) -> Seen:
+    """Send at ``rate`` per second over ``lines``; return what was seen when all is answered."""
+    with select.epoll() as poll:
+        by_fd = {line.socket.fileno(): line for line in lines}
+        for fd in by_fd:
+            poll.register(fd, select.EPOLLIN)
+        return _play(by_fd, poll, rate, seconds, requests)
+
+
+def _play(
+    by_fd: dict[int, Line], poll: select.epoll, rate: int, seconds: float, requests: Sequence[bytes]
+) -> Seen:
+    seen, connections = Seen(), len(by_fd)
+    idle, waiting = deque(by_fd.values()), deque[int]()
     step_ns = 10**9 // rate
     start_ns = time.monotonic_ns() + 1_000_000
     counted_ns = start_ns + int(WARMING_S * 1e9)
-    end_ns = counted_ns + int(seconds * 1e9)
-    due_ns, turn = start_ns, 0
+    end_ns = start_ns + int(seconds * 1e9)
+    due_ns = start_ns
     now_ns = time.monotonic_ns()
-    while due_ns < end_ns or (len(idle) + errors < connections and now_ns < end_ns + DRAIN_S * 1e9):
+    while due_ns < end_ns or (len(idle) + seen.errors < connections and now_ns < end_ns + DRAIN_S * 1e9):
         now_ns = time.monotonic_ns()
         while due_ns <= now_ns and due_ns < end_ns:
             if idle:
                 line = idle.popleft()
                 line.due_ns = due_ns
-                send(line, requests[turn % len(requests)])
-                turn += 1
-                lags.append(now_ns - due_ns)
+                send(line, requests[seen.requests % len(requests)])
+                seen.requests += 1
+                seen.lags_ns.append(now_ns - due_ns)
             else:
                 waiting.append(due_ns)
             due_ns += step_ns
@@ -143,30 +246,19 @@ def play(
                     continue
             except OSError:
                 poll.unregister(fd)
-                errors += 1
+                seen.errors += 1
                 continue
             if line.due_ns >= counted_ns:
-                latencies.append(time.monotonic_ns() - line.due_ns)
+                seen.latencies_ns.append(time.monotonic_ns() - line.due_ns)
             if waiting:
                 line.due_ns = waiting.popleft()
-                send(line, requests[turn % len(requests)])
-                turn += 1
+                send(line, requests[seen.requests % len(requests)])
+                seen.requests += 1
             else:
                 idle.append(line)
-    return summary(latencies, lags, turn, errors + len(waiting) + connections - len(idle) - errors)
-
-
-def summary(latencies: list[int], lags: list[int], requests: int, errors: int) -> dict[str, float]:
-    """Return what is printed."""
-    latencies.sort()
-    lags.sort()
-    parts = {"p50_ms": 0.5, "p99_ms": 0.99, "p999_ms": 0.999}
-    return {
-        "requests": requests,
-        "errors": errors,
-        **{name: percentile(latencies, part) for name, part in parts.items()},
-        "lag_ms": percentile(lags, 0.99),
-    }
+    # Those that were never sent, and those that were never answered.
+    seen.errors += len(waiting) + connections - len(idle) - seen.errors
+    return seen
 
 
 def be_punctual() -> None:
@@ -180,29 +272,45 @@ def be_punctual() -> None:
 
 
 @click.command()
-@click.argument("port", type=int)
+@click.argument("targets", nargs=-1, required=True, metavar="PORT[:PID,...]...")
 @click.option("--rate", type=int, default=5000, show_default=True, help="Requests a second.")
-@click.option("--seconds", type=float, default=3.0, show_default=True, help="Counted, after half a second.")
-@click.option("--connections", type=int, default=64, show_default=True)
+@click.option("--turns", type=int, default=10, show_default=True, help="Half seconds for each port.")
+@click.option(
+    "--blocks", type=int, default=1, show_default=True, help="Parts in which to tell what was seen."
+)
+@click.option("--connections", type=int, default=64, show_default=True, help="To each port.")
 @click.option("--path", default="/v2/models/wine/infer")
 @click.option("--type", "kind", default="application/json")
 @click.option("--body", type=click.Path(path_type=Path, exists=True))
 @click.option("--users", type=int, default=1000)
 def main(
-    port: int,
+    targets: tuple[str, ...],
     rate: int,
-    seconds: float,
+    turns: int,
+    blocks: int,
     connections: int,
     path: str,
     kind: str,
     body: Path | None,
     users: int,
 ) -> None:
-    """Send requests to PORT of the loopback at a fixed rate and print one line of JSON."""
+    """Send requests to ports of the loopback at a fixed rate, in turns, and print one line of JSON.
+
+    It is a list: for each port the figures of each block, and behind them those of all.
+    """
     be_punctual()
+    # Whoever ends it finds everybody running again.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(1))
     requests = requests_of(path, kind, body.read_bytes() if body else b"{}", users)
+    asked = [Target(text, connections) for text in targets]
     print("begin", flush=True)
-    print(orjson.dumps(run(port, rate, seconds, connections, requests)).decode(), flush=True)
+    told = []
+    for each in take_turns(asked, rate, turns, TURN_S, blocks, requests):
+        whole = Seen()
+        for block in each:
+            whole.add(block)
+        told.append([seen.summary() for seen in (*each, whole)])
+    print(orjson.dumps(told).decode(), flush=True)
 
 
 if __name__ == "__main__":

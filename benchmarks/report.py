@@ -11,6 +11,7 @@ from statistics import median
 from benchmarks.cells import CELLS, Cell, Kind, Load, Plan, Ref
 from benchmarks.contenders import Entrant
 from benchmarks.goals import Reached, Results, judge, ratios, spread
+from benchmarks.open_loop import TURN_S
 from benchmarks.tools import cpu_model
 
 __all__ = ["LEGEND", "Sheet", "goals_sheet", "markdown", "noise", "pairs_sheet", "sheets", "text"]
@@ -74,10 +75,12 @@ within a round, in CPU of all processes. Entrants take turns, each round starts 
 saturating load; where an entrant used less than 0.9 of its cores, load and models were the limit, and the figure is
 marked ≥. Who is behind with streams passes several events on at once, which is cheaper and later: *events a read*
 above 1 says so. Latencies at a fixed rate count from the moment a request was due; *added* is what is left after
-subtracting the same without a proxy in the same round. How late the generator itself was stands beside them:
-latencies below that are its own. A pair is a client's answer and a copy's, from the bytes of the worker's pipe to the
-counts (`python -m benchmarks.micro_observer`); *logged*: and a record with both bodies in a file. What is more than a
-core does waits in bounded queues, and is dropped and counted beyond them, whatever its size.
+subtracting the same without a proxy in the same round. Rounds are blocks of turns there: each has a part of all of the
+time, CPU is that of all of it, and where a goal divides two 99 % each is that of all requests together. How late the
+generator itself was stands beside them: latencies below that are its own. A pair is a client's answer and a copy's,
+from the bytes of the worker's pipe to the counts (`python -m benchmarks.micro_observer`); *logged*: and a record with
+both bodies in a file. What is more than a core does waits in bounded queues, and is dropped and counted beyond them,
+whatever its size.
 """
 
 
@@ -196,20 +199,27 @@ def every(results: Results, figure: str) -> Iterable[float]:
     )
 
 
-def machine(versions: Mapping[str, str], plan: Plan, took_s: float) -> list[str]:
+def machine(versions: Mapping[str, str], plan: Plan, took_s: float, calmed: Sequence[str]) -> list[str]:
     """Return where, when and with what this was measured."""
     libraries = ", ".join(f"{name} {version(name)}" for name in ("uvloop", "httptools", "aiohttp"))
     programs = ", ".join(f"{name} {number}" for name, number in versions.items())
     rounds = "several rounds" if plan.most_rounds is None else f"at most {plan.most_rounds} rounds"
     method = (
         f"{rounds} of {plan.seconds:g} s, one entrant right after another; an entrant has one core of its own, load "
-        "and models have the rest; the cell of two workers has two, shared where there are no more"
+        "and models have the rest; the cell of two workers has two, shared where there are no more; at fixed rates "
+        f"entrants take turns of {TURN_S:g} s, and who is not asked is stopped"
+    )
+    last = (
+        [f"kernel threads that ran only when nobody else wanted a core: {', '.join(calmed)}"]
+        if calmed
+        else []
     )
     return [
         f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC, in {took_s / 60:.0f} minutes",
         f"{cpu_model()}, {os.cpu_count()} cores, Linux {platform.release()}",
         f"{programs}, {libraries}",
         method,
+        *last,
     ]
 
 
@@ -228,15 +238,20 @@ def pairs_sheet(micros: Mapping[str, float]) -> Sheet:
 
 
 def markdown(
-    results: Results, versions: Mapping[str, str], plan: Plan, took_s: float, micros: Mapping[str, float]
+    results: Results,
+    versions: Mapping[str, str],
+    plan: Plan,
+    took_s: float,
+    micros: Mapping[str, float],
+    calmed: Sequence[str] = (),
 ) -> str:
-    """Return ``RESULTS.md``; ``micros`` as of :func:`pairs_sheet`."""
+    """Return ``RESULTS.md``; ``micros`` as of :func:`pairs_sheet`, ``calmed`` as of :func:`~benchmarks.calm.calm`."""
     top = [
         "# modelproxy next to its peers",
         "",
         f"Written by `make bench{'-quick' if plan.is_quick else ''}`.",
         "",
     ]
-    top += [f"- {line}" for line in machine(versions, plan, took_s) + noise(results)]
+    top += [f"- {line}" for line in machine(versions, plan, took_s, calmed) + noise(results)]
     tables = [text(each) for each in (goals_sheet(results), *sheets(results), pairs_sheet(micros))]
     return "\n".join([*top, "", *tables, LEGEND])

@@ -17,8 +17,9 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from benchmarks.backends import Backends
-from benchmarks.cell import attempt, begin
-from benchmarks.cells import CELLS, Cell, Load, Plan
+from benchmarks.calm import calm
+from benchmarks.cell import Running, attempt, attempt_in_turns, begin
+from benchmarks.cells import CELLS, Cell, Kind, Load, Plan
 from benchmarks.contenders import Entrant
 from benchmarks.goals import Figures, Key, derive
 from benchmarks.measure import cores, pinned
@@ -72,12 +73,23 @@ class Benchmark:
         with ExitStack() as stack:
             started = [(each, begin(cell, each, self.backends, self.tools, stack)) for each in entrants]
             for load in loads:
+                if load.kind is Kind.OPEN:
+                    self.in_turns(cell, load, started)
+                    continue
                 rounds = self.plan.rounds(cell, load)
                 for turn in range(rounds):
                     for entrant, running in turned(started, turn):
                         began = time.monotonic()
                         entry = attempt(running, load, self.plan)
                         self.note(cell, load, entrant, entry, f"{turn + 1}/{rounds}", began)
+
+    def in_turns(self, cell: Cell, load: Load, started: Sequence[tuple[Entrant, Running | str]]) -> None:
+        """Put a fixed rate on all entrants, in turns so short that none has a better time than another."""
+        began = time.monotonic()
+        found = attempt_in_turns([running for _, running in started], load, self.plan)
+        for (entrant, _), blocks in zip(started, found, strict=True):
+            for place, entry in enumerate(blocks, 1):
+                self.note(cell, load, entrant, entry, f"{place}/{len(blocks)}", began)
 
     def apart(self, cell: Cell) -> None:
         """Measure each entrant of a cell once, with no other one there."""
@@ -197,15 +209,16 @@ def main(
             f"load and models need {', '.join(missing)}: apt-get install wrk nginx util-linux"
         )
     began = time.monotonic()
-    results = derive(run_rounds(cells, only, tools, plan))
     is_whole = not (quick or parts or only)
-    micros = cost_of_pairs() if is_whole else {}
+    with calm() as calmed:
+        results = derive(run_rounds(cells, only, tools, plan))
+        micros = cost_of_pairs() if is_whole else {}
     for each in (*sheets(results), *([pairs_sheet(micros)] if micros else []), goals_sheet(results)):
         Console(width=None if sys.stdout.isatty() else 200).print(Markdown(text(each)))
     click.echo("\n".join(noise(results)))
     if is_whole or out:
         path = out or RESULTS
-        whole = markdown(results, tools.versions(), plan, time.monotonic() - began, micros)
+        whole = markdown(results, tools.versions(), plan, time.monotonic() - began, micros, calmed)
         path.write_text(whole, encoding="utf-8")
         click.echo(f"written to {path}")
 

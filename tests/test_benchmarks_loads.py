@@ -1,18 +1,22 @@
 """The benchmark's own load generators and models: what they count is what happened."""
 
+import re
 import socket
+import subprocess
 import threading
 import time
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from benchmarks import open_loop
 from benchmarks.cells import STEADY
 from benchmarks.in_step import AT_ONCE, take_turns
 from benchmarks.large_models import FLOOD_BYTES, PIECE, Model
 from benchmarks.loads import write_bodies
-from benchmarks.open_loop import Line, percentile, requests_of, run
+from benchmarks.open_loop import Line, Seen, Target, percentile, requests_of
 from benchmarks.payloads import SMALL
 from benchmarks.streams import DUE, SIZE, Reader, Run, event_chunk
 
@@ -130,11 +134,88 @@ def test_latency_counts_from_when_a_request_was_due() -> None:
         model = threading.Thread(target=serve_slowly, args=(listening, 0.008))
         model.start()
         requests = requests_of(SMALL.path, SMALL.content_type, SMALL.body, 3)
-        seen = run(listening.getsockname()[1], 200, 0.25, 1, requests)
+        target = Target(str(listening.getsockname()[1]), 1)
+        ((seen,),) = open_loop.take_turns([target], 200, 1, 0.75, 1, requests)
+        target.close()
     model.join(10)
     # 150 requests come every 5 ms and take 8: the last one has waited for 0.45 s, a closed loop would have seen 8 ms.
-    assert seen["p99_ms"] > 100
-    assert (seen["requests"], seen["errors"]) == (150, 0)
+    assert seen.summary()["p99_ms"] > 100
+    assert (seen.requests, seen.errors) == (150, 0)
+
+
+ON_LINUX = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="states are read from /proc")
+STATE = re.compile(r"^State:\s+(\S)", re.M)
+
+
+class Telling:
+    """Targets that note, whenever one of them is asked, which of the processes behind them are stopped."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, listening: socket.socket) -> None:
+        self.processes = [subprocess.Popen(["sleep", "60"]) for _ in range(3)]
+        port = listening.getsockname()[1]
+        self.targets = [Target(f"{port}:{process.pid}", 1) for process in self.processes]
+        self.asked: list[tuple[int, str]] = []
+        self.errors: dict[int, int] = {}
+        monkeypatch.setattr(open_loop, "play", self.play)
+
+    def states(self, stopped: int) -> str:
+        """Return which processes are stopped, as proc(5) has it: when so many are, or after two seconds."""
+        deadline = time.monotonic() + 2
+        while True:
+            texts = [Path(f"/proc/{process.pid}/status").read_text() for process in self.processes]
+            states = "".join("T" if STATE.findall(text) == ["T"] else "-" for text in texts)
+            if states.count("T") == stopped or time.monotonic() > deadline:
+                return states
+
+    def play(self, lines: Sequence[Line], rate: int, _seconds: float, requests: Sequence[bytes]) -> Seen:
+        """Note who is asked."""
+        place = [target.lines for target in self.targets].index(list(lines))
+        self.asked.append((place, self.states(len(self.targets) - 1)))
+        number = len(self.asked)
+        return Seen([number * 1_000_000], [0], rate, self.errors.get(place, 0))
+
+    def close(self) -> None:
+        for target, process in zip(self.targets, self.processes, strict=True):
+            target.close()
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def telling(monkeypatch: pytest.MonkeyPatch) -> Iterator[Telling]:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        made = Telling(monkeypatch, listening)
+        with closing(made):
+            yield made
+
+
+@ON_LINUX
+def test_who_is_not_asked_is_stopped(telling: Telling) -> None:
+    """In each turn only the processes of the one that is asked run, each turn begins one further, and afterwards all
+    of them run."""
+    open_loop.take_turns(telling.targets, 10, 3, 0.5, 1, [b"a"])
+    alone = {0: "-TT", 1: "T-T", 2: "TT-"}
+    assert [place for place, _ in telling.asked] == [0, 1, 2, 1, 2, 0, 2, 0, 1]
+    assert all(states == alone[place] for place, states in telling.asked)
+    assert telling.states(0) == "---"
+
+
+@ON_LINUX
+def test_blocks_have_a_part_of_all_of_the_time(telling: Telling) -> None:
+    """Turns are dealt to the blocks one by one; nothing is lost between them."""
+    first, *_ = open_loop.take_turns(telling.targets, 10, 4, 0.5, 2, [b"a"])
+    assert [[value // 1_000_000 for value in block.latencies_ns] for block in first] == [[1, 8], [6, 10]]
+    assert [block.requests for block in first] == [20, 20]
+
+
+@ON_LINUX
+def test_who_fails_is_asked_no_more(telling: Telling) -> None:
+    """Its errors are told, and the others go on; all of them run afterwards."""
+    telling.errors[1] = 2
+    seen = open_loop.take_turns(telling.targets, 10, 3, 0.5, 1, [b"a"])
+    assert [block.errors for (block,) in seen] == [0, 2, 0]
+    assert [place for place, _ in telling.asked].count(1) == 1
+    assert telling.states(0) == "---"
 
 
 def test_body_is_written_for_the_programs(tmp_path: Path) -> None:
