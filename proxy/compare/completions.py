@@ -3,8 +3,11 @@
 =========== ==========================================================================================
 OpenAI      chat (``choices[].message``), completions (``choices[].text``), responses (``output[]``)
 Anthropic   messages: ``{"type": "message", "content": [{"type": "text"}, {"type": "tool_use"}]}``
+Gemini      ``{"candidates": [{"content": {"parts": [{"text"}, {"functionCall"}]}, "finishReason"}]}``
+Cohere      ``{"message": {"content": [{"text"}], "tool_calls"}, "finish_reason"}``
+Bedrock     converse: ``{"output": {"message": {"content": [{"text"}, {"toolUse"}]}}, "stopReason"}``
 Ollama      ``{"response", "done"}``, ``{"message", "done"}``
-others      ``generated_text`` (Hugging Face), ``text_output`` (Triton), ``content`` with ``stop`` (llama.cpp)
+others      a text under one of the names in `_TEXT_NAMES`, or a list of such, one for each text that was sent
 =========== ==========================================================================================
 
 A service that was never heard of speaks one of these, most often the first. What is irregular is left out, never an
@@ -24,8 +27,17 @@ __all__ = ["is_openai", "read_completion", "text_of"]
 _SPENT: Final = (
     ("prompt_tokens", "completion_tokens"),
     ("input_tokens", "output_tokens"),
+    ("inputTokens", "outputTokens"),  # Bedrock
+    ("promptTokenCount", "candidatesTokenCount"),  # Gemini
 )
-"""How services call the tokens they read and wrote, inside ``usage``."""
+"""How services call the tokens they read and wrote, inside ``usage`` or what they call it."""
+
+_USAGES: Final = (
+    ("usage", "tokens"),  # Cohere
+    ("usage",),
+    ("usageMetadata",),  # Gemini
+    ("meta_info",),  # SGLang
+)
 
 _SPENT_OUTSIDE: Final = (
     ("prompt_eval_count", "eval_count"),  # Ollama
@@ -42,7 +54,8 @@ def read_completion(document: Json, *, is_streamed: bool = False) -> Completion 
         is_streamed: it came in pieces.
     """
     if type(document) is list:
-        return _read_generated_rows(document, is_streamed)
+        rows = _read_rows(document)
+        return None if rows is None else Completion(rows, None, is_streamed)
     if type(document) is not dict:
         return None
     for read in _READERS:
@@ -71,7 +84,14 @@ def _objects(values: Json) -> list[dict[str, Json]]:
 
 
 def _word(value: Json) -> str | None:
-    return value if type(value) is str else None
+    """Return a text; ``None`` for an empty one as well, which some servers write for null."""
+    return value if type(value) is str and value else None
+
+
+def _at(document: Json, *place: str) -> Json:
+    for key in place:
+        document = document.get(key) if type(document) is dict else None
+    return document
 
 
 def _read_chat(document: dict[str, Json]) -> tuple[Choice, ...] | None:
@@ -87,8 +107,8 @@ def _read_chat(document: dict[str, Json]) -> tuple[Choice, ...] | None:
         index = number if type(number) is int else place
         finish, message = _word(each.get("finish_reason")), each.get("message")
         if type(message) is dict:
-            text, refusal = text_of(message.get("content")), _word(message.get("refusal"))
-            choices.append(Choice(index, text, finish, refusal, _called(message)))
+            text = text_of(message.get("content")) or text_of(_at(message, "audio", "transcript"))
+            choices.append(Choice(index, text, finish, _word(message.get("refusal")), _called(message)))
         elif type(each.get("text")) is str:
             choices.append(Choice(index, each["text"], finish, None, ()))
         else:
@@ -98,17 +118,34 @@ def _read_chat(document: dict[str, Json]) -> tuple[Choice, ...] | None:
 
 def _called(message: dict[str, Json]) -> tuple[ToolCall, ...]:
     """Return the calls of a message, the one of the older ``function_call`` included."""
-    functions = [call.get("function") for call in _objects(message.get("tool_calls"))]
+    functions = [call.get("function") or call.get("custom") for call in _objects(message.get("tool_calls"))]
     functions.append(message.get("function_call"))
-    return tuple(_call(each.get("name"), each.get("arguments")) for each in functions if type(each) is dict)
+    return tuple(
+        _call(each.get("name"), each["input"] if "input" in each else each.get("arguments"))
+        for each in functions
+        if type(each) is dict
+    )
 
 
 def _call(name: Json, arguments: Json) -> ToolCall:
-    """Return a call whose arguments are parsed where they are JSON in a text."""
-    if type(arguments) is str:
+    """Return a call whose arguments are parsed where they are JSON in a text; none are an object of nothing."""
+    if type(arguments) is str and arguments.strip():
         with suppress(ValueError):
             arguments = orjson.loads(arguments)
+    elif type(arguments) is str or arguments is None:
+        arguments = {}
     return ToolCall(name if type(name) is str else "", arguments)
+
+
+_RESPONSE_CALLS: Final = {
+    "function_call": "arguments",
+    "custom_tool_call": "input",
+    "computer_call": "action",
+    "local_shell_call": "action",
+    "shell_call": "action",
+    "apply_patch_call": "operation",
+}
+"""Items by which OpenAI's responses ask the client to do something, and where they say what."""
 
 
 def _read_responses(document: dict[str, Json]) -> tuple[Choice, ...] | None:
@@ -120,8 +157,12 @@ def _read_responses(document: dict[str, Json]) -> tuple[Choice, ...] | None:
     parts = [
         part for item in items for part in _objects(item.get("content")) if item.get("type") == "message"
     ]
-    refusals = [part["refusal"] for part in parts if type(part.get("refusal")) is str]
-    calls = [item for item in items if item.get("type") == "function_call"]
+    refusals = [part["refusal"] for part in parts if _word(part.get("refusal"))]
+    calls = [
+        _call(item.get("name") or kind, item.get(_RESPONSE_CALLS[kind]))
+        for item in items
+        if type(kind := item.get("type")) is str and kind in _RESPONSE_CALLS
+    ]
     incomplete = document.get("incomplete_details")
     reason = _word(incomplete.get("reason")) if type(incomplete) is dict else None
     choice = Choice(
@@ -129,7 +170,7 @@ def _read_responses(document: dict[str, Json]) -> tuple[Choice, ...] | None:
         text_of(parts),
         reason or _word(document.get("status")),
         "".join(refusals) if refusals else None,
-        tuple(_call(item.get("name"), item.get("arguments")) for item in calls),
+        tuple(calls),
     )
     return (choice,)
 
@@ -152,6 +193,56 @@ def _read_messages(document: dict[str, Json]) -> tuple[Choice, ...] | None:
     )
 
 
+def _read_candidates(document: dict[str, Json]) -> tuple[Choice, ...] | None:
+    """Read Gemini's candidates; a prompt that it does not answer has none."""
+    blocked = _word(_at(document, "promptFeedback", "blockReason"))
+    listed = document.get("candidates")
+    if blocked is not None and not listed:
+        return (Choice(0, "", None, blocked, ()),)
+    candidates = _objects(listed)
+    if type(listed) is not list or not candidates or len(candidates) != len(listed):
+        return None
+    if any(type(each.get("content")) is not dict and "finishReason" not in each for each in candidates):
+        return None
+    choices = []
+    for place, each in enumerate(candidates):
+        number = each.get("index")
+        parts = _objects(_at(each, "content", "parts"))
+        calls = [part["functionCall"] for part in parts if type(part.get("functionCall")) is dict]
+        choices.append(
+            Choice(
+                number if type(number) is int else place,
+                text_of([part for part in parts if part.get("thought") is not True]),
+                _word(each.get("finishReason")),
+                None,
+                tuple(_call(call.get("name"), call.get("args")) for call in calls),
+            )
+        )
+    return tuple(sorted(choices, key=lambda choice: choice.index))
+
+
+def _read_cohere(document: dict[str, Json]) -> tuple[Choice, ...] | None:
+    message = document.get("message")
+    if type(message) is not dict or "finish_reason" not in document or not message.keys() & _COHERE:
+        return None
+    finish = _word(document["finish_reason"])
+    return (Choice(0, text_of(message.get("content")), finish, None, _called(message)),)
+
+
+_COHERE: Final = frozenset({"content", "tool_calls"})
+
+
+def _read_converse(document: dict[str, Json]) -> tuple[Choice, ...] | None:
+    """Read Bedrock's converse."""
+    blocks = _at(document, "output", "message", "content")
+    if type(blocks) is not list:
+        return None
+    calls = [block["toolUse"] for block in _objects(blocks) if type(block.get("toolUse")) is dict]
+    finish = _word(document.get("stopReason"))
+    called = tuple(_call(call.get("name"), call.get("input")) for call in calls)
+    return (Choice(0, text_of(blocks), finish, None, called),)
+
+
 def _read_ollama(document: dict[str, Json]) -> tuple[Choice, ...] | None:
     if type(document.get("done")) is not bool:
         return None
@@ -163,42 +254,101 @@ def _read_ollama(document: dict[str, Json]) -> tuple[Choice, ...] | None:
     return None
 
 
-def _read_generated(document: dict[str, Json]) -> tuple[Choice, ...] | None:
-    """Read the forms that are a text and little more."""
-    details = document.get("details")
-    if type(document.get("generated_text")) is str:
-        finish = _word(details.get("finish_reason")) if type(details) is dict else None
-        return (Choice(0, document["generated_text"], finish, None, ()),)
-    if type(document.get("text_output")) is str:
-        return (Choice(0, document["text_output"], None, None, ()),)
+_TEXT_NAMES: Final = (
+    "generated_text",  # Hugging Face
+    "text_output",  # Triton
+    "summary_text",
+    "translation_text",
+    "outputText",  # Amazon's Titan
+)
+"""What a text is called by services whose answer is a text and little more."""
+
+_ALONE: Final = ("answer", "completion", "content", "generation", "output", "output_text", "response", "text")
+"""The same of names that mean other things too: they count where nothing stands beside them that is not about them."""
+
+_BESIDE: Final = frozenset(
+    {
+        *("chunks", "segments", "words", "language", "duration", "task"),  # speech
+        *("meta_info", "output_ids"),  # SGLang
+        *("generation_id", "response_id", "chat_history", "meta", "citations"),  # Cohere, of old
+        *("stop_reason", "finish_reason", "is_finished", "event_type", "response", "type", "model"),
+        *("prompt_token_count", "generation_token_count", "usage", "id", "request_id"),
+    }
+)
+
+
+def _read_text(document: dict[str, Json]) -> tuple[Choice, ...] | None:
+    """Read the forms that are a text, or one for each that was sent, and little more."""
+    for name in _TEXT_NAMES:
+        if name in document:
+            return _choices(document[name], _finish(document))
     if type(document.get("content")) is str and type(document.get("stop")) is bool:
-        return (Choice(0, document["content"], _word(document.get("stop_type")), None, ()),)
+        return _choices(document["content"], _word(document.get("stop_type")))  # llama.cpp
+    for name in _ALONE:
+        if name in document and document.keys() <= _BESIDE | {name}:
+            return _choices(document[name], _finish(document))
+    results = document.get("results")
+    if type(results) is list and results and all("outputText" in row for row in _objects(results)):
+        return _read_rows(results)  # Amazon's Titan
     return None
 
 
-def _read_generated_rows(rows: list[Json], is_streamed: bool) -> Completion | None:
-    """Read a list of generated texts, one for each text that was sent (Hugging Face's pipelines)."""
-    if not rows or any(type(row) is not dict or type(row.get("generated_text")) is not str for row in rows):
+def _finish(document: dict[str, Json]) -> str | None:
+    found = (
+        document.get("finish_reason"),
+        document.get("stop_reason"),
+        document.get("completionReason"),
+        _at(document, "details", "finish_reason"),  # text-generation-inference
+        _at(document, "meta_info", "finish_reason", "type"),  # SGLang
+    )
+    return next((word for word in map(_word, found) if word is not None), None)
+
+
+def _choices(said: Json, finish: str | None) -> tuple[Choice, ...] | None:
+    """Read a text, several, or the messages of a conversation, whose last one was generated."""
+    if type(said) is str:
+        return (Choice(0, said, finish, None, ()),)
+    if type(said) is not list or not said:
         return None
-    choices = (Choice(index, row["generated_text"], None, None, ()) for index, row in enumerate(rows))
-    return Completion(tuple(choices), None, is_streamed)
+    if all(type(text) is str for text in said):
+        return tuple(Choice(at, text, finish, None, ()) for at, text in enumerate(said))
+    last = said[-1]
+    if all(type(each) is dict and "role" in each for each in said):
+        return (Choice(0, text_of(last.get("content")), finish, None, _called(last)),)
+    return None
+
+
+def _read_rows(rows: list[Json]) -> tuple[Choice, ...] | None:
+    """Read a list of generated texts, one for each text that was sent (Hugging Face's pipelines, SGLang, llama.cpp)."""
+    choices: list[Choice] = []
+    for row in rows:
+        row = row[0] if type(row) is list and len(row) == 1 else row
+        found = _read_text(row) if type(row) is dict else None
+        if found is None or len(found) != 1:
+            return None
+        choices.append(found[0]._replace(index=len(choices)))
+    return tuple(choices) or None
 
 
 _READERS: Final[tuple[Callable[[dict[str, Json]], tuple[Choice, ...] | None], ...]] = (
     _read_chat,
     _read_responses,
     _read_messages,
+    _read_candidates,
+    _read_cohere,
+    _read_converse,
     _read_ollama,
-    _read_generated,
+    _read_text,
 )
 
 
 def _usage(document: dict[str, Json]) -> Usage | None:
-    usage = document.get("usage")
-    if type(usage) is dict:
-        return _spent(usage, _SPENT)
-    details = document.get("details")
-    if type(details) is dict and (written := _count(details.get("generated_tokens"))) is not None:
+    for place in _USAGES:
+        usage = _at(document, *place)
+        if type(usage) is dict and (spent := _spent(usage, _SPENT)) is not None:
+            return spent
+    written = _count(_at(document, "details", "generated_tokens"))
+    if written is not None:
         return Usage(None, written)  # Hugging Face's text-generation-inference
     return _spent(document, _SPENT_OUTSIDE)
 

@@ -30,7 +30,7 @@ from proxy.compare.content import decode_content, decode_text, media_parameter, 
 from proxy.compare.delimited import read_delimited, tensors_of_delimited
 from proxy.compare.embeddings import read_embeddings
 from proxy.compare.events import Piece, read_events, read_lines
-from proxy.compare.streams import DONE, assemble_body, parse_piece
+from proxy.compare.streams import DONE, Assembled, assemble_body, assemble_list, parse_piece
 from proxy.compare.tensors import (
     binary_tensor,
     oip_tensor,
@@ -177,10 +177,12 @@ def _read_bytes(body: bytes, charset: bytes = b"") -> Prediction:
 def _read_stream(body: bytes, cut: Callable[[bytes], Iterator[Piece]]) -> Prediction | Undecodable:
     """Read a body in pieces: as the answer they add up to, else as a list of what they say."""
     assembled = assemble_body(body, cut)
-    if isinstance(assembled, Undecodable):
-        return assembled
     if assembled is None:
         return _read_pieces(body, cut)
+    return assembled if isinstance(assembled, Undecodable) else _read_assembled(assembled)
+
+
+def _read_assembled(assembled: Assembled) -> Prediction:
     document = assembled.document
     completion = read_completion(document, is_streamed=True)
     rows = None if completion is None else len(completion.choices)
@@ -240,7 +242,7 @@ def read_csv(body: bytes, content_type: bytes | None) -> Prediction | Undecodabl
     return Prediction("csv", rows, tensors_of_delimited(rows), len(rows))
 
 
-def _read_document(document: Json) -> Prediction:
+def _read_document(document: Json) -> Prediction | Undecodable:
     if type(document) is dict:
         outputs = document.get("outputs")
         if type(outputs) is list and outputs and type(outputs[0]) is dict and "datatype" in outputs[0]:
@@ -256,6 +258,9 @@ def _read_document(document: Json) -> Prediction:
             return Prediction("v1", document, tensors_of_rows(rows, "results"), len(rows))
         return _read_generated(document) or _read_row(document)
     if type(document) is list:
+        assembled = assemble_list(document)
+        if assembled is not None:
+            return assembled if isinstance(assembled, Undecodable) else _read_assembled(assembled)
         completion = read_completion(document)
         rows = None if completion is None else len(document)
         return Prediction("json", document, tensors_of_rows(document, "predictions"), rows, completion)

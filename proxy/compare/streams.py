@@ -9,18 +9,20 @@ have finished. One that ends before is cut, whatever the transport made of it. A
 end of it: that is what clients raise.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from itertools import chain
 from typing import Final, NamedTuple
 
+import orjson
+
 from proxy.compare.completions import text_of
 from proxy.compare.content import parse_json
+from proxy.compare.dialects import Candidates, CohereMessage, GrowingAnswer, GrownText
 from proxy.compare.events import Piece
 from proxy.compare.values import Json, Undecodable
 
-__all__ = ["DONE", "Assembled", "assemble", "assemble_body", "parse_piece"]
+__all__ = ["DONE", "Assembled", "assemble", "assemble_body", "assemble_list", "parse_piece"]
 
 DONE: Final = b"[DONE]"
 """What ends a stream of OpenAI's, in the place of an event's data."""
@@ -73,6 +75,20 @@ def assemble_body(
     return _conclude(gathered, is_partial=is_partial)
 
 
+def assemble_list(documents: list[Json]) -> Assembled | Undecodable | None:
+    """Return what Gemini's stream adds up to where it comes as one list: :func:`assemble` of what is parsed already."""
+    first = documents[0] if documents else None
+    if type(first) is not dict or not Candidates.begins_with(first):
+        return None
+    answer = Candidates()
+    for piece in documents:
+        if type(piece) is dict:
+            if piece.get("error"):
+                return _STREAM_ERROR
+            answer.add(piece)
+    return Assembled(answer.document(), []) if answer.is_whole() else _CUT
+
+
 class _Gathered(NamedTuple):
     """A stream as far as it could be read."""
 
@@ -105,7 +121,7 @@ def _conclude(gathered: _Gathered | None, *, is_partial: bool) -> Assembled | Un
     return gathered.failure
 
 
-def _take_all(answer: "_Answer", pieces: Iterable[Piece], ends: list[int]) -> Undecodable | None:
+def _take_all(answer: GrowingAnswer, pieces: Iterable[Piece], ends: list[int]) -> Undecodable | None:
     """Give ``answer`` its pieces, and ``ends`` the places of those with content; return why it was not all."""
     for data, end in pieces:
         if data.strip() == DONE:
@@ -115,33 +131,14 @@ def _take_all(answer: "_Answer", pieces: Iterable[Piece], ends: list[int]) -> Un
         if isinstance(document, Undecodable):
             return document
         if type(document) is dict:
-            if document.get("error") or document.get("type") == "error":
+            if document.get("error") or "error" in (document.get("type"), document.get("object")):
                 return _STREAM_ERROR
             if answer.add(document):
                 ends.append(end)
     return None
 
 
-class _Answer(ABC):
-    """An answer that grows by pieces."""
-
-    def __init__(self) -> None:
-        self.has_ended = False
-
-    def is_whole(self) -> bool:
-        """Whether the pieces say that nothing follows."""
-        return self.has_ended
-
-    @abstractmethod
-    def add(self, piece: _Object) -> bool:
-        """Take a piece; True if it has a part of what was generated."""
-
-    @abstractmethod
-    def document(self) -> _Object:
-        """Return the answer as the service gives it in one piece."""
-
-
-def _answer_of(piece: Json) -> _Answer | None:
+def _answer_of(piece: Json) -> GrowingAnswer | None:
     """Return the kind of answer that ``piece`` begins."""
     if type(piece) is not dict:
         return None
@@ -153,6 +150,14 @@ def _answer_of(piece: Json) -> _Answer | None:
             return _Response()
         if kind in ("message_start", "ping"):
             return _Message()
+        if kind == "message-start":
+            return CohereMessage()
+    if Candidates.begins_with(piece):
+        return Candidates()
+    if "event_type" in piece and "is_finished" in piece:
+        return _Plain(("text",))  # Cohere, of old
+    if GrownText.begins_with(piece):
+        return GrownText()
     for place, mark in _PLAIN:
         if mark in piece and type(_at(piece, place)) is str:
             return _Plain(place)
@@ -160,12 +165,15 @@ def _answer_of(piece: Json) -> _Answer | None:
 
 
 _ERROR_KEYS: Final = frozenset(
-    {"code", "error", "error_type", "message", "object", "param", "status", "type"}
+    {
+        *("code", "detail", "error", "error_type", "message", "object", "param", "request_id"),
+        *("status", "status_code", "type"),
+    }
 )
 """An object of nothing else is an error; a row of a batch may call a number so, beside others."""
 
 
-class _Failed(_Answer):
+class _Failed(GrowingAnswer):
     """A stream that begins with an error: its service is not known, and need not be."""
 
     def add(self, _piece: _Object) -> bool:
@@ -175,7 +183,7 @@ class _Failed(_Answer):
         return {}
 
 
-class _Choices(_Answer):
+class _Choices(GrowingAnswer):
     """OpenAI's chat (``delta``) and completions (``text``)."""
 
     def __init__(self) -> None:
@@ -226,11 +234,11 @@ class _Choice:
         self._is_chat = False
         self._role = "assistant"
         self._texts: dict[str, list[str]] = {}
-        self._calls: dict[int, _Call] = {}
+        self._calls = _Calls()
         self._function: _Call | None = None
 
     def add(self, each: _Object) -> bool:
-        if type(each.get("finish_reason")) is str:
+        if type(each.get("finish_reason")) is str and each["finish_reason"]:
             self.finish_reason = each["finish_reason"]
         delta = each.get("delta")
         if type(delta) is not dict:
@@ -242,15 +250,15 @@ class _Choice:
         for name in _TEXTS:
             if name in delta:
                 has_content |= self._take(name, delta[name])
+        if type(delta.get("audio")) is dict:
+            has_content |= self._take("audio", delta["audio"].get("transcript"))
         listed = delta.get("tool_calls")
-        for place, call in enumerate(listed if type(listed) is list else ()):
+        for call in listed if type(listed) is list else ():
             if type(call) is dict:
-                number = call.get("index")
-                found = self._calls.setdefault(number if type(number) is int else place, _Call())
-                has_content |= found.add(call, call.get("function"))
+                has_content |= self._calls.add(call)
         if type(delta.get("function_call")) is dict:
-            self._function = self._function or _Call()
-            has_content |= self._function.add({}, delta["function_call"])
+            self._function = self._function or _Call(0)
+            has_content |= self._function.add({"function": delta["function_call"]})
         return has_content
 
     def _take(self, name: str, text: Json) -> bool:
@@ -260,13 +268,16 @@ class _Choice:
         return bool(text)
 
     def document(self, index: int) -> _Object:
-        texts = {name: "".join(pieces) for name, pieces in self._texts.items()}
+        texts: _Object = {name: "".join(pieces) for name, pieces in self._texts.items()}
         if not self._is_chat:
             return {"index": index, "text": texts.get("text", ""), "finish_reason": self.finish_reason}
+        if "audio" in texts:
+            texts["audio"] = {"transcript": texts["audio"]}
         message: _Object = {"role": self._role, "content": None, **texts}
-        if self._calls:
-            message["tool_calls"] = [self._calls[place].document() for place in sorted(self._calls)]
-        elif self._function is None and "refusal" not in texts:
+        calls = self._calls.documents()
+        if calls:
+            message["tool_calls"] = calls
+        elif self._function is None and not texts.keys() & {"refusal", "audio"}:
             message["content"] = texts.get("content", "")
         if self._function is not None:
             message["function_call"] = self._function.document()["function"]
@@ -276,45 +287,87 @@ class _Choice:
 class _Call:
     """A call of a tool: its name comes first, its arguments as pieces of JSON."""
 
-    def __init__(self) -> None:
-        self._id = ""
+    def __init__(self, place: int) -> None:
+        self.place = place
+        self.id = ""
+        self.names: list[str] = []
         self._kind = "function"
-        self._name: list[str] = []
         self._arguments: list[str] = []
 
-    def add(self, call: _Object, function: Json) -> bool:
-        if not self._id and type(call.get("id")) is str:
-            self._id = call["id"]
+    def add(self, call: _Object) -> bool:
+        if not self.id and type(call.get("id")) is str:
+            self.id = call["id"]
         if type(call.get("type")) is str:
             self._kind = call["type"]
-        if type(function) is not dict:
-            return False
-        found = False
-        for pieces, text in (
-            (self._name, function.get("name")),
-            (self._arguments, function.get("arguments")),
-        ):
-            if type(text) is str and text:
-                pieces.append(text)
-                found = True
-        return found
+        function = _function(call)
+        name = text_of(function.get("name"))
+        if name and self.names != [name]:  # some say it again with every piece
+            self.names.append(name)
+        arguments = function["input"] if "input" in function else function.get("arguments")
+        if type(arguments) is dict:
+            arguments = orjson.dumps(arguments).decode()
+        if type(arguments) is str and arguments:
+            self._arguments.append(arguments)
+        return bool(name or arguments)
 
     def document(self) -> _Object:
-        function = {"name": "".join(self._name), "arguments": "".join(self._arguments)}
-        return {"id": self._id, "type": self._kind, "function": function}
+        name, arguments = "".join(self.names), "".join(self._arguments)
+        if self._kind == "custom":
+            return {"id": self.id, "type": "custom", "custom": {"name": name, "input": arguments}}
+        return {"id": self.id, "type": self._kind, "function": {"name": name, "arguments": arguments}}
 
 
-class _Response(_Answer):
+def _function(call: _Object) -> _Object:
+    function = call.get("function") or call.get("custom")
+    return function if type(function) is dict else {}
+
+
+class _Calls:
+    """The calls of one choice.
+
+    A piece belongs to the call of its index. Servers also number every call 0 (Ollama, several gateways) or none: a
+    name under another id is another call then, and what names nothing belongs to the call before it.
+    """
+
+    def __init__(self) -> None:
+        self._calls: list[_Call] = []
+        self._by_index: dict[int, _Call] = {}
+
+    def add(self, call: _Object) -> bool:
+        index, id_ = call.get("index"), call.get("id")
+        name = text_of(_function(call).get("name"))
+        last = self._calls[-1] if self._calls else None
+        known = self._by_index.get(index, None if name or id_ else last) if type(index) is int else last
+        if known is not None and name and known.names:
+            is_other = bool(id_) and id_ != known.id
+            if is_other or (type(index) is not int and not id_):
+                known = None
+        if known is None:
+            known = _Call(index if type(index) is int else len(self._calls))
+            self._calls.append(known)
+        if type(index) is int:
+            self._by_index[index] = known
+        return known.add(call)
+
+    def documents(self) -> list[Json]:
+        return [call.document() for call in sorted(self._calls, key=lambda call: call.place)]
+
+
+class _Response(GrowingAnswer):
     """OpenAI's responses: the event that ends the stream has all of it; what comes before, piece by piece, is for
     show."""
 
     def __init__(self) -> None:
         super().__init__()
         self._response: _Object = {}
+        self._items: dict[int, Json] = {}
         self._texts: list[str] = []
 
     def add(self, piece: _Object) -> bool:
         kind, response, delta = piece.get("type"), piece.get("response"), piece.get("delta")
+        if kind == "response.output_item.done" and type(piece.get("item")) is dict:
+            number = piece.get("output_index")
+            self._items[number if type(number) is int else len(self._items)] = piece["item"]
         if type(response) is dict:
             self._response = response
             self.has_ended = kind in ("response.completed", "response.incomplete", "response.failed")
@@ -325,14 +378,17 @@ class _Response(_Answer):
         return True
 
     def document(self) -> _Object:
-        if self._response.get("output") or not self._texts:
+        if self._response.get("output") or not (self._texts or self._items):
             return {"object": "response", "output": [], **self._response}
+        if self._items:  # several gateways leave it to these to say what was generated
+            items = [self._items[index] for index in sorted(self._items)]
+            return {"object": "response", **self._response, "output": items}
         content = [{"type": "output_text", "text": "".join(self._texts)}]
         message = {"type": "message", "role": "assistant", "content": content}
         return {"object": "response", **self._response, "output": [message]}
 
 
-class _Message(_Answer):
+class _Message(GrowingAnswer):
     """Anthropic's messages: blocks by number, then why it stopped and what it took."""
 
     def __init__(self) -> None:
@@ -340,7 +396,7 @@ class _Message(_Answer):
         self._message: _Object = {}
         self._usage: _Object = {}
         self._blocks: dict[int, _Object] = {}
-        self._pieces: dict[int, list[str]] = {}
+        self._pieces: dict[int, dict[str, list[str]]] = {}
 
     def add(self, piece: _Object) -> bool:
         kind, delta, number = piece.get("type"), piece.get("delta"), piece.get("index")
@@ -352,10 +408,11 @@ class _Message(_Answer):
         elif kind == "content_block_start" and type(piece.get("content_block")) is dict:
             self._blocks[index] = piece["content_block"]
         elif kind == "content_block_delta" and type(delta) is dict:
-            text = next((delta[name] for name in ("text", "partial_json", "thinking") if name in delta), None)
-            if type(text) is str and text:
-                self._pieces.setdefault(index, []).append(text)
-                return True
+            for name, member in _DELTAS:
+                text = delta.get(name)
+                if type(text) is str and text:
+                    self._pieces.setdefault(index, {}).setdefault(member, []).append(text)
+                    return True
         elif kind == "message_delta":
             self._spend(piece.get("usage"))
             if type(delta) is dict:
@@ -370,12 +427,15 @@ class _Message(_Answer):
         blocks = []
         for index in sorted({*self._blocks, *self._pieces}):
             block = self._blocks.get(index, {"type": "text"})
-            if pieces := self._pieces.get(index):
-                kind = block.get("type")
-                name = "input" if kind == "tool_use" else "thinking" if kind == "thinking" else "text"
-                block = {**block, name: "".join(pieces)}
+            for member, pieces in self._pieces.get(index, {}).items():
+                begun = block.get(member)
+                block = {**block, member: "".join([begun if type(begun) is str else "", *pieces])}
             blocks.append(block)
         return {"type": "message", **self._message, "content": blocks, "usage": self._usage}
+
+
+_DELTAS: Final = (("text", "text"), ("partial_json", "input"), ("thinking", "thinking"))
+"""What a piece of a block is called, and which member of the block it continues."""
 
 
 _PLAIN: Final[tuple[tuple[tuple[str, ...], str], ...]] = (
@@ -395,7 +455,7 @@ def _at(piece: _Object, place: tuple[str, ...]) -> Json:
     return value
 
 
-class _Plain(_Answer):
+class _Plain(GrowingAnswer):
     """Pieces of text, the last of which tells the rest."""
 
     def __init__(self, place: tuple[str, ...]) -> None:
@@ -411,8 +471,9 @@ class _Plain(_Answer):
         self._last = piece
         text = _at(piece, self._place)
         calls = _at(piece, ("message", "tool_calls"))
-        if piece.get("done") is True or piece.get("stop") is True or type(piece.get("generated_text")) is str:
+        if True in (piece.get("done"), piece.get("stop"), piece.get("is_finished")):
             self.has_ended = True
+        self.has_ended = self.has_ended or type(piece.get("generated_text")) is str
         if type(calls) is list:
             self._calls += calls
         if (

@@ -164,6 +164,32 @@ _TGI: Final = event_stream(
     },
     end=b"",
 )
+_GEMINI: Final = [
+    {
+        "candidates": [{"content": {"role": "model", "parts": [part]}, "finishReason": finish, "index": 0}],
+        "usageMetadata": {"promptTokenCount": 3, "candidatesTokenCount": 2},
+    }
+    for part, finish in (
+        ({"text": "Hel"}, None),
+        ({"functionCall": {"name": "f", "args": {"a": 1}}}, None),
+        ({"text": "lo"}, "STOP"),
+    )
+]
+_COHERE: Final = event_stream(
+    {"id": "c", "type": "message-start", "delta": {"message": {"role": "assistant"}}},
+    {"type": "content-delta", "index": 0, "delta": {"message": {"content": {"text": "Hello"}}}},
+    {
+        "type": "tool-call-start",
+        "index": 0,
+        "delta": {"message": {"tool_calls": {"id": "1", "function": {"name": "f", "arguments": "{}"}}}},
+    },
+    {"type": "message-end", "delta": {"finish_reason": "COMPLETE", "usage": {"tokens": {"input_tokens": 3}}}},
+    end=b"",
+)
+_SGLANG: Final = event_stream(
+    {"text": "Hel", "meta_info": {"finish_reason": None}},
+    {"text": "Hello", "meta_info": {"finish_reason": {"type": "stop"}, "prompt_tokens": 3}},
+)
 _CSV: Final = b'label,score,note\r\ncat,0.9,"a, b"\r\ndog,,"two\nlines ""quoted"""\r\n'
 
 BODIES: Final[dict[str, Body]] = {
@@ -189,6 +215,16 @@ BODIES: Final[dict[str, Body]] = {
     "Anthropic, streamed": Body(_ANTHROPIC, EVENTS),
     "Ollama, streamed": Body(_OLLAMA, b"application/x-ndjson"),
     "text-generation-inference, streamed": Body(_TGI, EVENTS),
+    "Gemini, streamed": Body(event_stream(*_GEMINI, end=b""), EVENTS),
+    "Gemini, a list": Body(orjson.dumps(_GEMINI)),
+    "Cohere, streamed": Body(_COHERE, EVENTS),
+    "SGLang, streamed": Body(_SGLANG, EVENTS),
+    "Bedrock": Body(
+        b'{"output": {"message": {"content": [{"text": "a"}, {"toolUse": {"name": "f", "input": {}}}]}}, '
+        b'"stopReason": "end_turn", "usage": {"inputTokens": 1, "outputTokens": 2}}'
+    ),
+    "a chat without a type": Body(_CHAT, None),
+    "Ollama, as JSON": Body(_OLLAMA),
     "lines": Body(_lines({"y": 1}, {"y": 2.5}, {"y": None}), b"application/jsonlines"),
     "CSV": Body(_CSV, b"text/csv; charset=utf-8"),
     "CSV, numbers": Body(b"0.1,0.9\n0.8,0.2\n-inf,1e-3\n", b"text/csv; header=absent"),

@@ -151,6 +151,185 @@ ANSWERS: dict[str, tuple[Any, Completion | None]] = {
         Completion((HELLO,), Usage(1, 3), False),
     ),
     "Triton": ({"text_output": "Hello."}, Completion((Choice(0, "Hello.", None, None, ()),), None, False)),
+    "chat, sound and what is said in it": (
+        _chat(_message(None, audio={"id": "a", "data": "AAAA", "transcript": "Hello."})),
+        Completion((HELLO,), None, False),
+    ),
+    "chat, an empty refusal is none": (
+        _chat({**_message("Hello.", refusal=""), "finish_reason": ""}),
+        Completion((Choice(0, "Hello.", None, None, ()),), None, False),
+    ),
+    "chat, a call of a tool without a schema": (
+        _chat(_message(None, tool_calls=[{"type": "custom", "custom": {"name": "sh", "input": "ls -l"}}])),
+        Completion((Choice(0, "", "stop", None, (ToolCall("sh", "ls -l"),)),), None, False),
+    ),
+    "chat, calls without arguments": (
+        _chat(
+            _message(
+                None,
+                tool_calls=[{"function": {"name": "f", "arguments": ""}}, {"function": {"name": "g"}}],
+            )
+        ),
+        Completion((Choice(0, "", "stop", None, (ToolCall("f", {}), ToolCall("g", {}))),), None, False),
+    ),
+    "responses, what the client is to do": (
+        {
+            "object": "response",
+            "status": "completed",
+            "output": [
+                {"type": "custom_tool_call", "name": "sh", "input": "ls"},
+                {"type": "computer_call", "action": {"type": "click", "x": 1}},
+                {"type": "web_search_call", "action": {"query": "x"}},
+            ],
+        },
+        Completion(
+            (
+                Choice(
+                    0,
+                    "",
+                    "completed",
+                    None,
+                    (ToolCall("sh", "ls"), ToolCall("computer_call", {"type": "click", "x": 1})),
+                ),
+            ),
+            None,
+            False,
+        ),
+    ),
+    "Gemini": (
+        {
+            "candidates": [
+                {
+                    "content": {
+                        "role": "model",
+                        "parts": [
+                            {"text": "Hm.", "thought": True},
+                            {"text": "Hel"},
+                            {"text": "lo."},
+                            {"functionCall": {"name": "f", "args": {"a": 1}}},
+                        ],
+                    },
+                    "finishReason": "STOP",
+                    "index": 0,
+                }
+            ],
+            "usageMetadata": {"promptTokenCount": 9, "candidatesTokenCount": 3},
+            "responseId": "x",
+        },
+        Completion((Choice(0, "Hello.", "STOP", None, (ToolCall("f", {"a": 1}),)),), Usage(9, 3), False),
+    ),
+    "Gemini, a prompt that is blocked": (
+        {"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": {"promptTokenCount": 9}},
+        Completion((Choice(0, "", None, "SAFETY", ()),), Usage(9, None), False),
+    ),
+    "Gemini, nothing said": (
+        {"candidates": [{"finishReason": "MAX_TOKENS"}]},
+        Completion((Choice(0, "", "MAX_TOKENS", None, ()),), None, False),
+    ),
+    "candidates of something else": ({"candidates": ["Ada", "Eve"]}, None),
+    "candidates who are persons": ({"candidates": [{"name": "Ada"}]}, None),
+    "Cohere": (
+        {
+            "id": "c",
+            "finish_reason": "COMPLETE",
+            "message": {
+                "role": "assistant",
+                "content": [{"type": "text", "text": "Hello."}],
+                "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}],
+            },
+            "usage": {"billed_units": {"input_tokens": 1}, "tokens": {"input_tokens": 9, "output_tokens": 3}},
+        },
+        Completion((Choice(0, "Hello.", "COMPLETE", None, (ToolCall("f", {}),)),), Usage(9, 3), False),
+    ),
+    "Cohere, of old": (
+        {"text": "Hello.", "generation_id": "g", "finish_reason": "COMPLETE", "meta": {}},
+        Completion((Choice(0, "Hello.", "COMPLETE", None, ()),), None, False),
+    ),
+    "Bedrock, converse": (
+        {
+            "output": {
+                "message": {
+                    "role": "assistant",
+                    "content": [{"text": "Hello."}, {"toolUse": {"name": "f", "input": {"a": 1}}}],
+                }
+            },
+            "stopReason": "tool_use",
+            "usage": {"inputTokens": 9, "outputTokens": 3},
+            "metrics": {"latencyMs": 7},
+        },
+        Completion((Choice(0, "Hello.", "tool_use", None, (ToolCall("f", {"a": 1}),)),), Usage(9, 3), False),
+    ),
+    "Bedrock, Titan": (
+        {
+            "inputTextTokenCount": 5,
+            "results": [{"tokenCount": 3, "outputText": "Hello.", "completionReason": "FINISH"}],
+        },
+        Completion((Choice(0, "Hello.", "FINISH", None, ()),), None, False),
+    ),
+    "Bedrock, Llama": (
+        {
+            "generation": "Hello.",
+            "prompt_token_count": 9,
+            "generation_token_count": 3,
+            "stop_reason": "stop",
+        },
+        Completion((HELLO,), None, False),
+    ),
+    "SGLang": (
+        {
+            "text": "Hello.",
+            "output_ids": [1, 2],
+            "meta_info": {
+                "id": "x",
+                "finish_reason": {"type": "stop"},
+                "prompt_tokens": 9,
+                "completion_tokens": 3,
+            },
+        },
+        Completion((HELLO,), Usage(9, 3), False),
+    ),
+    "vLLM, generate": (
+        {"text": ["Hi. Hello.", "Hi. Hey."]},
+        Completion(
+            (Choice(0, "Hi. Hello.", None, None, ()), Choice(1, "Hi. Hey.", None, None, ())), None, False
+        ),
+    ),
+    "Whisper": (
+        {"task": "transcribe", "language": "en", "duration": 3.1, "text": "Hello.", "segments": [{"id": 0}]},
+        Completion((Choice(0, "Hello.", None, None, ()),), None, False),
+    ),
+    "Hugging Face, summaries": (
+        [{"summary_text": "a"}, {"summary_text": "b"}],
+        Completion((Choice(0, "a", None, None, ()), Choice(1, "b", None, None, ())), None, False),
+    ),
+    "Hugging Face, a translation": (
+        [{"translation_text": "a"}],
+        Completion((Choice(0, "a", None, None, ()),), None, False),
+    ),
+    "Hugging Face, a list for each text": (
+        [[{"generated_text": "a"}], [{"generated_text": "b"}]],
+        Completion((Choice(0, "a", None, None, ()), Choice(1, "b", None, None, ())), None, False),
+    ),
+    "Hugging Face, a conversation": (
+        [
+            {
+                "generated_text": [
+                    {"role": "user", "content": "Hi."},
+                    {"role": "assistant", "content": "Hello."},
+                ]
+            }
+        ],
+        Completion((Choice(0, "Hello.", None, None, ()),), None, False),
+    ),
+    "llama.cpp, several prompts": (
+        [
+            {"index": 0, "content": "a", "stop": True, "stop_type": "eos"},
+            {"index": 1, "content": "b", "stop": True, "stop_type": "limit"},
+        ],
+        Completion((Choice(0, "a", "eos", None, ()), Choice(1, "b", "limit", None, ())), None, False),
+    ),
+    "a text beside a label": ({"text": "x", "label": "cat"}, None),
+    "an answer beside where it stands": ({"answer": "x", "score": 0.5, "start": 1, "end": 2}, None),
     "usage that is no number": (
         _chat(_message("Hello."), usage={"prompt_tokens": True, "completion_tokens": -1}),
         Completion((HELLO,), Usage(None, None), False),

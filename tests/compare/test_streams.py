@@ -89,6 +89,103 @@ WHOLE: dict[str, tuple[list[Piece], list[Choice], Usage | None, list[int]]] = {
         None,
         [1, 2, 3, 4],
     ),
+    "chat, calls that all have the number 0": (
+        pieces(
+            delta(tool_calls=[{**call(0, '{"a"', name="f"), "id": "1"}]),
+            delta(tool_calls=[call(0, ": 1}")]),
+            delta(tool_calls=[{**call(0, "[]", name="f"), "id": "2"}]),
+            delta("tool_calls"),
+        ),
+        [Choice(0, "", "tool_calls", None, (ToolCall("f", {"a": 1}), ToolCall("f", [])))],
+        None,
+        [1, 2, 3],
+    ),
+    "chat, calls without a number": (
+        pieces(
+            delta(tool_calls=[{"id": "1", "function": {"name": "f", "arguments": '{"a"'}}]),
+            delta(tool_calls=[{"function": {"arguments": ": 1}"}}]),
+            delta(tool_calls=[{"id": "2", "function": {"name": "g", "arguments": "[]"}}]),
+            delta("tool_calls"),
+        ),
+        [Choice(0, "", "tool_calls", None, (ToolCall("f", {"a": 1}), ToolCall("g", [])))],
+        None,
+        [1, 2, 3],
+    ),
+    "chat, calls without number or id": (
+        pieces(
+            delta(tool_calls=[{"function": {"name": "f", "arguments": "{}"}}, {"function": {"name": "f"}}]),
+            delta("tool_calls"),
+        ),
+        [Choice(0, "", "tool_calls", None, (ToolCall("f", {}), ToolCall("f", {})))],
+        None,
+        [1],
+    ),
+    "chat, arguments under a number of their own": (
+        pieces(
+            delta(tool_calls=[{**call(0, "", name="f"), "id": "1"}]),
+            delta(tool_calls=[call(1, "[1")]),
+            delta(tool_calls=[call(2, "]")]),
+            delta("tool_calls"),
+        ),
+        [Choice(0, "", "tool_calls", None, (ToolCall("f", [1]),))],
+        None,
+        [1, 2, 3],
+    ),
+    "chat, the name with every piece": (
+        pieces(
+            delta(tool_calls=[{**call(0, "[", name="f"), "id": "1"}]),
+            delta(tool_calls=[{**call(0, "]", name="f"), "id": "1"}]),
+            delta("tool_calls"),
+        ),
+        [Choice(0, "", "tool_calls", None, (ToolCall("f", []),))],
+        None,
+        [1, 2],
+    ),
+    "chat, an id with every piece": (
+        pieces(
+            delta(tool_calls=[{**call(0, "[", name="f"), "id": "1"}]),
+            delta(tool_calls=[{**call(0, "]"), "id": "2"}]),
+            delta("tool_calls"),
+        ),
+        [Choice(0, "", "tool_calls", None, (ToolCall("f", []),))],
+        None,
+        [1, 2],
+    ),
+    "chat, arguments that are no text": (
+        pieces(delta(tool_calls=[{"index": 0, "function": {"name": "f", "arguments": {"a": 1}}}]), DONE),
+        [Choice(0, "", None, None, (ToolCall("f", {"a": 1}),))],
+        None,
+        [1],
+    ),
+    "chat, a tool without a schema": (
+        pieces(
+            delta(
+                tool_calls=[{"index": 0, "id": "1", "type": "custom", "custom": {"name": "sh", "input": ""}}]
+            ),
+            delta(tool_calls=[{"index": 0, "custom": {"input": "ls"}}]),
+            delta("tool_calls"),
+        ),
+        [Choice(0, "", "tool_calls", None, (ToolCall("sh", "ls"),))],
+        None,
+        [1, 2],
+    ),
+    "chat, sound": (
+        pieces(
+            delta(role="assistant", audio={"id": "a", "transcript": "Hel"}),
+            delta(audio={"transcript": "lo"}),
+            delta(audio={"data": "AAAA"}),
+            delta("stop"),
+        ),
+        [Choice(0, "Hello", "stop", None, ())],
+        None,
+        [1, 2],
+    ),
+    "chat, an empty reason is none": (
+        pieces(delta("", content="a"), delta("stop")),
+        [Choice(0, "a", "stop", None, ())],
+        None,
+        [1],
+    ),
     "chat, the older function_call": (
         pieces(
             delta(function_call={"name": "f", "arguments": "{"}),
@@ -157,6 +254,61 @@ WHOLE: dict[str, tuple[list[Piece], list[Choice], Usage | None, list[int]]] = {
         [Choice(0, "Hello", "completed", None, ())],
         None,
         [1],
+    ),
+    "responses, items only in pieces": (
+        pieces(
+            {"type": "response.created", "response": {"object": "response", "output": []}},
+            {
+                "type": "response.output_item.done",
+                "output_index": 1,
+                "item": {"type": "function_call", "name": "f", "arguments": "[1]"},
+            },
+            {"type": "response.output_text.delta", "delta": "Hello"},
+            {
+                "type": "response.output_item.done",
+                "output_index": 0,
+                "item": {"type": "message", "content": [{"type": "output_text", "text": "Hello"}]},
+            },
+            {"type": "response.completed", "response": {"status": "completed", "output": []}},
+        ),
+        [Choice(0, "Hello", "completed", None, (ToolCall("f", [1]),))],
+        None,
+        [3],
+    ),
+    "Anthropic, a block that begins with something": (
+        pieces(
+            {"type": "ping"},
+            {"type": "message_start", "message": {"type": "message", "content": []}},
+            {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": "Hel"}},
+            {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "lo"}},
+            {"type": "content_block_start", "index": 1, "content_block": {"type": "server_tool_use"}},
+            {
+                "type": "content_block_delta",
+                "index": 1,
+                "delta": {"type": "input_json_delta", "partial_json": "{}"},
+            },
+            {"type": "content_block_start", "index": 2, "content_block": {"type": "thinking"}},
+            {
+                "type": "content_block_delta",
+                "index": 2,
+                "delta": {"type": "signature_delta", "signature": "x"},
+            },
+            {"type": "message_stop"},
+        ),
+        [Choice(0, "Hello", None, None, ())],
+        None,
+        [4, 6],
+    ),
+    "Cohere, of old": (
+        pieces(
+            {"is_finished": False, "event_type": "stream-start", "generation_id": "g"},
+            {"is_finished": False, "event_type": "text-generation", "text": "Hel"},
+            {"is_finished": False, "event_type": "text-generation", "text": "lo"},
+            {"is_finished": True, "event_type": "stream-end", "finish_reason": "COMPLETE", "response": {}},
+        ),
+        [Choice(0, "Hello", "COMPLETE", None, ())],
+        None,
+        [2, 3],
     ),
     "Anthropic": (
         pieces(
@@ -289,6 +441,14 @@ BROKEN: dict[str, tuple[list[Piece], str | None]] = {
         "stream_error",
     ),
     "an error first": (pieces({"error": {"message": "overloaded", "code": 503}}), None),
+    "an error that is no member": (
+        pieces(delta(content="a"), {"object": "error", "message": "overloaded", "code": 500}, DONE),
+        "stream_error",
+    ),
+    "Anthropic, an error first": (
+        pieces({"type": "error", "error": {"type": "overloaded_error"}, "request_id": "r"}),
+        "stream_error",
+    ),
     "Anthropic, an error": (
         pieces({"type": "message_start", "message": {}}, {"type": "error"}),
         "stream_error",

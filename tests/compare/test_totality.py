@@ -182,6 +182,27 @@ def _key(index: int) -> object:
     return {"type": "message_delta", "delta": {f"k{index}": 1}}
 
 
+def _part(index: int) -> object:
+    return {f"k{index}": 1, "candidates": [{"content": {"parts": [{"text": "a"}]}, "index": index % 2}]}
+
+
+def _grown(_index: int) -> object:
+    return {"text": "ab", "meta_info": {}}
+
+
+def _cohere(index: int) -> object:
+    if not index:
+        return {"type": "message-start"}
+    return {
+        "type": "content-delta",
+        "delta": {"message": {"content": {"text": "a"}, "tool_calls": {f"k{index}": 1}}},
+    }
+
+
+def _named(index: int) -> object:
+    return _choice(delta={"tool_calls": [{"index": 0, "function": {"name": f"f{index}"}}]})
+
+
 def _listed(name: str, make: Callable[[int], object], **more: object) -> Callable[[int], bytes]:
     """Return what makes an answer with a list of so many things."""
     return lambda n: orjson.dumps({**more, name: [make(i) for i in range(n)]})
@@ -195,6 +216,13 @@ LONG: dict[str, tuple[bytes, Callable[[int], bytes]]] = {
     "a chat": (EVENTS, _numbered(lambda _: _choice(delta={"content": "a"}))),
     "a chat of many choices": (EVENTS, _numbered(lambda i: _choice(index=i, delta={"content": "a"}))),
     "a chat of many calls": (EVENTS, _numbered(_call)),
+    "a chat of a name in many pieces": (EVENTS, _numbered(_named)),
+    "many candidates' parts": (EVENTS, _numbered(_part)),
+    "a list of candidates' parts": (JSON, lambda n: orjson.dumps(list(map(_part, range(n))))),
+    "a text that is set up to grow": (EVENTS, _numbered(_grown)),
+    "Cohere's pieces": (EVENTS, _numbered(_cohere)),
+    "halves of emoji": (JSON, lambda n: b'["' + b"\\ud83d" * n + b'"]'),
+    "no type": (b"", lambda n: b"{}\n" * n),
     "a message of many keys": (EVENTS, _numbered(_key)),
     "a message of many blocks": (EVENTS, _numbered(_block)),
     "lines of rows": (LINES, lambda n: b'{"a": 1}\n' * n),
