@@ -186,7 +186,11 @@ def _assign(flight: "InFlight", unit: bytes, source: int) -> tuple[Sequence[Shad
     slots[variant.slot_started] += 1
     # A tunnel is never mirrored: what goes through it may mean anything.
     shadows = shadows_for(route, unit or flight.request_id) if route.shadows and not flight.upgrade else ()
-    if shadows and route.noise is not None and asks_twice(route, variant, unit or flight.request_id):
+    if (
+        shadows
+        and route.noise is not None
+        and asks_twice(route, variant, unit or flight.request_id, head.names)
+    ):
         shadows = Drawn((*shadows, route.noise))
     flags = _sampled(route, unit or flight.request_id, shadows)
     if flags or flight.flags & Flag.TRACED:

@@ -133,10 +133,20 @@ def shadows_for(route: Route, unit: bytes) -> Sequence[Shadow]:
     return [s for s in route.shadows if s.limit == SPACE or bucket(s.prefix, unit) < s.limit]
 
 
-def asks_twice(route: Route, variant: Variant, unit: bytes) -> bool:
-    """Tell whether this unit's requests, where they are mirrored, go to the champion once more."""
+def asks_twice(route: Route, variant: Variant, unit: bytes, names: Sequence[bytes]) -> bool:
+    """Tell whether a request of this unit, if it is mirrored, goes to the champion once more.
+
+    Not with an ``idempotency-key``: who knows the key answers the second call with the first answer, and only the
+    champion's server does.
+
+    Args:
+        route: of the request.
+        variant: that it is assigned to.
+        unit: who asks.
+        names: lower-case field names of its head.
+    """
     noise = route.noise
-    if noise is None or variant is not route.champion:
+    if noise is None or variant is not route.champion or b"idempotency-key" in names:
         return False
     return noise.limit == SPACE or bucket(noise.prefix, unit) < noise.limit
 

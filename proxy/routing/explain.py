@@ -141,7 +141,7 @@ def _explain_route(table: Table, route: Route, request: Request, version: int | 
         model=variant.model.name if variant else None,
         upstream_url=_upstream_url(route, variant.model, request.target) if variant else None,
         shadows=tuple(_shadow(route, shadow, drawn_by) for shadow in route.shadows),
-        asked_twice=_asked_twice(route, variant, drawn_by),
+        asked_twice=_asked_twice(route, variant, drawn_by, names),
         logged=_certain(route.log_limit) if drawn_by is None else is_logged(route, drawn_by),
         probability=probability,
         forced=forced is not None,
@@ -172,12 +172,14 @@ def _shadow(route: Route, shadow: Shadow, unit: bytes | None) -> ShadowChoice:
     return ShadowChoice(shadow.model.name, float(shadow.percent), mirrored, _drawn(shadow.prefix, unit))
 
 
-def _asked_twice(route: Route, variant: Variant | None, unit: bytes | None) -> bool | None:
+def _asked_twice(
+    route: Route, variant: Variant | None, unit: bytes | None, names: Sequence[bytes]
+) -> bool | None:
     if route.noise is None:
         return False
     if variant is None or unit is None:
         return None
-    return asks_twice(route, variant, unit) and bool(shadows_for(route, unit))
+    return asks_twice(route, variant, unit, names) and bool(shadows_for(route, unit))
 
 
 def _certain(limit: int) -> bool | None:

@@ -51,10 +51,14 @@ def noise_settings(route: "RouteSettings") -> NoiseSettings | None:
     )
 
 
-def stretch_of(route: "RouteSettings", champion: "ModelSettings", candidate: "ModelSettings") -> str:
+def stretch_of(
+    route: "RouteSettings", champion: tuple[str, "ModelSettings"], candidate: tuple[str, "ModelSettings"]
+) -> str:
     """Return the name of what evidence about the noise is gathered for: another rule or another model begins anew.
 
-    16 hex digits, of the route's name, its rule of comparison, and where both models are.
+    16 hex digits, of the route's name, its rule of comparison, and of both models, their names and where they are: a
+    model that is another one at the same address needs another name.
     """
-    said = (route.name, route.compare.digest, champion.urls, candidate.urls)
+    models = [(name, settings.urls) for name, settings in (champion, candidate)]
+    said = (route.name, route.compare.digest, models)
     return sha256(repr(said).encode()).hexdigest()[:16]

@@ -321,8 +321,9 @@ class Route:
             model = self.champion.model
             self.noise = Shadow(len(self.shadows), noise, model, settings.name)
             self.noise.quarters = 2
+            champion = (model.name, model.settings)
             for shadow in self.shadows:
-                shadow.stretch = stretch_of(settings, model.settings, shadow.model.settings)
+                shadow.stretch = stretch_of(settings, champion, (shadow.model.name, shadow.model.settings))
         self.copies = self.shadows if self.noise is None else (*self.shadows, self.noise)
         """All that a request may be copied to, by index."""
 

@@ -152,8 +152,7 @@ class Compare(Section):
     noise: Percent = setting(
         0,
         "Percent of the mirrored requests answered by the champion that go to the champion once more, so "
-        "that its own "
-        "noise is known; 0: none.",
+        "that its own noise is known, but for those with an idempotency-key; 0: none.",
     )
     excess: Percent = setting(
         0,

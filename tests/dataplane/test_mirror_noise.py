@@ -82,6 +82,16 @@ def test_other_variants_are_not_asked_twice(road: Road) -> None:
     assert counts(road, "shadow")["sent"] == 1
 
 
+def test_who_knows_the_key_is_asked_once(road: Road) -> None:
+    """A second call with the client's idempotency key would be answered with the first answer: it is not made."""
+    road.feed(request(X_User_Id="alice", Idempotency_Key="7"))
+    assert len(road.wanted) == 2
+    assert counts(road) == {}
+    assert counts(road, "shadow")["sent"] == 1
+    road.feed(request(X_User_Id="alice"), to=road.add_client())
+    assert counts(road)["sent"] == 1
+
+
 def test_it_is_shed_first(road: Road) -> None:
     """At half of what a worker may have under way it is dropped, where other copies are still sent."""
     road.feed(request(X_User_Id="alice"))

@@ -84,16 +84,40 @@ def test_who_is_asked_twice() -> None:
     compiled = route()
     units = [b"unit-%d" % i for i in range(4_000)]
     mirrored = {unit: shadows_for(compiled, unit) for unit in units}
-    twice = {unit for unit in units if asks_twice(compiled, compiled.champion, unit)}
+    twice = {unit for unit in units if asks_twice(compiled, compiled.champion, unit, ())}
     assert 700 < len(twice) < 900
     with_three = [unit for unit, shadows in mirrored.items() if len(shadows) == 2]
     assert 330 < len(twice.intersection(with_three)) < 470
-    assert not any(asks_twice(compiled, compiled.variants[1], unit) for unit in units)
-    assert not any(asks_twice(route("{}"), compiled.champion, unit) for unit in units[:9])
+    assert not any(asks_twice(compiled, compiled.variants[1], unit, ()) for unit in units)
+    assert not any(asks_twice(route("{}"), compiled.champion, unit, ()) for unit in units[:9])
     everybody = route("{noise: 100}")
     assert everybody.noise is not None
     assert everybody.noise.limit == SPACE
-    assert all(asks_twice(everybody, everybody.champion, unit) for unit in units[:99])
+    assert all(asks_twice(everybody, everybody.champion, unit, ()) for unit in units[:99])
+
+
+def test_who_knows_the_key_is_asked_once() -> None:
+    """The champion would answer a second call with the same idempotency key with its first answer."""
+    compiled = route("{noise: 100}")
+    assert asks_twice(compiled, compiled.champion, b"ada", (b"host", b"x-idempotency"))
+    assert not asks_twice(compiled, compiled.champion, b"ada", (b"host", b"idempotency-key"))
+    headers = {b"x-user-id": b"ada", b"idempotency-key": b"7"}
+    request = Request(b"/v2/models/wine/infer", names=tuple(headers), values=tuple(headers.values()))
+    found = explain(table("{noise: 100}"), request)
+    assert isinstance(found, Explanation)
+    assert found.asked_twice is False
+
+
+def test_another_name_begins_anew() -> None:
+    """Evidence is for both models by name and address, and for the rule; not for who looks, or how much."""
+    shadow = route().shadows[0]
+    assert route("{noise: 3, excess: 10, examples: 1}").shadows[0].stretch == shadow.stretch
+    assert route("{noise: 20, as: json}").shadows[0].stretch != shadow.stretch
+    for old, new in (("two:", "five:"), ("one:", "six:")):
+        text = CONFIG.replace(old, new).replace(f"model: {old[:-1]}", f"model: {new[:-1]}")
+        shadows = SHADOWS.replace("model: two", f"model: {'five' if new == 'five:' else 'two'}")
+        renamed = parse(text.format(shadows=shadows, compare="{noise: 20}"), environ={})
+        assert compile_table(renamed, 1).routes[0].shadows[0].stretch != shadow.stretch
 
 
 @pytest.mark.parametrize(
