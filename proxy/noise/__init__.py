@@ -6,9 +6,10 @@
 
 from proxy.noise.fields import Field, FieldCounts, judge_fields
 from proxy.noise.triples import TRIPLE_FIELDS, Triples, outcomes
-from proxy.noise.verdict import Judgement, judge, sentence
+from proxy.noise.verdict import NOT_MEASURED, Judgement, judge, sentence
 
 __all__ = [
+    "NOT_MEASURED",
     "TRIPLE_FIELDS",
     "Field",
     "FieldCounts",

@@ -11,9 +11,9 @@ Rules
     * A comparison tells of its first differences only; that cut is made alike in both answers.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableSequence, Sequence
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -21,7 +21,16 @@ from proxy.compare.values import Comparison
 from proxy.privacy.detectors import DETECTORS, find
 from proxy.stats import multiple, paired
 
-__all__ = ["FALSE_DISCOVERIES", "MAX_FIELDS", "OTHER", "Field", "FieldCounts", "field_of", "judge_fields"]
+__all__ = [
+    "FALSE_DISCOVERIES",
+    "MAX_FIELDS",
+    "OTHER",
+    "Field",
+    "FieldCounts",
+    "Row",
+    "field_of",
+    "judge_fields",
+]
 
 MAX_FIELDS: Final = 64
 """Of one route and candidate."""
@@ -34,6 +43,9 @@ OTHER: Final = "(other)"
 
 _LONGEST: Final = 200
 """Characters of a field's name."""
+
+Row: TypeAlias = "MutableSequence[int] | memoryview[int]"
+"""Of one field: triples in which the candidate alone differs, the champion alone, both."""
 
 
 class Field(NamedTuple):
@@ -65,14 +77,15 @@ class FieldCounts:
     """Counts of triples by field, for one stretch.
 
     Args:
-        counts: what :meth:`document` returned; what does not look like it is left out.
+        rows: what is there already: by field the candidate alone, the champion alone, both. They are counted in place.
+        make_row: returns the row of a new field, three zeros. There are ``MAX_FIELDS + 1`` at most.
     """
 
-    def __init__(self, counts: Mapping[str, Sequence[int]] | None = None) -> None:
-        self._counts: dict[str, list[int]] = {}
-        for path, numbers in (counts or {}).items():
-            if len(numbers) == 3 and (path == OTHER or len(self._counts) < MAX_FIELDS):
-                self._counts[path] = [int(number) for number in numbers]
+    def __init__(
+        self, rows: Mapping[str, Row] | None = None, make_row: Callable[[str], Row] | None = None
+    ) -> None:
+        self._rows: dict[str, Row] = dict(rows or {})
+        self._make_row = make_row or _zeros
 
     def observe(self, candidate: Comparison, second: Comparison) -> None:
         """Count a triple; see :func:`proxy.noise.triples.outcomes`. Nothing without two judgements."""
@@ -80,22 +93,35 @@ class FieldCounts:
             return
         mine = {field_of(difference.path) for difference in candidate.differences}
         others = {field_of(difference.path) for difference in second.differences}
-        if not mine and not others:
-            return
         # Sorted, and of both: which path gets the last field must not depend on whose it is.
-        for path in sorted(mine | others):
-            has_room = len(self._counts) - (OTHER in self._counts) < MAX_FIELDS
-            if path not in self._counts and path != OTHER and has_room:
-                self._counts[path] = [0, 0, 0]
-        mine = {path if path in self._counts else OTHER for path in mine}
-        others = {path if path in self._counts else OTHER for path in others}
-        for place, paths in enumerate((mine - others, others - mine, mine & others)):
-            for path in paths:
-                self._counts.setdefault(path, [0, 0, 0])[place] += 1
+        named = {path: self._named(path) for path in sorted(mine | others)}
+        mine, others = {named[path] for path in mine}, {named[path] for path in others}
+        for place, names in enumerate((mine - others, others - mine, mine & others)):
+            for name in names:
+                self._rows[name][place] += 1
+
+    def add(self, counts: Mapping[str, Sequence[int]]) -> None:
+        """Count in what was counted elsewhere, by field as :meth:`document` returns it."""
+        for path, numbers in counts.items():
+            row = self._rows[self._named(path)]
+            for place, number in enumerate(numbers):
+                row[place] += number
 
     def document(self) -> dict[str, list[int]]:
         """Return the counts by field: the candidate alone, the champion alone, both."""
-        return {path: list(numbers) for path, numbers in self._counts.items()}
+        return {path: list(row) for path, row in self._rows.items()}
+
+    def _named(self, path: str) -> str:
+        """Return the field that ``path`` is counted in, which has a row then: its own, where there is room for it."""
+        if path not in self._rows and path != OTHER and len(self._rows) - (OTHER in self._rows) >= MAX_FIELDS:
+            path = OTHER
+        if path not in self._rows:
+            self._rows[path] = self._make_row(path)
+        return path
+
+
+def _zeros(_path: str) -> Row:
+    return [0, 0, 0]
 
 
 def judge_fields(counts: Mapping[str, Sequence[int]], tolerance: float = 0.0) -> list[Field]:

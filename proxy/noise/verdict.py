@@ -21,7 +21,7 @@ import numpy as np
 from proxy.noise.triples import Triples
 from proxy.stats import bounded, mixtures, paired
 
-__all__ = ["ALPHA", "CONFIDENCE", "Judgement", "judge", "sentence"]
+__all__ = ["ALPHA", "CONFIDENCE", "NOT_MEASURED", "Judgement", "judge", "sentence"]
 
 ALPHA: Final = 0.01
 """A candidate that differs no more than the champion is ever said to differ more with this probability at most."""
@@ -29,10 +29,19 @@ ALPHA: Final = 0.01
 CONFIDENCE: Final = 0.05
 """One less the level of the interval that is shown: it holds the excess at all times with 95 %."""
 
+NOT_MEASURED: Final = (
+    "the champion's own noise is not measured, so how much of this is its own is not known; "
+    "compare: {noise: 5} asks the champion a second time for 5 % of the copies"
+)
+"""What is said of a shadow's disagreement without ``compare.noise``."""
+
 _VALUES: Final = (0.0, 0.5, 1.0)
 """The champion alone differs, neither or both do, the candidate alone does: the excess is twice their mean, less 1."""
 
 _HALF_EACH: Final = np.ones(2)
+
+_AS_OFTEN: Final = 0.1
+"""Rates that differ by no more than this part of the noise are said to be the same."""
 
 _RAREST: Final = 1e6
 """More than this is not said of any chance: something else that nobody thought of is likelier."""
@@ -53,6 +62,11 @@ class Judgement:
     """The excess lies between low and high at all times with 95 %, as long as it is constant."""
     log_e: float
     """Natural logarithm of the e-value against "no more than the champion, and the tolerance"."""
+    tolerance: float = 0.0
+    """How much more often than the champion the candidate may be the odd one, as a fraction."""
+    farther: int = 0
+    """Triples in which the candidate's answer is farther from the client's than the champion's second one."""
+    nearer: int = 0
 
     @property
     def is_more(self) -> bool:
@@ -90,20 +104,36 @@ def judge(counts: Triples, tolerance: float = 0.0) -> Judgement:
         low=2.0 * low - 1.0,
         high=2.0 * high - 1.0,
         log_e=mixtures.average(logs, _HALF_EACH),
+        tolerance=tolerance,
+        farther=counts.candidate_farther,
+        nearer=counts.champion_farther,
     )
 
 
 def sentence(judged: Judgement) -> str:
-    """Return the judgement in words."""
+    """Return the judgement in words. It begins with a figure: whose answers these are goes before it."""
     if not judged.triples:
-        return "nothing was asked twice yet"
-    rates = f"{_percent(judged.candidate_rate)} against {_percent(judged.noise_rate)}"
+        return "no answer could be set beside a second one of the champion yet"
+    found = f"{_percent(judged.candidate_rate)} of answers differ, and the champion {_itself(judged)}: "
     if not judged.is_more:
-        return f"no more than noise so far ({rates}): at most {_percent(max(judged.high, 0.0))} above it"
-    once_in = min(exp(min(judged.log_e, 30.0)), _RAREST)
-    how_sure = f"by chance once in {_rounded(once_in)} at most"
-    least = f", at least {_percent(judged.low)}" if judged.low > 0.0 else ""
-    return f"disagrees more than the champion with itself ({rates}{least} above it; {how_sure})"
+        more = "more than is tolerated" if judged.tolerance else "a difference"
+        return f"{found}no evidence of {more}, {_percent(max(judged.high, 0.0))} above noise at most"
+    once_in = _rounded(min(exp(min(judged.log_e, 30.0)), _RAREST))
+    how_sure = f"by chance once in {once_in} at most"
+    if judged.low > 0.0:
+        return f"{found}it differs more, by {_percent(judged.low)} at least ({how_sure})"
+    if judged.farther > judged.nearer:
+        share = _percent(judged.farther / (judged.farther + judged.nearer))
+        return f"{found}but {share} of those that differ in distance are farther away than it ({how_sure})"
+    return f"{found}it differs more ({how_sure})"
+
+
+def _itself(judged: Judgement) -> str:
+    if not judged.noise_rate:
+        return "never differs from itself"
+    rate = _percent(judged.noise_rate)
+    is_alike = abs(judged.excess) <= _AS_OFTEN * judged.noise_rate
+    return f"differs from itself {f'as often ({rate})' if is_alike else f'in {rate}'}"
 
 
 def _percent(rate: float) -> str:

@@ -133,7 +133,6 @@ class _Running:
         )
         self.deciding = Deciding(run_dir, settings.state_dir, request)
         self.task: asyncio.Task[None] | None = None
-        self.keeping: asyncio.Task[None] | None = None
         self.rekeying: asyncio.Task[None] | None = None
 
 
@@ -335,6 +334,8 @@ class Observer:
         await self._ending.wait()
         await self._finish()
         await self._admin.close()
+        if self._running is not None:
+            self._running.outcomes.noise.close()
         self._totals.close()
         self._blocks.close()
         self._link.close()
@@ -356,11 +357,9 @@ class Observer:
             running.task.cancel()
             await asyncio.wait([running.task])
         await running.intake.settle_all()
-        for task in (running.keeping, running.rekeying):
-            if task is not None:
-                task.cancel()
-                await asyncio.wait([task])
-        running.outcomes.noise.save()
+        if running.rekeying is not None:
+            running.rekeying.cancel()
+            await asyncio.wait([running.rekeying])
         if not await running.disagreements.close(_COUNTS_CLOSE_S):
             _log.error("counts of disagreement: the disk is too slow; those of the last moment are lost")
         if await running.deciding.finish(_DECIDING_CLOSE_S) and self._is_told_to_drain:
@@ -481,7 +480,6 @@ class Observer:
         running.disagreements.commit(version)
         if running.task is None:
             running.task = spawn(self._serve(running.intake), name="intake")
-            running.keeping = spawn(running.outcomes.noise.keep(), name="keep which fields differ")
             running.rekeying = spawn(self._rekey(running), name="look for new unit keys")
             running.deciding.start()
             running.disagreements.start()

@@ -97,6 +97,7 @@ class Outcomes:
     def admit(self, table: Table) -> None:
         """Compile what ``table`` says about comparing and recording."""
         self._recorder.admit(table)
+        self.noise.admit(table)
         self._rules[table.version] = [RouteRules(route, self._key) for route in table.routes]
 
     def rekey(self, key: bytes) -> None:
@@ -134,7 +135,9 @@ class Outcomes:
             tells_fields = not rules.record.redactor.concerns_bodies
             self._guard(
                 "noise",
-                lambda: self.noise.observe(rules.route, primary, comparisons, tells_fields=tells_fields),
+                lambda: self.noise.observe(
+                    rules.route, primary, pair.shadows, comparisons, tells_fields=tells_fields
+                ),
             )
         paces = {} if shed else self._paces(rules, primary, pair)
         if primary.flags & DETAILED:

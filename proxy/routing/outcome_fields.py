@@ -23,7 +23,15 @@ REASON_FIELDS = tuple(f"reason_{reason}" for reason in DISAGREEMENT_REASONS)
 DISTANCE_SLOTS = 16
 """Histogram slots for the disagreement distance, plus its sum in millionths."""
 
-TRIPLE_FIELDS = ("same", "candidate", "champion", "both", "candidate_farther", "champion_farther")
+TRIPLE_FIELDS = (
+    "same",
+    "candidate",
+    "champion",
+    "both",
+    "candidate_farther",
+    "champion_farther",
+    "left_out",
+)
 """What a request showed that the champion answered twice; see :class:`proxy.noise.triples.Triples`."""
 
 SINK_OUTCOMES = ("written", "dropped", "failed", "thinned")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.compare import Comparison
-from proxy.noise.triples import TRIPLE_FIELDS, Triples, outcomes
+from proxy.noise.triples import TRIPLE_FIELDS, Triples, is_answer, is_in_time, outcomes
 
 AGREE = Comparison("agree", 0.0, None, "json", 1, 0)
 NEAR = Comparison("agree", 0.01, None, "json", 1, 0)
@@ -54,3 +54,21 @@ def test_counts(drawn: list[tuple[Comparison, Comparison]]) -> None:
     triples = Triples(**counts)
     assert triples.total == len(judged)
     assert triples.candidate_farther + triples.champion_farther <= triples.total
+
+
+def test_left_out_are_no_triples() -> None:
+    """What says nothing is no part of the total."""
+    assert Triples(same=3, candidate=1, left_out=9).total == 4
+
+
+def test_whose_answer() -> None:
+    """A model's are those that it was asked for: not refusals of a busy or broken server, and not nothing."""
+    statuses = (0, 200, 304, 400, 404, 422, 429, 499, 500, 502, 503, 504)
+    assert [status for status in statuses if is_answer(status)] == [200, 304, 400, 404, 422, 499]
+
+
+def test_in_time() -> None:
+    """Both copies have the shorter of the two timeouts, to the nanosecond."""
+    assert is_in_time(5, 5, (5, 9))
+    assert not is_in_time(6, 1, (5, 9))
+    assert not is_in_time(1, 6, (9, 5))
