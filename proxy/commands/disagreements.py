@@ -19,6 +19,9 @@ TIMEOUT_S = 15
 SHOWN_CHARACTERS = 2000
 """Of a body; ``--json`` has all that is kept of it."""
 
+FIELDS_SHOWN = 10
+"""Of those in which answers differ, what differs above noise first; ``--json`` has all of them."""
+
 
 @click.command()
 @click.argument("route", required=False)
@@ -47,8 +50,8 @@ def disagreements(
     token: str | None,
     as_json: bool,
 ) -> None:
-    """Show how often shadows disagree with the answers that clients got: by reason, by slice, with examples. With
-    ROUTE only that route.
+    """Show how often shadows disagree with the answers that clients got: beside the champion's own noise
+    (compare.noise), by reason, by slice, with examples. With ROUTE only that route.
 
     Exit code 1 if the proxy cannot be reached, does not know what is named, or wants a token.
 
@@ -140,6 +143,7 @@ def _shadow(route: Mapping[str, Any], shadow: Mapping[str, Any], confidence: flo
                 f"  {_distance_word(route)} {shadow['mean_distance']:.4g} ({low:.4g} to {high:.4g} likewise)"
             )
             parts.append(Text(line))
+        parts += _noise(shadow, confidence)
     for title, counts in (("because of", "reasons"), ("not compared", "uncomparable_reasons")):
         if shadow[counts]:
             told = ", ".join(f"{name} {number}" for name, number in shadow[counts].items())
@@ -154,6 +158,40 @@ def _shadow(route: Mapping[str, Any], shadow: Mapping[str, Any], confidence: flo
 
 def _distance_word(route: Mapping[str, Any]) -> str:
     return "mean cost" if route.get("distance_is_cost") else "mean distance"
+
+
+def _noise(shadow: Mapping[str, Any], confidence: float) -> "list[RenderableType]":
+    """Return how much of the disagreement is the champion's own, or that nobody knows."""
+    from rich.text import Text
+
+    noise = shadow["noise"]
+    if noise is None:
+        return [Text(f"  {shadow['noise_sentence']}", style="yellow")]
+    left_out = f", {noise['left_out']} left out" if noise["left_out"] else ""
+    lines: list[RenderableType] = [
+        Text(
+            f"  {noise['triples']} requests asked twice{left_out}: {shadow['noise_sentence']}",
+            style="red" if noise["is_more"] else "",
+        )
+    ]
+    if noise["triples"]:
+        figures = f"  above noise: {noise['excess']:.2%} ({noise['low']:.2%} to {noise['high']:.2%} with "
+        figures += f"{confidence:.0%} confidence at any time), log10 e {noise['evidence_log10']:.1f}"
+        lines.append(Text(figures))
+    return [*lines, _fields(noise["fields"])] if noise["fields"] else lines
+
+
+def _fields(fields: list[Mapping[str, Any]]) -> "RenderableType":
+    from rich.text import Text
+
+    table = build_grid("where >only_the_shadow >only_the_champion_again >both standing")
+    for field in fields[:FIELDS_SHOWN]:
+        table.add_row(
+            field["path"] or "the answer",
+            *(str(field[name]) for name in ("candidate", "champion", "both")),
+            Text("differs above noise", style="red") if field["is_above_noise"] else "",
+        )
+    return table
 
 
 def _values(name: str, values: list[Mapping[str, Any]], distance: str) -> "RenderableType":

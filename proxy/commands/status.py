@@ -215,17 +215,20 @@ def _shadows(route: Mapping[str, Any]) -> "RenderableType":
 
 
 def _noise(route: Mapping[str, Any]) -> "list[RenderableType]":
-    """Return how much more each shadow differs than the champion from itself; nothing where that is not asked."""
+    """Return how much more each shadow differs than the champion from itself, or that nobody knows."""
     from rich.text import Text
 
     lines: list[RenderableType] = []
     for shadow in route["shadows"]:
         noise = shadow.get("noise")
         if not noise:
+            if shadow.get("disagreement_rate"):
+                line = f"  {shadow['model']}: how much of this is the champion's own is not measured (compare.noise)"
+                lines.append(Text(line, style="dim"))
             continue
-        line = f"  {shadow['model']} {noise['sentence']}, in {noise['triples']} requests asked twice"
+        line = f"  {shadow['model']}, {noise['triples']} requests asked twice: {noise['sentence']}"
         lines.append(Text(line, style="red" if noise["is_more"] else ""))
-        if named := [field["path"] or "(all of it)" for field in noise["fields"] if field["is_above_noise"]]:
+        if named := [field["path"] or "the answer" for field in noise["fields"] if field["is_above_noise"]]:
             lines.append(Text(f"    above noise: {', '.join(named[:_FIELDS_SHOWN])}", style="red"))
     return lines
 

@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from proxy.control.disagreement_query import DEFAULT_LIMIT, MAX_LIMIT, SORTS
+from proxy.control.noise_schema import noise_schema
 
 __all__ = ["disagreements_schema", "query_parameters"]
 
@@ -51,6 +52,12 @@ def disagreements_schema() -> Schema:
         compare_as=_TEXT,
         distance_is_cost={"type": "boolean", "description": "Mistakes have costs: compare.costs."},
         slices={"type": "object", "additionalProperties": _TEXT},
+        noise_percent={
+            "type": "number",
+            "minimum": 0,
+            "maximum": 100,
+            "description": "Of the mirrored requests that the champion answers, those it answers twice: compare.noise.",
+        },
         examples_percent={"type": "number", "minimum": 0, "maximum": 100},
         shadows=_list(_shadow()),
     )
@@ -104,6 +111,11 @@ def _shadow() -> Schema:
         shadow=_TEXT,
         since={**_TEXT, "format": "date-time"},
         **_counted(),
+        noise=noise_schema(),
+        noise_sentence={
+            **_TEXT,
+            "description": "In words, also that no noise is measured and how it can be.",
+        },
         reasons=counts,
         uncomparable_reasons=counts,
         slices={"type": "object", "additionalProperties": _list(value)},

@@ -5,6 +5,7 @@ from typing import Any
 from proxy import __version__
 from proxy.control.disagreement_schema import disagreements_schema, query_parameters
 from proxy.control.feedback import CONTENT_TYPES, MAX_BYTES, MAX_ITEMS, SHOWN_PROBLEMS
+from proxy.control.noise_schema import noise_schema
 from proxy.model import DROPS, Fault, Role
 
 __all__ = ["build_openapi"]
@@ -461,31 +462,7 @@ def _shadow() -> Schema:
         disagreement_reasons={"type": "object", "additionalProperties": _COUNT},
         mean_distance=_SHARE,
         by_variant=_map(results),
-        noise={
-            "anyOf": [_noise(), {"type": "null"}],
-            "description": "How much more it differs than the champion from itself; null: compare.noise is 0.",
-        },
-    )
-
-
-def _noise() -> Schema:
-    difference: Schema = {"type": "number", "minimum": -1, "maximum": 1}
-    rate: Schema = {"type": "number", "minimum": 0, "maximum": 1}
-    field = _object(
-        path=_TEXT,
-        **dict.fromkeys(("candidate", "champion", "both"), _COUNT),
-        is_above_noise={"type": "boolean"},
-    )
-    counts = ("triples", "same", "candidate", "champion", "both", "candidate_farther", "champion_farther")
-    return _object(
-        **dict.fromkeys(counts, _COUNT),
-        candidate_rate={**rate, "description": "The raw disagreement with the client's answer."},
-        noise_rate={**rate, "description": "That of the champion's second answer."},
-        **dict.fromkeys(("excess", "low", "high"), difference),
-        evidence_log10={"type": "number"},
-        is_more={"type": "boolean", "description": "Shown at 1 %, however often one looks."},
-        sentence=_TEXT,
-        fields=_list(field),
+        noise=noise_schema(),
     )
 
 

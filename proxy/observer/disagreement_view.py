@@ -1,5 +1,8 @@
 """What is shown of disagreements: counts with their confidence, and examples. Pure.
 
+Beside the rate stands the champion's own noise, where it is measured: a model that does not answer twice alike
+disagrees with every other one, and the rate alone says nothing then.
+
 How sure
     * The interval of a shadow's rate holds at every moment at once with 95 % confidence, however often one looks: a
       confidence sequence (:func:`proxy.stats.proportion.proportion_sequence`). It takes pairs as independent of each
@@ -16,10 +19,11 @@ How sure
 import math
 from collections.abc import Mapping, Sequence
 from itertools import chain, islice
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from proxy.control.disagreement_query import Query
 from proxy.observer.breakdown import COUNTS, FIELDS, TOTAL, UNIT, Cell, Numbers
+from proxy.observer.noise_view import noise_sentence
 from proxy.observer.record import timestamp
 from proxy.observer.showing import Known, Shown, example_document, example_id
 from proxy.routing.hashing import SPACE
@@ -32,39 +36,54 @@ __all__ = ["ALPHA", "counts_document", "disagreement_document"]
 
 ALPHA: Final = 0.05
 
+Noise: TypeAlias = Mapping[str, Any] | None
+
+NO_NOISE: Final[Mapping[tuple[str, str], Noise]] = {}
+
 _AGREE, _DISAGREE, _UNCOMPARABLE, _, _ROWS_DISAGREEING, _MEASURED, _DISTANCE, _SQUARED = range(len(FIELDS))
 _LN10: Final = math.log(10)
 
 
-def disagreement_document(query: Query, table: Table, known: Mapping[str, Sequence[Known]]) -> dict[str, Any]:
+def disagreement_document(
+    query: Query,
+    table: Table,
+    known: Mapping[str, Sequence[Known]],
+    noise: Mapping[tuple[str, str], Noise] = NO_NOISE,
+) -> dict[str, Any]:
     """Return the document of the disagreements that ``query`` asks for.
 
     Args:
         query: names a route, a shadow and a slice that there are, or none.
         table: in force.
         known: by route.
+        noise: by route and shadow, see :func:`proxy.observer.noise_view.noise_document`.
     """
     return {
         "confidence": 1.0 - ALPHA,
         "routes": [
-            _route_document(query, route, known.get(route.name, ()))
+            _route_document(query, route, known.get(route.name, ()), noise)
             for route in table.routes
             if query.route in ("", route.name) and route.shadows
         ],
     }
 
 
-def _route_document(query: Query, route: Route, known: Sequence[Known]) -> dict[str, Any]:
+def _route_document(
+    query: Query, route: Route, known: Sequence[Known], noise: Mapping[tuple[str, str], Noise]
+) -> dict[str, Any]:
     compare = route.settings.compare
     return {
         "route": route.name,
         "compare_as": compare.as_,
         "distance_is_cost": bool(compare.costs),
         "slices": {name: f"{source.kind}:{source.name}" for name, source in compare.slices.items()},
+        "noise_percent": 0.0 if route.noise is None else float(route.noise.percent),
         "examples_percent": 100 * route.shown_limit / SPACE,
         "shadows": [
             {
                 **counts_document(each.shadow, each.since_wall_ns, each.cells),
+                "noise": (found := noise.get((route.name, each.shadow))),
+                "noise_sentence": noise_sentence(found),
                 "examples": _examples(query, each),
             }
             for each in known

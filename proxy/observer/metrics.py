@@ -163,7 +163,8 @@ FAMILIES: dict[str, Family] = {
         "counter",
         ("route", "model", "result"),
         "Requests answered by the champion twice and by the shadow once, by whose second answer differs from the "
-        "client's: same (neither's), candidate (the shadow's alone), champion (its own alone), both.",
+        "client's: same (neither's), candidate (the shadow's alone), champion (its own alone), both; left_out: nothing "
+        "can be told, for an answer is missing, late, or no answer of a model.",
     ),
     "modelproxy_disagreement_excess": Family(
         "gauge",
@@ -415,7 +416,7 @@ def _add_noise(families: Mapping[str, Any], accounts: Accounts, table: Table) ->
         for outcome, number in account.outcomes.items():
             families["noise_requests_total"].add_metric((route, outcome), number)
     for labels, by_stretch in accounts.triples.items():
-        for result in ("same", "candidate", "champion", "both"):
+        for result in ("same", "candidate", "champion", "both", "left_out"):
             number = sum(getattr(triples, result) for triples in by_stretch.values())
             families["noise_triples_total"].add_metric((*labels, result), number)
     for compiled in table.routes:

@@ -5,7 +5,6 @@ which are the only ones gathered under the present weights.
 """
 
 from collections.abc import Iterable, Mapping
-from math import log
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -13,7 +12,6 @@ from proxy import __version__
 from proxy.durations import format_duration
 from proxy.engine.rollout_view import rollout_document
 from proxy.model import Fault
-from proxy.noise import Triples, judge, judge_fields, sentence
 from proxy.observer.accounting import (
     Accounts,
     EndpointAccount,
@@ -23,13 +21,13 @@ from proxy.observer.accounting import (
     build_accounts,
     merge,
 )
+from proxy.observer.noise_view import noise_document
 from proxy.observer.source import Reading
 from proxy.routing.hashing import SPACE
 from proxy.routing.table import Route, Shadow, Table, Variant
 
 __all__ = ["build_status", "build_table_document"]
 
-_LN10 = log(10)
 _PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
@@ -84,7 +82,7 @@ def _route(route: Route, reading: Reading, total: Accounts, current: Accounts) -
         "shadows": [
             {
                 **_shadow(shadow, total.shadows[route.name, shadow.model.name]),
-                "noise": _noise(route, shadow, reading, total),
+                "noise": noise_document(route, shadow, total, reading.noise_fields),
             }
             for shadow in route.shadows
         ],
@@ -176,29 +174,6 @@ def _asked_twice(route: Route, total: Accounts) -> dict[str, Any] | None:
     if route.noise is None:
         return None
     return {"percent": _number(route.noise.percent), **total.noise[route.name].outcomes}
-
-
-def _noise(route: Route, shadow: Shadow, reading: Reading, total: Accounts) -> dict[str, Any] | None:
-    """Return how much more a shadow differs than the champion from itself; None where that is not asked."""
-    if route.noise is None:
-        return None
-    tolerance = float(route.settings.compare.excess) / 100
-    triples = total.triples.get((route.name, shadow.model.name), {}).get(shadow.stretch, Triples())
-    judged = judge(triples, tolerance)
-    fields = judge_fields(reading.noise_fields.get(shadow.stretch, {}), tolerance)
-    return {
-        "triples": judged.triples,
-        **triples._asdict(),
-        "candidate_rate": judged.candidate_rate,
-        "noise_rate": judged.noise_rate,
-        "excess": judged.excess,
-        "low": judged.low,
-        "high": judged.high,
-        "evidence_log10": judged.log_e / _LN10,
-        "is_more": judged.is_more,
-        "sentence": sentence(judged),
-        "fields": [each._asdict() for each in fields],
-    }
 
 
 def _model(name: str, table: Table, total: Accounts) -> dict[str, Any]:

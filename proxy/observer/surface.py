@@ -1,7 +1,7 @@
 """The admin address of a running observer: readings taken off the loop, shown by ``proxy.control.admin``."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from aiohttp import web
@@ -11,8 +11,10 @@ from proxy.control.disagreement_query import Query
 from proxy.control.feedback import Parsed, Taken
 from proxy.engine.feedback import BusyError
 from proxy.engine.rollout_view import rollout_document
+from proxy.observer.accounting import build_accounts, merge
 from proxy.observer.disagreement_view import disagreement_document
 from proxy.observer.metrics import encode_metrics
+from proxy.observer.noise_view import Fields, noise_document
 from proxy.observer.sorting import sort_out
 from proxy.observer.source import CountReader, Reading, Source
 from proxy.observer.status import build_status, build_table_document
@@ -120,8 +122,23 @@ class ObserverSurface:
             self._route(query.route)
         check_names(query, table)
         known = {route.name: self._source.disagreements(route.name) for route in table.routes}
+        asked_twice = [each for each in table.routes if each.noise and query.route in ("", each.name)]
         async with self._turn:
-            document = await asyncio.to_thread(disagreement_document, query, table, known)
+            tables, fields = dict(self._source.tables), self._noise_fields(asked_twice)
+
+            def run() -> dict[str, Any]:
+                total = (
+                    build_accounts(merge(self._reader.read(tables).values()), table) if asked_twice else None
+                )
+                noise = {
+                    (route.name, shadow.model.name): noise_document(route, shadow, total, fields)
+                    for route in asked_twice
+                    for shadow in route.shadows
+                    if total is not None
+                }
+                return disagreement_document(query, table, known, noise)
+
+            document = await asyncio.to_thread(run)
         if query.example and not any(
             shadow["examples"] for route in document["routes"] for shadow in route["shadows"]
         ):
@@ -165,6 +182,10 @@ class ObserverSurface:
             raise NotReadyError(f"{error}; send the same again") from None
         return batch_of.taken(told)
 
+    def _noise_fields(self, routes: Iterable[Route]) -> Fields:
+        stretches = {shadow.stretch for route in routes for shadow in route.shadows} - {""}
+        return {stretch: self._source.noise_fields(stretch) for stretch in stretches}
+
     def _route(self, name: str) -> Route:
         routes = self._table().routes
         for route in routes:
@@ -184,8 +205,7 @@ class ObserverSurface:
             table, tables = self._table(), dict(self._source.tables)
             fleet, gauges = self._source.fleet, dict(self._source.gauges())
             judgements = {route.name: self._source.judgement(route.name) for route in table.routes}
-            stretches = {shadow.stretch for route in table.routes for shadow in route.shadows} - {""}
-            fields = {stretch: self._source.noise_fields(stretch) for stretch in stretches}
+            fields = self._noise_fields(table.routes)
             sinks = self._source.sinks()
 
             def run() -> T:

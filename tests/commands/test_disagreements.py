@@ -64,6 +64,38 @@ def test_what_is_shown() -> None:
     assert "nothing was compared yet" in text
 
 
+NOISE: dict[str, Any] = {
+    "triples": 1000,
+    "left_out": 4,
+    "excess": 0.005,
+    "low": -0.0512,
+    "high": 0.061,
+    "evidence_log10": -0.93,
+    "is_more": False,
+    "sentence": "no evidence of a difference",
+    "fields": [
+        {"path": "/score", "candidate": 60, "champion": 1, "both": 0, "is_above_noise": True},
+        {"path": "", "candidate": 20, "champion": 74, "both": 545, "is_above_noise": False},
+    ],
+}
+
+
+def test_noise_is_shown() -> None:
+    """The rate stands beside the champion's own noise, in figures and words; or it is said that nobody knows it."""
+    noisy = disagreement_document(Query(), table_of(SLICED), KNOWN, {("wine", "wine-v4"): NOISE})
+    with answering(200, orjson.dumps(noisy)) as asked:
+        text = run(asked).stdout
+    assert "1000 requests asked twice, 4 left out: no evidence of a difference" in text
+    assert "above noise: 0.50% (-5.12% to 6.10% with 95% confidence at any time), log10 e -0.9" in text
+    rows = [line.split() for line in text.splitlines()]
+    assert ["/score", "60", "1", "0", "differs", "above", "noise"] in rows
+    assert ["the", "answer", "20", "74", "545"] in rows
+    with answering(200, document()) as asked:
+        text = " ".join(run(asked).stdout.split())
+    assert "the champion's own noise is not measured" in text
+    assert "compare: {noise: 5} asks the champion a second time" in text
+
+
 def test_one_example() -> None:
     """Both answers stand beside the request, field by field."""
     name = example_id(EXAMPLES[0])

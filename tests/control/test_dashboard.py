@@ -100,6 +100,8 @@ def fields() -> dict[str, Iterable[str]]:
     return {
         "book": book["properties"],
         "sliced": book["properties"]["slices"]["additionalProperties"]["items"]["properties"],
+        "noise": book["properties"]["noise"]["anyOf"][0]["properties"],
+        "field": book["properties"]["noise"]["anyOf"][0]["properties"]["fields"]["items"]["properties"],
         "mistake": book["properties"]["confusion"]["items"]["properties"],
         "example": book["properties"]["examples"]["items"]["properties"],
         "differing": {"path", "primary", "shadow"},

@@ -206,6 +206,9 @@ async def test_disagreements(tmp_path: Path) -> None:
     jsonschema.validate(orjson.loads(orjson.dumps(document)), disagreements_schema())
     (shadow,) = document["routes"][0]["shadows"]
     assert (shadow["disagree"], len(shadow["examples"])) == (1, 3)
+    assert (document["routes"][0]["noise_percent"], shadow["noise"]) == (0, None)
+    assert "not measured" in shadow["noise_sentence"]
+    assert "compare: {noise: 5}" in shadow["noise_sentence"]
     for query, sentence in {
         Query(route="x"): "no route is called x; there are: wine",
         Query(shadow="x\x1b"): "no shadow is called x\\x1b; there are: wine-v4",
@@ -218,6 +221,29 @@ async def test_disagreements(tmp_path: Path) -> None:
     world.current = None
     with pytest.raises(NotReadyError):
         await surface.disagreements(Query())
+
+
+async def test_noise_beside_disagreements(tmp_path: Path) -> None:
+    """Where the champion is asked twice, a shadow's rate stands beside the same figures that the status has."""
+    text = CONFIG.replace("    log: {percent: 5}", "    compare: {noise: 20, excess: 10}")
+    world = World(tmp_path, text)
+    assert world.current is not None
+    (shadow,) = world.current.routes[0].shadows
+    world.known["wine"] = [Known("wine-v4", 0, {TOTAL: (300, 700, 0, 0, 0)}, [], [])]
+    counts = {"same": 300, "candidate": 80, "champion": 75, "both": 545, "left_out": 4}
+    world.add(("triple", "wine", "wine-v4", shadow.stretch), counts, writer="o0")
+    world.fields = {shadow.stretch: {"/ts": [80, 75, 545]}}
+    surface = ObserverSurface(world)
+    document = await surface.disagreements(Query(route="wine"))
+    jsonschema.validate(orjson.loads(orjson.dumps(document)), disagreements_schema())
+    assert document["routes"][0]["noise_percent"] == 20
+    (told,) = document["routes"][0]["shadows"]
+    assert told["noise"] == (await surface.status())["routes"][0]["shadows"][0]["noise"]
+    assert (told["noise"]["triples"], told["noise"]["left_out"], told["noise"]["is_more"]) == (1000, 4, False)
+    assert told["noise_sentence"].startswith(
+        "62.5 % of answers differ, and the champion differs from itself as often (62 %): no evidence of more than is"
+    )
+    assert [field["path"] for field in told["noise"]["fields"]] == ["/ts"]
 
 
 async def test_feedback(tmp_path: Path) -> None:

@@ -65,7 +65,9 @@ def test_nothing_where_it_is_not_asked(tmp_path: Path) -> None:
 def test_status(tmp_path: Path) -> None:
     """The document holds counts, rates, the verdict and the fields, as the API description says."""
     world = World(tmp_path, NOISY)
-    assert of_route(world)["shadows"][0]["noise"]["sentence"] == "nothing was asked twice yet"
+    assert of_route(world)["shadows"][0]["noise"]["sentence"] == (
+        "no answer could be set beside a second one of the champion yet"
+    )
     stretch = counted(world, **COUNTS)
     world.fields = {stretch: {"/ts": [500, 490, 10], "/score": [60, 1, 0]}}
     fields = {"eligible": 9, "sent": 8, "dropped_overload": 1, "answered": 7, "failed": 1, "shipped": 7}
@@ -99,16 +101,20 @@ def test_status(tmp_path: Path) -> None:
 
 
 def test_words(tmp_path: Path) -> None:
-    """``modelproxy status`` says the verdict and names the fields above noise; without noise it says nothing of it."""
+    """``modelproxy status`` says the verdict and names the fields above noise; where answers differ and no noise is
+    measured it says so."""
     world = World(tmp_path, NOISY)
     world.fields = {counted(world, **COUNTS): {"/ts": [500, 490, 10], "/score": [60, 1, 0], "": [60, 1, 0]}}
     words = rendered(build_status(read(world)))
-    assert "wine-v4 disagrees more than the champion with itself (8 % against 4 %" in words
-    assert "in 1000 requests asked twice" in words
-    assert "above noise: (all of it), /score" in words
+    said = "8 % of answers differ, and the champion differs from itself in 4 %: it differs more"
+    assert f"wine-v4, 1000 requests asked twice: {said}" in words
+    assert "above noise: the answer, /score" in words
     other = tmp_path / "other"
     other.mkdir()
-    assert "asked twice" not in rendered(build_status(read(World(other))))
+    plain = World(other)
+    assert "not measured" not in rendered(build_status(read(plain)))
+    plain.add(("comparison", "wine", "v1", "wine-v4"), {"disagree": 1}, writer="o0")
+    assert "how much of this is the champion's own is not measured" in rendered(build_status(read(plain)))
 
 
 def rendered(document: dict[str, Any]) -> str:
