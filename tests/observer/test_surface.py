@@ -229,7 +229,7 @@ async def test_noise_beside_disagreements(tmp_path: Path) -> None:
     world = World(tmp_path, text)
     assert world.current is not None
     (shadow,) = world.current.routes[0].shadows
-    world.known["wine"] = [Known("wine-v4", 0, {TOTAL: (300, 700, 0, 0, 0)}, [], [])]
+    world.known["wine"] = [Known("wine-v4", 0, {TOTAL: (300, 700, 0, 0, 0, 0, 0, 0)}, [], [])]
     counts = {"same": 300, "candidate": 80, "champion": 75, "both": 545, "left_out": 4}
     world.add(("triple", "wine", "wine-v4", shadow.stretch), counts, writer="o0")
     world.fields = {shadow.stretch: {"/ts": [80, 75, 545]}}
