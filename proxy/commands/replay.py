@@ -199,6 +199,8 @@ def replay(as_json: bool, **given: Any) -> None:
     from proxy.replay.document import Limit, build_document
     from proxy.replay.results import Results
 
+    if given["confident"] and given["limit_share"] is None:
+        raise click.UsageError("--confident is about --fail-over: give --fail-over PERCENT too")
     options = _options(given)
     selection = Selection(
         frozenset(given["routes"]), frozenset(given["variants"]), given["since"], given["until"]
@@ -274,6 +276,7 @@ async def _run(
             pace=options.pace,
             concurrency=options.concurrency,
             limit=options.limit,
+            replaces_paths=any(map(_has_path, (options.target, options.reference))),
             despite=options.despite,
             kept_headers=options.kept_headers,
             on_refused=results.refuse,
@@ -327,7 +330,7 @@ def _rules(given: Mapping[str, Any]) -> "tuple[RouteRules, int]":
 
 
 def _has_path(url: str | None) -> bool:
-    return url is not None and "/" in url.partition("://")[2]
+    return url is not None and "/" in url.partition("://")[2].rstrip("/")
 
 
 def _described(given: Mapping[str, Any], options: _Options) -> dict[str, Any]:

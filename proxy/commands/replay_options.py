@@ -1,5 +1,6 @@
 """What the options of ``modelproxy replay`` mean: text in, values out, and for a wrong one a sentence that helps."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,23 @@ __all__ = [
     "read_speed",
     "read_url",
 ]
+
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
+"""A token (RFC 9110 §5.6.2), in lower case."""
+
+_OURS = frozenset(
+    {
+        "connection",
+        "content-length",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "x-modelproxy-shadow",
+        "x-request-id",
+    }
+)
+"""How a message is framed, and what marks it as a copy."""
 
 _Callback = Callable[[click.Context, click.Parameter, Any], Any]
 
@@ -104,9 +122,14 @@ def read_headers(_ctx: click.Context, _param: click.Parameter, lines: tuple[str,
     headers = {}
     for line in lines:
         name, colon, value = line.partition(":")
-        if not colon or not name.strip() or not (name + value).isprintable():
+        name = name.strip().lower()
+        if not colon or _NAME.fullmatch(name) is None or not value.isprintable():
             raise click.BadParameter(f"expected 'name: value', got {line!r}")
-        headers[name.strip().lower()] = value.strip()
+        if name in _OURS:
+            raise click.BadParameter(
+                f"expected a header that is up to you; {name} is written by replay itself"
+            )
+        headers[name] = value.strip()
     return headers
 
 

@@ -15,6 +15,16 @@ _Document = Mapping[str, Any]
 
 _FLIPS_SHOWN = 10
 
+_FAULTS = {
+    "connect": "no connection: is it the right address, and does a server listen there?",
+    "connect_timeout": "no connection within --timeout",
+    "timeout": "no whole answer within --timeout",
+    "tls": "no TLS there, or a certificate that nobody known vouches for (SSL_CERT_FILE names who does)",
+    "protocol": "what came back is no HTTP/1.1",
+    "reset": "the connection ended before the answer was whole",
+}
+"""Fault → what it means to who asked."""
+
 _VERDICTS = {
     "passed": "passed",
     "over": "FAILED: over the limit",
@@ -134,10 +144,11 @@ def _show_left_out(console: "Console", document: _Document) -> None:
         ("not sent", reason, count, REASONS[reason]) for reason, count in document["not_replayed"].items()
     ]
     rows += [
-        ("failed", fault, count, "the model gave no answer") for fault, count in document["failed"].items()
+        ("failed", fault, count, _FAULTS.get(fault, "the model gave no answer"))
+        for fault, count in document["failed"].items()
     ]
     rows += [
-        ("reference failed", fault, count, "the other model gave no answer")
+        ("reference failed", fault, count, _FAULTS.get(fault, "the other model gave no answer"))
         for fault, count in document["reference_failed"].items()
     ]
     rows += [

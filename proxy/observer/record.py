@@ -301,9 +301,12 @@ def _undone(coding: bytes | None, body: bytes, *, is_cut: bool) -> bytes | Undec
 def request_document(rule: RecordRule, primary: Primary, details: Details, *, withheld: bool) -> _Document:
     """Return what may be written of a request; of one whose content is ``withheld``, what it was about."""
     head, content = details.request_head, content_fields(details.request_head)
+    path = _text(_path(details.target))
+    shown = rule.redactor.redact_path(path)
     document: _Document = {
         "method": _text(request_line(head)[0]),
-        "path": rule.redactor.redact_path(_text(_path(details.target))),
+        "path": shown,
+        **({} if shown == path else _PATH_REDACTED),
         "content_type": _content_type(rule, content),
         "size": details.request_bytes,
         **_body(
@@ -318,6 +321,7 @@ def request_document(rule: RecordRule, primary: Primary, details: Details, *, wi
     return document | _headers(rule, head)
 
 
+_PATH_REDACTED: Final[_Document] = {"path_redacted": True}
 _HAS_QUERY: Final[_Document] = {"has_query": True}
 _ANYTHING: Final = frozenset({b"", b"*/*"})
 """RFC 9110 §12.5.1: without ``accept`` a client takes anything."""

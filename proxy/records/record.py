@@ -78,6 +78,8 @@ class Request:
     method: str
     path: str
     """Without the query, which is never written."""
+    path_redacted: bool
+    """``path`` is not what was asked: something in it was replaced."""
     has_query: bool
     """There was a query. False in version 1, which does not tell."""
     accept: str | None
@@ -209,6 +211,7 @@ def _request(document: Document) -> Request:
     return Request(
         _text(document, "method"),
         _text(document, "path"),
+        document.get("path_redacted") is True,
         document.get("has_query") is True,
         _maybe_text(document, "accept"),
         _content(document),

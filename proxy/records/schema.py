@@ -240,6 +240,13 @@ FIELDS: Final[tuple[Field, ...]] = (
     Field("request", "object", "what the client asked"),
     Field("request.method", "text", "method"),
     Field("request.path", "text", "path, without the query"),
+    Field(
+        "request.path_redacted",
+        "boolean",
+        "true: something that a detector found in `path` is not there",
+        since=2,
+        is_always=False,
+    ),
     *_body("request", "the request"),
     Field(
         "request.accept",

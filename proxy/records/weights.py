@@ -30,6 +30,13 @@ Which error
     :attr:`Estimate.model_variance`: the squares of the units' totals (the ultimate clusters of Hansen, Hurwitz and
     Madow 1953), which needs no more than that units are independent of each other.
 
+Many units
+    What a sample holds grows with its units: half a KiB each. With a bound, once there are more, units are thrown
+    together by a hash into so many groups, and a group counts as one unit (random groups: Wolter 2007, chapter 2): the
+    values stay what they are, and so does the expectation of a ratio's variances, since residuals of different units
+    are as often above 0 as below. Such an estimate of a variance has an error of its own of ``sqrt(2 / groups)``, 0.8 %
+    for 32,768.
+
 Arithmetic is generic: with fractions it is exact, which the tests use.
 """
 
@@ -39,6 +46,7 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any, NamedTuple
+from zlib import crc32
 
 __all__ = ["Estimate", "Sample", "Weighting", "allow_for_losses", "weighting_of"]
 
@@ -127,11 +135,17 @@ class _Sums:
 
 
 class Sample:
-    """Records added up, one by one. What it holds grows with the number of units, not of records."""
+    """Records added up, one by one. What it holds grows with the number of units, not of records.
 
-    __slots__ = ("_is_complete", "_own", "_units", "records")
+    Args:
+        most_units: at most so many units are told apart, then groups of them; 2 and more. None: all of them.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_is_complete", "_is_grouped", "_most", "_own", "_units", "records")
+
+    def __init__(self, most_units: int | None = None) -> None:
+        self._most = most_units
+        self._is_grouped = False
         self.records = 0
         """How many there are."""
         self._units: defaultdict[Hashable, dict[Any, _Sums]] = defaultdict(dict)
@@ -150,6 +164,8 @@ class Sample:
         """
         unit, first, second = weighting
         self.records += 1
+        if self._is_grouped:
+            unit = self._group(unit)
         y, x = y / (first * second), x / (first * second)
         sums = self._units[unit].setdefault(first, _Sums())
         sums.y += y
@@ -160,9 +176,32 @@ class Sample:
             own[0] += part * y * y
             own[1] += part * x * y
             own[2] += part * x * x
+        if self._most is not None and len(self._units) > self._most and not self._is_grouped:
+            self._throw_together()
+
+    def _group(self, unit: Hashable) -> int:
+        # The same in every process, as Python's own hash is not.
+        return crc32(repr(unit).encode()) % (self._most or 1)
+
+    def _throw_together(self) -> None:
+        units, self._units, self._is_grouped = self._units, defaultdict(dict), True
+        for unit, parts in units.items():
+            group = self._units[self._group(unit)]
+            for first, part in parts.items():
+                sums = group.setdefault(first, _Sums())
+                sums.y += part.y
+                sums.x += part.x
 
     def total(self) -> Estimate:
-        """Return the sum of y over all traffic; ``model_variance`` takes the number of units for Poisson's."""
+        """Return the sum of y over all traffic; ``model_variance`` takes the number of units for Poisson's.
+
+        Raises:
+            ValueError: there were more units than are told apart: the variance of a total needs each of them.
+        """
+        if self._is_grouped:
+            raise ValueError(
+                f"expected at most {self._most} units for a total; make the sample without a bound"
+            )
         return self._estimate(self._totals().y, ratio=0, below=1, spread=1)
 
     def ratio(self) -> Estimate:

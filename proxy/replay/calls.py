@@ -27,6 +27,8 @@ REASONS: Final[Mapping[str, str]] = MappingProxyType(
         "tunnel": "the connection became a tunnel; there is no request and answer",
         "method": "the method is none that can be sent",
         "path": "the path cannot be sent, or not as it came",
+        "path_redacted": "something in the path was redacted",
+        "path_unmatched": "the URL's path replaces what the route (or --match) matched, which this path does not",
         "query": "the request had a query, which is never written",
         "request_truncated": "the request's body is longer than log.body (or limits.copy)",
         "request_redacted": "something in the request's body was redacted",
@@ -41,7 +43,7 @@ REASONS: Final[Mapping[str, str]] = MappingProxyType(
 """Why a record is not replayed."""
 
 DESPITE: Final = ("query", "redacted")
-"""What a person may choose to replay all the same: without the query; with what is left of a redacted body."""
+"""What a person may choose to replay all the same: without the query; with what is left of a redacted body or path."""
 
 MAX_ID_LENGTH: Final = 200
 
@@ -79,6 +81,8 @@ def prepare(record: Record, despite: Collection[str] = (), kept_headers: Collect
         return "method"
     if _PATH.fullmatch(request.path) is None or "?" in request.path or "#" in request.path:
         return "path"
+    if request.path_redacted and "redacted" not in despite:
+        return "path_redacted"
     if request.has_query and "query" not in despite:
         return "query"
     obstacle = _obstacle(record.schema, request.content, despite)

@@ -30,6 +30,9 @@ MAX_CLASS_PAIRS: Final = 1000
 """Pairs of labels that are counted apart; further ones are counted together as ``(other)``."""
 
 
+MAX_UNITS: Final = 1 << 15
+"""Told apart in the errors of shares; of more, groups of units are: so a log of any length takes 60 MiB."""
+
 OTHER_PAIR: Final = ("(other)", "(other)")
 
 
@@ -167,11 +170,11 @@ class Results:
         self.late = np.zeros(BUCKETS, np.int64)
         """By how much requests were sent after they were due."""
         self.most_late_ns = 0
-        self.disagreeing = Sample()
+        self.disagreeing = Sample(MAX_UNITS)
         """Whether answers differ, of those that were compared."""
-        self.distance = Sample()
+        self.distance = Sample(MAX_UNITS)
         """How far apart answers are, of those that were compared."""
-        self.wrong = Sample()
+        self.wrong = Sample(MAX_UNITS)
         """Whether answers differ or are missing, of those that were compared or are missing."""
         self.confusion: Counter[tuple[str, str]] = Counter()
         """Rows, by the reference's label and the new one's; only of routes whose values may be shown."""

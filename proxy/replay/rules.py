@@ -25,6 +25,11 @@ class RouteRule:
     shows_values: bool = True
     """Nothing of the route's bodies is redacted or left out: values of differences may be shown."""
 
+    def matches(self, path: str) -> bool:
+        """Tell whether ``path`` begins with the part that is replaced."""
+        matched = self.matched_prefix.decode()
+        return path.startswith(matched) and path[len(matched) :][:1] in ("", "/")
+
 
 class RouteRules:
     """The rule of each route.

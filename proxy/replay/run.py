@@ -58,6 +58,7 @@ class Replay:
         pace: how fast.
         concurrency: requests under way at most.
         limit: requests sent at most; None: all.
+        replaces_paths: a model's URL has a path, which stands for what a route matched.
         despite: see :func:`proxy.replay.calls.prepare`.
         kept_headers: see there.
         on_refused: told the reason of each record that is not replayed.
@@ -74,6 +75,7 @@ class Replay:
         pace: Pace,
         concurrency: int,
         limit: int | None = None,
+        replaces_paths: bool = False,
         despite: Collection[str] = (),
         kept_headers: Collection[str] = (),
         on_refused: Callable[[str], None],
@@ -88,6 +90,7 @@ class Replay:
         self._pace = pace
         self._places = asyncio.Semaphore(concurrency)
         self._limit = limit
+        self._replaces_paths = replaces_paths
         self._despite = despite
         self._kept_headers = kept_headers
         self._on_refused = on_refused
@@ -158,6 +161,8 @@ class Replay:
         call = prepare(record, self._despite, self._kept_headers)
         if isinstance(call, str):
             return call
+        if self._replaces_paths and not rule.matches(call.path):
+            return "path_unmatched"
         if self._reference is not None:
             return _Prepared(rule, call, None)
         recorded = read_reference(record, self._despite)

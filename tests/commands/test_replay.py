@@ -100,6 +100,7 @@ def test_a_model_that_is_not_there(log: Path) -> None:
     result = run("--log", str(log), "--to", url, "--fail-over", "100%", "--json")
     assert result.exit_code == 1
     assert document_of(result)["failed"] == {"connect": 8}
+    assert "does a server listen there" in run("--log", str(log), "--to", url).stdout
 
 
 def test_rules_and_paths_of_a_configuration(log: Path, tmp_path: Path) -> None:
@@ -131,6 +132,20 @@ def test_secrets_are_not_shown(log: Path) -> None:
     assert "s3cr3t" not in said
 
 
+def test_a_path_that_the_pattern_does_not_match(log: Path) -> None:
+    """The URL's path replaces what was matched: of another path it would replace anything, so it is not sent."""
+    for number, path in enumerate(("/v2/models/beer/infer", "/v2/models/wines")):
+        document = plain_document(30 + number)
+        document["request"] |= {"path": path}
+        (log / f"other-{number}.jsonl").write_bytes(orjson.dumps(document) + b"\n")
+    with answering(200, ANSWER) as model:
+        arguments = ("--log", str(log), "--match", "/v2/models/wine/*", "--json")
+        moved, straight = run(*arguments, "--to", f"{model.url}/new"), run(*arguments, "--to", model.url)
+    assert document_of(moved)["not_replayed"] == {"path_unmatched": 2, "request_truncated": 2}
+    assert document_of(straight)["not_replayed"] == {"request_truncated": 2}
+    assert {path for _, path, _, _ in model.requests if path.startswith("/new")} == {"/new/infer"}
+
+
 USAGE: dict[str, list[str]] = {
     "no model": [],
     "no url": ["--to", "localhost:1"],
@@ -140,6 +155,9 @@ USAGE: dict[str, list[str]] = {
     "no value": ["--to", "http://localhost:1", "--rule", "rtol"],
     "no yaml": ["--to", "http://localhost:1", "--rule", "ignore=[a"],
     "no header": ["--to", "http://localhost:1", "--header", "a"],
+    "no name of a header": ["--to", "http://localhost:1", "--header", "a b: c"],
+    "a header that frames": ["--to", "http://localhost:1", "--header", "Content-Length: 5"],
+    "confident of nothing": ["--to", "http://localhost:1", "--confident"],
     "no speed": ["--to", "http://localhost:1", "--speed", "fast"],
     "no percent": ["--to", "http://localhost:1", "--fail-over", "101%"],
     "no time": ["--to", "http://localhost:1", "--since", "yesterday"],

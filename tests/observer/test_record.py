@@ -275,6 +275,17 @@ def test_binary_tensors_say_where_they_begin() -> None:
     assert "inference_header_length" not in redacted["response"]
 
 
+def test_a_path_that_is_not_whole() -> None:
+    """What detectors take out of a path is said: who asks again would ask for something else."""
+    config = BASE_CONFIG.replace("body: 1KiB}", "body: 1KiB, redact: [{detect: email}]}")
+    plain, hidden = (
+        record_of(primary_part(target=b"/v2/models/wine/of/" + who), config=config)["request"]
+        for who in (b"ada", b"ada@example.org")
+    )
+    assert (plain["path"], "path_redacted" in plain) == ("/v2/models/wine/of/ada", False)
+    assert (hidden["path"], hidden["path_redacted"]) == ("/v2/models/wine/of/***", True)
+
+
 ASKED: dict[str, tuple[bytes, bytes, dict[str, Any]]] = {
     "plain": (b"/a", b"", {}),
     "a query, which is not written": (b"/a?token=s3cr3t", b"", {"has_query": True}),

@@ -95,6 +95,10 @@ RECORDS = {
         flags=Flag.LOGGED | Flag.TRACED,
     ),
     "asked twice": record(ASKED_TWICE, judged=WORDS, slices={"tier": "gold"}),
+    "detected in the path": record(
+        BASE_CONFIG.replace("body: 1KiB}", "body: 1KiB, redact: [{detect: email}]}"),
+        target=b"/v2/models/wine/of/ada@example.org",
+    ),
     "without an answer": record(BASE_CONFIG, status=499, response_body=b"", ttfb_ns=0),
 }
 

@@ -61,6 +61,7 @@ NOT_SENT: dict[str, tuple[dict[str, Any], str]] = {
     "a blank": ({"request": {"path": "/a b"}}, "path"),
     "a line break": ({"request": {"path": "/a\r\nx: y"}}, "path"),
     "a fragment": ({"request": {"path": "/a#b"}}, "path"),
+    "a path that is not whole": ({"request": {"path": "/a/***", "path_redacted": True}}, "path_redacted"),
     "a query": ({"request": {"has_query": True}}, "query"),
     "cut": ({"request": {"truncated": True}}, "request_truncated"),
     "redacted": ({"request": {"redacted": True}}, "request_redacted"),
