@@ -199,7 +199,7 @@ async def test_disagreements(tmp_path: Path) -> None:
     world = World(
         tmp_path, CONFIG.replace("    log: {percent: 5}", "    compare: {slices: {tier: header:x-tier}}")
     )
-    cells = {TOTAL: (3, 1, 0, 4, 1), Cell("slice", "tier", "gold"): (3, 1, 0, 4, 1)}
+    cells = {TOTAL: (3, 1, 0, 4, 1, 0, 0, 0), Cell("slice", "tier", "gold"): (3, 1, 0, 4, 1, 0, 0, 0)}
     world.known["wine"] = [Known("wine-v4", 0, cells, EXAMPLES, [])]
     surface = ObserverSurface(world)
     document = await surface.disagreements(Query(route="wine", slice=("tier", "gold")))
