@@ -17,7 +17,7 @@ one turn, 256 KiB each: gathered, that would be 8 MiB a stream before the transp
 import asyncio
 import socket
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import cast
 
 __all__ = ["LARGE_BYTES", "MOST_GATHERED", "Outbox", "Writer"]
@@ -57,17 +57,16 @@ class Outbox:
     def flush(self) -> None:
         """Write everything out, begin what comes afterwards, and write that out."""
         writers, self.writers = self.writers, []
-        _write_out(writers)
+        for writer in writers:
+            # HOT: ``Writer.flush_writes`` written out (benchmarks/NOTES.md, "Bytecodes").
+            gathered = writer.gathered
+            if gathered is not None:
+                writer.gathered = None
+                transport = writer.transport
+                if not transport.is_closing():
+                    transport.write(gathered if isinstance(gathered, bytes) else b"".join(gathered))
         if self.afterwards:
-            afterwards, self.afterwards = self.afterwards, []
-            # With somebody in it nobody schedules another flush: this one takes what they write.
-            self.writers = begun = writers[-1:]
-            try:
-                for begin in afterwards:
-                    begin()
-            finally:
-                self.writers = []
-            _write_out(begun)
+            self._begin(writers[-1:])
 
     def follow(self, begin: Callable[[], None]) -> None:
         """Call ``begin`` in this turn, when all that was written in it is out."""
@@ -75,16 +74,15 @@ class Outbox:
             self.schedule()
         self.afterwards.append(begin)
 
-
-def _write_out(writers: "Sequence[Writer]") -> None:
-    for writer in writers:
-        # HOT: ``Writer.flush_writes`` written out (benchmarks/NOTES.md, "Bytecodes").
-        gathered = writer.gathered
-        if gathered is not None:
-            writer.gathered = None
-            transport = writer.transport
-            if not transport.is_closing():
-                transport.write(gathered if isinstance(gathered, bytes) else b"".join(gathered))
+    def _begin(self, somebody: "list[Writer]") -> None:
+        afterwards, self.afterwards = self.afterwards, []
+        # With somebody in the list nobody schedules another flush: what they write is written here.
+        self.writers = somebody
+        try:
+            for begin in afterwards:
+                begin()
+        finally:
+            self.flush()
 
 
 class Writer(asyncio.Protocol):
