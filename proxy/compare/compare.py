@@ -37,6 +37,8 @@ embedding      every row points in the same direction            1 - cosine, at 
 Each is described, with its defaults, in the module that judges it. A row disagrees or not by itself; an answer
 disagrees when one of its rows does. Reasons are the words of ``verdicts``.
 
+``json`` of ``auto`` leaves out what speaks of the call (``identities``).
+
 ``auto``: where the rule names a place (``at``, ``label``), what stands there decides between regression and
 classification. Else, in this order: a completion or plain text → text; an embedding → embedding; boxes →
 detection; labels or rows of probabilities → classification (probabilities where the rule has a ``threshold``
@@ -66,7 +68,7 @@ from proxy.compare.values import (
     Prediction,
     Undecodable,
 )
-from proxy.compare.vectors import EMBEDDING_NAMES, compare_embeddings
+from proxy.compare.vectors import EMBEDDING_NAMES, are_directions, compare_embeddings
 from proxy.compare.verdicts import uncomparable
 
 __all__ = ["compare"]
@@ -175,11 +177,15 @@ def _pick_by_tensors(rule: ComparisonRule, prediction: Prediction) -> str:
     tensors = prediction.tensors
     if has_boxes(prediction):
         return "detection"
+    is_float = len(tensors) == 1 and tensors[0].kind == "float"
+    if (
+        is_float
+        and tensors[0].width > 1
+        and (tensors[0].name in EMBEDDING_NAMES or are_directions(tensors[0]))
+    ):
+        return "embedding"
     if prediction.format == "json":
         return "json"
-    is_float = len(tensors) == 1 and tensors[0].kind == "float"
-    if is_float and tensors[0].width > 1 and tensors[0].name in EMBEDDING_NAMES:
-        return "embedding"
     if rule.threshold is not None and find_chances(prediction, None) is not None:
         return "probabilities"
     if has_labels(prediction):

@@ -249,6 +249,10 @@ def _read_document(document: Json) -> Prediction | Undecodable:
             return read_named(document, outputs)
         rows = document.get("predictions")
         if type(rows) is list:
+            if rows and type(rows[0]) is dict and "embeddings" in rows[0]:
+                found = _read_vectors(document)
+                if found is not None:
+                    return found
             return Prediction("v1", document, tensors_of_rows(rows, "predictions"), len(rows))
         if type(rows) is dict and _are_columns(rows):
             return read_values(document, rows, "predictions")
@@ -261,6 +265,8 @@ def _read_document(document: Json) -> Prediction | Undecodable:
         assembled = assemble_list(document)
         if assembled is not None:
             return assembled if isinstance(assembled, Undecodable) else _read_assembled(assembled)
+        if (embeddings := _read_vectors(document)) is not None:
+            return embeddings
         completion = read_completion(document)
         rows = None if completion is None else len(document)
         return Prediction("json", document, tensors_of_rows(document, "predictions"), rows, completion)
@@ -279,11 +285,17 @@ def _read_generated(document: Json) -> Prediction | None:
     if completion is not None:
         form: Format = "openai" if is_openai(document) else "json"
         return Prediction(form, document, (), len(completion.choices), completion)
+    return _read_vectors(document)
+
+
+def _read_vectors(document: Json) -> Prediction | None:
+    """Read embeddings, in whichever envelope."""
     embeddings = read_embeddings(document)
     if embeddings is None:
         return None
+    form: Format = "openai" if type(document) is dict and "data" in document else "json"
     document, tensor = embeddings
-    return Prediction("openai", document, (tensor,), tensor.rows)
+    return Prediction(form, document, (tensor,), tensor.rows)
 
 
 def _are_columns(values: dict[str, Json]) -> bool:

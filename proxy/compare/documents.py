@@ -57,6 +57,7 @@ def differ(
     rtol: float = 0.0,
     atol: float = 0.0,
     row_widths: dict[int, int] | None = None,
+    has_exact_integers: bool = False,
 ) -> DocumentDifference:
     """Compare two parsed documents leaf by leaf.
 
@@ -70,8 +71,9 @@ def differ(
         rtol: relative tolerance.
         atol: absolute tolerance.
         row_widths: ``id`` of a list inside ``primary`` → how many of its elements make one row.
+        has_exact_integers: two integers are equal or not, whatever the tolerance.
     """
-    walk = _Walk(rtol, atol, row_widths or {})
+    walk = _Walk(rtol, atol, row_widths or {}, has_exact_integers=has_exact_integers)
     stack: list[_Visit] = [(None, primary, shadow, patterns, _NO_ROW)]
     while stack:
         visit = stack.pop()
@@ -88,9 +90,12 @@ def differ(
 class _Walk:
     """The tolerance and the findings of one walk."""
 
-    __slots__ = ("atol", "found", "row_widths", "rtol")
+    __slots__ = ("atol", "found", "has_exact_integers", "row_widths", "rtol")
 
-    def __init__(self, rtol: float, atol: float, row_widths: dict[int, int]) -> None:
+    def __init__(
+        self, rtol: float, atol: float, row_widths: dict[int, int], *, has_exact_integers: bool
+    ) -> None:
+        self.has_exact_integers = has_exact_integers
         self.rtol = rtol
         self.atol = atol
         self.row_widths = row_widths
@@ -126,7 +131,7 @@ class _Walk:
     def compare_leaf(self, visit: _Visit) -> None:
         path, a, b, _, row = visit
         if type(a) in _NUMBERS and type(b) in _NUMBERS:
-            equal = is_close(b, a, self.rtol, self.atol)
+            equal = not self._are_other_integers(a, b) and is_close(b, a, self.rtol, self.atol)
         else:
             equal = type(a) is type(b) and a == b
         if equal:
@@ -136,6 +141,9 @@ class _Walk:
         self.found.leaves += leaves
         self._report(path, a, b, row, leaves)
 
+    def _are_other_integers(self, a: Json, b: Json) -> bool:
+        return self.has_exact_integers and type(a) is int and type(b) is int and a != b
+
     def _compare_numbers(self, visit: _Visit, width: int) -> None:
         """Compare two lists of numbers of one length at once."""
         path, a, b, _, row = visit
@@ -143,7 +151,7 @@ class _Walk:
         if a == b:
             return
         for index, equal in enumerate(close_mask(b, a, self.rtol, self.atol)):
-            if not equal:
+            if not equal or self._are_other_integers(a[index], b[index]):
                 self._report((path, index), a[index], b[index], index // width if width else row, 1)
 
     def _report(self, path: Path, a: Json, b: Json, row: int, leaves: int) -> None:

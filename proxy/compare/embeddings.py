@@ -1,4 +1,14 @@
-"""OpenAI's embeddings → one tensor, a row for each input."""
+"""Embeddings, as services write them → one tensor, a row for each input.
+
+=========== ===================================================================================================
+OpenAI      ``{"data": [{"index", "embedding"}]}``, vectors as numbers or base64; llama.cpp: the list alone
+Ollama      ``{"embeddings": [vector, …]}``, ``{"embedding": vector}``, as Amazon's Titan
+Cohere      ``{"embeddings": {"float": [vector, …]}}``
+Google      ``{"embedding": {"values"}}``, ``{"embeddings": […]}``, ``{"predictions": [{"embeddings": {"values"}}]}``
+=========== ===================================================================================================
+
+An answer that says anything else of its inputs beside their vectors is none of these.
+"""
 
 import binascii
 from itertools import chain
@@ -11,41 +21,110 @@ from proxy.compare.values import Json, Tensor
 __all__ = ["read_embeddings"]
 
 _NUMBERS: Final = frozenset({int, float})
+_BESIDE: Final = frozenset(
+    {
+        *(
+            "created",
+            "created_at",
+            "dimensions",
+            "id",
+            "input",
+            "message",
+            "meta",
+            "metadata",
+            "model",
+            "object",
+        ),
+        *("request_id", "response_type", "texts", "usage", "usageMetadata"),
+        *("total_duration", "load_duration", "prompt_eval_count"),  # Ollama
+        *("embeddingsByType", "inputTextTokenCount"),  # Titan
+        *("deployedModelId", "modelDisplayName", "modelVersionId"),  # Vertex
+    }
+)
+"""What stands beside vectors without saying anything more of the inputs."""
+
+_ENCODINGS: Final = ("float", "base64", "int8", "uint8")
+"""In which Cohere gives the same vectors; the most exact first."""
 
 
-def read_embeddings(document: dict[str, Json]) -> tuple[Json, Tensor] | None:
-    """Return the document with its vectors as lists, in the order of their numbers, and them as a tensor.
+def read_embeddings(document: Json) -> tuple[Json, Tensor] | None:
+    """Return the document and its vectors as a tensor, ``None`` for anything else.
 
-    Vectors come as numbers or, with ``encoding_format: base64`` (what OpenAI's own client asks for), as little-endian
-    FP32. ``None`` for anything else.
+    OpenAI's has its vectors as lists then, in the order of their numbers: with ``encoding_format: base64`` (what its
+    own client asks for) they come as little-endian FP32.
     """
-    listed = document.get("data")
-    if document.get("object") != "list" or type(listed) is not list or not listed:
+    if type(document) is list:
+        items = _read_items(document)
+        return None if items is None else _with_tensor([item for _, item in items], items)
+    if type(document) is not dict:
         return None
+    listed = document.get("data")
+    if type(listed) is list and (document.get("object") == "list" or document.keys() <= _BESIDE | {"data"}):
+        items = _read_items(listed)
+        return (
+            None if items is None else _with_tensor({**document, "data": [item for _, item in items]}, items)
+        )
+    vectors = _find_vectors(document)
+    tensor = None if vectors is None else _tensor(vectors, is_packed=False)
+    return None if tensor is None else (document, tensor)
+
+
+_Items = list[tuple[bool, dict[str, Json]]]
+"""Objects with an ``embedding``, and whether it was base64."""
+
+
+def _with_tensor(document: Json, items: _Items) -> tuple[Json, Tensor] | None:
+    tensor = _tensor([item["embedding"] for _, item in items], is_packed=any(packed for packed, _ in items))
+    return None if tensor is None else (document, tensor)
+
+
+def _read_items(listed: list[Json]) -> _Items | None:
     found = []
-    is_packed = False
     for place, item in enumerate(listed):
         if type(item) is not dict or "embedding" not in item:
             return None
         vector = _vector(item["embedding"])
         if vector is None:
             return None
-        is_packed = is_packed or type(item["embedding"]) is str
         number = item.get("index")
-        found.append((number if type(number) is int else place, {**item, "embedding": vector}))
-    items = [item for _, item in sorted(found, key=lambda pair: pair[0])]
-    vectors = [item["embedding"] for item in items]
-    width = len(vectors[0])
-    if any(len(vector) != width for vector in vectors):
+        packed = type(item["embedding"]) is str
+        found.append((number if type(number) is int else place, packed, {**item, "embedding": vector}))
+    found.sort(key=lambda item: item[0])
+    return [(packed, item) for _, packed, item in found] or None
+
+
+def _find_vectors(document: dict[str, Json]) -> list[list[Json]] | None:
+    """Return the vectors of the other forms."""
+    for name in ("embeddings", "embedding", "predictions"):
+        said = document.get(name)
+        if not said or not document.keys() <= _BESIDE | {name}:
+            continue
+        if type(said) is dict and "values" not in said:
+            said = next((said[encoding] for encoding in _ENCODINGS if encoding in said), None)
+        elif name == "embedding":
+            said = [said]
+        elif name == "predictions" and type(said) is list:
+            said = [row.get("embeddings") if type(row) is dict and len(row) == 1 else None for row in said]
+        if type(said) is not list:
+            return None
+        vectors = [_vector(each.get("values") if type(each) is dict else each) for each in said]
+        return None if None in vectors else [vector for vector in vectors if vector is not None]
+    return None
+
+
+def _tensor(vectors: list[list[Json]], *, is_packed: bool) -> Tensor | None:
+    width = len(vectors[0]) if vectors else 0
+    if not width or any(len(vector) != width for vector in vectors):
         return None
     data: list[Any] = list(chain.from_iterable(vectors))
     datatype = "FP32" if is_packed else "FP64"
-    tensor = Tensor("embedding", datatype, "float", (len(vectors), width), data, len(vectors), width)
-    return {**document, "data": items}, tensor
+    return Tensor("embedding", datatype, "float", (len(vectors), width), data, len(vectors), width)
 
 
 def _vector(value: Json) -> list[Json] | None:
     if type(value) is list:
+        if len(value) == 1 and type(value[0]) is list:
+            value = value[0]  # llama.cpp, pooled
         return value if _NUMBERS.issuperset(map(type, value)) else None
     if type(value) is not str:
         return None

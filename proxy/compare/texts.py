@@ -204,6 +204,7 @@ def _walk(rule: ComparisonRule, document: Json, other: Json) -> DocumentDifferen
         patterns=compile_patterns(rule.ignore),
         rtol=RTOL if rule.rtol is None else rule.rtol,
         atol=ATOL if rule.atol is None else rule.atol,
+        has_exact_integers=rule.rtol is None and rule.atol is None,
     )
 
 

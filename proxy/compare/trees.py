@@ -1,13 +1,15 @@
 """Documents: the methods ``json`` and ``exact``.
 
-``json`` compares leaf by leaf and leaves out the rule's ``ignore``, and of an inference envelope the fields that name
-the model or the call.
+``json`` compares leaf by leaf and leaves out the rule's ``ignore``, of an inference envelope the fields that name
+the model or the call; where ``auto`` picked it, of other documents what can be nothing else (``identities``). Two
+integers are equal or not unless the rule has a tolerance: next to a large one, its neighbour is another item.
 """
 
 from typing import Final
 
 from proxy.compare.decode import ROW_KEYS
 from proxy.compare.documents import differ
+from proxy.compare.identities import find_identities
 from proxy.compare.pointers import compile_patterns
 from proxy.compare.rules import ComparisonRule
 from proxy.compare.values import Comparison, Difference, Json, Prediction, Undecodable
@@ -29,11 +31,21 @@ _GENERATED_IDENTITY: Final = (
     "/model",
     "/system_fingerprint",
     "/timings",
+    "/usage",
     "/choices/*/message/tool_calls/*/id",
     "/output/*/id",
     "/output/*/call_id",
 )
 """The same of answers with generated text."""
+
+_VERTEX_IDENTITY: Final = (
+    "/deployedModelId",
+    "/metadata",
+    "/model",
+    "/modelDisplayName",
+    "/modelVersionId",
+)
+"""The same of Vertex AI's, beside ``predictions``."""
 
 _HEADERS: Final = ("/outputs/*/name", "/outputs/*/datatype", "/outputs/*/shape")
 """Left out where they are equal: as leaves they would dilute the share of values that differ."""
@@ -64,6 +76,8 @@ def compare_documents(
         return disagree_whole("rows", "json", rows, f"{primary.rows} rows", f"{shadow.rows} rows")
     left, right = primary.document, shadow.document
     ignore = rule.ignore + _identity(primary)
+    if rule.as_ == "auto" and primary.format != "oip_v2":
+        ignore += find_identities(primary.document, shadow.document)
     if primary.format == shadow.format == "oip_v2":
         left, right = _align_outputs(primary, shadow)
         if _have_same_headers(left, right):
@@ -75,6 +89,7 @@ def compare_documents(
         rtol=RTOL if rule.rtol is None else rule.rtol,
         atol=ATOL if rule.atol is None else rule.atol,
         row_widths=_row_widths(primary, left),
+        has_exact_integers=rule.rtol is None and rule.atol is None,
     )
     if not found.differing:
         return Comparison("agree", 0.0, None, "json", rows, 0)
@@ -87,9 +102,11 @@ def compare_documents(
 
 def _identity(prediction: Prediction) -> tuple[str, ...]:
     """Return the places that speak of the model, the call or the encoding, where the format says which they are."""
-    if prediction.completion is not None:
+    if prediction.completion is not None or prediction.format == "openai":
         return _GENERATED_IDENTITY
-    return () if prediction.format in ("json", "csv", "ndjson") else _IDENTITY
+    if prediction.format == "v1":
+        return _IDENTITY + _VERTEX_IDENTITY
+    return _IDENTITY if prediction.format == "oip_v2" else ()
 
 
 def _align_outputs(primary: Prediction, shadow: Prediction) -> tuple[Json, Json]:

@@ -21,7 +21,7 @@ from proxy.compare.verdicts import (
     uncomparable,
 )
 
-__all__ = ["EMBEDDING_NAMES", "compare_embeddings", "cosine", "find_embeddings"]
+__all__ = ["EMBEDDING_NAMES", "are_directions", "compare_embeddings", "cosine", "find_embeddings"]
 
 TOLERANCE: Final = 0.01
 """1 - cosine that still agrees where the rule names none: the same model in FP16 is within 1e-4 of itself, other
@@ -94,6 +94,27 @@ def cosine(first: "Sequence[float] | _Vector", second: "Sequence[float] | _Vecto
     a, b = a / high[0], b / high[1]
     found = float(a @ b) / sqrt(float(a @ a) * float(b @ b))
     return min(1.0, max(-1.0, found))
+
+
+UNIT_WIDTH: Final = 64
+"""Values from which a row of length 1 is taken for a vector of meaning; the smallest models' have 128."""
+
+
+def are_directions(tensor: Tensor) -> bool:
+    """Whether every row is so long a vector of length 1, of both signs, that it can be nothing but an embedding.
+
+    That is how text-embeddings-inference and sentence-transformers answer: without a name.
+    """
+    if tensor.kind != "float" or len(tensor.shape) != 2 or tensor.width < UNIT_WIDTH or not tensor.data:
+        return False
+    rows = _vectors(tensor)
+    with np.errstate(over="ignore", invalid="ignore"):
+        norms = np.sqrt((rows * rows).sum(axis=1))
+    return bool(np.all(np.abs(norms - 1.0) < UNIT_TOLERANCE) and rows.min() < 0.0)
+
+
+UNIT_TOLERANCE: Final = 0.01
+"""How far a length may be from 1: vectors in FP16 or of few digits are."""
 
 
 def _vectors(tensor: Tensor) -> _Vector:

@@ -212,6 +212,16 @@ BODIES: Final[dict[str, Body]] = {
     ),
     "responses, streamed": Body(_RESPONSES, EVENTS),
     "embeddings": Body(_EMBEDDINGS),
+    "embeddings, Cohere": Body(
+        b'{"id": "c", "embeddings": {"float": [[0.5, -1.0]], "base64": ["AAAAAA=="]}}'
+    ),
+    "embeddings, Vertex AI": Body(b'{"predictions": [{"embeddings": {"values": [0.5, 1]}}], "metadata": {}}'),
+    "embeddings, llama.cpp": Body(
+        b'[{"index": 1, "embedding": [[0.5, 1]]}, {"index": 0, "embedding": [[1, 2]]}]'
+    ),
+    "a row with its id": Body(
+        b'{"id": "9f1c6b9e-3f5e-4a8b-8f55-0d3b1f1f6d2a", "meta": {"puid": "a"}, "y": 1}'
+    ),
     "Anthropic, streamed": Body(_ANTHROPIC, EVENTS),
     "Ollama, streamed": Body(_OLLAMA, b"application/x-ndjson"),
     "text-generation-inference, streamed": Body(_TGI, EVENTS),

@@ -29,6 +29,7 @@ def _text(body: bytes, encoding: bytes | None = None) -> Answer:
     return Answer(200, b"text/plain", encoding, body)
 
 
+UUID = "9f1c6b9e-3f5e-4a8b-8f55-0d3b1f1f6d2a"
 AUTO = ComparisonRule()
 EXACT = ComparisonRule(as_="exact")
 AS_JSON = ComparisonRule(as_="json")
@@ -168,6 +169,88 @@ CASES: dict[
         _answer({"id": 1}),
         _answer({"id": 2}),
         ("disagree", 1.0, "fields", "json", 1, 1),
+    ),
+    "auto: what is of the call alone is not compared": (
+        AUTO,
+        _answer({"id": UUID, "timestamp": "2026-01-01T00:00:00Z", "latency_ms": 3.1, "y": {"a": 0.5}}),
+        _answer(
+            {
+                "id": UUID.replace("9", "a"),
+                "timestamp": "2026-01-02T00:00:00Z",
+                "latency_ms": 9.9,
+                "y": {"a": 0.5},
+            }
+        ),
+        ("agree", 0.0, None, "json", 1, 0),
+    ),
+    "auto: what may be the answer is compared": (
+        AUTO,
+        _answer({"id": "B00X", "y": {"a": 0.5}}),
+        _answer({"id": "B00Y", "y": {"a": 0.5}}),
+        ("disagree", 0.5, "fields", "json", 1, 1),
+    ),
+    "json: a moment counts where it is asked for": (
+        AS_JSON,
+        _answer({"timestamp": 1, "y": 2}),
+        _answer({"timestamp": 2, "y": 2}),
+        ("disagree", 0.5, "fields", "json", 1, 1),
+    ),
+    "auto: an envelope that lies about its shape": (
+        AUTO,
+        _answer({"id": UUID, "outputs": [{"name": "y", "datatype": "FP32", "shape": [1], "data": [1, 2]}]}),
+        _answer(
+            {
+                "id": UUID.replace("9", "a"),
+                "outputs": [{"name": "y", "datatype": "FP32", "shape": [1], "data": [1, 2]}],
+            }
+        ),
+        ("agree", 0.0, None, "json", 1, 0),
+    ),
+    "auto: Vertex AI": (
+        AUTO,
+        _answer({"predictions": [{"value": 2.5, "low": 1.5}], "deployedModelId": "1", "model": "a"}),
+        _answer({"predictions": [{"value": 2.5, "low": 1.5}], "deployedModelId": "2", "model": "b"}),
+        ("agree", 0.0, None, "json", 1, 0),
+    ),
+    "auto: OpenAI's moderation": (
+        AUTO,
+        _answer(
+            {"id": "modr-9f3b2c7d1e0a", "model": "a", "results": [{"flagged": False, "scores": {"x": 0.1}}]}
+        ),
+        _answer(
+            {"id": "modr-0a9f3b2c7d1e", "model": "b", "results": [{"flagged": True, "scores": {"x": 0.1}}]}
+        ),
+        ("disagree", 0.5, "fields", "json", 1, 1),
+    ),
+    "json: the next integer is another one": (
+        AS_JSON,
+        _answer({"item": 1234567, "items": [1234567, 2]}),
+        _answer({"item": 1234568, "items": [1234567, 3]}),
+        ("disagree", 2 / 3, "fields", "json", 1, 1),
+    ),
+    "json: integers within a tolerance that is asked for": (
+        ComparisonRule(as_="json", rtol=1e-5),
+        _answer({"item": 1234567}),
+        _answer({"item": 1234568}),
+        ("agree", 0.0, None, "json", 1, 0),
+    ),
+    "json: tokens used are not compared": (
+        AS_JSON,
+        _answer({"choices": [{"message": {"content": "a"}}], "usage": {"prompt_tokens": 1}}),
+        _answer({"choices": [{"message": {"content": "a"}}], "usage": {"prompt_tokens": 2}}),
+        ("agree", 0.0, None, "json", 1, 0),
+    ),
+    "auto: vectors of length 1 without a name": (
+        AUTO,
+        _answer([[0.1] * 99 + [-0.1]]),
+        _answer([[0.1] * 99 + [0.1]]),
+        ("disagree", 0.02, "tolerance", "embedding", 1, 1),
+    ),
+    "auto: Ollama's embeddings": (
+        AUTO,
+        _answer({"embeddings": [[0.6, -0.8]], "total_duration": 7}),
+        _answer({"embeddings": [[0.8, -0.6]], "total_duration": 8}),
+        ("disagree", 0.04, "tolerance", "embedding", 1, 1),
     ),
     "json: flat and nested data are the same": (
         AS_JSON,

@@ -42,7 +42,49 @@ def test_rows_are_in_the_order_of_their_numbers() -> None:
     assert found[1].data == [1.0, 2.0]
 
 
+VECTORS = [[0.5, -0.5], [1.0, 2.0]]
+FORMS: dict[str, Any] = {
+    "OpenAI, without its object": {"data": [{"embedding": vector} for vector in VECTORS], "model": "m"},
+    "llama.cpp": [{"index": at, "embedding": [vector]} for at, vector in enumerate(VECTORS)],
+    "llama.cpp, of old": [{"index": at, "embedding": vector} for at, vector in enumerate(VECTORS)],
+    "Ollama": {"model": "m", "embeddings": VECTORS, "total_duration": 5, "prompt_eval_count": 2},
+    "Cohere": {"id": "c", "embeddings": {"int8": [[1, 2]], "float": VECTORS}, "texts": ["a", "b"], "meta": {}},
+    "Cohere, of old": {"id": "c", "embeddings": VECTORS, "response_type": "embeddings_floats"},
+    "Gemini": {"embeddings": [{"values": vector} for vector in VECTORS]},
+    "Vertex AI": {"predictions": [{"embeddings": {"values": v, "statistics": {}}} for v in VECTORS], "metadata": {}},
+}  # fmt: skip
+ONE: dict[str, Any] = {
+    "Ollama, of old": {"embedding": VECTORS[0]},
+    "Titan": {"embedding": VECTORS[0], "inputTextTokenCount": 3, "embeddingsByType": {"float": VECTORS[0]}},
+    "Gemini": {"embedding": {"values": VECTORS[0]}},
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_forms(name: str) -> None:
+    """Each service's envelope holds the same vectors."""
+    found = read_embeddings(FORMS[name])
+    assert found is not None
+    assert (found[1].name, found[1].shape, found[1].data) == ("embedding", (2, 2), [0.5, -0.5, 1.0, 2.0])
+
+
+@pytest.mark.parametrize("name", ONE)
+def test_forms_of_one(name: str) -> None:
+    """A single vector is one row."""
+    found = read_embeddings(ONE[name])
+    assert found is not None
+    assert (found[1].shape, found[1].data) == ((1, 2), [0.5, -0.5])
+
+
 NONE: dict[str, Any] = {
+    "a label beside the vector": {"embedding": [0.5, 1.0], "label": "cat"},
+    "a label beside the row's": {"predictions": [{"embeddings": {"values": [1.0]}, "label": "cat"}]},
+    "encodings nobody knows": {"embeddings": {"ubinary": [[1]]}},
+    "vectors of texts": {"embeddings": [["a"]]},
+    "no vectors": {"embeddings": []},
+    "vectors of nothing": {"embeddings": [[]]},
+    "a list of nothing": [],
+    "a list of rows": [{"index": 0}],
     "another list": {"object": "list", "data": [{"id": "m"}]},
     "no list": {"object": "embedding", "data": []},
     "no rows": _answer(),

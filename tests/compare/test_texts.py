@@ -123,9 +123,15 @@ CASES: dict[str, tuple[ComparisonRule, Answer, Answer, tuple[Any, ...]]] = {
     ),
     "JSON within tolerance": (
         RULE,
-        chat('{"city": "Paris", "people": 2102650}'),
-        chat('{"city": "Paris", "people": 2102659}'),
+        chat('{"city": "Paris", "people": 2102650.0}'),
+        chat('{"city": "Paris", "people": 2102650.9}'),
         ("agree", 0.0, None, 1, 0),
+    ),
+    "JSON with another integer": (
+        RULE,
+        chat('{"city": "Paris", "people": 2102650}'),
+        chat('{"city": "Paris", "people": 2102651}'),
+        ("disagree", 0.5, "fields", 1, 1),
     ),
     "JSON with another word": (
         RULE,

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.compare import Answer, ComparisonRule, compare
-from proxy.compare.vectors import cosine
+from proxy.compare.tensors import tensor_of
+from proxy.compare.vectors import are_directions, cosine
 from tests.compare.answers import json_answer, oip, text_answer, v1
 
 RULE = ComparisonRule("embedding")
@@ -122,3 +123,23 @@ def test_what_is_told() -> None:
     """The mean cosine and the lowest."""
     said = compare(RULE, v1([1.0, 0.0], [1.0, 0.0]), v1([1.0, 0.0], [0.0, 1.0]))
     assert said.scores == (("cosine", 0.5), ("cosine_min", 0.0))
+
+
+DIRECTIONS: dict[str, tuple[list[list[float]], bool]] = {
+    "of length 1": ([[0.1] * 99 + [-0.1]] * 2, True),
+    "nearly": ([[0.1001] * 99 + [-0.1]], True),
+    "one of them longer": ([[0.1] * 99 + [-0.1], [0.2] * 99 + [-0.1]], False),
+    "short": ([[0.6, -0.8]], False),
+    "of one sign, as roots of probabilities": ([[0.1] * 100], False),
+    "not finite": ([[float("nan")] * 99 + [-0.1]], False),
+    "too large to square": ([[1e300] * 99 + [-0.1]], False),
+}
+
+
+@pytest.mark.parametrize("name", DIRECTIONS)
+def test_vectors_that_can_be_nothing_else(name: str) -> None:
+    """Long rows of length 1 and both signs are vectors of meaning, though nothing says so."""
+    rows, expected = DIRECTIONS[name]
+    tensor = tensor_of(rows, "predictions")
+    assert tensor is not None
+    assert are_directions(tensor) is expected
