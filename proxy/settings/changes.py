@@ -30,6 +30,5 @@ def _sentences(old: Section, new: Section, prefix: str) -> Iterator[str]:
 
 
 def _shown(section: Section, name: str) -> object:
-    """Return the value in the words of the file."""
-    (value,) = section.model_dump(mode="json", include={name}).values()
-    return "nothing" if value is None else value
+    """Return the value in the words of the file, without keys of it that say nothing."""
+    return section.model_dump(mode="json", include={name}, exclude_none=True).get(name, "nothing")

@@ -8,6 +8,7 @@ file was open.
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from stat import S_ISDIR
 from typing import Final
 
 from proxy.sinks.locks import is_held
@@ -40,39 +41,46 @@ def begun_ns(name: str) -> int | None:
 
 
 def surplus(files: Sequence[tuple[str, int]], room: int, oldest_ns: int) -> set[str]:
-    """Return the names that must go.
+    """Return the files that must go.
 
     Args:
-        files: name and size of each.
+        files: path and size of each. Files in different directories may have one name.
         room: bytes that those that stay may take; the oldest go first.
         oldest_ns: what was begun before goes, whatever the room.
     """
     gone = set()
     total = sum(size for _, size in files)
-    for name, size in sorted(files):
-        begun = begun_ns(name)
+    for path, size in sorted(files, key=lambda file: (_name(file[0]), file)):
+        begun = begun_ns(_name(path))
         if total > room or (begun is not None and begun < oldest_ns):
-            gone.add(name)
+            gone.add(path)
             total -= size
     return gone
 
 
 def prune(paths: Iterable[Path], room: int, oldest_ns: int) -> list[Path]:
-    """Delete those of ``paths`` that must go, but none that is being written, and return them. See :func:`surplus`."""
-    found = {path.name: path for path in paths}
-    sizes = [(name, size) for name, path in found.items() if (size := _size(path)) is not None]
-    gone = [found[name] for name in sorted(surplus(sizes, room, oldest_ns))]
+    """Delete those of ``paths`` that must go, but none that is being written, and return them. See :func:`surplus`.
+
+    What has another kind of name somebody else has put there: it stays, and counts for nothing.
+    """
+    ours = (path for path in paths if begun_ns(path.name) is not None)
+    found = {str(path): size for path in ours if (size := _size(path)) is not None}
     deleted = []
-    for path in gone:
+    for path in map(Path, sorted(surplus(list(found.items()), room, oldest_ns))):
         if not is_held(path):
             path.unlink(missing_ok=True)
             deleted.append(path)
     return deleted
 
 
+def _name(path: str) -> str:
+    return path.rpartition("/")[2]
+
+
 def _size(path: Path) -> int | None:
-    """Return the bytes of a file; None if it is gone: during an upgrade two observers prune."""
+    """Return the bytes of a file; None if it is gone (during an upgrade two observers prune), or is a directory."""
     try:
-        return path.lstat().st_size
+        found = path.lstat()
     except FileNotFoundError:
         return None
+    return None if S_ISDIR(found.st_mode) else found.st_size

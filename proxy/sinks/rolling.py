@@ -22,7 +22,7 @@ from typing import Final
 
 from proxy.private import make_private_directory, open_private
 from proxy.sinks.locks import hold, is_held
-from proxy.sinks.retention import PREFIX, prune, stamp_of
+from proxy.sinks.retention import PREFIX, begun_ns, prune, stamp_of
 
 __all__ = ["FileLimits", "RollingFile"]
 
@@ -100,7 +100,8 @@ class RollingFile:
         """Close the file if it is too old, or if somebody has deleted it."""
         if self._fd is None:
             return
-        is_old = wall_ns - self._opened_wall_ns >= self.limits.roll_every_ns
+        # Also when the clock was set back: else the file would stay open until that time comes again.
+        is_old = not 0 <= wall_ns - self._opened_wall_ns < self.limits.roll_every_ns
         if is_old or os.fstat(self._fd).st_nlink == 0:
             self.close()
 
@@ -180,7 +181,10 @@ class RollingFile:
         cannot be done."""
         if self.limits.suffix != ".jsonl":
             return True  # readers of frames pass over half a one
-        newest = max(self.limits.directory.glob(f"{PREFIX}*.jsonl"), default=None)
+        ours = (
+            path for path in self.limits.directory.glob(f"{PREFIX}*.jsonl") if begun_ns(path.name) is not None
+        )
+        newest = max(ours, default=None)
         if newest is None or is_held(newest):
             return True
         try:

@@ -19,6 +19,11 @@ from tests.settings.settings_world import minimal, read
             {"tracing": {"otlp": "http://c"}},
             "tracing.otlp: changed from nothing to http://c; needs a restart",
         ),
+        (
+            {"payload_log": {"sinks": [{"kind": "otlp", "url": "http://h/hunter2"}]}},
+            "payload_log.sinks: changed from [{'kind': 'jsonl'}] to "  # noqa: ISC004 - one sentence
+            "[{'kind': 'otlp', 'url': 'http://h/***'}]; needs a restart",
+        ),
         ({"payload_log": {"unit_key": "hunter2-hunter2-"}}, "payload_log.unit_key: changed; needs a restart"),
     ],
 )

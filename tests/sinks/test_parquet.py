@@ -313,6 +313,17 @@ def test_retention_by_size(tmp_path: Path) -> None:
     assert bench.files() == []
 
 
+def test_retention_by_size_counts_every_route(tmp_path: Path) -> None:
+    """Files of two routes have the same names: all of them count, and all of them go."""
+    bench = Bench(tmp_path)
+    bench.writer.write([entry_of(number, route=f"route-{number}") for number in range(4)])
+    bench.later()
+    assert len(bench.files()) == 4
+    assert len({path.name for path in bench.files()}) == 1
+    Bench(tmp_path, keep_size=1).writer.tick()
+    assert bench.files() == []
+
+
 def test_many_partitions_do_not_keep_many_files_open(bench: Bench) -> None:
     """However many routes there are, a bounded number of files is open at a time, and all records are written."""
     entries = [entry_of(number, route=f"route-{number}") for number in range(150)]

@@ -64,6 +64,29 @@ def test_what_stays_fits_and_no_more_than_needed_goes(files: list[tuple[int, int
         assert sum(named[name] for name in stay) + named[max(gone)] > room
 
 
+def test_files_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    """Routes have directories of their own, in which files of one moment have one name: each counts, each goes."""
+    paths = [tmp_path / route / name_at(second) for route in "abc" for second in (1, 2)]
+    for path in paths:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x" * 10)
+    assert prune(paths, 35, 0) == [paths[0], paths[2], paths[4]]
+    assert len(prune(paths, 1000, NOW_NS + 3 * SECOND_NS)) == 3
+
+
+def test_what_others_put_there_stays(tmp_path: Path) -> None:
+    """A name that says no time is none of ours, and a directory is no file: they stay and count for nothing."""
+    theirs = [tmp_path / "payloads-export.jsonl", tmp_path / "payloads-2026.jsonl", tmp_path / name_at(1)]
+    for path in theirs[:2]:
+        path.write_bytes(b"x" * 100)
+    theirs[2].mkdir()
+    ours = tmp_path / name_at(2)
+    ours.write_bytes(b"x" * 10)
+    assert prune([*theirs, ours], 10, 0) == []
+    assert prune([*theirs, ours], 9, 0) == [ours]
+    assert all(path.exists() for path in theirs)
+
+
 def test_prune_leaves_what_is_being_written(tmp_path: Path) -> None:
     """A file that somebody holds stays, also when it is too old."""
     paths = [tmp_path / name_at(second) for second in range(3)]

@@ -250,6 +250,26 @@ def test_half_a_line_of_a_killed_process_is_cut_off(tmp_path: Path, left: bytes,
     assert (older.read_bytes(), newest.read_bytes()) == (b"half", mended)
 
 
+def test_a_file_of_another_name_is_left_alone(tmp_path: Path) -> None:
+    """What somebody else keeps in the directory is neither cut to whole lines nor deleted for its size."""
+    theirs = tmp_path / "payloads-export.jsonl"
+    theirs.write_bytes(b"their last line has no end" * 100)
+    file = RollingFile(limits_of(tmp_path, roll_size=100, keep_size=200))
+    assert file.append([line_of(1)], NOW_NS) == (1, None)
+    assert len(theirs.read_bytes()) == 2600
+
+
+def test_a_clock_that_is_set_back(tmp_path: Path) -> None:
+    """A file is not kept open until the clock gets to where it was begun."""
+    file = RollingFile(limits_of(tmp_path))
+    file.append([line_of(1)], NOW_NS)
+    file.append([line_of(2)], NOW_NS - 2 * HOUR_NS)
+    file.append([line_of(3)], NOW_NS - HOUR_NS)
+    file.close()
+    assert len(list(tmp_path.iterdir())) == 3
+    assert sorted(numbers_in(tmp_path)) == [1, 2, 3]
+
+
 def test_what_another_process_is_writing_is_left_alone(tmp_path: Path) -> None:
     """The file of a process that lives may end with half a line for a moment; it is neither cut nor deleted."""
     newest = tmp_path / "payloads-20210101T000000-000.jsonl"
