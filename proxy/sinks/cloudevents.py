@@ -87,7 +87,7 @@ def build_events(record: _Document, source: str, recorded_ns: int) -> Events:
             **more,
         }
         data = _data(part)
-        if data is not None and part["content_type"]:
+        if data is not None and part["content_type"] and part["content_type"].isprintable():
             attributes["datacontenttype"] = part["content_type"]
         return Event(attributes, data)
 

@@ -16,6 +16,7 @@ Rules
 
 import errno
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -129,7 +130,8 @@ class _Open:
     """Buffers what Arrow writes."""
     sink: pa.NativeFile
     writer: pq.ParquetWriter
-    tokens: list[Token] = field(default_factory=list)
+    tokens: Counter[Token] = field(default_factory=Counter)
+    """Whose records are in it: a million of small ones have few owners."""
 
 
 class ParquetWriter:
@@ -230,7 +232,7 @@ class ParquetWriter:
         except (OSError, pa.ArrowException) as error:
             self._fail(tokens, error)
             return
-        file.tokens += tokens
+        file.tokens.update(tokens)
         try:
             file.writer.write_table(table)
         except (OSError, pa.ArrowException) as error:
@@ -308,7 +310,7 @@ class ParquetWriter:
         except (OSError, pa.ArrowException) as error:
             self._abandon(file, error)
             return
-        self._written += file.tokens
+        self._written += file.tokens.elements()
 
     def _abandon(self, file: _Open, error: Exception) -> None:
         """Give a file up, with all that is in it."""
@@ -316,7 +318,7 @@ class ParquetWriter:
             file.sink.close()
         with suppress(OSError):
             file.temporary.unlink()
-        self._fail(file.tokens, error)
+        self._fail(file.tokens.elements(), error)
 
     def _fail(self, tokens: Iterable[Token], error: Exception) -> None:
         self._failed += tokens

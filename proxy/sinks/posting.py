@@ -108,6 +108,8 @@ class Poster:
         except (aiohttp.ClientError, OSError) as error:
             # Their texts may hold the URL, and with it a token.
             return Posted(type(error).__name__, is_retryable=True)
+        except ValueError:  # one message must not cost those beside it
+            return Posted("a header that cannot be sent")
         if 200 <= answer.status < 300:
             return Posted("", body=body)
         return Posted(

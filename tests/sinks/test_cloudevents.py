@@ -112,6 +112,13 @@ def test_no_body(read: Any) -> None:
     assert not read(response).get_data()
 
 
+@pytest.mark.parametrize("kind", ["a\nb", "text/plain\x00", ""])
+def test_a_type_that_is_none(kind: str) -> None:
+    """What no header can say is left out: the event itself can be sent."""
+    request, _ = events_of(request={"body": "x", "content_type": kind})
+    assert ("datacontenttype" in request.attributes, request.data) == (False, b"x")
+
+
 @MODES
 def test_everything_else_comes_with_the_answer(read: Any) -> None:
     """The answer's event has the rest of the record as JSON, without bodies; headers are metadata, as KServe's."""

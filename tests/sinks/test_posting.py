@@ -31,6 +31,17 @@ async def test_all_are_posted() -> None:
         await asyncio.to_thread(poster.close)
 
 
+async def test_a_message_that_cannot_be_sent() -> None:
+    """A header that HTTP does not have costs its own message alone."""
+    async with http_receiver() as receiver:
+        poster = Poster(receiver.url, {}, 5.0)
+        given = [*messages(b"a"), Message({"content-type": "a\nb: c"}, b"b"), *messages(b"c")]
+        answers = await asyncio.to_thread(poster.post, given)
+        assert answers == [Posted(""), Posted("a header that cannot be sent"), Posted("")]
+        assert sorted(body for _, _, body in receiver.got) == [b"a", b"c"]
+        await asyncio.to_thread(poster.close)
+
+
 ANSWERS = {
     "taken": (202, Posted("")),
     "a redirect": (307, Posted("status 307")),
