@@ -52,7 +52,7 @@ from typing import Final
 from proxy.compare.boxes import compare_boxes, has_boxes
 from proxy.compare.classes import compare_classes, compare_probabilities, find_chances
 from proxy.compare.content import decode_content
-from proxy.compare.decode import decode_plain
+from proxy.compare.decode import decode_plain, read_assembled
 from proxy.compare.labels import has_labels, is_distribution, select_tensor
 from proxy.compare.numbers import compare_values
 from proxy.compare.outputs import compare_tensors
@@ -122,6 +122,7 @@ def _is_alike(primary: Answer, shadow: Answer) -> bool:
         primary.content_type == shadow.content_type
         and primary.content_encoding == shadow.content_encoding
         and primary.inference_header_length == shadow.inference_header_length
+        and primary.is_assembled == shadow.is_assembled
     )
 
 
@@ -139,8 +140,10 @@ def _compare_bodies(
     A shadow that could not be decoded goes along as such: the primary is judged readable or not before it.
     """
     if rule.as_ == "exact":
+        if primary.is_assembled or shadow.is_assembled:
+            return uncomparable("assembled", rule.as_)
         return compare_bytes(body, other)
-    prediction = decode_plain(body, primary.content_type, primary.inference_header_length)
+    prediction = _decoded(primary, body)
     if isinstance(prediction, Undecodable):
         return uncomparable(prediction.reason, rule.as_)
     method = _pick(rule, prediction) if rule.as_ == "auto" else rule.as_
@@ -152,8 +155,14 @@ def _compare_bodies(
     elif isinstance(other, Undecodable):
         second = other
     else:
-        second = decode_plain(other, shadow.content_type, shadow.inference_header_length)
+        second = _decoded(shadow, other)
     return _JUDGES[method](rule, prediction, second)
+
+
+def _decoded(answer: Answer, body: bytes) -> Prediction | Undecodable:
+    if answer.is_assembled:
+        return read_assembled(body)
+    return decode_plain(body, answer.content_type, answer.inference_header_length)
 
 
 def _pick(rule: ComparisonRule, prediction: Prediction) -> str:

@@ -30,7 +30,7 @@ from proxy.compare.content import decode_content, decode_text, media_parameter, 
 from proxy.compare.delimited import read_delimited, tensors_of_delimited
 from proxy.compare.embeddings import read_embeddings
 from proxy.compare.events import Piece, read_events, read_lines
-from proxy.compare.streams import DONE, Assembled, assemble_body, assemble_list, parse_piece
+from proxy.compare.streams import DONE, assemble_body, assemble_list, parse_piece
 from proxy.compare.tensors import (
     binary_tensor,
     oip_tensor,
@@ -47,9 +47,11 @@ __all__ = [
     "decode_binary",
     "decode_plain",
     "is_json_type",
+    "read_assembled",
     "read_csv",
     "read_named",
     "read_values",
+    "unsaid_cutter_of",
 ]
 
 ROW_KEYS: Final = ("predictions", "results", "result")
@@ -169,6 +171,13 @@ def cutter_of(kind: bytes) -> Callable[[bytes], Iterator[Piece]] | None:
     return read_lines if kind in _LINES else None
 
 
+def unsaid_cutter_of(kind: bytes, body: bytes) -> Callable[[bytes], Iterator[Piece]] | None:
+    """Return what cuts a body that is no JSON into pieces where it may be a stream that is sent under another type."""
+    if kind in _SNIFFED and body.startswith(_EVENT_BEGINNINGS):
+        return read_events
+    return read_lines if is_json_type(kind, body) else None
+
+
 def _read_bytes(body: bytes, charset: bytes = b"") -> Prediction:
     text = decode_text(body, charset)
     return Prediction("bytes", body) if text is None else Prediction("text", text)
@@ -179,11 +188,16 @@ def _read_stream(body: bytes, cut: Callable[[bytes], Iterator[Piece]]) -> Predic
     assembled = assemble_body(body, cut)
     if assembled is None:
         return _read_pieces(body, cut)
-    return assembled if isinstance(assembled, Undecodable) else _read_assembled(assembled)
+    return assembled if isinstance(assembled, Undecodable) else _read_assembled(assembled.document)
 
 
-def _read_assembled(assembled: Assembled) -> Prediction:
-    document = assembled.document
+def read_assembled(body: bytes) -> Prediction | Undecodable:
+    """Return what a stream says of which only what it added up to was kept, as JSON: the same as the stream itself."""
+    document = parse_json(body)
+    return document if isinstance(document, Undecodable) else _read_assembled(document)
+
+
+def _read_assembled(document: Json) -> Prediction:
     completion = read_completion(document, is_streamed=True)
     rows = None if completion is None else len(completion.choices)
     return Prediction("openai" if is_openai(document) else "json", document, (), rows, completion)
@@ -264,7 +278,7 @@ def _read_document(document: Json) -> Prediction | Undecodable:
     if type(document) is list:
         assembled = assemble_list(document)
         if assembled is not None:
-            return assembled if isinstance(assembled, Undecodable) else _read_assembled(assembled)
+            return assembled if isinstance(assembled, Undecodable) else _read_assembled(assembled.document)
         if (embeddings := _read_vectors(document)) is not None:
             return embeddings
         completion = read_completion(document)

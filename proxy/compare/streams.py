@@ -22,7 +22,7 @@ from proxy.compare.dialects import Candidates, CohereMessage, GrowingAnswer, Gro
 from proxy.compare.events import Piece
 from proxy.compare.values import Json, Undecodable
 
-__all__ = ["DONE", "Assembled", "assemble", "assemble_body", "assemble_list", "parse_piece"]
+__all__ = ["DONE", "Assembled", "assemble", "assemble_body", "assemble_list", "begins_answer", "parse_piece"]
 
 DONE: Final = b"[DONE]"
 """What ends a stream of OpenAI's, in the place of an event's data."""
@@ -138,13 +138,20 @@ def _take_all(answer: GrowingAnswer, pieces: Iterable[Piece], ends: list[int]) -
     return None
 
 
+def begins_answer(piece: Json) -> bool:
+    """Whether a parsed piece is such as a generating model's answer begins with."""
+    return _answer_of(piece) is not None
+
+
 def _answer_of(piece: Json) -> GrowingAnswer | None:
     """Return the kind of answer that ``piece`` begins."""
     if type(piece) is not dict:
         return None
-    kind = piece.get("type")
-    if type(piece.get("choices")) is list:
-        return _Choices()
+    kind, choices = piece.get("type"), piece.get("choices")
+    if type(choices) is list:
+        # A line that is a whole answer is a row of a batch, not a piece.
+        is_whole = any(type(each) is dict and "message" in each and "delta" not in each for each in choices)
+        return None if is_whole else _Choices()
     if type(kind) is str:
         if kind.startswith("response."):
             return _Response()

@@ -60,6 +60,8 @@ class Answer(NamedTuple):
     """The body is only the head of what was sent: the side copy reached its cap."""
     inference_header_length: int | None = None
     """Value of ``Inference-Header-Content-Length``: bytes of JSON before binary tensors (OIP extension)."""
+    is_assembled: bool = False
+    """``body`` is not what was sent, but as JSON the answer in one piece that the pieces of a stream add up to."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,6 +73,7 @@ UNCOMPARABLES: Final = (
     "no_text",
     "no_embedding",
     "not_wanted",  # the method is none
+    "assembled",  # byte by byte, but only what a stream added up to was kept
     # What the observer adds, which knows more than two answers.
     "client_left",
     "fallback",

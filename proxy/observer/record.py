@@ -454,6 +454,8 @@ def _body(
         told = {} if redacted.header_length is None else {"inference_header_length": redacted.header_length}
         if redacted.is_changed:
             told["redacted"] = True
+        if redacted.is_assembled:
+            told["assembled"] = True
     is_raw = isinstance(plain, Undecodable)
     if is_raw and coding is not None:
         told["content_encoding"] = rule.redactor.redact_text(_text(coding))

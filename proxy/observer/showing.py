@@ -256,4 +256,5 @@ def _as_written(answer: Mapping[str, Any]) -> Answer | None:
         None,
         body.encode() if answer["encoding"] == "text" else base64.b64decode(body),
         inference_header_length=answer.get("inference_header_length"),
+        is_assembled=answer.get("assembled", False),
     )

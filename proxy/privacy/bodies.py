@@ -8,28 +8,30 @@ not be written at all.
 JSON            as a document, whatever type it was sent as
 binary tensors  the JSON in front as a document, with the values of the tensors in it (Open Inference Protocol, binary
                 extension); a tensor with nothing to redact stays binary
-NDJSON          line by line, but for what comes in pieces of a text
-event streams   event by event; with detectors, which would not see what is spread over events, as what a generating
-                model answered, put together, and not at all where it cannot be
-CSV             cell by cell, columns by the names in its first line
+event streams,  what a generating model answered, put together; lines of other things line by line, other events one by
+NDJSON          one, and not at all where something may be spread over them (:mod:`proxy.privacy.pieces`)
+CSV             cell by cell; columns by the names in its first line, which pointers name too: ``/*/name``,
+                ``/**/name``, and ``/*/3`` by their place
 plain text      by detectors alone: rules that name a place need places
 =============== ======================================================================================================
 """
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Mapping
 from io import StringIO
 from typing import Final, NamedTuple
 
 import orjson
 
 from proxy.compare.content import media_type, parse_json
-from proxy.compare.decode import cutter_of, decode_plain
+from proxy.compare.decode import cutter_of, unsaid_cutter_of
+from proxy.compare.streams import parse_piece
 from proxy.compare.tensors import binary_tensor
 from proxy.compare.values import Json, Undecodable
-from proxy.privacy.actions import treat_text
-from proxy.privacy.redact import Redactor
+from proxy.privacy.actions import Treatment, stronger, treat_text
+from proxy.privacy.pieces import is_spread, redact_list, redact_pieces
+from proxy.privacy.redact import RedactedBody, Redactor
 
 __all__ = ["RedactedBody", "redact_body"]
 
@@ -38,19 +40,6 @@ _PLAIN: Final = frozenset({b"", b"text/plain", b"text/markdown"})
 
 _STREAM_BEGINS: Final = ("data:", "event:", ":", "id:", "retry:")
 """A stream of events that is sent as plain text is none the less one."""
-_EVENT_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_LAST_EVENT: Final = "[DONE]"
-"""How a stream of OpenAI's dialect ends: the one event that is no JSON."""
-
-
-class RedactedBody(NamedTuple):
-    """A body as it may be written."""
-
-    body: bytes
-    is_changed: bool
-    """Whether something is not there any more. If not, it says what the original says, in other words perhaps."""
-    header_length: int | None = None
-    """Bytes of JSON before binary tensors, where there are some."""
 
 
 def redact_body(
@@ -70,22 +59,40 @@ def redact_body(
     try:
         if header_length is not None and header_length != len(plain):
             return _redact_binary(redactor, plain, header_length)
-        if kind == b"text/event-stream":
-            return _redact_events(redactor, plain)
-        if cutter_of(kind) is not None:
-            return _redact_lines(redactor, content_type, plain)
+        cut = cutter_of(kind)
+        if cut is not None:
+            return _as_told(plain, redact_pieces(redactor, plain, cut))
         if kind == b"text/csv":
             return _redact_csv(redactor, plain)
         document = parse_json(plain, charset)
         if not isinstance(document, Undecodable):
-            document, is_changed = redactor.redact_document(document)
-            return RedactedBody(orjson.dumps(document), is_changed)
+            return _as_told(plain, _redact_json(redactor, document))
+        cut = unsaid_cutter_of(kind, plain)
+        first = None if cut is None else next(cut(plain), None)
+        if cut is not None and first is not None and not isinstance(parse_piece(first.data), Undecodable):
+            return _as_told(plain, redact_pieces(redactor, plain, cut))
         if kind in _PLAIN and not redactor.concerns_places:
             return _redact_plain(redactor, plain)
     # orjson.JSONEncodeError is a TypeError; a text in a list of numbers that a hostile rule meets may be one too.
     except (RecursionError, TypeError, ValueError, csv.Error):
         return None
     return None
+
+
+def _as_told(plain: bytes, written: RedactedBody | None) -> RedactedBody | None:
+    """Return a body of JSON as it was written anew: of one with NaN or Infinity something is not there any more."""
+    if written is not None and (b"NaN" in plain or b"Infinity" in plain):
+        return written._replace(is_changed=True)
+    return written
+
+
+def _redact_json(redactor: Redactor, document: Json) -> RedactedBody | None:
+    if isinstance(document, list):
+        return redact_list(redactor, document)
+    document, is_changed = redactor.redact_document(document)
+    if is_spread(redactor, document):
+        return None
+    return RedactedBody(orjson.dumps(document), is_changed)
 
 
 def _redact_binary(redactor: Redactor, plain: bytes, header_length: int) -> RedactedBody | None:
@@ -147,66 +154,14 @@ def _close(document: Json, opened: _Opened) -> bytes:
     return opened.raw
 
 
-def _redact_lines(redactor: Redactor, content_type: bytes | None, plain: bytes) -> RedactedBody | None:
-    if redactor.detectors:
-        read = decode_plain(plain, content_type)
-        if isinstance(read, Undecodable) or read.completion is not None:
-            return None  # a text in pieces, as in a stream of events
-    lines, has_changed = [], False
-    for line in plain.split(b"\n"):
-        if not line.strip():
-            continue
-        document = parse_json(line)
-        if isinstance(document, Undecodable):
-            return None
-        document, is_changed = redactor.redact_document(document)
-        has_changed |= is_changed
-        lines.append(orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE))
-    return RedactedBody(b"".join(lines), has_changed)
-
-
-def _redact_events(redactor: Redactor, plain: bytes) -> RedactedBody | None:
-    """Redact what each event says; comments, ids and what else a reader of the answer does not see are left out."""
-    if redactor.detectors:
-        return None  # they would not see what is spread over events
-    written, has_changed = [], False
-    for name, said in _events(plain.decode("utf-8-sig")):
-        if said != _LAST_EVENT:
-            document = parse_json(said.encode())
-            if isinstance(document, Undecodable):
-                return None
-            document, is_changed = redactor.redact_document(document)
-            has_changed |= is_changed
-            said = orjson.dumps(document).decode()
-        written.append(f"event: {name}\ndata: {said}\n\n" if name else f"data: {said}\n\n")
-    return RedactedBody("".join(written).encode(), has_changed)
-
-
-def _events(text: str) -> Iterator[tuple[str, str]]:
-    """Yield name and data of each event of a stream (WHATWG HTML section 9.2.6), also of one that was not ended."""
-    name, said = "", list[str]()
-    for line in (*_LINE_END.split(text), ""):
-        key, _, value = line.partition(":")
-        value = value.removeprefix(" ")
-        if not line and said:
-            yield name, "\n".join(said)
-            name, said = "", []
-        elif key == "data":
-            said.append(value)
-        elif key == "event":
-            name = value if _EVENT_NAME.fullmatch(value) else ""
-
-
-_LINE_END: Final = re.compile(r"\r\n|\n|\r")
-
-
 def _redact_csv(redactor: Redactor, plain: bytes) -> RedactedBody | None:
-    if redactor.pointers:
-        return None  # a table has no pointers: what was meant cannot be told
+    named = _columns_of(redactor)
+    if named is None:
+        return None
     rows = list(csv.reader(StringIO(plain.decode(), newline=""), strict=True))
     is_changed = False
-    if redactor.tensors and rows:
-        found = _redact_columns(redactor, rows)
+    if named and rows:
+        found = _redact_columns(redactor.key, named, rows)
         if found is None:
             return None
         is_changed = found
@@ -216,19 +171,40 @@ def _redact_csv(redactor: Redactor, plain: bytes) -> RedactedBody | None:
     return RedactedBody(text.getvalue().encode(), is_changed or has_found)
 
 
-def _redact_columns(redactor: Redactor, rows: list[list[str]]) -> bool | None:
-    """Treat the named columns; tell whether there were any, None if that cannot be told."""
-    names = rows[0]
-    if any(map(_is_number, names)):
+def _columns_of(redactor: Redactor) -> dict[str | int, Treatment] | None:
+    """Return the columns that the rules name, by name or place; None where a pointer names none: of a table it cannot
+    be told what it means."""
+    columns: dict[str | int, Treatment] = dict(redactor.tensors.items())
+    for segments, treatment in redactor.pointers:
+        if len(segments) != 2 or segments[0] not in ("*", "**") or segments[1] in ("*", "**"):
+            return None
+        name = int(segments[1]) if _PLACE.fullmatch(segments[1]) else segments[1]
+        columns[name] = stronger(treatment, columns.get(name))
+    return columns
+
+
+def _redact_columns(key: bytes, columns: Mapping[str | int, Treatment], rows: list[list[str]]) -> bool | None:
+    """Treat the columns; tell whether there were any, None if that cannot be told."""
+    header, names = rows[0], {name for name in columns if isinstance(name, str)}
+    if names and any(map(_is_number, header)):
         return None  # no header
-    if any(name != cell and name in cell for name in redactor.tensors for cell in names):
+    if any(name != cell and name in cell for name in names for cell in header):
         return None  # perhaps another separator
-    treated = [(at, redactor.tensors[name]) for at, name in enumerate(names) if name in redactor.tensors]
-    for row in rows[1:]:
-        for at, treatment in treated:
+    if any(isinstance(at, int) and at >= len(header) for at in columns):
+        return None  # the same
+    treated = [(at, columns[name], 1) for at, name in enumerate(header) if name in names]
+    # Whether there is a header cannot be told where columns go by their place: what may be one is treated too.
+    treated += [(at, treatment, 0) for at, treatment in columns.items() if isinstance(at, int)]
+    has_found = False
+    for at, treatment, first in treated:
+        for row in rows[first:]:
             if at < len(row):
-                row[at] = treat_text(treatment, redactor.key, row[at]) or ""
-    return bool(treated)
+                row[at] = treat_text(treatment, key, row[at]) or ""
+                has_found = True
+    return has_found
+
+
+_PLACE: Final = re.compile(r"0|[1-9][0-9]{0,5}")
 
 
 def _is_number(text: str) -> bool:

@@ -11,26 +11,30 @@ Pure. Rules
     * A tensor's name is an output's or input's (Open Inference Protocol), a column's (rows that are objects, columns
       by name, MLflow's ``dataframe_split``), or a member's of the document itself. Of a tensor that is dropped name,
       type and shape stay.
-    * Detectors look into every text, keys included, also where it is JSON or base64 of text itself, and at numbers
-      as large as those of cards. Each text is looked at alone: what is spread over several is not found. So where
-      they look, a text that comes once more token by token (``logprobs``) is left out.
+    * Detectors look into every text, keys included, also where it is JSON itself or has another spelling
+      (:mod:`proxy.privacy.disguises`), at numbers as large as those of cards, and at lists of bytes. Each text is
+      looked at alone, but for the parts of one message: what is spread over several is not found. So where they look, a
+      text that comes once more token by token (``logprobs``) is left out.
+    * What a generating model said may stand there a second time, as tokens or their numbers. Where something of it was
+      redacted, by whatever rule, these lists are left out.
 """
 
-import base64
-import binascii
-import re
-from collections.abc import Iterable, Mapping
+from bisect import bisect
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 from urllib.parse import quote, unquote
 
 import orjson
 
+from proxy.compare.completions import read_completion
 from proxy.compare.pointers import parse_pointer
 from proxy.privacy.actions import MASK, Treatment, stronger, treat_text, treat_value
 from proxy.privacy.detectors import DETECTORS, Detector, find, is_card_number
+from proxy.privacy.disguises import readings
 
-__all__ = ["Redactor", "Rule", "Target"]
+__all__ = ["RedactedBody", "Redactor", "Rule", "Target"]
 
 Target: TypeAlias = Literal["json", "tensor", "header", "detect"]
 
@@ -44,6 +48,18 @@ class Rule(NamedTuple):
     treatment: Treatment
 
 
+class RedactedBody(NamedTuple):
+    """A body as it may be written."""
+
+    body: bytes
+    is_changed: bool
+    """Whether something is not there any more. If not, it says what the original says, in other words perhaps."""
+    header_length: int | None = None
+    """Bytes of JSON before binary tensors, where there are some."""
+    is_assembled: bool = False
+    """``body`` is as JSON the answer in one piece that the pieces of a stream add up to."""
+
+
 _Pointer: TypeAlias = tuple[tuple[str, ...], Treatment]
 
 _ORDER: Final = ("drop", "hash", "keep_last", "mask")
@@ -54,13 +70,23 @@ _ROWS: Final = ("instances", "predictions", "results", "result", "dataframe_reco
 _TENSORS: Final = ("inputs", "outputs")
 """Members that hold tensors (a list of objects with a name), or columns (an object)."""
 
-_TOKENS: Final = "logprobs"
-"""Member that holds a generated text once more, token by token (OpenAI's dialect): detectors would see none of it."""
+_TOKENS: Final = frozenset({"completion_probabilities", "prefill", "top_tokens"})
+"""Members that hold a text once more, token by token, beside those with ``logprobs`` in their name (OpenAI's dialect,
+vLLM, SGLang, Gemini; llama.cpp, text-generation-inference): detectors would see none of it."""
+
+_TOKEN_NUMBERS: Final = frozenset(
+    {"context", "input_ids", "output_ids", "prompt_token_ids", "token_ids", "tokens"}
+)
+"""Members that hold tokens, most as numbers (Ollama, vLLM, llama.cpp): who has the model's vocabulary can read them.
+Others call their features so."""
+
+_PARTS: Final = ("text", "token")
+"""Members of the parts that a message is made of: a reader sees them as one text."""
 
 _CHARACTERS: Final = ("UINT8", "INT8")
 
-_BASE64: Final = re.compile(r"(?:data:[^,]{0,128};base64,)?([A-Za-z0-9+/_-]{12,}+=*+)\s*+")
-"""What may be base64 of a text (RFC 4648 sections 4 and 5), also in a data URL (RFC 2397)."""
+_SHORTEST: Final = 12
+"""Longest text that is taken as it is: what a shorter one hides is no address that anybody has."""
 
 _TEXT_TYPE: Final = "BYTES"
 """Datatype of a tensor whose numbers became texts."""
@@ -110,6 +136,7 @@ class Redactor:
             TypeError: a value to be hashed has no JSON form.
         """
         walk = _Walk(self)
+        is_answer = read_completion(document) is not None
         for segments, treatment in self.pointers:
             if not segments:
                 document = walk.replaced(document, treatment)
@@ -120,10 +147,27 @@ class Redactor:
         if self.detectors:
             walk.scrub_characters(document)
             document = walk.scrub(document)
+        if is_answer and walk.has_changed:
+            _drop_tokens(document)
         return document, walk.has_changed
 
+    def names_nothing_in(self, document: Any) -> "Redactor":
+        """Return the redactor of those rules for places that name nothing in ``document``."""
+        pointers = tuple(rule for rule in self.pointers if not _is_there(document, rule[0]))
+        tensors = {}
+        for name, treatment in self.tensors.items():
+            copy = orjson.loads(orjson.dumps(document))
+            if not Redactor(self.key, tensors={name: treatment}).redact_document(copy)[1]:
+                tensors[name] = treatment
+        return Redactor(self.key, pointers, tensors)
+
     def redact_text(self, text: str) -> str:
-        """Return ``text`` without what the detectors find in it."""
+        """Return ``text`` without what the detectors find in it; a mask, where they find it in another spelling."""
+        shown = self.redact_letters(text)
+        return MASK if self.detectors and self.finds_disguised_in(shown) else shown
+
+    def redact_letters(self, text: str) -> str:
+        """Return ``text`` without what the detectors find in its letters as they stand there."""
         for detector, treatment in self.detectors:
             spans = find(detector, text)
             if spans:
@@ -156,6 +200,24 @@ class Redactor:
         plain = unquote(segment)
         shown = self.redact_text(plain)
         return segment if shown == plain else quote(shown, safe="*:@!$&'()+,;=")
+
+    def is_shared(self, parts: Sequence[str], shown: Sequence[str]) -> bool:
+        """Tell whether something is found of which two texts that a reader sees as one have a part each.
+
+        Args:
+            parts: texts that surely follow one another.
+            shown: texts that may, without what was found in each.
+        """
+        ends = list(accumulate(map(len, parts)))[:-1]
+        spans = (span for detector, _ in self.detectors for span in find(detector, "".join(parts)))
+        if any(begin < end < behind for begin, behind in spans for end in ends[bisect(ends, begin) :][:1]):
+            return True
+        whole = "".join(shown)
+        return self.finds_in(whole) or self.finds_disguised_in(whole)
+
+    def finds_disguised_in(self, text: str) -> bool:
+        """Tell whether a detector finds something in what ``text`` is another spelling of."""
+        return len(text) > _SHORTEST and any(map(self.finds_in, readings(text)))
 
     def finds_in(self, text: str) -> bool:
         """Tell whether a detector finds something in ``text``."""
@@ -267,11 +329,39 @@ class _Walk:
         if isinstance(value, list):
             # A tensor of a megabyte is one list of numbers, and few numbers are as large as a card's.
             if _NUMBERS.issuperset(map(type, value)) and not any(map(_MAY_BE_CARD, value)):
-                return value
-            return [self.scrub(each) for each in value]
+                return self._scrub_codes(value)
+            return self._scrub_parts(value, [self.scrub(each) for each in value])
         if self._card is not None and isinstance(value, int | float) and _is_card(value):
             return self.replaced(value, self._card)
         return value
+
+    def _scrub_codes(self, value: list[Any]) -> list[Any]:
+        """Mask a list of the bytes of a text in which something is found."""
+        if (
+            len(value) < _SHORTEST
+            or {int} != set(map(type, value))
+            or not 9 <= min(value) <= max(value) <= 255
+        ):
+            return value
+        if not self._redactor.finds_in(bytes(value).decode(errors="replace")):
+            return value
+        self.has_changed = True
+        return [0] * len(value)
+
+    def _scrub_parts(self, parts: list[Any], shown: list[Any]) -> list[Any]:
+        """Mask the texts of the parts of a message if they share what is found; ``shown`` are they without the rest."""
+        for name in _PARTS:
+            places = [
+                at for at, each in enumerate(parts) if isinstance(each, dict) and type(each.get(name)) is str
+            ]
+            if len(places) > 1 and self._redactor.is_shared(
+                [parts[at][name] for at in places if type(parts[at].get("type")) is str],
+                [shown[at][name] for at in places],
+            ):
+                self.has_changed = True
+                for at in places:
+                    shown[at][name] = MASK
+        return shown
 
     def scrub_characters(self, document: Any) -> None:
         """Mask tensors of characters (one byte each) that spell something that the detectors find."""
@@ -288,32 +378,31 @@ class _Walk:
             shown = self._scrub_text(name)
             while shown in scrubbed:
                 shown += "*"  # two keys that are masked alike are still two
-            if name == _TOKENS and isinstance(value, dict | list):
+            if _is_tokens(name) and isinstance(value, dict | list):
                 self.has_changed, value = True, None
             scrubbed[shown] = self.scrub(value)
         return scrubbed
 
     def _scrub_text(self, text: str) -> str:
-        shown = self._redactor.redact_text(text)
-        if shown == text and len(text) > 12:
-            shown = self._look_inside(text)
+        shown = self._redactor.redact_letters(text)
+        inside = self._look_inside(shown) if shown.lstrip()[:1] in ("{", "[") else None
+        if inside is not None:
+            shown = inside
+        elif self._redactor.finds_disguised_in(shown):
+            shown = MASK
         if shown != text:
             self.has_changed = True
         return shown
 
-    def _look_inside(self, text: str) -> str:
-        """Return ``text`` without what is found when it is read as JSON, or as base64 of a text."""
-        if text.lstrip()[:1] in ("{", "["):
-            try:
-                document = orjson.loads(text)
-            except ValueError:
-                return text
-            inner = _Walk(self._redactor)
-            scrubbed = inner.scrub(document)
-            return orjson.dumps(scrubbed).decode() if inner.has_changed else text
-        found = _BASE64.fullmatch(text)
-        plain = found and _text_of_base64(found[1])
-        return MASK if plain and self._redactor.finds_in(plain) else text
+    def _look_inside(self, text: str) -> str | None:
+        """Return ``text`` without what is found when it is read as JSON; None if it is none."""
+        try:
+            document = orjson.loads(text)
+        except ValueError:
+            return None
+        inner = _Walk(self._redactor)
+        scrubbed = inner.scrub(document)
+        return orjson.dumps(scrubbed).decode() if inner.has_changed else text
 
 
 def _is_card(number: float) -> bool:
@@ -333,16 +422,33 @@ def _spelt(data: Any) -> str:
     return bytes([value & 255 for value in data]).decode("latin-1")
 
 
-def _text_of_base64(text: str) -> str | None:
-    """Return the text that ``text`` is the base64 of; None if it is of none."""
-    standard = text.rstrip("=").translate(_TO_STANDARD)
-    try:
-        return base64.b64decode(standard + "=" * (-len(standard) % 4), validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
-        return None
+def _is_tokens(name: str) -> bool:
+    return name in _TOKENS or "logprobs" in name
 
 
-_TO_STANDARD: Final = str.maketrans("-_", "+/")
+def _drop_tokens(value: Any) -> None:
+    """Put null in place of every list of tokens in ``value``."""
+    if isinstance(value, list):
+        for each in value:
+            _drop_tokens(each)
+    elif isinstance(value, dict):
+        for name, each in value.items():
+            if (name in _TOKEN_NUMBERS or _is_tokens(name)) and isinstance(each, dict | list):
+                value[name] = None
+            else:
+                _drop_tokens(each)
+
+
+def _is_there(value: Any, segments: tuple[str, ...], at: int = 0) -> bool:
+    """Tell whether ``segments[at:]`` names anything below ``value``."""
+    if at == len(segments):
+        return True
+    if segments[at] != "**":
+        return any(_is_there(value[step], segments, at + 1) for step in _steps(value, segments[at]))
+    below = _steps(value, "*")
+    if at + 1 == len(segments):
+        return bool(below)
+    return _is_there(value, segments, at + 1) or any(_is_there(value[step], segments, at) for step in below)
 
 
 def _steps(value: Any, segment: str) -> list[str] | list[int]:

@@ -67,6 +67,8 @@ class Content:
     """``body`` is only the head of what was sent, or of what was to be sent."""
     redacted: bool
     """``body`` is not what was sent: something in it was dropped or replaced, or all of it left out."""
+    assembled: bool
+    """``body`` is as JSON what the pieces of a stream add up to; ``content_type`` is that of the stream."""
     headers: Mapping[str, str]
     """Those that ``log.headers`` names, lower-case names, as they were written: some are hashed."""
 
@@ -260,6 +262,7 @@ def _content(document: Document) -> Content:
         encoding=encoding,
         truncated=document.get("truncated") is True,
         redacted=document.get("redacted", False) is not False,
+        assembled=document.get("assembled") is True,
         headers=headers,
     )
 

@@ -83,6 +83,13 @@ def _body(where: str, whose: str) -> tuple[Field, ...]:
             is_always=False,
         ),
         Field(
+            f"{where}.assembled",
+            "boolean",
+            "true: what was sent is a stream; `body` is JSON, the answer in one piece that it adds up to",
+            since=2,
+            is_always=False,
+        ),
+        Field(
             f"{where}.withheld",
             "boolean",
             "true: `body` is free text, which `log.content` keeps out of records",

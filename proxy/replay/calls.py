@@ -34,6 +34,7 @@ REASONS: Final[Mapping[str, str]] = MappingProxyType(
         "request_redacted": "something in the request's body was redacted",
         "request_missing": "the request's body was left out (log.content)",
         "request_binary": "the record is of schema 1, which does not tell what a binary request body is",
+        "request_assembled": "the request came in pieces, and the record holds what they add up to",
         "answer_truncated": "the recorded answer is longer than log.body (or limits.copy), or was cut",
         "answer_redacted": "something in the recorded answer was redacted",
         "answer_missing": "the recorded answer was left out (log.content)",
@@ -88,6 +89,8 @@ def prepare(record: Record, despite: Collection[str] = (), kept_headers: Collect
     obstacle = _obstacle(record.schema, request.content, despite)
     if obstacle is not None:
         return f"request_{obstacle}"
+    if request.content.assembled:
+        return "request_assembled"
     return Call(
         request_id=_derived_id(record.request_id),
         method=request.method,
@@ -109,6 +112,7 @@ def read_reference(record: Record, despite: Collection[str] = ()) -> Answer | st
         _bytes(content.content_encoding),
         content.body or b"",
         inference_header_length=content.inference_header_length,
+        is_assembled=content.assembled,
     )
 
 

@@ -36,6 +36,8 @@ RESPONSE_TYPE: Final = "org.kubeflow.serving.inference.response"
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _COMPONENT: Final = "predictor"
+_JSON: Final = "application/json"
+"""Of what a stream adds up to, which is written in its place."""
 _RECORD_BYTES: Final = 4096
 """Longest ``record``: servers take heads of 8 KiB, and it may be a header."""
 _BATCH_RECORDS: Final = 64
@@ -77,18 +79,19 @@ def build_events(record: _Document, source: str, recorded_ns: int) -> Events:
         "endpoint": record["variant"],
     }
 
-    def event(kind: str, what: str, when: datetime, part: _Document, **more: str) -> Event:
+    def event(sort: str, what: str, when: datetime, part: _Document, **more: str) -> Event:
         attributes = {
             **common,
-            "type": kind,
+            "type": sort,
             "source": f"{source}/{record['route']}/{what}",
             "time": _time(when),
             "metadata": _json({name: [value] for name, value in part.get("headers", {}).items()}),
             **more,
         }
         data = _data(part)
-        if data is not None and part["content_type"] and part["content_type"].isprintable():
-            attributes["datacontenttype"] = part["content_type"]
+        kind = _JSON if part.get("assembled") else part["content_type"]
+        if data is not None and kind and kind.isprintable():
+            attributes["datacontenttype"] = kind
         return Event(attributes, data)
 
     return (

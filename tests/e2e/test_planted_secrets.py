@@ -29,6 +29,7 @@ from proxy.rundir import left_behind, owner_of
 from proxy.settings import Compare
 from tests.e2e.planting import Heard
 from tests.e2e.running import Running, eventually, serve
+from tests.privacy.dialects import DIALECTS, EVENTS, body_of
 from tests.sinks.receivers import RECEIVERS, Receiver, unzstd
 
 pytestmark = pytest.mark.slow
@@ -63,6 +64,10 @@ FORMED = {
     "a token": "ghp_Zk8Wq3Xv7Bn5Mt9Rc2Ld6Jf4Hs1Gp0Yy7Tt5",
     "a telephone number": "+49 30 8675309",
     "bearer credentials": "Qx9vTz3LmW7kRb5NcJd8",
+    "an address in a stream": "stream.Gk2@mail-kx4.example",
+    "a card in a stream": "5105 1051 0510 5100",
+    "a token in a stream": "sk-Xb6Tn1Vq8Kd4Rw9Mz3Jf7Hc2",
+    "an address in a copy's stream": "copied.Zs8@mail-kx4.example",
 }
 """Detectors know them by their form, wherever they stand."""
 SAID = {
@@ -174,6 +179,8 @@ def calls() -> Iterator[Call]:
         yield Call(
             "/v1/chat/completions", {**person, "x-answer": answer}, orjson.dumps({**said, "n": answer})
         )
+    for dialect in DIALECTS:
+        yield Call(f"/talk/{dialect}", person, orjson.dumps({"note": MARK}))
     yield Call("/v1/audio", {**person, "content-type": "text/plain"}, f"{MARK} {SAID['a text']}".encode())
 
 
@@ -189,6 +196,8 @@ async def answer(request: web.Request) -> web.StreamResponse:
     wanted = request.headers.get("x-answer", "")
     if request.path.startswith("/v1/"):
         return await generate(request, wanted, is_copy=is_copy)
+    if request.path.startswith("/talk/"):
+        return talk(request.path.removeprefix("/talk/"), is_copy=is_copy)
     place = "a field of a copy's answer" if is_copy else "a field of an answer"
     place = "a field of a compressed answer" if wanted in ("gzip", "br") and not is_copy else place
     document: dict[str, Any] = {
@@ -207,6 +216,18 @@ async def answer(request: web.Request) -> web.StreamResponse:
         headers["content-encoding"] = wanted
     status = 500 if wanted == "error" else 200
     return web.Response(body=data, status=status, headers=headers, content_type="application/json")
+
+
+def talk(dialect: str, *, is_copy: bool) -> web.Response:
+    """Answer piece by piece in one dialect, with secrets that several pieces share, and once more beside the pieces."""
+    own = (place for place in FORMED if place.endswith("in a copy's stream" if is_copy else "in a stream"))
+    secrets = [FORMED[place] for place in own]
+    text = " and ".join((MARK, *secrets, "so on"))
+    kind, documents = DIALECTS[dialect]([text[at : at + 5] for at in range(0, len(text), 5)])
+    body = body_of(kind, documents)
+    if kind == EVENTS:
+        body = body.replace(b"\n\n", f"\n\n: {secrets} {MARK}\n\n".encode(), 1)
+    return web.Response(body=body, headers={"content-type": kind.decode()} if kind else {})
 
 
 async def generate(request: web.Request, wanted: str, *, is_copy: bool) -> web.StreamResponse:
@@ -295,6 +316,13 @@ def settings(state: Path, model: str, collector: str, sinks: list[Receiver], *, 
                 "force_secret": NEVER["the force secret"],
                 **common,
             },
+            {
+                "name": "talk",
+                "match": {"path": "/talk/*"},
+                "unit": ["header:x-user-id"],
+                **common,
+                "log": {**log, "content": True},
+            },
             {"name": "chat", "match": {"path": "/v1/*"}, "unit": ["client_ip", "header:x-user-id"], **common},
         ],
     }
@@ -356,7 +384,7 @@ async def ask_everything(proxy: Running, heard: Heard) -> None:
         async with session.get(f"{proxy.admin}/api/v1/openapi.json") as described:
             pages = [path for path, verbs in (await described.json())["paths"].items() if "get" in verbs]
         for page in {*pages, "/", "/metrics", "/api/v1/status", "/api/v1/table"}:
-            for route in ("wine", "chat"):
+            for route in ("wine", "chat", "talk"):
                 path = page.replace("{route}", route).replace("{digest}", "0" * 64)
                 async with session.get(proxy.admin + path) as response:
                     heard.take(path, str(response.headers).encode() + await response.read())
@@ -457,6 +485,8 @@ async def test_what_is_told_in_confidence_does_not_come_out(tmp_path: Path) -> N
     assert leaked(heard, NAMED | FORMED | SAID | NEVER) == {}
     wanted = {where for where in heard.said if where.startswith(("sink ", "payloads"))}
     assert {where for where in wanted if MARK.encode() not in heard.said[where]} == set()
+    put_together = b"".join(what for where, what in heard.said.items() if "payloads-" in where)
+    assert put_together.count(b'"assembled":true') >= 2 * len(DIALECTS)
 
 
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="reads /proc")

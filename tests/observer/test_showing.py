@@ -219,3 +219,30 @@ def test_ids_tell_pairs_apart() -> None:
         for shadow in (0, 1, 0)
     }
     assert len(ids) == 4
+
+
+def test_a_stream_of_a_redacted_route() -> None:
+    """Two streams are shown as what they add up to, redacted, and so are the places where they part."""
+    text = BASE_CONFIG.replace("as: classification", "as: text").replace(
+        "body: 1KiB", "body: 1KiB, content: true, redact: [{detect: email}]"
+    )
+    lines = b"content-type: text/event-stream\r\n"
+    bodies = [
+        b"".join(
+            b'data: {"choices":[{"delta":{"content":"%b"},"finish_reason":"stop"}]}\n\n' % piece
+            for piece in (b"ask ada@", b"example.com ", said)
+        )
+        for said in (b"tomorrow or never", b"and be quick about all of it")
+    ]
+    rules = rules_of(text)
+    primary = primary_part(flags=Flag.MIRRORED | Flag.SHOWN, response_lines=lines, response_body=bodies[0])
+    part = shadow_part(response_lines=lines, response_body=bodies[1])
+    first, second = (Answer(200, b"text/event-stream", None, body) for body in bodies)
+    document = example_document(
+        example_of(rules, primary, part, compare(rules.compare, first, second), {}).what
+    )
+    assert document["response"]["assembled"]
+    assert '"content":"ask *** tomorrow or never"' in document["response"]["body"]
+    (difference,) = document["differences"]
+    assert difference["primary"] == '"ask *** tomorrow or never"'
+    assert b"ada@" not in orjson.dumps(document)

@@ -74,16 +74,39 @@ CASES: dict[str, tuple[Redactor, bytes | None, bytes, bytes | None, bool]] = {
         DETECT,
         b"application/x-ndjson",
         b'{"response":"ada@","done":false}\n{"response":"example.com","done":true}\n',
-        None,
-        False,
+        b'{"response":"***","done":true}',
+        True,
     ),
     "a text in lines": (
         POINTER,
         b"application/x-ndjson",
         b'{"response":"a","done":false}\n{"response":"b","done":true,"secret":1}\n',
-        b'{"response":"a","done":false}\n{"response":"b","done":true}\n',
+        b'{"response":"ab","done":true}',
         True,
     ),
+    "an unknown text in lines, detectors": (
+        DETECT,
+        b"application/x-ndjson",
+        b'{"said":"ada@"}\n{"said":"example.com"}\n',
+        None,
+        False,
+    ),
+    "a text that begins late, detectors": (
+        DETECT,
+        b"application/x-ndjson",
+        b'{"hello":1}\n{"response":"a","done":false}\n',
+        None,
+        False,
+    ),
+    "a list of pieces, detectors": (DETECT, JSON, b'[{"said":"ada@"},{"said":"example.com"}]', None, False),
+    "lines of whole answers": (
+        DETECT,
+        b"application/x-ndjson",
+        b'{"choices":[{"message":{"content":"ada@example.com"}}]}\n{"choices":[{"message":{"content":"b"}}]}\n',
+        b'{"choices":[{"message":{"content":"***"}}]}\n{"choices":[{"message":{"content":"b"}}]}\n',
+        True,
+    ),
+    "not a number": (POINTER, JSON, b'{"a":NaN}', b'{"a":null}', True),
     "a broken line": (POINTER, b"application/x-ndjson", b'{"a":1}\n{"secret":', None, False),
     "events": (POINTER, STREAM, EVENTS, b'event: e\ndata: {"a":2}\n\ndata: [DONE]\n\n', True),
     "an event that was not ended": (POINTER, STREAM, b'data:{"secret":1}', b"data: {}\n\n", True),
@@ -95,9 +118,29 @@ CASES: dict[str, tuple[Redactor, bytes | None, bytes, bytes | None, bool]] = {
     "csv without that column": (TENSOR, CSV, b"age,name\n3,x\n", b"age,name\n3,x\n", False),
     "csv without a header": (TENSOR, CSV, b"3,078\n4,219\n", None, False),
     "csv with another separator": (TENSOR, CSV, b"age;ssn\n3;078\n", None, False),
-    "csv has no pointers": (POINTER, CSV, b"a,secret\n1,2\n", None, False),
+    "csv, pointers that name columns": (POINTER, CSV, b"a,secret\n1,2\n", b"a,secret\n1,\n", True),
+    "csv, a column by its place": (rules(("json", "/*/1", "mask")), CSV, b"3,078\n4\n", b"3,***\n4\n", True),
+    "csv, no such place": (rules(("json", "/*/7", "mask")), CSV, b"3;078\n", None, False),
+    "csv, a name and a place": (
+        rules(("json", "/*/0", "mask"), ("json", "/*/ssn", "drop")),
+        CSV,
+        b"age,ssn\nx,07\n",
+        b"***,ssn\n***,\n",
+        True,
+    ),
+    "csv, a pointer that names no column": (
+        rules(("json", "/a/b/ssn", "drop")),
+        CSV,
+        b"a,ssn\nx,2\n",
+        None,
+        False,
+    ),
+    "csv, a pointer to one row": (rules(("json", "/0/ssn", "drop")), CSV, b"a,ssn\nx,2\n", None, False),
+    "csv, a pointer to everything": (rules(("json", "/**", "drop")), CSV, b"a,ssn\nx,2\n", None, False),
     "broken csv": (TENSOR, CSV, b'ssn,a\n"1"x,2\n', None, False),
 }
+
+ASSEMBLED = {"a text in lines", "a text in lines, detectors"}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -105,7 +148,8 @@ def test_bodies(name: str) -> None:
     """A body is redacted in its own format, and where that cannot be promised there is none."""
     redactor, content_type, body, expected, is_changed = CASES[name]
     shown = redact_body(redactor, content_type, None, body)
-    assert shown == (None if expected is None else RedactedBody(expected, is_changed))
+    is_assembled = name in ASSEMBLED
+    assert shown == (None if expected is None else RedactedBody(expected, is_changed, None, is_assembled))
 
 
 def packed(*texts: str) -> bytes:

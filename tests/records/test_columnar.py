@@ -38,6 +38,9 @@ RECORDS: dict[str, dict[str, Any]] = {
     ),
     "content left out": built_document("{percent: 50, content: false}"),
     "the first version": plain_document(),
+    "a stream that was put together": plain_document(schema=2, response=plain_document()["response"] | {
+        "content_type": "text/event-stream", "body": "{}", "assembled": True,
+    }),
     "a query and what it takes": plain_document(schema=2, request=plain_document()["request"] | {
         "has_query": True, "accept": "text/event-stream", "inference_header_length": 2, "content_encoding": "x",
     }),

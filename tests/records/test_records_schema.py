@@ -38,6 +38,7 @@ FULL = BASE_CONFIG.replace(
     "log: {percent: 50, headers: [content-type], redact: [{json: /secret}]}",
 )
 ASKED_TWICE = BASE_CONFIG.replace("as: classification", "as: text, noise: 50, slices: {tier: header:x-tier}")
+STREAM = b'data: {"choices":[{"delta":{"content":"hi"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
 DISAGREE = Comparison("disagree", 0.5, "label", "classification", 1, 1)
 WORDS = Comparison(
     "disagree", 0.6, "text", "text", 1, 1, (Difference("/choices/0", "a", "b"),), (), (("chrf", 40.0),)
@@ -83,6 +84,12 @@ RECORDS = {
     "still encoded": record(BASE_CONFIG, b"accept: text/csv\r\ncontent-encoding: x-odd\r\n"),
     "binary tensors": record(BASE_CONFIG, b"inference-header-content-length: 2\r\n"),
     "streamed": record(BASE_CONFIG, paces={ANSWER: FAST, 0: SLOW}),
+    "assembled": record(
+        FULL.replace("redact:", "content: true, redact:"),
+        b"content-type: text/event-stream\r\n",
+        request_body=STREAM,
+        response_body=STREAM,
+    ),
     "withheld": record(
         BASE_CONFIG,
         b"content-type: application/json\r\n",

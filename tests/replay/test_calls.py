@@ -139,6 +139,10 @@ def test_the_reference() -> None:
     assert not isinstance(answer, str)
     assert (answer.status, answer.content_type, answer.content_encoding) == (404, b"application/json", b"br")
     assert (answer.body, answer.inference_header_length, answer.truncated) == (b"\xff", 9, False)
+    streamed = read_reference(record_of(response={"assembled": True}))
+    assert not isinstance(streamed, str)
+    assert (streamed.is_assembled, answer.is_assembled) == (True, False)
+    assert prepare(record_of(request={"assembled": True})) == "request_assembled"
     old = record_of(schema=1, response={"body": "/w==", "encoding": "base64"})
     assert read_reference(old) == "answer_binary"
     assert not isinstance(read_reference(record_of(response={"redacted": True}), ("redacted",)), str)

@@ -151,6 +151,42 @@ def test_what_was_redacted_is_never_sent_nor_judged(name: str) -> None:
     assert (prepare(record), read_reference(record)) == (f"request_{reason}", f"answer_{reason}")
 
 
+FINDS_NOTHING = route_of("{percent: 50, body: 1MiB, content: true, redact: [{detect: email}]}")
+STREAMS = {
+    name: body
+    for name, body in BODIES.items()
+    if recorded(body, route=FINDS_NOTHING).response.content.assembled
+}
+
+
+@pytest.mark.parametrize("rule", RULES, ids=METHODS)
+def test_a_stream_that_was_put_together(rule: ComparisonRule) -> None:
+    """A stream in which nothing was to be redacted is judged as it was, by every method that does not compare bytes."""
+    assert {"chat, streamed", "Ollama, streamed", "responses, streamed"} <= STREAMS.keys()
+    for first in STREAMS.values():
+        record = recorded(first, route=FINDS_NOTHING)
+        reference = read_reference(record)
+        assert isinstance(reference, Answer)
+        assert prepare(record) == "request_assembled"
+        for second in BODIES.values():
+            replayed = judge(rule, record, reference, answer_of(second), is_recorded=True)
+            if rule.as_ == "exact":
+                assert (replayed.result, replayed.reason) == ("uncomparable", "assembled")
+            else:
+                assert repr(replayed) == repr(compare(rule, answer_of(first), answer_of(second)))
+
+
+def test_a_stream_in_which_something_was_redacted() -> None:
+    """It is not judged, and the reason is said."""
+    chunk = b'data: {"choices":[{"delta":{"content":"%b"},"finish_reason":"stop"}]}\n\n'
+    body = Body(chunk % b"ada@" + chunk % b"example.com" + b"data: [DONE]\n\n", b"text/event-stream")
+    record = recorded(body, route=FINDS_NOTHING)
+    assert record.response.content.body is not None
+    assert b'"content":"***"' in record.response.content.body
+    assert read_reference(record) == "answer_redacted"
+    assert isinstance(read_reference(record, {"redacted"}), Answer)
+
+
 def test_a_rule_that_found_nothing_keeps_nothing_back() -> None:
     """Where there was nothing to redact, the body is written anew and means the same."""
     record = recorded(BODIES["OIP"], route=route_of("{percent: 50, redact: [{json: /parameters/user}]}"))

@@ -164,3 +164,13 @@ def test_each_event_is_a_message() -> None:
     """In the other modes an event is a message, and both of a record stand for it."""
     parcels = pack_each([(3, events_of()), (5, events_of())], binary)
     assert [list(parcel.positions) for parcel in parcels] == [[3], [3], [5], [5]]
+
+
+@MODES
+def test_a_stream_that_was_put_together(read: Any) -> None:
+    """Where the record has what a stream adds up to, the data is JSON and says so."""
+    _, response = events_of(
+        response={"body": '{"choices":[]}', "content_type": "text/event-stream", "assembled": True}
+    )
+    event = read(response)
+    assert (event.get_data(), event.get_datacontenttype()) == ({"choices": []}, "application/json")

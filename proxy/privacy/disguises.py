@@ -1,0 +1,80 @@
+"""A text → what else it may say: the spellings that hide an address or a key from who looks at the letters alone.
+
+Pure, and linear: each spelling is undone once, and what stands in base64 or hex is undone once more. JSON inside of
+texts is looked into elsewhere, as a document; here are the escapes of such JSON as is cut or stands amid other words.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Iterator
+from html import unescape
+from typing import Final
+from urllib.parse import unquote
+
+__all__ = ["readings"]
+
+_ESCAPE: Final = re.compile(r"(?<!\\)\\++(?:u([0-9A-Fa-f]{4})|x([0-9A-Fa-f]{2}))")
+"""Escapes of JSON (RFC 8259 section 7) and of programs, also such as were escaped themselves."""
+
+_PERCENT: Final = re.compile(r"%[0-9A-Fa-f]{2}")
+
+_BASE64: Final = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{12,}+=*+")
+"""What may be base64 of a text (RFC 4648 sections 4 and 5), alone, in a data URL (RFC 2397) or amid words."""
+
+_HEX: Final = re.compile(r"(?<![0-9A-Za-z])(?:[0-9A-Fa-f]{2}){12,}+(?![0-9A-Za-z])")
+
+_TO_STANDARD: Final = str.maketrans("-_", "+/")
+
+
+def readings(text: str) -> Iterator[str]:
+    """Yield the texts that ``text``, or a part of it, is another spelling of; never itself."""
+    plain = _undone(text)
+    if plain != text:
+        yield plain
+    for found in _HEX.finditer(plain):
+        yield from _both(_text_of(bytes.fromhex(found[0])))
+    for found in _BASE64.finditer(plain):
+        yield from _both(_text_of_base64(found[0]))
+
+
+def _both(text: str | None) -> Iterator[str]:
+    if text:
+        yield text
+        plain = _undone(text)
+        if plain != text:
+            yield plain
+
+
+def _undone(text: str) -> str:
+    """Return ``text`` without escapes, whichever they are."""
+    if "\\" in text:
+        text = _ESCAPE.sub(_unescaped, text)
+    if "%" in text and _PERCENT.search(text):
+        text = unquote(text)
+    return unescape(text) if "&" in text else text
+
+
+def _unescaped(found: re.Match[str]) -> str:
+    return chr(int(found[1] or found[2], 16))
+
+
+def _text_of_base64(text: str) -> str | None:
+    standard = text.rstrip("=").translate(_TO_STANDARD)
+    try:
+        return _text_of(base64.b64decode(standard + "=" * (-len(standard) % 4), validate=True))
+    except binascii.Error:
+        return None
+
+
+def _text_of(data: bytes) -> str | None:
+    """Return the text that ``data`` is in UTF-8, or in UTF-16 as other systems keep texts; None if it is neither."""
+    try:
+        if b"\0" in data[:2]:
+            return data.decode("utf-16-be" if data[0] == 0 else "utf-16-le")
+        return data.decode("utf-16" if data[:2] in _BYTE_ORDERS else "utf-8")
+    except UnicodeDecodeError:
+        return None
+
+
+_BYTE_ORDERS: Final = (b"\xff\xfe", b"\xfe\xff")

@@ -1,0 +1,96 @@
+"""Other spellings of a text: found, in linear time."""
+
+import base64
+import time
+from urllib.parse import quote
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.privacy.disguises import readings
+
+SECRET = "ada@example.com"
+B64 = base64.b64encode(f"to {SECRET}".encode()).decode()
+
+SPELLINGS = {
+    "escaped in JSON": r"ada\u0040example.com",
+    "escaped twice": r"ada\\u0040example.com",
+    "escaped for a program": r"ada\x40example.com",
+    "percent": "ada%40example%2Ecom",
+    "every letter": "".join(f"%{ord(letter):02x}" for letter in SECRET),
+    "an entity": "ada&#64;example.com",
+    "an entity by name": "ada&commat;example.com",
+    "base64": B64,
+    "base64 for URLs": base64.urlsafe_b64encode(f"to {SECRET}??>>".encode()).decode().rstrip("="),
+    "a data URL": f"data:text/plain;base64,{B64}",
+    "base64 of what is escaped": base64.b64encode(rb'{"a": "ada\u0040example.com"}').decode(),
+    "base64 in percent": quote(B64, safe=""),
+    "base64 of UTF-16": base64.b64encode(SECRET.encode("utf-16")).decode(),
+    "base64 of UTF-16, the other way round": base64.b64encode(SECRET.encode("utf-16-be")).decode(),
+    "hex": SECRET.encode().hex(),
+    "capital hex": SECRET.encode().hex().upper(),
+}
+
+
+@pytest.mark.parametrize("name", SPELLINGS)
+@pytest.mark.parametrize("frame", ["{}", "send it to {} now", '{{"q": "{}", "cut'])
+def test_spellings(name: str, frame: str) -> None:
+    """What is hidden by its spelling alone, alone or amid words, is among the readings."""
+    assert any(SECRET in reading for reading in readings(frame.format(SPELLINGS[name])))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "plain words", "understanding nothing", "a & b, 50 % of c\\d", "deadbeef"]
+)
+def test_nothing_else(text: str) -> None:
+    """A text that hides nothing has no readings, or none that says more."""
+    assert [reading for reading in readings(text) if len(reading) > len(text)] == []
+
+
+@given(st.text(max_size=80))
+def test_total(text: str) -> None:
+    """Any text has readings, and is none of its own."""
+    assert text not in list(readings(text))
+
+
+@given(st.text(min_size=1, max_size=40))
+def test_what_was_escaped_is_read(text: str) -> None:
+    """The escapes of a JSON writer that writes ASCII alone are undone."""
+    escaped = "".join(f"\\u{ord(letter):04x}" for letter in text if ord(letter) < 0x10000)
+    found = [letter for letter in text if ord(letter) < 0x10000]
+    assert not found or "&" in text or "%" in text or "\\" in text or "".join(found) in readings(escaped)
+
+
+PIECES = (
+    "%4",
+    "%41",
+    "\\u00",
+    "\\\\",
+    "\\u0040",
+    "&#",
+    "&amp;",
+    "A",
+    "a0",
+    "QUJD",
+    "QUJD ",
+    "a-",
+    "=",
+    "&" * 40,
+)
+
+
+@pytest.mark.parametrize("piece", PIECES)
+def test_linear_time(piece: str) -> None:
+    """A quarter of a mebibyte of anything has its readings at once, and they are not much longer."""
+    text = piece * (256 * 1024 // len(piece))
+    began = time.process_time()
+    total = sum(map(len, readings(text)))
+    assert time.process_time() - began < 2.0
+    assert total <= 4 * len(text)
+
+
+def test_orjson_escapes_are_json() -> None:
+    """The first spelling above is what a JSON parser reads so."""
+    assert orjson.loads(f'"{SPELLINGS["escaped in JSON"]}"') == SECRET
