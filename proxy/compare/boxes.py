@@ -16,6 +16,7 @@ from typing import Final, NamedTuple, TypeAlias
 import numpy as np
 
 from proxy.compare.documents import render
+from proxy.compare.judge import Judge
 from proxy.compare.overlaps import Corners, Matching, is_same, match
 from proxy.compare.places import nested, select_value, whole
 from proxy.compare.rules import ComparisonRule
@@ -25,22 +26,14 @@ from proxy.compare.values import (
     Difference,
     Json,
     Prediction,
-    Undecodable,
 )
-from proxy.compare.verdicts import (
-    by_rows,
-    confusion_of,
-    disagree_whole,
-    scores_of,
-    shadow_undecodable,
-    uncomparable,
-)
+from proxy.compare.verdicts import by_rows, confusion_of, disagree_whole, scores_of
 
 __all__ = [
     "BOX_LIMIT",
     "BOX_NAMES",
     "BOX_TOTAL_LIMIT",
-    "compare_boxes",
+    "IMAGES",
     "has_boxes",
 ]
 
@@ -80,40 +73,39 @@ class _Image(NamedTuple):
     labels: Sequence[Json]
 
 
-class _TooMany(NamedTuple):
-    """More boxes than are matched."""
+class _Images(NamedTuple):
+    """An image for each row."""
 
-    boxes: int
+    images: Sequence[_Image]
+    source: str = ""
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return len(self.images)
+
+    @property
+    def boxes(self) -> int:
+        """How many boxes there are in all of them."""
+        return sum(len(image.corners) for image in self.images)
+
+    @property
+    def is_too_large(self) -> bool:
+        """Whether there are more boxes than are matched."""
+        most = max((len(image.corners) for image in self.images), default=0)
+        return most > BOX_LIMIT or self.boxes > BOX_TOTAL_LIMIT
 
 
-def compare_boxes(rule: ComparisonRule, primary: Prediction, shadow: Prediction | Undecodable) -> Comparison:
+def _judge_images(rule: ComparisonRule, first: _Images, second: _Images) -> Comparison:
     """Compare the boxes of every image."""
-    method = "detection"
-    first = _find_images(primary, rule)
-    if first is None:
-        return uncomparable("no_boxes", method)
-    if isinstance(first, _TooMany):
-        return uncomparable("too_many_boxes", method)
-    rows = len(first)
-    if isinstance(shadow, Undecodable):
-        return shadow_undecodable(shadow, method, rows)
-    second = first if shadow is primary else _find_images(shadow, rule)
-    if second is None:
-        return disagree_whole("format", method, rows, "boxes", "no boxes")
-    if isinstance(second, _TooMany):
-        boxes = sum(len(image.corners) for image in first)
-        return disagree_whole("boxes", method, rows, f"{boxes} boxes", f"{second.boxes} boxes")
-    if rows != len(second):
-        return disagree_whole("rows", method, rows, f"{rows} images", f"{len(second)} images")
-    return _judge_images(rule, first, second)
-
-
-def _judge_images(rule: ComparisonRule, first: list[_Image], second: list[_Image]) -> Comparison:
+    if second.is_too_large:
+        told = f"{first.boxes} boxes", f"{second.boxes} boxes"
+        return disagree_whole("boxes", "detection", first.rows, *told)
     reasons: list[str | None] = []
     differences: list[Difference] = []
     labels: tuple[list[Json], list[Json]] = [], []
     overlap, boxes = 0.0, 0
-    for row, (a, b) in enumerate(zip(first, second, strict=True)):
+    for row, (a, b) in enumerate(zip(first.images, second.images, strict=True)):
         found = match(a.corners, b.corners, a.labels, b.labels, IOU if rule.iou is None else rule.iou)
         overlap += sum(iou for _, _, iou in found.pairs)
         boxes += len(found.pairs) + len(found.alone[0]) + len(found.alone[1])
@@ -157,7 +149,9 @@ def has_boxes(prediction: Prediction) -> bool:
     return False
 
 
-def _find_images(prediction: Prediction, rule: ComparisonRule) -> list[_Image] | _TooMany | None:
+def _find_images(
+    rule: ComparisonRule, prediction: Prediction, _beside: _Images | None = None
+) -> _Images | None:
     """Return the boxes of every image, ``None`` when the answer has none that can be read."""
     found = _at_places(prediction, rule) if rule.at is not None else _by_convention(prediction)
     if found is None:
@@ -176,11 +170,7 @@ def _find_images(prediction: Prediction, rule: ComparisonRule) -> list[_Image] |
         ]
     if any(image is None for image in images):
         return None
-    read = [image for image in images if image is not None]
-    counts = [len(image.corners) for image in read]
-    if max(counts, default=0) > BOX_LIMIT or sum(counts) > BOX_TOTAL_LIMIT:
-        return _TooMany(sum(counts))
-    return read
+    return _Images([image for image in images if image is not None])
 
 
 _Found: TypeAlias = tuple[list[Json], Json, Json]
@@ -272,3 +262,12 @@ def _corners(box: Json, form: str) -> list[float] | None:
 def _spell(image: _Image, at: int) -> str:
     corners = ", ".join(f"{corner:g}" for corner in image.corners[at].tolist())
     return f"{render(image.labels[at])} [{corners}]"
+
+
+def _refuse_many(images: _Images) -> str | None:
+    return "too_many_boxes" if images.is_too_large else None
+
+
+IMAGES: Final = Judge(
+    "detection", "boxes", "no_boxes", _find_images, _judge_images, noun="images", refuse=_refuse_many
+)

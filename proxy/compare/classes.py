@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from math import fsum, log2, sqrt
 from typing import Final, NamedTuple
 
+from proxy.compare.judge import Judge
 from proxy.compare.labels import (
     Label,
     Labels,
@@ -27,7 +28,6 @@ from proxy.compare.values import (
     Prediction,
     Scores,
     Tensor,
-    Undecodable,
 )
 from proxy.compare.verdicts import (
     by_rows,
@@ -36,15 +36,13 @@ from proxy.compare.verdicts import (
     label_word,
     path_of,
     scores_of,
-    shadow_undecodable,
-    uncomparable,
 )
 from proxy.methods import class_word
 
 __all__ = [
+    "CLASSES",
+    "PROBABILITIES",
     "Chances",
-    "compare_classes",
-    "compare_probabilities",
     "find_chances",
     "jensen_shannon",
     "total_variation",
@@ -54,42 +52,35 @@ TOLERANCE: Final = 0.05
 """Total variation that still agrees where the rule names none."""
 
 
-def compare_classes(
-    rule: ComparisonRule, primary: Prediction, shadow: Prediction | Undecodable
-) -> Comparison:
+def _judge_labels(rule: ComparisonRule, first: Labels, second: Labels) -> Comparison:
     """Compare the label of every row; the distance is what mistakes cost on average where the rule says so, else that
     of the probabilities where both answers have them."""
-    method = "classification"
-    first = find_labels(primary, rule.place)
-    if first is None:
-        return uncomparable("no_label", method)
     rows = len(first.values)
-    if isinstance(shadow, Undecodable):
-        return shadow_undecodable(shadow, method, rows)
-    second = first if shadow is primary else find_labels(shadow, rule.place, first.source)
-    if second is None:
-        return disagree_whole("format", method, rows, f"labels in {first.source}", "no labels")
-    if rows != len(second.values):
-        return disagree_whole("rows", method, rows, f"{rows} rows", f"{len(second.values)} rows")
     confusion = confusion_of(first.values, second.values)
-    flipped = _flipped(first.values, second.values)
+    # Most rows agree, and then there is nothing to look for.
+    flipped = () if first.values == second.values else _flipped(first.values, second.values)
     if flipped:
         families = label_family(first.values), label_family(second.values)
         if {"text", "number"} == set(families):
-            return disagree_whole("label_type", method, rows, *families)
+            return disagree_whole("label_type", "classification", rows, *families)
     scores: Scores = ()
     if rule.costs:
         distance = _mean_cost(rule, first, second, flipped)
         scores = (("cost", distance),)
     else:
-        variation = _mean_variation(first.probabilities, second.probabilities)
-        distance = variation if variation is not None else len(flipped) / rows if flipped else 0.0
+        distance = len(flipped) / rows if flipped else 0.0
+        if first.probabilities is not None and second.probabilities is not None:
+            variation = _mean_variation(first.probabilities, second.probabilities)
+            distance = distance if variation is None else variation
     if not flipped:
-        return Comparison("agree", distance, None, method, rows, 0, (), confusion, scores)
+        return Comparison("agree", distance, None, "classification", rows, 0, (), confusion, scores)
     differences = _label_differences(first, second, flipped)
     return Comparison(
-        "disagree", distance, "label", method, rows, len(flipped), differences, confusion, scores
+        "disagree", distance, "label", "classification", rows, len(flipped), differences, confusion, scores
     )
+
+
+CLASSES: Final = Judge("classification", "labels", "no_label", find_labels, _judge_labels)
 
 
 def _mean_cost(rule: ComparisonRule, first: Labels, second: Labels, flipped: Sequence[int]) -> float:
@@ -104,8 +95,6 @@ def _mean_cost(rule: ComparisonRule, first: Labels, second: Labels, flipped: Seq
 
 def _flipped(values: Sequence[Label], others: Sequence[Label]) -> Sequence[int]:
     """Return the rows with another label. NaN is the same label as NaN."""
-    if values == others:
-        return ()
     return [
         row
         for row, (a, b) in enumerate(zip(values, others, strict=True))
@@ -121,9 +110,9 @@ def _label_differences(first: Labels, second: Labels, flipped: Sequence[int]) ->
     )
 
 
-def _mean_variation(first: Tensor | None, second: Tensor | None) -> float | None:
+def _mean_variation(first: Tensor, second: Tensor) -> float | None:
     """Return the mean over rows of half the L1 distance; ``None`` unless both sum over the same classes."""
-    if first is None or second is None or first.width != second.width or first.rows != second.rows:
+    if first.width != second.width or first.rows != second.rows:
         return None
     if first.classes != second.classes:
         return None
@@ -141,29 +130,16 @@ class Chances(NamedTuple):
     names: Sequence[Label]
     """Of the classes; their numbers where the answer does not name them."""
 
-
-def compare_probabilities(
-    rule: ComparisonRule, primary: Prediction, shadow: Prediction | Undecodable
-) -> Comparison:
-    """Compare the distribution of every row; the distance is the mean total variation."""
-    method = "probabilities"
-    first = find_chances(primary, rule.place)
-    if first is None:
-        return uncomparable("no_probabilities", method)
-    rows = len(first.values)
-    if isinstance(shadow, Undecodable):
-        return shadow_undecodable(shadow, method, rows)
-    second = first if shadow is primary else find_chances(shadow, rule.place, first.source)
-    if second is None:
-        return disagree_whole("format", method, rows, f"probabilities in {first.source}", "no probabilities")
-    if rows != len(second.values):
-        return disagree_whole("rows", method, rows, f"{rows} rows", f"{len(second.values)} rows")
-    if list(first.names) != list(second.names):
-        return disagree_whole("shape", method, rows, _classes(first), _classes(second))
-    return _judge_chances(rule, first, second)
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return len(self.values)
 
 
 def _judge_chances(rule: ComparisonRule, first: Chances, second: Chances) -> Comparison:
+    """Compare the distribution of every row; the distance is the mean total variation."""
+    if list(first.names) != list(second.names):
+        return disagree_whole("shape", "probabilities", first.rows, _classes(first), _classes(second))
     tolerance = TOLERANCE if rule.tolerance is None else rule.tolerance
     reasons: list[str | None] = []
     differences: list[Difference] = []
@@ -233,15 +209,18 @@ def jensen_shannon(p: Sequence[float], q: Sequence[float]) -> float:
     return sqrt(min(1.0, max(0.0, divergence / 2.0)))
 
 
-def find_chances(prediction: Prediction, place: str | None, hint: str | None = None) -> Chances | None:
+def find_chances(
+    rule: ComparisonRule, prediction: Prediction, beside: Chances | None = None
+) -> Chances | None:
     """Return the probabilities of every row.
 
     The rule's place alone counts if there is one. Else the output the primary's came from, one with a distribution
     in each row, one that holds a single probability per row.
     """
-    if place is not None:
-        tensor = select_tensor(prediction, place)
+    if rule.place is not None:
+        tensor = select_tensor(prediction, rule.place)
         return None if tensor is None else _chances_of(tensor)
+    hint = None if beside is None else beside.source
     tensors = sorted(
         prediction.tensors,
         key=lambda tensor: (tensor.name != hint, not is_distribution(tensor), tensor.kind != "float"),
@@ -267,3 +246,8 @@ def _classes(chances: Chances) -> str:
 
 def _spell(values: Sequence[Label]) -> str:
     return render_label(tuple(values))
+
+
+PROBABILITIES: Final = Judge(
+    "probabilities", "probabilities", "no_probabilities", find_chances, _judge_chances
+)

@@ -46,20 +46,20 @@ and the answer has them); just one float per row → regression; other tensors o
 tensor (json where the rule has ``ignore``, which speaks of documents); other JSON → json; anything else → exact.
 """
 
-from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
-from proxy.compare.boxes import compare_boxes, has_boxes
-from proxy.compare.classes import compare_classes, compare_probabilities, find_chances
+from proxy.compare.boxes import IMAGES, has_boxes
+from proxy.compare.classes import CLASSES, PROBABILITIES, find_chances
 from proxy.compare.content import decode_content
 from proxy.compare.decode import decode_plain, read_assembled
+from proxy.compare.judge import Judge
 from proxy.compare.labels import has_labels, is_distribution, select_tensor
-from proxy.compare.numbers import compare_values
-from proxy.compare.outputs import compare_tensors
-from proxy.compare.rankings import compare_rankings
+from proxy.compare.numbers import NUMBERS
+from proxy.compare.outputs import OUTPUTS
+from proxy.compare.rankings import RANKINGS
 from proxy.compare.rules import ComparisonRule
-from proxy.compare.texts import compare_texts
-from proxy.compare.trees import compare_bytes, compare_documents
+from proxy.compare.texts import TEXTS
+from proxy.compare.trees import DOCUMENTS, compare_bytes
 from proxy.compare.values import (
     DECODED_CAP_BYTES,
     Answer,
@@ -68,22 +68,23 @@ from proxy.compare.values import (
     Prediction,
     Undecodable,
 )
-from proxy.compare.vectors import EMBEDDING_NAMES, are_directions, compare_embeddings
+from proxy.compare.vectors import EMBEDDING_NAMES, EMBEDDINGS, are_directions
 from proxy.compare.verdicts import uncomparable
 
-__all__ = ["compare"]
+__all__ = ["JUDGES", "compare"]
 
-_JUDGES: Final[dict[str, Callable[[ComparisonRule, Prediction, Prediction | Undecodable], Comparison]]] = {
-    "json": compare_documents,
-    "classification": compare_classes,
-    "probabilities": compare_probabilities,
-    "regression": compare_values,
-    "tensor": compare_tensors,
-    "ranking": compare_rankings,
-    "detection": compare_boxes,
-    "text": compare_texts,
-    "embedding": compare_embeddings,
-}
+JUDGES: Final[tuple[Judge[Any], ...]] = (
+    DOCUMENTS,
+    CLASSES,
+    PROBABILITIES,
+    NUMBERS,
+    OUTPUTS,
+    RANKINGS,
+    IMAGES,
+    TEXTS,
+    EMBEDDINGS,
+)
+_COMPARE: Final = {judge.method: judge.compare for judge in JUDGES}
 
 
 def compare(
@@ -156,7 +157,7 @@ def _compare_bodies(
         second = other
     else:
         second = _decoded(shadow, other)
-    return _JUDGES[method](rule, prediction, second)
+    return _COMPARE[method](rule, prediction, second)
 
 
 def _decoded(answer: Answer, body: bytes) -> Prediction | Undecodable:
@@ -195,7 +196,7 @@ def _pick_by_tensors(rule: ComparisonRule, prediction: Prediction) -> str:
         return "embedding"
     if prediction.format == "json":
         return "json"
-    if rule.threshold is not None and find_chances(prediction, None) is not None:
+    if rule.threshold is not None and find_chances(rule, prediction) is not None:
         return "probabilities"
     if has_labels(prediction):
         return "classification"

@@ -24,6 +24,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from proxy.compare.content import parse_json
 from proxy.compare.documents import render
 from proxy.compare.pointers import resolve
+from proxy.compare.rules import ComparisonRule
 from proxy.compare.tensors import tensor_of, tensors_of_rows
 from proxy.compare.values import Json, Prediction, Tensor, Undecodable
 
@@ -78,22 +79,27 @@ class Labels(NamedTuple):
     probabilities: Tensor | None
     """(rows, classes), each row a distribution; ``None`` if the answer has none."""
 
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return len(self.values)
 
-def find_labels(prediction: Prediction, label: str | None, hint: str | None = None) -> Labels | None:
+
+def find_labels(rule: ComparisonRule, prediction: Prediction, beside: Labels | None = None) -> Labels | None:
     """Return the label of every row, ``None`` when the answer has none.
 
     Args:
+        rule: with a place in it, no convention is tried.
         prediction: the decoded answer.
-        label: the rule's tensor name or JSON pointer; with one, no convention is tried.
-        hint: the output the primary's labels came from; taken when this answer has it too.
+        beside: the primary's labels; the output that they came from is taken when this answer has it too.
     """
     tensors = prediction.tensors
-    if label is not None:
-        tensor = select_tensor(prediction, label)
+    if rule.place is not None:
+        tensor = select_tensor(prediction, rule.place)
         return None if tensor is None else _labels_of(tensor, tensors)
-    if hint is not None:
+    if beside is not None:
         for tensor in tensors:
-            if tensor.name == hint:
+            if tensor.name == beside.source:
                 return _labels_of(tensor, tensors) or _by_convention(tensors)
     return _by_convention(tensors)
 

@@ -10,13 +10,15 @@ from collections.abc import Sequence
 from typing import Final
 
 from proxy.compare.documents import render
+from proxy.compare.judge import Judge
 from proxy.compare.labels import select_tensor
+from proxy.compare.places import likeliest
 from proxy.compare.rules import ComparisonRule
 from proxy.compare.tolerance import compare_numbers
-from proxy.compare.values import DIFFERENCE_LIMIT, Comparison, Difference, Prediction, Tensor, Undecodable
-from proxy.compare.verdicts import disagree_whole, path_of, scores_of, shadow_undecodable, uncomparable
+from proxy.compare.values import DIFFERENCE_LIMIT, Comparison, Difference, Prediction, Tensor
+from proxy.compare.verdicts import disagree_whole, path_of, scores_of
 
-__all__ = ["compare_values"]
+__all__ = ["NUMBERS"]
 
 RTOL: Final = 1e-3
 ATOL: Final = 1e-8
@@ -28,27 +30,11 @@ _VALUE_NAMES: Final = frozenset(
 )
 
 
-def compare_values(rule: ComparisonRule, primary: Prediction, shadow: Prediction | Undecodable) -> Comparison:
+def _judge_values(rule: ComparisonRule, first: Tensor, second: Tensor) -> Comparison:
     """Compare the predicted numbers of every row."""
-    method = "regression"
-    first = _find_values(primary, rule.place)
-    if first is None:
-        return uncomparable("no_value", method)
-    rows = first.rows
-    if isinstance(shadow, Undecodable):
-        return shadow_undecodable(shadow, method, rows)
-    second = first if shadow is primary else _find_values(shadow, rule.place, first.name)
-    if second is None:
-        return disagree_whole("format", method, rows, f"numbers in {first.name}", "no numbers")
-    if rows != second.rows:
-        return disagree_whole("rows", method, rows, f"{rows} rows", f"{second.rows} rows")
+    method, rows = "regression", first.rows
     if first.width != second.width:
         return disagree_whole("shape", method, rows, f"{first.width} per row", f"{second.width} per row")
-    return _judge_values(rule, first, second)
-
-
-def _judge_values(rule: ComparisonRule, first: Tensor, second: Tensor) -> Comparison:
-    method, rows = "regression", first.rows
     rtol, atol = _tolerances(rule)
     mask, distance, largest = compare_numbers(second.data, first.data, rtol, atol, rule.scale)
     scores = scores_of([("max_abs", largest)])
@@ -77,23 +63,12 @@ def _value_differences(first: Tensor, second: Tensor, outside: Sequence[int]) ->
     return tuple(found)
 
 
-def _find_values(prediction: Prediction, place: str | None, hint: str | None = None) -> Tensor | None:
-    """Return the output that holds the predicted numbers.
+def _find_values(rule: ComparisonRule, prediction: Prediction, beside: Tensor | None = None) -> Tensor | None:
+    """Return the output that holds the predicted numbers: at the rule's place if there is one, else the likeliest."""
+    if rule.place is not None:
+        tensor = select_tensor(prediction, rule.place)
+        return tensor if tensor is not None and tensor.is_numeric else None
+    return likeliest([tensor for tensor in prediction.tensors if tensor.is_numeric], beside, _VALUE_NAMES)
 
-    The rule's place alone counts if there is one. Else the output the primary's came from, one with a usual name,
-    the first of floats, the first of integers.
-    """
-    if place is not None:
-        tensor = select_tensor(prediction, place)
-        return tensor if tensor is not None and tensor.kind in ("float", "int") else None
-    numeric = [tensor for tensor in prediction.tensors if tensor.kind in ("float", "int")]
-    if not numeric:
-        return None
-    return min(
-        numeric,
-        key=lambda tensor: (
-            tensor.name != hint,
-            tensor.name.lower() not in _VALUE_NAMES,
-            tensor.kind != "float",
-        ),
-    )
+
+NUMBERS: Final = Judge("regression", "numbers", "no_value", _find_values, _judge_values)

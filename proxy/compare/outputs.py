@@ -10,24 +10,18 @@ Outside of the Open Inference Protocol nobody says what the datatype is: numbers
 
 from collections.abc import Sequence
 from math import isfinite, isnan
-from typing import Final
+from typing import Final, NamedTuple
 
 from proxy.compare.documents import render
+from proxy.compare.judge import Judge
 from proxy.compare.labels import select_tensor
 from proxy.compare.rules import ComparisonRule
 from proxy.compare.tolerance import close_mask, largest_difference
-from proxy.compare.values import DIFFERENCE_LIMIT, Comparison, Difference, Prediction, Tensor, Undecodable
+from proxy.compare.values import DIFFERENCE_LIMIT, Comparison, Difference, Prediction, Tensor
 from proxy.compare.vectors import cosine
-from proxy.compare.verdicts import (
-    by_rows,
-    disagree_whole,
-    path_of,
-    scores_of,
-    shadow_undecodable,
-    uncomparable,
-)
+from proxy.compare.verdicts import by_rows, disagree_whole, path_of, scores_of
 
-__all__ = ["DATATYPE_TOLERANCES", "compare_tensors"]
+__all__ = ["DATATYPE_TOLERANCES", "OUTPUTS"]
 
 DATATYPE_TOLERANCES: Final = {"FP64": 1e-9, "FP32": 1e-4, "FP16": 1e-2, "BF16": 2e-2}
 """Relative and absolute tolerance of each datatype of floats where the rule names none."""
@@ -36,25 +30,40 @@ _GUESSED: Final = "FP32"
 """What numbers are taken for that come without a datatype: most models compute so, however they print."""
 
 
-def compare_tensors(
-    rule: ComparisonRule, primary: Prediction, shadow: Prediction | Undecodable
-) -> Comparison:
-    """Compare every value of every output, or of the one at the rule's place."""
-    method = "tensor"
-    first = _find_tensors(primary, rule.place)
-    if not first:
-        return uncomparable("no_tensor", method)
-    rows = _rows(first)
-    if isinstance(shadow, Undecodable):
-        return shadow_undecodable(shadow, method, rows)
-    second = first if shadow is primary else _find_tensors(shadow, rule.place)
-    if not second:
-        return disagree_whole("format", method, rows, "tensors", "no tensors")
-    if first.keys() != second.keys():
-        return disagree_whole("names", method, rows, _spell(list(first)), _spell(list(second)))
-    is_declared = primary.format == "oip_v2" and shadow.format == "oip_v2"
-    for name, a in first.items():
-        b = second[name]
+class _Tensors(NamedTuple):
+    """The outputs that are compared."""
+
+    named: dict[str, Tensor]
+    rows: int
+    """The batch size all agree on; an answer without one is one row."""
+    is_declared: bool
+    """The protocol says what the datatypes are."""
+    source: str = ""
+
+
+def _find_tensors(
+    rule: ComparisonRule, prediction: Prediction, _beside: _Tensors | None = None
+) -> _Tensors | None:
+    """Return every output, or the one at the rule's place."""
+    if rule.place is None:
+        named = {tensor.name: tensor for tensor in prediction.tensors}
+    else:
+        tensor = select_tensor(prediction, rule.place)
+        named = {} if tensor is None else {rule.place: tensor}
+    if not named:
+        return None
+    counts = {tensor.rows for tensor in named.values()}
+    return _Tensors(named, counts.pop() if len(counts) == 1 else 1, prediction.format == "oip_v2")
+
+
+def _judge_outputs(rule: ComparisonRule, first: _Tensors, second: _Tensors) -> Comparison:
+    """Compare every value of every output that both have, once they have the same."""
+    method, rows = "tensor", first.rows
+    if first.named.keys() != second.named.keys():
+        return disagree_whole("names", method, rows, _spell(list(first.named)), _spell(list(second.named)))
+    is_declared = first.is_declared and second.is_declared
+    for name, a in first.named.items():
+        b = second.named[name]
         if is_declared and a.datatype != b.datatype:
             return disagree_whole("datatype", method, rows, a.datatype, b.datatype)
         if not is_declared and _family(a) != _family(b):
@@ -62,7 +71,7 @@ def compare_tensors(
         if a.shape != b.shape:
             reason = "rows" if a.rows != b.rows else "shape"
             return disagree_whole(reason, method, rows, _spell(a.shape), _spell(b.shape))
-    return _judge_tensors(rule, first, second, rows, is_declared=is_declared)
+    return _judge_tensors(rule, first.named, second.named, rows, is_declared=is_declared)
 
 
 def _judge_tensors(
@@ -124,19 +133,6 @@ def _parts_in_pattern(a: object, b: object) -> bool:
     return any(type(value) is float and not isfinite(value) for value in (a, b))
 
 
-def _find_tensors(prediction: Prediction, place: str | None) -> dict[str, Tensor]:
-    if place is None:
-        return {tensor.name: tensor for tensor in prediction.tensors}
-    tensor = select_tensor(prediction, place)
-    return {} if tensor is None else {place: tensor}
-
-
-def _rows(tensors: dict[str, Tensor]) -> int:
-    """Return the batch size all agree on; an answer without one is one row."""
-    counts = {tensor.rows for tensor in tensors.values()}
-    return counts.pop() if len(counts) == 1 else 1
-
-
 def _family(tensor: Tensor) -> str:
     """Return what can be told of values without a declared datatype: JSON writes 2.0 as 2 or 2.0."""
     return "number" if tensor.kind in ("int", "float") else tensor.kind
@@ -144,3 +140,6 @@ def _family(tensor: Tensor) -> str:
 
 def _spell(values: Sequence[object]) -> str:
     return f"[{', '.join(map(str, values[:16]))}]"[:80]
+
+
+OUTPUTS: Final = Judge("tensor", "tensors", "no_tensor", _find_tensors, _judge_outputs, noun="")

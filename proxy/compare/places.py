@@ -1,13 +1,13 @@
 """Where in an answer a rule looks: values by JSON pointer, by tensor name, or by convention."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from proxy.compare.decode import ROW_KEYS
 from proxy.compare.pointers import resolve
 from proxy.compare.values import Json, Prediction, Tensor
 
-__all__ = ["nested", "select_value", "whole"]
+__all__ = ["likeliest", "nested", "select_value", "whole"]
 
 
 def select_value(prediction: Prediction, place: str) -> Json | None:
@@ -24,6 +24,18 @@ def select_value(prediction: Prediction, place: str) -> Json | None:
         return resolve(prediction.document, place)
     except KeyError:
         return None
+
+
+def likeliest(tensors: Sequence[Tensor], beside: Tensor | None, names: Collection[str]) -> Tensor | None:
+    """Return the likeliest of tensors of numbers: the one that the primary's came from, one with one of the usual
+    ``names``, the first of floats, the first of integers."""
+    if not tensors:
+        return None
+    hint = None if beside is None else beside.name
+    return min(
+        tensors,
+        key=lambda tensor: (tensor.name != hint, tensor.name.lower() not in names, tensor.kind != "float"),
+    )
 
 
 def nested(tensor: Tensor) -> Json:

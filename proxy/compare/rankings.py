@@ -5,22 +5,16 @@ but for the share that ``tolerance`` allows. The distance is 1 - RBO.
 """
 
 from collections.abc import Hashable, Sequence
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from proxy.compare.documents import render
+from proxy.compare.judge import Judge
 from proxy.compare.places import nested, select_value, whole
 from proxy.compare.rules import ComparisonRule
-from proxy.compare.values import DIFFERENCE_LIMIT, Comparison, Difference, Json, Prediction, Undecodable
-from proxy.compare.verdicts import (
-    by_rows,
-    disagree_whole,
-    path_of,
-    scores_of,
-    shadow_undecodable,
-    uncomparable,
-)
+from proxy.compare.values import DIFFERENCE_LIMIT, Comparison, Difference, Json, Prediction
+from proxy.compare.verdicts import by_rows, path_of, scores_of
 
-__all__ = ["RANKING_LIMIT", "compare_rankings", "overlap_at", "rank_biased_overlap"]
+__all__ = ["RANKINGS", "RANKING_LIMIT", "overlap_at", "rank_biased_overlap"]
 
 PERSISTENCE: Final = 0.9
 """Chance to look at one more place, as Webber, Moffat and Zobel have it in their examples: the first ten places
@@ -37,33 +31,27 @@ Ranking: TypeAlias = list[Hashable]
 _SCALARS: Final = frozenset({str, int, float, bool, type(None)})
 
 
-def compare_rankings(
-    rule: ComparisonRule, primary: Prediction, shadow: Prediction | Undecodable
-) -> Comparison:
+class _Rankings(NamedTuple):
+    """A ranking for each row."""
+
+    source: str
+    lists: Sequence[Ranking]
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return len(self.lists)
+
+
+def _judge_rankings(rule: ComparisonRule, first: _Rankings, second: _Rankings) -> Comparison:
     """Compare the ranking of every row."""
-    method = "ranking"
-    first = _find_rankings(primary, rule.place)
-    if first is None:
-        return uncomparable("no_ranking", method)
-    rows = len(first)
-    if isinstance(shadow, Undecodable):
-        return shadow_undecodable(shadow, method, rows)
-    second = first if shadow is primary else _find_rankings(shadow, rule.place)
-    if second is None:
-        return disagree_whole("format", method, rows, "a ranking", "no ranking")
-    if rows != len(second):
-        return disagree_whole("rows", method, rows, f"{rows} rows", f"{len(second)} rows")
-    return _judge_rankings(rule, first, second)
-
-
-def _judge_rankings(rule: ComparisonRule, first: list[Ranking], second: list[Ranking]) -> Comparison:
     depth = DEPTH if rule.k is None else rule.k
     tolerance = rule.tolerance or 0.0
     reasons: list[str | None] = []
     differences: list[Difference] = []
     overlaps: list[float] = []
     distance = 0.0
-    for row, (a, b) in enumerate(zip(first, second, strict=True)):
+    for row, (a, b) in enumerate(zip(first.lists, second.lists, strict=True)):
         overlaps.append(overlap_at(a, b, depth))
         distance += 1.0 - rank_biased_overlap(a, b)
         if a[:1] != b[:1]:
@@ -71,8 +59,7 @@ def _judge_rankings(rule: ComparisonRule, first: list[Ranking], second: list[Ran
         else:
             reasons.append("overlap" if 1.0 - overlaps[-1] > tolerance else None)
         if reasons[-1] is not None and len(differences) < DIFFERENCE_LIMIT:
-            prefix = path_of(rule.place or "ranking")
-            differences.append(Difference(f"{prefix}/{row}", _spell(a), _spell(b)))
+            differences.append(Difference(f"{path_of(first.source)}/{row}", _spell(a), _spell(b)))
     rows = len(reasons)
     scores = scores_of([("overlap_at_k", sum(overlaps) / rows)]) if rows else ()
     return by_rows("ranking", reasons, distance / rows if rows else 0.0, differences, scores)
@@ -124,27 +111,29 @@ def rank_biased_overlap(
     return min(1.0, max(0.0, found))
 
 
-def _find_rankings(prediction: Prediction, place: str | None) -> list[Ranking] | None:
+def _find_rankings(
+    rule: ComparisonRule, prediction: Prediction, _beside: _Rankings | None = None
+) -> _Rankings | None:
     """Return the ranking of every row: at the rule's place, else the rows themselves, else the first tensor
     that holds a list per row, but none of floats."""
-    if place is not None:
-        return _rankings_of(select_value(prediction, place))
-    if (found := _rankings_of(whole(prediction))) is not None:
+    if rule.place is not None:
+        return _rankings_of(rule.place, select_value(prediction, rule.place))
+    if (found := _rankings_of("ranking", whole(prediction))) is not None:
         return found
     lists = (tensor for tensor in prediction.tensors if tensor.kind != "float" and len(tensor.shape) > 1)
     tensor = next(lists, None)
-    return None if tensor is None else _rankings_of(nested(tensor))
+    return None if tensor is None else _rankings_of("ranking", nested(tensor))
 
 
-def _rankings_of(value: Json | None) -> list[Ranking] | None:
+def _rankings_of(source: str, value: Json | None) -> _Rankings | None:
     """Read a list of items as one ranking, a list of lists as one per row."""
     if type(value) is not list:
         return None
-    if value and all(type(part) is list for part in value):
-        rankings = [_ranking_of(part) for part in value]
-        return None if None in rankings else [ranking for ranking in rankings if ranking is not None]
-    only = _ranking_of(value)
-    return None if only is None else [only]
+    lists = value if value and all(type(part) is list for part in value) else [value]
+    rankings = [_ranking_of(part) for part in lists]
+    if None in rankings:
+        return None
+    return _Rankings(source, [ranking for ranking in rankings if ranking is not None])
 
 
 def _ranking_of(items: list[Json]) -> Ranking | None:
@@ -158,3 +147,6 @@ def _ranking_of(items: list[Json]) -> Ranking | None:
 
 def _spell(ranking: Ranking) -> str:
     return f"[{', '.join(map(render, ranking[:16]))}]"
+
+
+RANKINGS: Final = Judge("ranking", "rankings", "no_ranking", _find_rankings, _judge_rankings)

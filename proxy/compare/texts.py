@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from proxy.compare.content import parse_json
 from proxy.compare.documents import DocumentDifference, differ, render
+from proxy.compare.judge import Judge
 from proxy.compare.places import select_value
 from proxy.compare.pointers import compile_patterns
 from proxy.compare.rules import ComparisonRule
@@ -26,18 +27,11 @@ from proxy.compare.values import (
     ToolCall,
     Undecodable,
 )
-from proxy.compare.verdicts import (
-    by_rows,
-    disagree_whole,
-    path_of,
-    scores_of,
-    shadow_undecodable,
-    uncomparable,
-)
+from proxy.compare.verdicts import by_rows, path_of, scores_of
 from proxy.compare.wording import TEXT_LIMIT, chrf, normalise, token_f1
 from proxy.schemas import fits
 
-__all__ = ["compare_texts"]
+__all__ = ["TEXTS"]
 
 TOLERANCE: Final = 0.4
 """1 - chrF2/100 that still agrees where the rule names none."""
@@ -63,6 +57,11 @@ class _Texts(NamedTuple):
     source: str
     choices: Sequence[Choice]
 
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return len(self.choices)
+
 
 class _Row(NamedTuple):
     """How two texts compare."""
@@ -73,27 +72,15 @@ class _Row(NamedTuple):
     scores: tuple[tuple[str, float], ...]
 
 
-def compare_texts(rule: ComparisonRule, primary: Prediction, shadow: Prediction | Undecodable) -> Comparison:
+def _judge_texts(rule: ComparisonRule, first: _Texts, second: _Texts) -> Comparison:
     """Compare what two models said, choice by choice."""
-    method = "text"
-    first = _find_texts(primary, rule.place)
-    if first is None:
-        return uncomparable("no_text", method)
-    rows = len(first.choices)
-    if isinstance(shadow, Undecodable):
-        return shadow_undecodable(shadow, method, rows)
-    second = first if shadow is primary else _find_texts(shadow, rule.place)
-    if second is None:
-        return disagree_whole("format", method, rows, f"text in {first.source or 'the body'}", "no text")
-    if rows != len(second.choices):
-        return disagree_whole("rows", method, rows, f"{rows} texts", f"{len(second.choices)} texts")
     found = [
         _judge(rule, f"{first.source}/{row}", a, b)
         for row, (a, b) in enumerate(zip(first.choices, second.choices, strict=True))
     ]
     differences = [difference for row in found for difference in row.differences][:DIFFERENCE_LIMIT]
-    distance = sum(row.distance for row in found) / rows if rows else 0.0
-    return by_rows(method, [row.reason for row in found], distance, differences, _mean_scores(found))
+    distance = sum(row.distance for row in found) / len(found) if found else 0.0
+    return by_rows("text", [row.reason for row in found], distance, differences, _mean_scores(found))
 
 
 def _mean_scores(rows: Sequence[_Row]) -> tuple[tuple[str, float], ...]:
@@ -215,11 +202,11 @@ def _below(path: str, differences: Sequence[Difference]) -> tuple[Difference, ..
     )
 
 
-def _find_texts(prediction: Prediction, place: str | None) -> _Texts | None:
+def _find_texts(rule: ComparisonRule, prediction: Prediction, _beside: _Texts | None = None) -> _Texts | None:
     """Return what a model said: at the rule's place, else a completion's choices, else the text that the answer is,
     else the outputs of a usual name, else the first output that holds texts."""
-    if place is not None:
-        return _texts_of(place, select_value(prediction, place))
+    if rule.place is not None:
+        return _texts_of(rule.place, select_value(prediction, rule.place))
     if prediction.completion is not None:
         return _Texts("/choices", prediction.completion.choices)
     if prediction.format == "text":
@@ -244,3 +231,6 @@ def _texts_of(source: str, value: Json | None) -> _Texts | None:
 
 def _choice(at: int, text: str) -> Choice:
     return Choice(at, text, None, None, ())
+
+
+TEXTS: Final = Judge("text", "texts", "no_text", _find_texts, _judge_texts, noun="texts")

@@ -5,17 +5,18 @@ the model or the call; where ``auto`` picked it, of other documents what can be 
 integers are equal or not unless the rule has a tolerance: next to a large one, its neighbour is another item.
 """
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from proxy.compare.decode import ROW_KEYS
 from proxy.compare.documents import differ
 from proxy.compare.identities import find_identities
+from proxy.compare.judge import Judge
 from proxy.compare.pointers import compile_patterns
 from proxy.compare.rules import ComparisonRule
 from proxy.compare.values import Comparison, Difference, Json, Prediction, Undecodable
-from proxy.compare.verdicts import disagree_whole, shadow_undecodable, uncomparable
+from proxy.compare.verdicts import disagree_whole, shadow_undecodable
 
-__all__ = ["ATOL", "RTOL", "compare_bytes", "compare_documents"]
+__all__ = ["ATOL", "DOCUMENTS", "RTOL", "compare_bytes"]
 
 RTOL: Final = 1e-5
 ATOL: Final = 1e-8
@@ -61,17 +62,27 @@ def compare_bytes(primary: bytes, shadow: bytes | Undecodable) -> Comparison:
     return Comparison("disagree", 1.0, "bytes", "exact", 1, 1, (difference,))
 
 
-def compare_documents(
-    rule: ComparisonRule, primary: Prediction, shadow: Prediction | Undecodable
-) -> Comparison:
+class _Document(NamedTuple):
+    """A whole answer that is JSON."""
+
+    prediction: Prediction
+    source: str = ""
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are, 1 where the answer does not tell."""
+        return 1 if self.prediction.rows is None else self.prediction.rows
+
+
+def _find_document(
+    _rule: ComparisonRule, prediction: Prediction, _beside: _Document | None = None
+) -> _Document | None:
+    return _Document(prediction) if prediction.is_json else None
+
+
+def _judge_documents(rule: ComparisonRule, first: _Document, second: _Document) -> Comparison:
     """Compare two documents leaf by leaf."""
-    if not primary.is_json:
-        return uncomparable("not_json", "json")
-    rows = 1 if primary.rows is None else primary.rows
-    if isinstance(shadow, Undecodable):
-        return shadow_undecodable(shadow, "json", rows)
-    if not shadow.is_json:
-        return disagree_whole("format", "json", rows, primary.format, shadow.format)
+    rows, primary, shadow = first.rows, first.prediction, second.prediction
     if primary.rows is not None and shadow.rows is not None and primary.rows != shadow.rows:
         return disagree_whole("rows", "json", rows, f"{primary.rows} rows", f"{shadow.rows} rows")
     left, right = primary.document, shadow.document
@@ -157,3 +168,6 @@ def _row_widths(primary: Prediction, document: Json) -> dict[int, int]:
         lists = [document.get("choices"), document.get("data")]
         return {id(rows): 1 for rows in lists if type(rows) is list}
     return {}
+
+
+DOCUMENTS: Final = Judge("json", "documents", "not_json", _find_document, _judge_documents, noun="")

@@ -94,6 +94,16 @@ class Tensor(NamedTuple):
     classes: tuple[str, ...] | None = None
     """What the columns are called, when the answer says so (a map from class to probability)."""
 
+    @property
+    def source(self) -> str:
+        """Where it came from: its name."""
+        return self.name
+
+    @property
+    def is_numeric(self) -> bool:
+        """Whether its values are numbers."""
+        return self.kind in ("float", "int")
+
 
 class ToolCall(NamedTuple):
     """A function that a model wants to have called."""

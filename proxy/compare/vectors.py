@@ -9,19 +9,14 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
+from proxy.compare.judge import Judge
 from proxy.compare.labels import select_tensor
+from proxy.compare.places import likeliest
 from proxy.compare.rules import ComparisonRule
-from proxy.compare.values import DIFFERENCE_LIMIT, Comparison, Difference, Prediction, Tensor, Undecodable
-from proxy.compare.verdicts import (
-    by_rows,
-    disagree_whole,
-    path_of,
-    scores_of,
-    shadow_undecodable,
-    uncomparable,
-)
+from proxy.compare.values import DIFFERENCE_LIMIT, Comparison, Difference, Prediction, Tensor
+from proxy.compare.verdicts import by_rows, disagree_whole, path_of, scores_of
 
-__all__ = ["EMBEDDING_NAMES", "are_directions", "compare_embeddings", "cosine", "find_embeddings"]
+__all__ = ["EMBEDDINGS", "EMBEDDING_NAMES", "are_directions", "cosine"]
 
 TOLERANCE: Final = 0.01
 """1 - cosine that still agrees where the rule names none: the same model in FP16 is within 1e-4 of itself, other
@@ -35,28 +30,11 @@ EMBEDDING_NAMES: Final = frozenset(
 _Vector: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
 
 
-def compare_embeddings(
-    rule: ComparisonRule, primary: Prediction, shadow: Prediction | Undecodable
-) -> Comparison:
-    """Compare the direction of every row's vector; the distance is the mean of 1 - cosine, at most 1 each."""
-    method = "embedding"
-    first = find_embeddings(primary, rule.place)
-    if first is None:
-        return uncomparable("no_embedding", method)
-    rows = first.rows
-    if isinstance(shadow, Undecodable):
-        return shadow_undecodable(shadow, method, rows)
-    second = first if shadow is primary else find_embeddings(shadow, rule.place, first.name)
-    if second is None:
-        return disagree_whole("format", method, rows, f"vectors in {first.name}", "no vectors")
-    if rows != second.rows:
-        return disagree_whole("rows", method, rows, f"{rows} rows", f"{second.rows} rows")
-    if first.width != second.width:
-        return disagree_whole("shape", method, rows, f"{first.width} per row", f"{second.width} per row")
-    return _judge_vectors(rule, first, second)
-
-
 def _judge_vectors(rule: ComparisonRule, first: Tensor, second: Tensor) -> Comparison:
+    """Compare the direction of every row's vector; the distance is the mean of 1 - cosine, at most 1 each."""
+    if first.width != second.width:
+        widths = f"{first.width} per row", f"{second.width} per row"
+        return disagree_whole("shape", "embedding", first.rows, *widths)
     tolerance = TOLERANCE if rule.tolerance is None else rule.tolerance
     cosines = [cosine(a, b) for a, b in zip(_vectors(first), _vectors(second), strict=True)]
     reasons: list[str | None] = []
@@ -121,26 +99,19 @@ def _vectors(tensor: Tensor) -> _Vector:
     return np.array(tensor.data, np.float64).reshape(tensor.rows, tensor.width)
 
 
-def find_embeddings(prediction: Prediction, place: str | None, hint: str | None = None) -> Tensor | None:
-    """Return the tensor that holds one vector per row.
-
-    The rule's place alone counts if there is one. Else the output the primary's came from, one with a usual name,
-    the first of floats with several values per row.
-    """
-    if place is not None:
-        tensor = select_tensor(prediction, place)
-        if tensor is None or tensor.kind not in ("float", "int"):
+def _find_embeddings(
+    rule: ComparisonRule, prediction: Prediction, beside: Tensor | None = None
+) -> Tensor | None:
+    """Return the tensor that holds one vector per row: at the rule's place if there is one, else the likeliest of those
+    with several values per row."""
+    if rule.place is not None:
+        tensor = select_tensor(prediction, rule.place)
+        if tensor is None or not tensor.is_numeric:
             return None
         # A list of numbers is one vector, not as many rows of one number.
         return tensor._replace(rows=1, width=tensor.rows) if len(tensor.shape) == 1 else tensor
-    wide = [tensor for tensor in prediction.tensors if tensor.kind in ("float", "int") and tensor.width > 1]
-    if not wide:
-        return None
-    return min(
-        wide,
-        key=lambda tensor: (
-            tensor.name != hint,
-            tensor.name.lower() not in EMBEDDING_NAMES,
-            tensor.kind != "float",
-        ),
-    )
+    wide = [tensor for tensor in prediction.tensors if tensor.is_numeric and tensor.width > 1]
+    return likeliest(wide, beside, EMBEDDING_NAMES)
+
+
+EMBEDDINGS: Final = Judge("embedding", "vectors", "no_embedding", _find_embeddings, _judge_vectors)

@@ -7,7 +7,8 @@ import orjson
 import pytest
 
 from proxy.compare.decode import decode
-from proxy.compare.labels import find_labels, has_labels, is_distribution, label_family
+from proxy.compare.labels import Labels, find_labels, has_labels, is_distribution, label_family
+from proxy.compare.rules import ComparisonRule
 from proxy.compare.tensors import tensor_of
 from proxy.compare.values import Prediction
 
@@ -233,7 +234,7 @@ CASES: dict[str, tuple[Any, str | None, tuple[str, list[Any]] | None, bool, bool
 def test_labels(name: str) -> None:
     """Source, labels and probabilities of each known form."""
     document, label, expected, has_probabilities, _ = CASES[name]
-    found = find_labels(_read(document), label)
+    found = find_labels(ComparisonRule(at=label), _read(document))
     if expected is None:
         assert found is None
     else:
@@ -254,14 +255,14 @@ def test_the_output_of_the_primary_is_preferred() -> None:
     """A hint picks among several; one that is not there, or tells no class, leaves the conventions."""
     both = _oip(("label", "INT64", [1], [1]), ("vote", "INT64", [1], [2]), ("z", "FP32", [1], [3.7]))
     for hint, expected in (("vote", 2), ("label", 1), ("gone", 1), ("z", 1)):
-        found = find_labels(_read(both), None, hint)
+        found = find_labels(ComparisonRule(), _read(both), Labels(hint, [], None))
         assert found is not None
         assert [expected] == list(found.values)
 
 
 def test_labels_in_text_have_no_pointer() -> None:
     """A pointer finds nothing in an answer that is not JSON."""
-    assert find_labels(Prediction("text", "cat"), "/label") is None
+    assert find_labels(ComparisonRule(at="/label"), Prediction("text", "cat")) is None
 
 
 DISTRIBUTIONS: dict[str, tuple[list[list[float]], bool]] = {

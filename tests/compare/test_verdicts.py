@@ -44,7 +44,7 @@ def test_every_reason_is_a_known_word() -> None:
     disagreements = set(re.findall(r'(?:disagree_whole|_Row|reasons\.append)\(\s*"(\w+)"', text))
     uncomparables = set(re.findall(r'(?:\buncomparable|Undecodable)\(\s*"(\w+)"', text)) - {"status"}
     assert {"format", "rows", "refusal", "top"} <= disagreements <= set(DISAGREEMENTS)
-    assert {"no_label", "invalid_json"} <= uncomparables <= set(UNCOMPARABLES)
+    assert {"truncated", "invalid_json"} <= uncomparables <= set(UNCOMPARABLES)
     assert not set(DISAGREEMENTS) & set(UNCOMPARABLES)
     assert len(DISAGREEMENTS) == len(set(DISAGREEMENTS))
 
