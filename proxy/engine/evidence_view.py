@@ -170,7 +170,7 @@ def _counted(counts: Counts, *, has_latency: bool) -> dict[str, Any]:
 
 def _shadow(shadows: Iterable[ShadowCounts]) -> dict[str, int]:
     columns: Iterable[int] = map(sum, zip(*shadows, strict=True))
-    return dict(zip(("answered", "failed", "compared", "disagreed"), columns, strict=False))
+    return dict(zip(ShadowCounts._fields, columns, strict=False))
 
 
 def _decision(recorded: Recorded) -> dict[str, Any]:

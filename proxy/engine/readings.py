@@ -50,7 +50,13 @@ def read_shadow(run_dir: Path, table: Table, route: Route, variant: str) -> Shad
     judged = table.observer_layout.section("comparison", route.name, champion, model)
     answered, failed = _add_up(run_dir, "w", table.version, sent, ("answered", "failed"))
     agree, disagree = _add_up(run_dir, "o", table.version, judged, ("agree", "disagree"))
-    return ShadowCounts(answered, failed, agree + disagree, disagree)
+    counts = ShadowCounts(answered, failed, agree + disagree, disagree)
+    if route.noise is None:
+        return counts
+    stretch = next(shadow.stretch for shadow in route.shadows if shadow.model.name == model)
+    section = table.observer_layout.section("triple", route.name, model, stretch)
+    same, *odd = _add_up(run_dir, "o", table.version, section, ("same", "candidate", "champion", "both"))
+    return ShadowCounts(*counts[:4], same + sum(odd), *odd)
 
 
 def _add_up(

@@ -108,7 +108,19 @@ CREATE TABLE deliveries (
 CREATE TABLE clock (only INTEGER PRIMARY KEY CHECK (only = 0), engine_ns INTEGER NOT NULL);
 """
 
-_OF_A_ROLLOUT: Final = ("epochs", "counts", "frozen", "shadows", "points", "decisions", "rollouts")
+_TRIPLES: Final = """
+CREATE TABLE IF NOT EXISTS triples (
+    rollout TEXT NOT NULL, source TEXT NOT NULL, version INTEGER NOT NULL,
+    triples INTEGER NOT NULL, candidate_odd INTEGER NOT NULL, champion_odd INTEGER NOT NULL, both_odd INTEGER NOT NULL,
+    PRIMARY KEY (rollout, source, version)
+) WITHOUT ROWID
+"""
+"""Beside the others, and newer: a program that does not know it leaves it alone, so the schema keeps its number."""
+
+_OF_SHADOWS: Final = 4
+"""So many of the first columns of :class:`ShadowCounts` are in the table ``shadows``, the rest in ``triples``."""
+
+_OF_A_ROLLOUT: Final = ("epochs", "counts", "frozen", "shadows", "triples", "points", "decisions", "rollouts")
 
 _log = logging.getLogger("modelproxy")
 
@@ -121,6 +133,12 @@ class ShadowCounts(NamedTuple):
     compared: int = 0
     """With the champion's answers."""
     disagreed: int = 0
+    triples: int = 0
+    """Copies beside which the champion was asked once more, and that say something."""
+    candidate_odd: int = 0
+    """Of these, in which only the canary's model differs from the client's answer."""
+    champion_odd: int = 0
+    both_odd: int = 0
 
 
 class Watch(NamedTuple):
@@ -236,6 +254,10 @@ class Store(SqliteFile):
     schema = _SCHEMA
     application_id = _APPLICATION_ID
 
+    def _prepare(self) -> None:
+        super()._prepare()
+        self._db.execute(_TRIPLES)
+
     # The clock
 
     def engine_ns(self) -> int:
@@ -273,7 +295,17 @@ class Store(SqliteFile):
             "INSERT INTO shadows VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (rollout, source, version) DO UPDATE SET "
             "answered = max(answered, excluded.answered), failed = max(failed, excluded.failed), "
             "compared = max(compared, excluded.compared), disagreed = max(disagreed, excluded.disagreed)",
-            [(rollout, *key, *counts) for key, counts in batch.shadows.items()],
+            [(rollout, *key, *counts[:_OF_SHADOWS]) for key, counts in batch.shadows.items()],
+        )
+        db.executemany(
+            "INSERT INTO triples VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (rollout, source, version) DO UPDATE SET "
+            "triples = max(triples, excluded.triples), candidate_odd = max(candidate_odd, excluded.candidate_odd), "
+            "champion_odd = max(champion_odd, excluded.champion_odd), both_odd = max(both_odd, excluded.both_odd)",
+            [
+                (rollout, *key, *counts[_OF_SHADOWS:])
+                for key, counts in batch.shadows.items()
+                if counts.triples
+            ],
         )
         if batch.points:
             db.executemany(
@@ -366,7 +398,18 @@ class Store(SqliteFile):
             "SELECT source, version, answered, failed, compared, disagreed FROM shadows WHERE rollout = ?",
             (rollout,),
         )
-        return {(source, version): ShadowCounts(*counts) for source, version, *counts in rows}
+        found = {(source, version): ShadowCounts(*counts) for source, version, *counts in rows}
+        # A file that is only read may be of a program that did not know them.
+        if self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'triples'").fetchone() is None:
+            return found
+        more = self._db.execute(
+            "SELECT source, version, triples, candidate_odd, champion_odd, both_odd FROM triples WHERE rollout = ?",
+            (rollout,),
+        )
+        for source, version, *counts in more:
+            before = found.get((source, version), ShadowCounts())
+            found[source, version] = ShadowCounts(*before[:_OF_SHADOWS], *counts)
+        return found
 
     def _load_points(self, rollout: str) -> dict[int, bytes]:
         return dict(

@@ -46,6 +46,11 @@ def _metrics(judged: Judged) -> Iterator[str]:
     yield _answers(judged)
     if Metric.DISAGREEMENT not in watched:
         yield f"Whether {name} answers the same as {judged.plan.champion.name}: no guardrail compared answers."
+    elif not judged.plan.goes_above_noise:
+        yield (
+            f"How much of the disagreement is {judged.plan.champion.name}'s own: nobody asks it twice (compare.noise), "
+            "and one that does not answer twice alike differs from any other."
+        )
     advisory = [each.name for each in judged.plan.guardrails if each.advisory]
     if advisory:
         yield f"{joined(advisory)} only advised: nothing was decided by it."

@@ -4,7 +4,7 @@ Read with tolerance: a field that is missing has no value, one that is new is le
 refused. Of a figure that is infinite JSON holds ``null``.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
@@ -173,7 +173,7 @@ class Rollout(_Document):
     champion_requests: int = 0
     request_rate: float = 0.0
     excess_errors: float = 0.0
-    shadow: dict[Literal["answered", "failed", "compared", "disagreed"], int] = {}
+    shadow: dict[str, int] = {}
 
     @classmethod
     def read(cls, document: Any) -> "Rollout":

@@ -90,9 +90,15 @@ def _figures(judged: Judged) -> list[Block]:
             "that of p50."
         )
     if any(each.metric is Metric.DISAGREEMENT for each in judged.evidence.guardrails):
-        notes.append(
-            "Of disagreement the limits are those of the share itself, and its e-value never rolls back."
+        what = (
+            "the share itself, of which nobody knows how much is the champion's own noise (compare.noise: 0)"
         )
+        if judged.plan.goes_above_noise:
+            what = (
+                "the share above noise: how much more often the canary differs from the client's answer than the "
+                "champion does when it is asked again"
+            )
+        notes.append(f"Of disagreement the limits are those of {what}; its e-value never rolls back.")
     if any(each.metric is Metric.FEEDBACK for each in judged.evidence.guardrails):
         notes.append(
             "Of feedback those units count on which there was any, for the variant that answered them."

@@ -272,10 +272,11 @@ class _Walk:
         """Return when the guardrail is shown to be as good, on this way; from the last step on it goes on there."""
         if guardrail.metric is Metric.DISAGREEMENT:
             rate = self.traffic.rate * self.traffic.copies
-            (amount,) = to_show(guardrail, self.plan, self.traffic.model, 0.5)
             if rate <= 0:
                 return Shown(guardrail, inf, inf)
-            return Shown(guardrail, amount.mean / rate, amount.late / rate)
+            amounts = to_show(guardrail, self.plan, self.traffic.model, 0.5)
+            mean, late = (min(getattr(each, name) for each in amounts) for name in ("mean", "late"))
+            return Shown(guardrail, mean / rate, late / rate)
         # For each way the amounts on every step; the way that is gone first counts.
         ways = list(
             zip(

@@ -126,7 +126,8 @@ def _why(why: str) -> str:
 
 def _asked(guardrail: Guardrail) -> str:
     if guardrail.metric is Metric.DISAGREEMENT:
-        return f"{percent(guardrail.tolerance or 0.0)} of copies (tolerance)"
+        above = " above the champion's own noise" if guardrail.above_noise else ""
+        return f"{percent(guardrail.tolerance or 0.0)} of copies{above} (tolerance)"
     text = f"{percent(guardrail.promotion_margin)} (promotion_margin)"
     return (
         f"{text}, or {percent(guardrail.tolerance)} of requests (tolerance)" if guardrail.tolerance else text
@@ -257,7 +258,10 @@ def _advised(outlook: Outlook, shown: Shown) -> str:
     if guardrail.metric is Metric.DISAGREEMENT:
         if not outlook.traffic.copies:
             return f"{name} {takes}: no shadow of this route copies requests to {outlook.plan.canary.model}; add one."
-        return f"{name} {takes}: copy more requests (shadows.percent), or tolerate more than {_asked(guardrail)}."
+        more = "copy more requests (shadows.percent)"
+        if guardrail.above_noise:
+            more += ", ask the champion twice for more of them (compare.noise)"
+        return f"{name} {takes}: {more}, or tolerate more than {_asked(guardrail)}."
     lead = f"At {amount(outlook.traffic.rate)} requests a second, showing {name} within {_asked(guardrail)} {takes}"
     better = _better(outlook.plan, outlook.traffic, guardrail, outlook.plan.max_duration_ns / _NS)
     if better is None:

@@ -240,18 +240,19 @@ def _ratio(value: float) -> str:
 def _disagreement(story: _Story, name: str) -> _Make:
     planned = next(each for each in story.plan.guardrails if each.name == name)
     tolerance = planned.tolerance or 0.0
-    title = f"{name}: share of copies answered otherwise"
-    caption = (
-        f"The band holds the share in 95 of 100 rollouts, at all times; tolerated are {percent(tolerance)}."
-    )
+    above = " above the champion's own noise" if planned.above_noise else ""
+    title = f"{name}: share of copies answered otherwise{above}"
+    tolerated = f"{percent(tolerance)}{above}"
+    caption = f"The band holds the share in 95 of 100 rollouts, at all times; tolerated are {tolerated}."
     bounds = [(story.at(p), low, min(1.0, high)) for p in story.points for low, high in [_bounds(p, name)]]
     top = min(1.0, max(2 * tolerance, min(high for _, _, high in bounds) * 1.5))
-    ticks = [(top * i / 4, percent(top * i / 4)) for i in range(5)]
+    least = -top if planned.above_noise else 0.0
+    ticks = [(least + (top - least) * i / 4, percent(least + (top - least) * i / 4)) for i in range(5)]
     chart = Chart(
         title,
         caption,
         story.seconds,
-        0.0,
+        least,
         top,
         ticks,
         bands=[Band("95 % limits", bounds)],

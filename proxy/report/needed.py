@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from proxy.rollout.guardrails import OUTRIGHT, WIDE_MARGIN
 from proxy.rollout.plan import Guardrail, Plan
 from proxy.settings import Metric
-from proxy.stats import events, histogram, latency, planning, proportion
+from proxy.stats import events, histogram, latency, paired, planning, proportion
 from proxy.stats.special import log_ndtr
 
 __all__ = ["NEVER", "Amount", "Model", "blocks_s", "outright", "to_find", "to_show"]
@@ -120,6 +120,8 @@ def to_show(guardrail: Guardrail, plan: Plan, model: Model, share: float) -> tup
     enough = log(1 / plan.false_promotion)
     if guardrail.metric is Metric.DISAGREEMENT:
         tolerance = guardrail.tolerance or 0.0
+        if guardrail.above_noise:
+            return _within_above_noise(guardrail, model, enough + log(2))
         if model.disagreement >= tolerance:
             return (NEVER,)
         return (_grown(lambda n: proportion.within(round(n * model.disagreement), n, tolerance), enough),)
@@ -175,6 +177,24 @@ def _slower(guardrail: Guardrail, plan: Plan, model: Model, share: float, weight
         return latency.slower(*arms, np.array([share]), reference, shift).combined
 
     return _grown(slower, log(1 / plan.false_rollback) + log(4 / weight))
+
+
+def _within_above_noise(guardrail: Guardrail, model: Model, enough: float) -> tuple[Amount, ...]:
+    """Return what it takes by copies beside which the champion was asked again, and by all copies.
+
+    A canary that is as good differs as often as the champion does from itself, each by its own chance.
+    """
+    differ, tolerance = model.disagreement, guardrail.tolerance or 0.0
+
+    def triples(n: int) -> float:
+        odd = round(n * differ * (1 - differ))
+        return paired.excess_within(odd, odd, n, tolerance)
+
+    found = _grown(triples, enough)
+    ways = [Amount(found.mean / guardrail.asked_twice, found.late / guardrail.asked_twice)]
+    if differ < tolerance:
+        ways.append(_grown(lambda n: proportion.within(round(n * differ), n, tolerance), enough))
+    return tuple(ways)
 
 
 def _grown(log_e: Callable[[int], float], enough: float) -> Amount:

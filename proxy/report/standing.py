@@ -8,6 +8,7 @@ from proxy.report.words import amount, count, latency, percent, times
 from proxy.rollout.decide import SUSPICION, reached
 from proxy.rollout.evidence import GuardrailEvidence
 from proxy.rollout.guardrails import WIDE_MARGIN
+from proxy.rollout.plan import Guardrail
 from proxy.settings import Metric
 
 __all__ = ["DOES", "Standing", "figures", "meaning", "ratio_text", "standing"]
@@ -64,14 +65,7 @@ def meaning(judged: Judged, guardrail: GuardrailEvidence) -> str:
         )
     within = percent(planned.promotion_margin) if planned else "the promotion margin"
     if planned is not None and planned.metric is Metric.DISAGREEMENT:
-        tolerance = percent(planned.tolerance or 0.0)
-        return {
-            Standing.AS_GOOD: f"{canary} answers otherwise than {champion} in less than {tolerance} of copies.",
-            Standing.UNKNOWN: f"Whether {canary} answers otherwise in less than {tolerance} of copies is open.",
-        }.get(
-            found,
-            f"{canary} answers otherwise than {champion} in more than the tolerated {tolerance} of copies.",
-        )
+        return _disagreement(judged, planned, found)
     what = "slower" if guardrail.metric is Metric.LATENCY else "worse"
     if planned is not None and planned.tolerance and guardrail.metric is not Metric.LATENCY:
         counted = "units that were judged" if guardrail.metric is Metric.FEEDBACK else "requests"
@@ -84,18 +78,30 @@ def meaning(judged: Judged, guardrail: GuardrailEvidence) -> str:
     }[found]
 
 
+def _disagreement(judged: Judged, planned: Guardrail, found: Standing) -> str:
+    canary, champion = judged.plan.canary.name, judged.plan.champion.name
+    tolerance = f"{percent(planned.tolerance or 0.0)} of copies"
+    if planned.above_noise:
+        tolerance += f" more than {champion} differs from itself"
+    return {
+        Standing.AS_GOOD: f"{canary} answers otherwise than {champion} in less than {tolerance}.",
+        Standing.UNKNOWN: f"Whether {canary} answers otherwise in less than {tolerance} is open.",
+    }.get(found, f"{canary} answers otherwise than {champion} in more than the tolerated {tolerance}.")
+
+
 def figures(guardrail: GuardrailEvidence) -> tuple[str, str]:
     """Return what was counted: of the canary, and of the champion."""
     if guardrail.metric is Metric.LATENCY:
         return _quantiles(guardrail.canary_ns), _quantiles(guardrail.champion_ns)
     mine = _events(guardrail.canary_events, guardrail.canary_total)
-    if guardrail.metric is Metric.DISAGREEMENT:
+    if guardrail.metric is Metric.DISAGREEMENT and not guardrail.champion_total:
         return mine, "–"
     return mine, _events(guardrail.champion_events, guardrail.champion_total)
 
 
 def ratio_text(judged: Judged, guardrail: GuardrailEvidence) -> str:
-    """Return the canary's figure as a multiple of the champion's, with limits; of disagreement the share."""
+    """Return the canary's figure as a multiple of the champion's, with limits; of disagreement the share, or what of it
+    is above noise."""
     low, high = guardrail.low, guardrail.high
     if guardrail.metric is Metric.DISAGREEMENT:
         return f"{percent(low)} to {percent(min(1.0, high))}" if guardrail.canary_total else "–"

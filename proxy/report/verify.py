@@ -78,7 +78,7 @@ def _check(said: Said, data: bytes | None) -> Check:
     try:
         again = record.recompute(data)
     except (ValueError, ArithmeticError, KeyError, TypeError, IndexError) as error:
-        if _engine(data) not in (record.ENGINE_VERSION, None):
+        if _engine(data) not in (*record.ENGINES, None):
             return found(Outcome.OTHER_ENGINE, f"{verdict}: made by engine {_engine(data)}")
         return found(Outcome.DIFFERS, f"{verdict}: cannot be made again: {error}")
     if again != canonical(said.raw):

@@ -184,6 +184,10 @@ def _is_broken(slices: Slices) -> bool:
         shadow.failed,
         shadow.compared,
         shadow.disagreed,
+        shadow.triples,
+        shadow.candidate_odd,
+        shadow.champion_odd,
+        shadow.both_odd,
         *(min((*each.units, *each.requests), default=0) for each in slices.allocations),
     )
     return least < 0

@@ -41,13 +41,14 @@ class GuardrailEvidence(GuardrailGrounds):
     low: float = 0.0
     high: float = float("inf")
     """95 % confidence sequence of the canary's figure as a multiple of the champion's; for disagreement, of the share
-    itself."""
+    itself, or of what it is above noise, -1 to 1."""
     canary_events: int = 0
     champion_events: int = 0
     canary_total: int = 0
     champion_total: int = 0
     """Coins, of which events. For latency: first completions, and no events. For disagreement: copies compared, and
-    disagreed, as the canary's."""
+    disagreed, as the canary's; above noise copies for which the champion was asked twice, in both, and as the
+    champion's events where it differed from itself."""
     canary_ns: tuple[int, ...] = ()
     champion_ns: tuple[int, ...] = ()
     """For latency: p50, p95 and p99 in the present epoch."""

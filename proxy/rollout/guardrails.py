@@ -33,7 +33,11 @@ Feedback
     than its share says.
 
 Disagreement
-    One-sample bets (B5) on copies that were compared, against the tolerance.
+    One-sample bets (B5) on copies that were compared, against the tolerance. Where the route asks the champion twice,
+    the claim is about how much *more* the canary's model differs than the champion from itself (:mod:`proxy.noise`),
+    and so are the bets (:func:`proxy.stats.paired.excess_exceeds`): noise alone speaks against nobody, whatever its
+    level. Who differs by the tolerance above noise differs by at least that altogether, so the share of all copies may
+    show that it is within, too; the greater half of both counts.
 """
 
 from collections.abc import Callable, Sequence
@@ -63,7 +67,7 @@ from proxy.rollout.slices import (
     added,
     starts_ns,
 )
-from proxy.stats import blocks, bounded, events, histogram, latency, mixtures, proportion
+from proxy.stats import blocks, bounded, events, histogram, latency, mixtures, paired, proportion
 from proxy.stats.outcomes import outright_harm_each
 
 __all__ = [
@@ -77,6 +81,7 @@ __all__ = [
     "first_outcomes",
     "halves",
     "harm_with",
+    "triples",
     "weigh",
     "within",
 ]
@@ -552,14 +557,20 @@ def _feedback(guardrail: Guardrail, stretch: Stretch) -> GuardrailGrounds:
 def _disagreement(guardrail: Guardrail, slices: Slices) -> GuardrailGrounds:
     count, total = disagreements(slices)
     tolerance = guardrail.tolerance or 0.0
-    beyond = proportion.exceeds(count, total, tolerance)
+    good = proportion.within(count, total, tolerance)
+    if guardrail.above_noise:
+        counts = triples(slices)
+        beyond = paired.excess_exceeds(*counts, tolerance)
+        good = mixtures.strongest([good, paired.excess_within(*counts, tolerance)], [1.0, 1.0])
+    else:
+        beyond = proportion.exceeds(count, total, tolerance)
     return GuardrailGrounds(
         name=guardrail.name,
         metric=guardrail.metric,
         advisory=guardrail.advisory,
         harm=beyond,
         suspicion=beyond,
-        noninferiority=proportion.within(count, total, tolerance),
+        noninferiority=good,
     )
 
 
@@ -567,3 +578,10 @@ def disagreements(slices: Slices) -> tuple[int, int]:
     """Return how many compared copies disagreed, and how many were compared."""
     total = slices.shadow.compared
     return min(slices.shadow.disagreed, total), total
+
+
+def triples(slices: Slices) -> tuple[int, int, int]:
+    """Return in how many triples only the canary's answer differs, in how many the champion's second; of how many."""
+    shadow = slices.shadow
+    total = max(shadow.triples, shadow.candidate_odd + shadow.champion_odd + shadow.both_odd)
+    return shadow.candidate_odd, shadow.champion_odd, total

@@ -41,6 +41,13 @@ class Guardrail:
     tolerance: float | None
     threshold_ns: int | None
     advisory: bool
+    asked_twice: float = 0.0
+    """Of disagreement: the part of the copies beside which the champion is asked once more."""
+
+    @property
+    def above_noise(self) -> bool:
+        """Whether what is held to the tolerance is how much more the canary differs than the champion from itself."""
+        return self.asked_twice > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +105,11 @@ class Plan:
         return tuple(step for step in self.steps if step < self.most)
 
     @property
+    def goes_above_noise(self) -> bool:
+        """Whether some guardrail is about what is above the champion's own noise."""
+        return any(each.above_noise for each in self.guardrails)
+
+    @property
     def critical(self) -> tuple[Guardrail, ...]:
         """The guardrails that decide."""
         return tuple(each for each in self.guardrails if not each.advisory)
@@ -105,10 +117,7 @@ class Plan:
     def document(self) -> dict[str, Any]:
         """Return the plan as plain values; decimals as text."""
         document = {each.name: _plain(getattr(self, each.name)) for each in fields(self)}
-        document["guardrails"] = [
-            {each.name: getattr(guardrail, each.name) for each in fields(guardrail)}
-            for guardrail in self.guardrails
-        ]
+        document["guardrails"] = [_guardrail_document(each) for each in self.guardrails]
         return document
 
     @classmethod
@@ -129,6 +138,14 @@ class Plan:
 
 
 _NAMES = tuple(each.name for each in fields(Plan))
+
+
+def _guardrail_document(guardrail: Guardrail) -> dict[str, Any]:
+    document = {each.name: getattr(guardrail, each.name) for each in fields(guardrail)}
+    # It is newer than the others: plans without it have the digest and the snapshots that they always had.
+    if not guardrail.asked_twice:
+        del document["asked_twice"]
+    return document
 
 
 def _plain(value: Any) -> Any:
@@ -184,7 +201,7 @@ def plan_of(settings: "Settings", route: "Route") -> Plan | None:
         steps=tuple(rollout.steps),
         hold_ns=rollout.hold,
         bake_ns=rollout.bake,
-        guardrails=tuple(map(_guardrail, rollout.guardrails)),
+        guardrails=tuple(_guardrail(each, route) for each in rollout.guardrails),
         false_rollback=_fraction(rollout.false_rollback),
         false_promotion=_fraction(rollout.false_promotion),
         excess_errors=None if rollout.budget is None else rollout.budget.excess_errors,
@@ -200,7 +217,7 @@ def _arm_of(settings: "Settings", variant: "Variant") -> Arm:
     return Arm(variant.name, variant.model, settings.models[variant.model].urls)
 
 
-def _guardrail(guardrail: "GuardrailSettings") -> Guardrail:
+def _guardrail(guardrail: "GuardrailSettings", route: "Route") -> Guardrail:
     return Guardrail(
         guardrail.label,
         guardrail.metric,
@@ -209,6 +226,7 @@ def _guardrail(guardrail: "GuardrailSettings") -> Guardrail:
         None if guardrail.tolerance is None else _fraction(guardrail.tolerance),
         guardrail.threshold,
         guardrail.advisory,
+        _fraction(route.compare.noise) if guardrail.metric is Metric.DISAGREEMENT else 0.0,
     )
 
 

@@ -3,6 +3,11 @@
 A snapshot is JSON with sorted keys. Counts are integers and stand there without their zeros; floats (shares) are
 written as their shortest text, which reads back as the same float. So :func:`recompute` gives the decision of the day,
 byte for byte, as long as the program decides the same way; ``engine`` says which way that is.
+
+Engines
+    2: the decisions of all plans but those below.
+    3: a guardrail on disagreement is about what is above the champion's own noise. Every other plan is still decided,
+       and written, as by engine 2: a program that knows only that one makes such decisions again.
 """
 
 from dataclasses import asdict
@@ -30,21 +35,27 @@ from proxy.rollout.state import RolloutState
 from proxy.rollout.verdict import Decision, canonical
 from proxy.stats.latency import Reference
 
-__all__ = ["ENGINE_VERSION", "decision_bytes", "digest", "read", "recompute", "snapshot"]
+__all__ = ["ENGINES", "ENGINE_VERSION", "decision_bytes", "digest", "read", "recompute", "snapshot"]
 
-ENGINE_VERSION = 2
+ENGINE_VERSION = 3
 """Grows with each change that lets the same counts give another decision."""
+
+ENGINES = (2, ENGINE_VERSION)
+"""Whose decisions this program makes again."""
+
+_NOISE = ("triples", "candidate_odd", "champion_odd", "both_odd")
+"""What only engine 3 knows of copies."""
 
 
 def snapshot(plan: Plan, state: RolloutState, slices: Slices, now_ns: int) -> bytes:
     """Return everything that a decision is made from."""
     return canonical(
         {
-            "engine": ENGINE_VERSION,
+            "engine": 3 if plan.goes_above_noise else 2,
             "plan": plan.document(),
             "state": state.document(),
             "now_ns": now_ns,
-            "slices": _slices_document(slices),
+            "slices": _slices_document(slices, has_noise=plan.goes_above_noise),
         }
     )
 
@@ -76,8 +87,8 @@ def read(data: bytes) -> tuple[Plan, RolloutState, Slices, int]:
         ValueError: it is no snapshot, or one of another engine.
     """
     document = orjson.loads(data)
-    if not isinstance(document, dict) or document.get("engine") != ENGINE_VERSION:
-        raise ValueError(f"expected a snapshot of engine {ENGINE_VERSION}")
+    if not isinstance(document, dict) or document.get("engine") not in ENGINES:
+        raise ValueError(f"expected a snapshot of engine {' or '.join(map(str, ENGINES))}")
     try:
         return (
             Plan.from_document(document["plan"]),
@@ -89,8 +100,12 @@ def read(data: bytes) -> tuple[Plan, RolloutState, Slices, int]:
         raise ValueError(f"expected a whole snapshot: {error!r}") from error
 
 
-def _slices_document(slices: Slices) -> dict[str, Any]:
-    said = {} if slices.feedback is None else {"feedback": _slices_document(slices.feedback)}
+def _slices_document(slices: Slices, *, has_noise: bool) -> dict[str, Any]:
+    said = (
+        {}
+        if slices.feedback is None
+        else {"feedback": _slices_document(slices.feedback, has_noise=has_noise)}
+    )
     return {
         **said,
         "epochs": list(slices.epochs),
@@ -102,7 +117,9 @@ def _slices_document(slices: Slices) -> dict[str, Any]:
         "reference": slices.reference.tolist(),
         "references": [_sparse(each.counts) for each in slices.references],
         "allocations": [asdict(each) for each in slices.allocations],
-        "shadow": asdict(slices.shadow),
+        "shadow": {
+            name: number for name, number in asdict(slices.shadow).items() if has_noise or name not in _NOISE
+        },
         "health": asdict(slices.health),
         "renewals": _renewals_document(slices.renewals),
     }

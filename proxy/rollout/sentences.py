@@ -79,6 +79,12 @@ def describe(guardrail: GuardrailEvidence, plan: Plan) -> str:
     canary, champion = plan.canary.name, plan.champion.name
     if guardrail.metric is Metric.DISAGREEMENT:
         share = _share(guardrail.canary_events, guardrail.canary_total)
+        if any(each.above_noise for each in plan.guardrails if each.name == guardrail.name):
+            itself = _share(guardrail.champion_events, guardrail.champion_total)
+            return (
+                f"{canary} answered {share} of {guardrail.canary_total:,} copies otherwise than {champion}, which "
+                f"answered {itself} of them otherwise when it was asked again"
+            )
         return f"{canary} answered {share} of {guardrail.canary_total:,} compared copies otherwise than {champion}"
     hour = "in one hour " if guardrail.is_of_one_hour else ""
     if guardrail.metric is Metric.LATENCY:
@@ -163,9 +169,8 @@ def _suspicion(it: _Scene) -> str:
 
 
 def _disagreement(it: _Scene) -> str:
-    return (
-        f"{it.stays}: its answers differ more than tolerated: {_facts(it)}; only labels can tell who is right"
-    )
+    above = " above noise" if it.plan.goes_above_noise else ""
+    return f"{it.stays}: its answers differ more than tolerated{above}: {_facts(it)}; only labels can tell who is right"
 
 
 def _not_shown(it: _Scene) -> str:

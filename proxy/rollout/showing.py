@@ -20,12 +20,13 @@ from proxy.rollout.guardrails import (
     event_counts,
     first_outcomes,
     harm_with,
+    triples,
     weigh,
     within,
 )
 from proxy.rollout.plan import Guardrail
 from proxy.rollout.slices import BUCKETS, FIRST_LATENCY, LATENCY, REQUESTS, UNITS, Counts, Slices
-from proxy.stats import events, histogram, proportion, quantiles
+from proxy.stats import bounded, events, histogram, proportion, quantiles
 
 __all__ = ["at_each_quantile", "events_to_harm", "judge", "ratio_of_events", "show"]
 
@@ -57,7 +58,7 @@ def show(
     """
     plain = GuardrailEvidence(**asdict(grounds))
     if guardrail.metric is Metric.DISAGREEMENT:
-        return _disagreement(plain, stretch.slices, enough)
+        return _disagreement(plain, guardrail, stretch.slices, enough)
     if guardrail.metric is Metric.FEEDBACK:
         return _feedback(plain, guardrail, stretch, enough)
     if guardrail.metric is not Metric.LATENCY:
@@ -172,13 +173,32 @@ def at_each_quantile(counts: Counts) -> tuple[int, ...]:
 # Disagreement
 
 
-def _disagreement(plain: GuardrailEvidence, slices: Slices, enough: float) -> GuardrailEvidence:
+def _disagreement(
+    plain: GuardrailEvidence, guardrail: Guardrail, slices: Slices, enough: float
+) -> GuardrailEvidence:
     count, total = disagreements(slices)
-    low, high = proportion.proportion_sequence(count, total, CONFIDENCE)
     more = 0 if plain.noninferiority > enough else None
     if more is None and total >= _ENOUGH_UNITS and plain.noninferiority > 0:
         more = _extrapolated(plain.noninferiority, enough, plain.noninferiority, total)
+    if guardrail.above_noise:
+        return replace(_above_noise(plain, slices), requests_to_show=more)
+    low, high = proportion.proportion_sequence(count, total, CONFIDENCE)
     return replace(plain, low=low, high=high, canary_events=count, canary_total=total, requests_to_show=more)
+
+
+def _above_noise(plain: GuardrailEvidence, slices: Slices) -> GuardrailEvidence:
+    mine, other, total = triples(slices)
+    both = slices.shadow.both_odd
+    low, high = bounded.mean_sequence((other, total - mine - other, mine), (0.0, 0.5, 1.0), CONFIDENCE)
+    return replace(
+        plain,
+        low=2.0 * low - 1.0,
+        high=2.0 * high - 1.0,
+        canary_events=mine + both,
+        champion_events=other + both,
+        canary_total=total,
+        champion_total=total,
+    )
 
 
 # How much more

@@ -117,6 +117,13 @@ class ShadowEvidence:
     failed: int = 0
     compared: int = 0
     disagreed: int = 0
+    triples: int = 0
+    """Copies beside which the champion was asked once more, and that say something: see :mod:`proxy.noise.triples`."""
+    candidate_odd: int = 0
+    """Of these, only the canary's model differs from the client's answer."""
+    champion_odd: int = 0
+    """Only the champion's second answer does."""
+    both_odd: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,8 +77,8 @@ class Guardrail(Section):
         REQUIRED,
         "errors: 5xx, or no whole answer; client_errors: 400 to 498; abandoned: the client left before the answer "
         "began; latency: how long answers take; slow: answers that take longer than threshold; disagreement: copies "
-        "that the canary answers otherwise than the champion, see compare; feedback: answers that your system called "
-        "bad, of those that it judged, by POST /api/v1/feedback.",
+        "that the canary answers otherwise than the champion, above its own noise where compare.noise measures it; "
+        "feedback: answers that your system called bad, of those that it judged, by POST /api/v1/feedback.",
         NOW,
     )
     margin: Margin = setting(
@@ -98,7 +98,8 @@ class Guardrail(Section):
         "Percent points. A canary that is shown to be worse by less than this may be promoted too, however rare the "
         "events are; 0: only promotion_margin counts; null: 1 for errors, client_errors, abandoned and slow, none for "
         "feedback, where it takes that good answers are reported too. For disagreement, where it is required: the "
-        "percent of copies that may be answered otherwise. Not for latency.",
+        "percent of copies that may be answered otherwise, with compare.noise beyond those that the champion itself "
+        "answers otherwise when it is asked again. Not for latency.",
         NOW,
     )
     threshold: Annotated[int, duration("1ms", "4m")] | None = setting(

@@ -115,7 +115,7 @@ def _margins(guardrail: Guardrail, path: Path, source: Source) -> Iterator[Probl
         usual = Guardrail(metric=Metric.ERRORS)
         for key in ("margin", "promotion_margin"):
             if (said := getattr(guardrail, key)) != getattr(usual, key):
-                expected = f"no {key}: the champion does not disagree with itself; the limit is tolerance"
+                expected = f"no {key}: of disagreement the limit is tolerance, in percent points"
                 yield source.problem((*path, key), expected, _percent(said))
         return
     if guardrail.promotion_margin < guardrail.margin:

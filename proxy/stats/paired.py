@@ -4,14 +4,17 @@ Each of these is `events` with a coin whose probability the pairing itself fixes
 """
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
+from proxy.stats.bounded import above
 from proxy.stats.events import harm, noninferiority, risk_ratio_sequence
 from proxy.stats.exact import Counts, counts_of
 
 __all__ = [
     "auc_pairs",
     "auc_worse",
+    "excess_exceeds",
+    "excess_within",
     "losses",
     "losses_within",
     "odds_sequence",
@@ -64,6 +67,51 @@ def triples(candidate_odd: int, second_odd: int, tolerance: float = 0.0) -> floa
     Checked against: `events.harm` without margin at that coin.
     """
     return harm(*_one(candidate_odd, second_odd), tolerance)
+
+
+def excess_exceeds(candidate_odd: int, second_odd: int, total: int, limit: float) -> float:
+    """Return the log e-value against "the candidate differs in at most a share ``limit`` more triples".
+
+    Of each triple (see `triples`) the value is 1 where the candidate is the odd one, -1 where the second champion
+    answer is, else 0; its mean is how much more often the candidate differs from the first answer.
+
+    Model: given the past, that mean is at most ``limit``. Where candidate and second answer could change places it is
+    0, whatever the noise, so this holds at every limit.
+    Shapes: numbers; ``candidate_odd + second_odd <= total``; ``limit`` in 0..1.
+    Range: finite; no triples: exactly 0.
+
+    Raises:
+        ValueError: numbers outside their range.
+
+    Source: as `bounded.mean_sequence`, one side; see there.
+    Checked against: full enumeration of E[e] at the limit, |E - 1| <= 1e-12.
+    """
+    counts, levels = _signs(candidate_odd, second_odd, total, limit)
+    return above(counts, levels, 0.5 * (1.0 + limit)) if total else 0.0
+
+
+def excess_within(candidate_odd: int, second_odd: int, total: int, limit: float) -> float:
+    """Return the log e-value against "the candidate differs in at least a share ``limit`` more triples".
+
+    Large values are evidence that it differs by less than the limit above noise. Model, shapes, range and errors as in
+    `excess_exceeds`, with the null on the other side.
+    """
+    counts, levels = _signs(candidate_odd, second_odd, total, limit)
+    return above(counts, 1.0 - levels, 0.5 * (1.0 - min(limit, _MOST_LIMIT))) if total else 0.0
+
+
+_MOST_LIMIT = 1.0 - 1e-9
+"""What has a mean of 1 has one of more than this."""
+
+
+def _signs(
+    candidate_odd: int, second_odd: int, total: int, limit: float
+) -> tuple[Counts, NDArray[np.float64]]:
+    """Return how many triples have each value, and the values, moved from -1..1 to 0..1."""
+    if not 0.0 <= limit <= 1.0:
+        raise ValueError(f"expected a limit in 0..1, got {limit}")
+    counts = counts_of([second_odd, total - candidate_odd - second_odd, candidate_odd])
+    return counts, np.array([0.0, 0.5, 1.0])
 
 
 def auc_pairs(

@@ -298,6 +298,9 @@ def test_copies_add_up() -> None:
     made.take_shadows({("run", 1): ShadowCounts(4, 2, 4, 2), ("old", 1): ShadowCounts(10, 0, 0, 0)})
     shadow = made.slices("v3").shadow
     assert (shadow.answered, shadow.failed, shadow.compared, shadow.disagreed) == (16, 3, 5, 3)
+    made.take_shadows({("run", 3): ShadowCounts(triples=9, candidate_odd=3, champion_odd=2, both_odd=1)})
+    shadow = made.slices("v3").shadow
+    assert (shadow.triples, shadow.candidate_odd, shadow.champion_odd, shadow.both_odd) == (9, 3, 2, 1)
 
 
 # To the disk

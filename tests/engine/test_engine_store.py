@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from proxy.engine.archive import open_archive
 from proxy.engine.ledger import Changes, Epoch, Ledger, Reference
 from proxy.engine.store import (
     FILE_NAME,
@@ -115,6 +116,33 @@ def test_a_second_writer_takes_nothing_away(store: Store) -> None:
     ledger, rest = loaded(store)
     assert ledger.totals()["e1"].tolist() == counts_at(5).tolist()
     assert rest.shadows == {("run", 1): ShadowCounts(20, 4, 9, 2)}
+
+
+def test_triples_are_kept_beside(store: Store) -> None:
+    """What was shown where the champion was asked twice is found again, the highest of each, as long as its rollout."""
+    key, twice = ("run", 1), ShadowCounts(20, 3, 9, 1, 8, 2, 1, 1)
+    for counts in (twice, ShadowCounts(20, 3, 9, 1, 7, 3, 0, 1), ShadowCounts(21, 3, 9, 1)):
+        store.write([Batch("r1", "wine", "v3", NOW_NS, shadows={key: counts})])
+    assert store.shadows("r1") == {key: ShadowCounts(21, 3, 9, 1, 8, 3, 1, 1)}
+    store.prune([], NOW_NS + (1 << 62))
+    assert store.shadows("r1") == {}
+
+
+def test_a_file_of_a_program_that_knew_no_triples(tmp_path: Path) -> None:
+    """It is read as it is, and goes on under the same schema; the program of before finds its own tables unchanged."""
+    before = open_store(tmp_path, 0)
+    before.write([Batch("r1", "wine", "v3", NOW_NS, shadows={("run", 1): SHADOWS})])
+    before._db.execute("DROP TABLE triples")
+    before.close()
+    archive = open_archive(tmp_path)
+    assert archive.shadows("r1") == {("run", 1): SHADOWS}
+    archive.close()
+    store = open_store(tmp_path, 0)
+    assert store.shadows("r1") == {("run", 1): SHADOWS}
+    store.write([Batch("r1", "wine", "v3", NOW_NS, shadows={("run", 1): SHADOWS._replace(triples=4)})])
+    assert store.shadows("r1") == {("run", 1): SHADOWS._replace(triples=4)}
+    assert store._db.execute("SELECT * FROM shadows").fetchall() == [("r1", "run", 1, *SHADOWS[:4])]
+    store.close()
 
 
 def test_joined_slices_are_joined_on_the_disk(store: Store) -> None:

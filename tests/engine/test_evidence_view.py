@@ -43,7 +43,9 @@ def test_what_is_counted() -> None:
     assert champion["latency"] == [[284], [30]]
     assert (canary["errors"], canary["p50_ms"], canary["latency"]) == (2, None, [[], []])
     assert document["points"] == [{"now_ns": 1}, {"now_ns": 2}]
-    assert document["shadow"] == {"answered": 9, "failed": 1, "compared": 8, "disagreed": 2}
+    copies = {"answered": 9, "failed": 1, "compared": 8, "disagreed": 2}
+    none = {"triples": 0, "candidate_odd": 0, "champion_odd": 0, "both_odd": 0}
+    assert document["shadow"] == {**copies, **none}
     assert document["decisions"][0]["decision"] == {"verdict": "ramp"}
     assert not document["kept"]
 

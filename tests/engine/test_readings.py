@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from proxy.engine.readings import read_evidence, read_shadow
+from proxy.engine.store import ShadowCounts
 from proxy.evidence.blocks import adopt, open_evidence
 from proxy.evidence.counts import Counts, read_all
 from proxy.evidence.layout import FIELDS, REQUEST_EVENTS
@@ -30,8 +31,8 @@ routes:
 EPOCH = "0123456789abcdef"
 
 
-def table() -> Table:
-    return compile_table(parse(CONFIG, environ={}), 4)
+def table(compare: str = "{}") -> Table:
+    return compile_table(parse(f"{CONFIG}    compare: {compare}\n", environ={}), 4)
 
 
 def fill(run_dir: Path, worker: int, first: int, epoch: str = EPOCH) -> None:
@@ -95,15 +96,30 @@ def test_copies(tmp_path: Path) -> None:
             own.slots[judged.slot("agree")], own.slots[judged.slot("disagree")] = agree, 2
             own.slots[judged.slot("uncomparable")] = 50
         own.close()
-    assert read_shadow(tmp_path, compiled, route, "v3") == (30, 6, 14, 4)
+    assert read_shadow(tmp_path, compiled, route, "v3") == ShadowCounts(30, 6, 14, 4)
     assert read_shadow(tmp_path, compiled, route, "v2") is None
     assert read_shadow(tmp_path, compiled, route, "v9") is None
+
+
+def test_copies_beside_which_the_champion_was_asked_twice(tmp_path: Path) -> None:
+    """Triples of the canary's model are read of every worker; those that say nothing are none."""
+    compiled = table("{noise: 20}")
+    route = compiled.routes[0]
+    section = compiled.observer_layout.section("triple", "wine", "two", route.shadows[0].stretch)
+    for worker in (0, 1):
+        block = open_block(block_path(tmp_path, f"o{worker}", 4), compiled.observer_layout.size)
+        for number, name in enumerate(section.fields, 1):
+            block.slots[section.slot(name)] = number
+        block.close()
+    found = read_shadow(tmp_path, compiled, route, "v3")
+    assert section.fields[:4] == ("same", "candidate", "champion", "both")
+    assert found == ShadowCounts(0, 0, 0, 0, triples=20, candidate_odd=4, champion_odd=6, both_odd=8)
 
 
 def test_nothing_yet(tmp_path: Path) -> None:
     """Before anybody has counted there is nothing, and a file that is still short counts as far as it goes."""
     compiled = table()
     assert read_evidence(tmp_path, {EPOCH: 2}) == []
-    assert read_shadow(tmp_path, compiled, compiled.routes[0], "v3") == (0, 0, 0, 0)
+    assert read_shadow(tmp_path, compiled, compiled.routes[0], "v3") == ShadowCounts()
     block_path(tmp_path, "w0", 4).write_bytes(b"\0" * 8)
-    assert read_shadow(tmp_path, compiled, compiled.routes[0], "v3") == (0, 0, 0, 0)
+    assert read_shadow(tmp_path, compiled, compiled.routes[0], "v3") == ShadowCounts()

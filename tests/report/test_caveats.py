@@ -49,6 +49,10 @@ def test_what_the_plan_changes() -> None:
     assert "answers the same" not in said
     assert "errors only advised" in said
     assert "Nothing was counted yet for disagreement" in said
+    assert "How much of the disagreement is v1's own: nobody asks it twice (compare.noise)" in said
+    twice = items(facts_of(guardrails=(guardrail("disagreement", asked_twice=0.05),)))
+    assert "v1's own" not in twice
+    assert "answers the same" not in twice
     assert "its machine's" not in said
     assert "missing_unit is champion" in items(facts_of(missing_unit="champion"))
 

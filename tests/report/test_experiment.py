@@ -124,6 +124,18 @@ def test_disagreement_needs_copies() -> None:
     assert {each.guardrail.name for each in without.found} == {"errors"}
 
 
+def test_disagreement_above_noise_is_foreseen() -> None:
+    """A noisy champion keeps nobody waiting for ever where it is asked twice; the oftener, the less."""
+    traffic = replace(TRAFFIC, copies=1.0, model=replace(TRAFFIC.model, disagreement=0.4))
+    waits = [
+        foresee(plan(guardrails=(guardrail("errors"), guardrail("disagreement", asked_twice=twice))), traffic)
+        for twice in (0.0, 0.01, 0.5)
+    ]
+    assert [isfinite(each.seconds) for each in waits] == [False, True, True]
+    shown = [next(s.mean_s for s in each.shown if s.guardrail.name == "disagreement") for each in waits]
+    assert shown[0] > shown[1] > shown[2]
+
+
 def test_a_dead_canary_and_other_steps() -> None:
     """On each step it is said how many failures it takes; steps can be changed."""
     found = foresee(with_steps(plan(), (10, 50)), TRAFFIC)

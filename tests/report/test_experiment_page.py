@@ -50,6 +50,12 @@ CASES = [
         ["no shadow of this route copies requests to wine-v3"],
     ),
     (
+        "too seldom asked twice",
+        plan(guardrails=(guardrail("disagreement", asked_twice=0.001),)),
+        {"rate": 3.0, "copies": 1.0, "model": replace(MODEL, disagreement=0.4)},
+        ["ask the champion twice for more of them (compare.noise)", "2 % of copies above the champion's own noise"],
+    ),
+    (
         "too little time",
         plan(max_duration_ns=10 * MINUTE),
         {"rate": 20.0},

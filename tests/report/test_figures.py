@@ -63,6 +63,14 @@ def test_many_guardrails() -> None:
     assert "more are in the table" in found[0].caption
 
 
+def test_disagreement_above_noise() -> None:
+    """Above noise the axis goes below nothing, and title and caption say what is drawn."""
+    told = tell(plan(guardrails=(guardrail("disagreement", asked_twice=0.5),)), rate=200).run(2)
+    (figure,) = (each for each in drawn(figures(facts_of(told))) if each.title.startswith("disagreement"))
+    assert figure.title == "disagreement: share of copies answered otherwise above the champion's own noise"
+    assert "tolerated are 2 % above the champion's own noise" in figure.caption
+
+
 def test_disagreement() -> None:
     """Of disagreement the share is drawn against its tolerance, and nothing that rolls back."""
     told = tell(plan(guardrails=(guardrail("disagreement"),)), rate=200).run(2)

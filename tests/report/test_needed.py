@@ -113,6 +113,21 @@ def test_disagreement() -> None:
     assert to_show(guardrail("disagreement"), PLAN, replace(MODEL, disagreement=0.02), 0.5) == (NEVER,)
 
 
+def test_disagreement_above_noise() -> None:
+    """A champion that differs from itself far beyond the tolerance keeps no canary from being shown to do the same; it
+    takes more copies the fewer of them it is asked twice for. Where little differs, all copies are another way."""
+    noisy = replace(MODEL, disagreement=0.4)
+    often, seldom = (
+        to_show(guardrail("disagreement", asked_twice=share), PLAN, noisy, 0.5) for share in (0.5, 0.05)
+    )
+    assert (len(often), len(seldom)) == (1, 1)
+    assert often[0].mean * 10 == pytest.approx(seldom[0].mean)
+    assert often[0].mean < inf
+    few = to_show(guardrail("disagreement", asked_twice=0.05), PLAN, replace(MODEL, disagreement=0.001), 0.5)
+    assert few[1].mean < few[0].mean
+    assert to_show(guardrail("disagreement", tolerance=0.0, asked_twice=0.5), PLAN, MODEL, 0.5) == (NEVER,)
+
+
 def test_a_dead_canary() -> None:
     """It goes after a few failures, more of them the more traffic it has."""
     counts = [outright(guardrail("errors"), PLAN, share, 1 / 3) for share in (0.01, 0.1, 0.5)]

@@ -83,6 +83,22 @@ def test_ratios() -> None:
     assert ratio_text(judged(), found("disagreement")) == "–"
 
 
+def test_disagreement_above_noise() -> None:
+    """The champion's own figure stands beside the canary's, the tolerance is beyond it, limits may be below nothing."""
+    of = world.plan(guardrails=(world.guardrail("disagreement", asked_twice=0.05),))
+    known = Judged(of, world.state(of), world.evidence(of), world.START)
+    totals = {"canary_events": 62, "champion_events": 61, "canary_total": 100, "champion_total": 100}
+    shown = found("disagreement", noninferiority=9.0, low=-0.12, high=0.14, **totals)
+    assert figures(shown) == ("62 of 100 (62 %)", "61 of 100 (61 %)")
+    assert ratio_text(known, shown) == "-12 % to 14 %"
+    assert meaning(known, shown) == (
+        "v3 answers otherwise than v1 in less than 2 % of copies more than v1 differs from itself."
+    )
+    assert "the tolerated 2 % of copies more than v1 differs from itself" in meaning(
+        known, found("disagreement", suspicion=9)
+    )
+
+
 def test_feedback() -> None:
     """Units that were judged are compared, in words that say so."""
     of = world.plan(guardrails=(world.guardrail("feedback", tolerance=0.05),))

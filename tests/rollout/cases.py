@@ -21,7 +21,10 @@ def case(number: int) -> World:
         steps=tuple(map(Decimal, ("0.5", 10, 40, 100)[int(draw.integers(4)) :])),
         guardrails=tuple(
             guardrail(
-                str(each), margin=float(draw.choice([0.0, 0.1, 0.75])), advisory=bool(draw.random() < 0.2)
+                str(each),
+                margin=float(draw.choice([0.0, 0.1, 0.75])),
+                advisory=bool(draw.random() < 0.2),
+                asked_twice=0.5 if each == "disagreement" and number % 3 == 0 else 0.0,
             )
             for each in metrics[: int(draw.integers(1, 7))]
         ),
@@ -56,4 +59,12 @@ def case(number: int) -> World:
     )
     world.serve(int(draw.integers(0, 12)))
     world.shadow = ShadowEvidence(1000, int(draw.integers(50)), 900, int(draw.integers(60)))
+    if number % 3 == 0:  # the route asks the champion twice
+        world.shadow = replace(
+            world.shadow,
+            triples=400,
+            candidate_odd=int(draw.integers(60)),
+            champion_odd=int(draw.integers(30)),
+            both_odd=int(draw.integers(300)),
+        )
     return world

@@ -7,6 +7,7 @@ from math import comb, exp, inf, log
 import numpy as np
 import pytest
 
+from proxy.rollout.evidence import GuardrailEvidence
 from proxy.rollout.guardrails import Stretch, difference_limit, event_harms, halves, harm_with, weigh
 from proxy.rollout.showing import judge
 from proxy.rollout.slices import (
@@ -339,3 +340,65 @@ def test_copies_are_held_to_the_tolerance(compared: int, disagreed: int, beyond:
     assert (found.suspicion > ENOUGH, found.noninferiority > ENOUGH) == (beyond, within)
     assert (found.requests_to_show == 0) == within
     assert found.low <= (disagreed / compared if compared else 0) <= found.high
+
+
+def noisy(**counts: int) -> GuardrailEvidence:
+    """Return what is found of a guardrail that tolerates 2 % above noise, from 4,000 copies of which half differ."""
+    shadow = ShadowEvidence(4000, 0, 4000, 2000, **counts)
+    rule = guardrail("disagreement", asked_twice=0.5)
+    return judge(rule, Stretch(no_slices(shadow=shadow), START), ENOUGH)
+
+
+def test_noise_is_no_disagreement() -> None:
+    """Half of the copies differ, and so does the champion from itself: nothing is held against the canary, and with
+    enough of them it is shown to be within. By the share of copies alone it could never be."""
+    alike = noisy(triples=2000, candidate_odd=60, champion_odd=60, both_odd=900)
+    assert alike.suspicion < 0 < ENOUGH < alike.noninferiority
+    assert (alike.canary_events, alike.champion_events) == (960, 960)
+    assert (alike.canary_total, alike.champion_total) == (2000, 2000)
+    assert alike.low < 0 < alike.high < 0.05
+    assert alike.requests_to_show == 0
+    other = noisy(triples=2000, candidate_odd=300, champion_odd=60, both_odd=900)
+    assert other.suspicion > ENOUGH > 0 > other.noninferiority
+    assert 0.02 < other.low < 0.12 < other.high
+    nothing = noisy()
+    assert nothing.suspicion == 0.0
+    assert (nothing.low, nothing.high) == (-1.0, 1.0)
+
+
+def test_few_differences_show_both() -> None:
+    """Where copies differ less than is tolerated, all of them speak for the canary, those asked twice or not."""
+    shadow = ShadowEvidence(4000, 0, 4000, 4, triples=10)
+    found = judge(
+        guardrail("disagreement", asked_twice=0.01), Stretch(no_slices(shadow=shadow), START), ENOUGH
+    )
+    plain = judge(guardrail("disagreement"), Stretch(no_slices(shadow=shadow), START), ENOUGH)
+    assert found.noninferiority == pytest.approx(plain.noninferiority - np.log(2))
+
+
+@pytest.mark.parametrize("noise", [0.02, 0.4])
+def test_a_canary_that_is_as_noisy_is_not_held(noise: float) -> None:
+    """Of 300 canaries that differ as the champion does, at no tolerance and looked at 50 times, at most 1 % is ever
+    suspected, up to chance; by the share of copies all of them would be."""
+    rng = np.random.default_rng(3)
+    rule = guardrail("disagreement", tolerance=0.0, asked_twice=1.0)
+    held = 0
+    for _ in range(300):
+        mine, second = rng.random(5_000) < noise, rng.random(5_000) < noise
+        odd, other = (mine & ~second).cumsum(), (second & ~mine).cumsum()
+        held += any(
+            weigh(
+                [rule],
+                Stretch(
+                    no_slices(
+                        shadow=ShadowEvidence(
+                            triples=n, candidate_odd=int(odd[n - 1]), champion_odd=int(other[n - 1])
+                        )
+                    ),
+                    START,
+                ),
+            )[0].suspicion
+            > log(100)
+            for n in range(100, 5_001, 100)
+        )
+    assert held <= 8

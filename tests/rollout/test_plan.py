@@ -44,6 +44,20 @@ def test_an_empty_rollout_is_a_whole_plan() -> None:
     assert plan(others=Decimal(10), has_shadow=True) == found
 
 
+def test_disagreement_goes_above_noise_where_it_is_measured() -> None:
+    """The share that is asked twice is the plan's, of disagreement alone; without it a plan is what it always was."""
+    rollout = "{guardrails: [{metric: errors}, {metric: disagreement, tolerance: 2%}]}"
+    plain = planned(rollout)
+    settings = parse(f"{CONFIG.replace('ROLLOUT', rollout)}    compare: {{noise: 5}}\n", environ={})
+    found = plan_of(settings, settings.routes[0])
+    assert found is not None
+    assert [each.asked_twice for each in found.guardrails] == [0.0, 0.05]
+    assert (found.goes_above_noise, plain.goes_above_noise) == (True, False)
+    assert Plan.from_document(orjson.loads(orjson.dumps(found.document()))) == found
+    assert found.digest() != plain.digest()
+    assert not any("asked_twice" in each for each in plain.document()["guardrails"])
+
+
 def test_a_full_rollout_is_read() -> None:
     """Every key of the file reaches the plan."""
     found = planned(

@@ -1,14 +1,16 @@
 """Decisions that can be decided again."""
 
+from pathlib import Path
+
 import orjson
 import pytest
 
 from proxy.rollout import record
 from proxy.rollout.assemble import Assembly, assemble
 from proxy.rollout.decide import decide, rule_on
-from proxy.rollout.slices import Health, no_slices
+from proxy.rollout.slices import Health, ShadowEvidence, no_slices
 from tests.rollout.cases import case
-from tests.rollout.world import START, World, plan
+from tests.rollout.world import START, World, guardrail, plan
 
 CASES = 200
 
@@ -50,6 +52,31 @@ def test_the_cases_are_of_many_kinds() -> None:
         evidence = assemble(world.plan, world.state, world.slices(), world.now_ns)
         found.add(decide(world.plan, world.state, evidence, world.now_ns).would_reason)
     assert len(found) >= 10
+
+
+def test_decisions_of_engine_2_are_made_again() -> None:
+    """What the program before wrote leads to the bytes that it decided then."""
+    lines = (Path(__file__).parent / "engine_2.jsonl").read_bytes().splitlines()
+    reasons = set()
+    for line in map(orjson.loads, lines):
+        assert orjson.loads(line["snapshot"])["engine"] == 2
+        assert record.recompute(line["snapshot"].encode()) == line["decision"].encode()
+        assert record.snapshot(*record.read(line["snapshot"].encode())) == line["snapshot"].encode()
+        reasons.add(orjson.loads(line["decision"])["reason"])
+    assert reasons == {"disagreement", "shown", "inconclusive"}
+
+
+def test_only_what_goes_above_noise_is_of_engine_3() -> None:
+    """Other plans are written as ever, whatever else was counted: a program that knows no noise makes them again."""
+    shadow = ShadowEvidence(9, 0, 9, 5, triples=4, candidate_odd=1)
+    slices = no_slices(Health(read_ns=START), shadow)
+    for asked_twice, engine in ((0.0, 2), (0.05, 3)):
+        of = plan(guardrails=(guardrail("errors"), guardrail("disagreement", asked_twice=asked_twice)))
+        written = orjson.loads(record.snapshot(of, World(of).state, slices, START))
+        assert written["engine"] == engine
+        assert ("triples" in written["slices"]["shadow"]) == (engine == 3)
+        assert ("asked_twice" in written["plan"]["guardrails"][1]) == (engine == 3)
+        assert "asked_twice" not in written["plan"]["guardrails"][0]
 
 
 def test_a_snapshot_of_nothing() -> None:

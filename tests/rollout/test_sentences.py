@@ -82,6 +82,17 @@ def test_guardrails_are_described(guardrail: GuardrailEvidence, expected: str) -
     assert describe(guardrail, PLAN) == expected
 
 
+def test_disagreement_above_noise_is_described() -> None:
+    """Beside the canary's share stands the champion's own."""
+    found = replace(
+        ERRORS, name="disagreement", metric=Metric.DISAGREEMENT, champion_total=300, champion_events=9
+    )
+    of = replace(PLAN, guardrails=(guardrail("disagreement", asked_twice=0.05),))
+    assert describe(found, of) == (
+        "v3 answered 4 % of 300 copies otherwise than v1, which answered 3 % of them otherwise when it was asked again"
+    )
+
+
 @pytest.mark.parametrize(
     ("totals", "expected"),
     [

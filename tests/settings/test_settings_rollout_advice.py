@@ -79,7 +79,7 @@ WORTH_A_LOOK: dict[str, tuple[str, str, str]] = {
     "margin of disagreement": (
         watching({"metric": "disagreement", "tolerance": 1, "margin": 5}, ERRORS, shadows=[{"model": "two"}]),
         f"{GUARDRAIL}.margin",
-        "found 5, expected no margin: the champion does not disagree with itself",
+        "found 5, expected no margin: of disagreement the limit is tolerance, in percent points",
     ),
     "no errors": (
         watching({"metric": "latency"}),

@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.stats.events import harm
-from proxy.stats.paired import auc_pairs, auc_worse, losses, losses_within, odds_sequence, triples
+from proxy.stats.paired import (
+    auc_pairs,
+    auc_worse,
+    excess_exceeds,
+    excess_within,
+    losses,
+    losses_within,
+    odds_sequence,
+    triples,
+)
 
 pairs = st.integers(0, 10**6)
 
@@ -39,6 +48,38 @@ def test_sides() -> None:
     low, high = odds_sequence(40, 10, 0.05)
     assert 1.0 < low < 4.0 < high
     assert odds_sequence(0, 0, 0.05) == (0.0, math.inf)
+
+
+@pytest.mark.parametrize("limit", [0.0, 0.02, 0.3])
+@pytest.mark.parametrize("noise", [0.0, 0.1, 0.35])
+def test_bets_on_the_excess_are_fair(limit: float, noise: float) -> None:
+    """Over all outcomes of thirty triples of a candidate that differs by just the limit more, E[e] is 1, whatever the
+    noise is."""
+    n, mine, other = 30, noise + limit, noise
+    for bet in (excess_exceeds, excess_within):
+        expected = math.fsum(
+            math.comb(n, k)
+            * math.comb(n - k, j)
+            * mine**k
+            * other**j
+            * (1 - mine - other) ** (n - k - j)
+            * math.exp(bet(k, j, n, limit))
+            for k in range(n + 1)
+            for j in range(n + 1 - k)
+        )
+        assert expected == pytest.approx(1.0, abs=1e-12)
+
+
+def test_sides_of_the_excess() -> None:
+    """Noise speaks against nobody, its excess does; few odd ones show that there is little of it."""
+    assert excess_exceeds(700, 700, 2000, 0.0) < 0.0 < math.log(100.0) < excess_exceeds(700, 500, 2000, 0.02)
+    assert excess_within(20, 20, 2000, 0.05) > math.log(100.0) > 0.0 > excess_within(300, 20, 2000, 0.05)
+    assert excess_exceeds(0, 0, 0, 0.1) == excess_within(0, 0, 0, 0.1) == 0.0
+    assert excess_exceeds(9, 0, 9, 1.0) <= 0.0 < excess_within(0, 9, 9, 1.0)
+    with pytest.raises(ValueError, match="expected a limit"):
+        excess_exceeds(1, 1, 2, -0.1)
+    with pytest.raises(ValueError, match="at least 0"):
+        excess_within(2, 1, 2, 0.1)
 
 
 def test_auc_pairs() -> None:
