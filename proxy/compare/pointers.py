@@ -13,6 +13,7 @@ __all__ = [
     "compile_patterns",
     "parse_pointer",
     "resolve",
+    "start_of",
 ]
 
 Segments: TypeAlias = tuple[str, ...]
@@ -33,6 +34,13 @@ def compile_patterns(pointers: tuple[str, ...]) -> Patterns:
     alive: dict[Segments, None] = {}
     for pointer in pointers:
         _add_closure(parse_pointer(pointer), alive)
+    return tuple(alive)
+
+
+def start_of(segments: Segments) -> Patterns:
+    """Return one pattern as it stands at the root of a document."""
+    alive: dict[Segments, None] = {}
+    _add_closure(segments, alive)
     return tuple(alive)
 
 

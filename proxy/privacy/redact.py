@@ -29,7 +29,7 @@ from urllib.parse import quote, unquote
 import orjson
 
 from proxy.compare.completions import read_completion
-from proxy.compare.pointers import parse_pointer
+from proxy.compare.pointers import Patterns, advance, any_element, parse_pointer, start_of
 from proxy.privacy.actions import MASK, Treatment, stronger, treat_text, treat_value
 from proxy.privacy.detectors import DETECTORS, Detector, find, is_card_number
 from proxy.privacy.disguises import readings
@@ -141,7 +141,7 @@ class Redactor:
             if not segments:
                 document = walk.replaced(document, treatment)
             else:
-                walk.follow(document, segments, 0, treatment)
+                walk.follow(document, start_of(segments), treatment)
         for name, treatment in self.tensors.items():
             walk.redact_tensor(document, name, treatment)
         if self.detectors:
@@ -236,26 +236,14 @@ class _Walk:
 
     # Pointers
 
-    def follow(self, value: Any, segments: tuple[str, ...], at: int, treatment: Treatment) -> None:
-        """Treat what ``segments[at:]`` names below ``value``."""
-        segment, is_last = segments[at], at + 1 == len(segments)
-        if segment == "**":
-            self._follow_deep(value, segments, at, treatment)
-            return
-        for step in _steps(value, segment):
-            if is_last:
+    def follow(self, value: Any, alive: Patterns, treatment: Treatment) -> None:
+        """Treat what the patterns that are ``alive`` at ``value`` name below it; each place once, whatever they are."""
+        for step in _wanted(value, alive):
+            beyond = advance(alive, str(step))
+            if beyond is None:
                 self._replace(value, step, treatment)
-            else:
-                self.follow(value[step], segments, at + 1, treatment)
-
-    def _follow_deep(self, value: Any, segments: tuple[str, ...], at: int, treatment: Treatment) -> None:
-        if at + 1 == len(segments):  # a closing ** takes everything below
-            for step in _steps(value, "*"):
-                self._replace(value, step, treatment)
-            return
-        self.follow(value, segments, at + 1, treatment)
-        for step in _steps(value, "*"):
-            self._follow_deep(value[step], segments, at, treatment)
+            elif beyond:
+                self.follow(value[step], beyond, treatment)
 
     def _replace(self, parent: Any, step: Any, treatment: Treatment) -> None:
         if treatment.action == "drop" and isinstance(parent, dict):
@@ -439,16 +427,29 @@ def _drop_tokens(value: Any) -> None:
                 _drop_tokens(each)
 
 
-def _is_there(value: Any, segments: tuple[str, ...], at: int = 0) -> bool:
-    """Tell whether ``segments[at:]`` names anything below ``value``."""
-    if at == len(segments):
-        return True
-    if segments[at] != "**":
-        return any(_is_there(value[step], segments, at + 1) for step in _steps(value, segments[at]))
-    below = _steps(value, "*")
-    if at + 1 == len(segments):
-        return bool(below)
-    return _is_there(value, segments, at + 1) or any(_is_there(value[step], segments, at) for step in below)
+def _is_there(value: Any, segments: tuple[str, ...]) -> bool:
+    """Tell whether a pointer names anything in ``value``."""
+    return not segments or _names(value, start_of(segments))
+
+
+def _names(value: Any, alive: Patterns) -> bool:
+    for step in _wanted(value, alive):
+        beyond = advance(alive, str(step))
+        if beyond is None or (beyond and _names(value[step], beyond)):
+            return True
+    return False
+
+
+def _wanted(value: Any, alive: Patterns) -> Sequence[str | int]:
+    """Return the keys or indexes of ``value`` that one of the patterns may step into."""
+    heads = {pattern[0] for pattern in alive}
+    if heads & {"*", "**"}:
+        if isinstance(value, list) and not any_element(
+            alive
+        ):  # a tensor of a megabyte: nothing in it is meant
+            return [at for at, each in enumerate(value) if isinstance(each, dict | list)]
+        return _steps(value, "*")
+    return [step for head in heads for step in _steps(value, head)]
 
 
 def _steps(value: Any, segment: str) -> list[str] | list[int]:

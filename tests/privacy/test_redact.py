@@ -1,6 +1,7 @@
 """What must not be written is not there afterwards, and everything else is."""
 
 import base64
+import time
 from typing import Any
 
 import orjson
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.privacy.actions import Action, Treatment, keyed_hash
+from proxy.privacy.actions import Action, Treatment, keyed_hash, treat_value
 from proxy.privacy.redact import Redactor, Rule
 
 KEY = b"k" * 32
@@ -277,3 +278,100 @@ def test_wherever_it_stands(document: Any, secret: str, data: st.DataObject) -> 
     shown, is_changed = detecting("email", "card").redact_document(planted)
     assert is_changed
     assert secret not in orjson.dumps(shown).decode()
+
+
+def named_by(value: Any, segments: tuple[str, ...]) -> Any:
+    """Return ``value`` masked where a pointer names something: as the words of the rule say it, and slowly."""
+    if not segments:
+        return treat_value(Treatment("mask"), KEY, value)
+    head, rest = segments[0], segments[1:]
+    if not isinstance(value, dict | list):
+        return value
+    keys = list(value) if isinstance(value, dict) else list(range(len(value)))
+    shown: Any = value.copy()
+    if head == "**" and rest:
+        shown = named_by(shown, rest)
+    for key in keys:
+        inner = shown[key]
+        if head == "**":
+            shown[key] = named_by(inner, segments) if rest else named_by(inner, ())
+        elif head in ("*", str(key)):
+            shown[key] = named_by(inner, rest)
+    return shown
+
+
+@given(JSON, st.lists(st.sampled_from(["*", "**", "n", "m", "0", "1"]), min_size=1, max_size=4).map(tuple))
+def test_pointers_name_what_their_words_say(document: Any, segments: tuple[str, ...]) -> None:
+    """Whatever stars a pointer has, it names what each star by itself names."""
+    expected = named_by(orjson.loads(orjson.dumps(document)), segments)
+    redactor = pointers(("/" + "/".join(segments), "mask"))
+    named = redactor.names_nothing_in(document).pointers == ()
+    shown, is_changed = redactor.redact_document(document)
+    assert shown == expected
+    assert is_changed == named
+
+
+def test_stars_take_linear_time() -> None:
+    """A pointer of many stars goes through each value once, however deep a document is nested."""
+    document: Any = {"x": MAIL}
+    for _ in range(300):
+        document = {"a": [document, 1]}
+    redactor = pointers(("/**/**/**/*/**/**/x", "mask"), ("/**/a/**/a/**/a/**/y", "drop"))
+    began = time.process_time()
+    shown, is_changed = redactor.redact_document(document)
+    assert time.process_time() - began < 1.0
+    assert is_changed
+    assert MAIL not in repr(shown)
+
+
+SPELT: dict[str, Any] = {
+    "parts of a message": {"messages": [{"content": [{"type": "text", "text": x} for x in ("ada@", "example.com")]}]},
+    "parts, the first of which is enough": {"parts": [{"type": "text", "text": x} for x in ("a@example.co", "m.org")]},
+    "bytes": {"data": list(MAIL.encode())},
+    "tokens beside a text": {
+        "choices": [{"message": {"content": MAIL}}],
+        "prompt_token_ids": [109, 46, 111],
+        "output_token_logprobs": [[-0.5, 1, "ada"]],
+    },
+    "tokens beside what a pointer takes": {"generated_text": "x", "secret": 1, "details": {"tokens": ["m.org"]}},
+    "log probabilities": {"logprobs": {"tokens": ["m.org"]}},
+    "half of a JSON text": {"arguments": r'{"to": "ada\u0040example.com'},
+    "JSON amid words": {"q": r'so: {"to": "ada\u0040example.com"}'},
+    "base64 amid words": {"q": "see YWRhQGV4YW1wbGUuY29t here"},
+    "a key in base64": {"YWRhQGV4YW1wbGUuY29t": 1},
+    "an address, and one that is hidden": {"q": "m@x.org, ada%40example%2Ecom"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SPELT)
+def test_what_is_spelt_otherwise(name: str) -> None:
+    """What stands in a document in parts, as numbers or in another spelling is not there afterwards either."""
+    rules = [Rule("detect", "email", Treatment("mask")), Rule("json", "/secret", Treatment("drop"))]
+    shown, is_changed = Redactor.of(KEY, rules).redact_document(orjson.loads(orjson.dumps(SPELT[name])))
+    written = orjson.dumps(shown).decode()
+    assert is_changed
+    told = ("example.com", "m.org", "YWRh", "u0040", "%40", "97,100", "[109,", '"ada"')
+    assert [each for each in told if each in written] == []
+
+
+KEPT: dict[str, Any] = {
+    "features that are called tokens": {"instances": [{"input_ids": [101, 7592], "tokens": [3]}], "context": {"a": 1}},
+    "rows of texts": {"instances": [{"text": "hello ada"}, {"text": "@home"}]},
+    "numbers as large as bytes": {"data": list(range(9, 200))},
+    "an answer without a secret": {"choices": [{"message": {"content": "x"}}], "prompt_token_ids": [1, 2]},
+    "base64 of something else": {"image": "iVBORw0KGgoAAAANSUhEUgAAAAUAAAAFCAYAAACNbyblAAAAHElEQVQI12P4"},
+    "a hash": {"sha": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"},
+    "marks": {"q": "50% of a & b, C:\\users\\x and more words"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_what_is_kept(name: str) -> None:
+    """What looks like a disguise and hides nothing stays as it was."""
+    document = KEPT[name]
+    assert detecting("email", "card", "token", "phone").redact_document(
+        orjson.loads(orjson.dumps(document))
+    ) == (
+        document,
+        False,
+    )

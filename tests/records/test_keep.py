@@ -1,5 +1,6 @@
 """Why a record is kept: the worker's word, what was compared, and expressions over the record."""
 
+import time
 from typing import Any
 
 import pytest
@@ -66,6 +67,30 @@ def test_large_records_are_not_looked_at() -> None:
     assert rule.holds({**RECORD, "shadows": [shadow]})
     with pytest.raises(ValueError, match="at most 1048576 characters"):
         rule.holds({**RECORD, "shadows": [shadow, {"body": "x", "comparison": None}]})
+
+
+EXPRESSIONS = (
+    "contains(request.body, '{}b')",
+    "starts_with(request.body, '{}b')",
+    "ends_with(response.body, 'b{}')",
+    "shadows[?contains(body, '{}b')]",
+    "contains(join('', shadows[].body), '{}b')",
+    "sort_by(shadows, &body)[-1].body == '{}b'",
+    "length(request.body) > length(reverse(request.body))",
+)
+"""What rules say of bodies. JMESPath has no patterns, and a body is one text to it."""
+
+
+@pytest.mark.parametrize("expression", EXPRESSIONS)
+def test_what_a_body_may_cost(expression: str) -> None:
+    """A rule looks through the longest body that it looks at at once, whatever stands there."""
+    rule = compile_keep_rule(disagreement=False, when=(expression.replace("{}", "a" * 500),))
+    for piece in ("a", "a" * 499 + "c", "ab"):
+        part = {"body": piece * (MOST_CHARACTERS // 4 // len(piece)), "comparison": None}
+        record = {**RECORD, "request": part, "response": part, "shadows": [part] * 2}
+        began = time.process_time()
+        rule.holds(record)
+        assert time.process_time() - began < 1.0, piece[:9]
 
 
 FLAGS: dict[str, tuple[int, bool, list[str]]] = {
