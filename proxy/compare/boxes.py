@@ -5,8 +5,7 @@ first those of one class, then what is left: those have another ``label``. A box
 The distance is 1 - the mean IoU, over matched pairs and, with 0, unmatched boxes.
 
 Where boxes stand, unless ``at``, ``label`` and ``score`` say so: in outputs or keys named ``boxes``, ``labels``,
-``scores`` (torchvision), ``detection_boxes``, … (TensorFlow), or as a list of ``{"box", "label", "score"}``
-(Hugging Face).
+``scores`` (torchvision), ``detection_boxes``, … (TensorFlow), or as a list of objects that name them (``box_rows``).
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 
+from proxy.compare.box_rows import BoxRow, read_box_row, read_corners
 from proxy.compare.documents import render
 from proxy.compare.judge import Judge
 from proxy.compare.overlaps import Corners, Matching, is_same, match
@@ -50,14 +50,6 @@ BOX_NAMES: Final = ("boxes", "bboxes", "detection_boxes", "pred_boxes", "boundin
 _BOX_NAMES: Final = frozenset(BOX_NAMES)
 _LABEL_NAMES: Final = ("labels", "classes", "detection_classes", "pred_classes", "class_ids", "class_names")
 _SCORE_NAMES: Final = ("scores", "detection_scores", "confidences", "confidence")
-
-_SIDES: Final = (("x", "y", "width", "height"), ("x", "y", "w", "h"))
-_KEYS: Final = {
-    "xyxy": (("xmin", "ymin", "xmax", "ymax"), ("x1", "y1", "x2", "y2"), ("left", "top", "right", "bottom")),
-    "xywh": _SIDES,
-    "cxcywh": _SIDES,
-}
-"""What its numbers are called where a box is an object, by the rule's ``boxes``."""
 
 _NUMBERS: Final = frozenset({int, float})
 
@@ -142,11 +134,37 @@ def _why(row: int, a: _Image, b: _Image, found: Matching) -> tuple[str | None, l
 
 
 def has_boxes(prediction: Prediction) -> bool:
-    """Whether an answer shows by its names that it holds boxes: rows of four numbers under a usual name."""
+    """Whether an answer shows by its names that it holds boxes: four numbers each, or none, under a usual name."""
     for tensor in prediction.tensors:
-        if tensor.name in _BOX_NAMES and tensor.kind == "float" and tensor.shape[-1:] == (4,):
-            return True
-    return False
+        if tensor.name in _BOX_NAMES and tensor.kind in ("float", "int"):
+            return tensor.shape[-1:] == (4,) or not tensor.data
+    found = _rows_of_boxes(whole(prediction)) if prediction.format != "oip_v2" else None
+    return found is not None and any(
+        read_corners(row.box, "xyxy") is not None for image in found for row in image
+    )
+
+
+def _rows_of_boxes(value: Json | None) -> list[list[BoxRow]] | None:
+    """Return the things found in every image where all of a list are such, or lists of such."""
+    if type(value) is dict:
+        value = next((value[name] for name in _LIST_NAMES if type(value.get(name)) is list), None)
+    if type(value) is not list:
+        return None
+    is_batch = bool(value) and all(type(image) is list for image in value)
+    images: list[list[BoxRow]] = []
+    for image in value if is_batch else [value]:
+        rows: list[BoxRow] = []
+        for each in image:
+            row = read_box_row(each)
+            if row is None:
+                return None
+            rows.append(row)
+        images.append(rows)
+    return images
+
+
+_LIST_NAMES: Final = ("detections", "objects", "predictions", "results")
+"""What a list of things is called that were found in an image."""
 
 
 def _find_images(
@@ -190,18 +208,19 @@ def _by_convention(prediction: Prediction) -> _Found | None:
         named: dict[str, Json] = {tensor.name: nested(tensor) for tensor in prediction.tensors}
         return _columns(named)
     rows = whole(prediction)
-    if type(rows) is dict:
-        return _columns(rows)
+    if type(rows) is dict and (columns := _columns(rows)) is not None:
+        return columns
+    if (images := _rows_of_boxes(rows)) is not None:  # also no rows: an image with nothing in it
+        parts = [[[row[part] for row in image] for image in images] for part in range(3)]
+        boxes, labels, scores = parts if len(images) != 1 else [part[0] for part in parts]
+        return boxes, labels, scores
     if type(rows) is not list or not all(type(row) is dict for row in rows):
         return None
-    if all("box" in row for row in rows):  # also no rows: an image with nothing in it
-        boxes, labels, scores = [[row.get(key) for row in rows] for key in ("box", "label", "score")]
-        return boxes, labels, scores
     found = [_columns(row) for row in rows]
-    images = [image for image in found if image is not None]
-    if len(images) < len(found):
+    columns_of = [image for image in found if image is not None]
+    if len(columns_of) < len(found):
         return None
-    boxes, labels, scores = [[image[part] for image in images] for part in range(3)]
+    boxes, labels, scores = [[image[part] for image in columns_of] for part in range(3)]
     return boxes, labels, scores
 
 
@@ -235,28 +254,12 @@ def _image(boxes: Json, labels: Json, scores: Json, rule: ComparisonRule) -> _Im
     for box, label, score in zip(boxes, labels, scores, strict=True):
         if least is not None and type(score) in _NUMBERS and score < least:
             continue
-        corners = _corners(box, rule.boxes)
-        if corners is None or type(label) in (list, dict):
+        corners = read_corners(box, rule.boxes)
+        if corners is None or not all(map(isfinite, corners)) or type(label) in (list, dict):
             return None
         kept.append(corners)
         names.append(label)
     return _Image(np.array(kept, np.float64).reshape(len(kept), 4), names)
-
-
-def _corners(box: Json, form: str) -> list[float] | None:
-    """Return x1, y1, x2, y2 of one box."""
-    if type(box) is dict:
-        keys = next((keys for keys in _KEYS[form] if all(key in box for key in keys)), ())
-        box = [box[key] for key in keys]
-    if type(box) is not list or len(box) != 4 or not _NUMBERS.issuperset(map(type, box)):
-        return None
-    a, b, c, d = map(float, box)
-    if form == "xywh":
-        c, d = a + c, b + d
-    elif form == "cxcywh":
-        a, b, c, d = a - c / 2.0, b - d / 2.0, a + c / 2.0, b + d / 2.0
-    corners = [a, b, c, d]
-    return corners if all(map(isfinite, corners)) else None
 
 
 def _spell(image: _Image, at: int) -> str:

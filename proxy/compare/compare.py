@@ -40,10 +40,11 @@ disagrees when one of its rows does. Reasons are the words of ``verdicts``.
 ``json`` of ``auto`` leaves out what speaks of the call (``identities``).
 
 ``auto``: where the rule names a place (``at``, ``label``), what stands there decides between regression and
-classification. Else, in this order: a completion or plain text → text; an embedding → embedding; boxes →
-detection; labels or rows of probabilities → classification (probabilities where the rule has a ``threshold``
-and the answer has them); just one float per row → regression; other tensors of the Open Inference Protocol →
-tensor (json where the rule has ``ignore``, which speaks of documents); other JSON → json; anything else → exact.
+classification. Else, in this order: a completion, plain text or texts too long for labels → text; boxes → detection;
+an embedding → embedding; what was reranked → ranking; labels or rows of probabilities → classification
+(probabilities where the rule has a ``threshold`` and the answer has them; of other JSON only if it holds nothing
+else); just one float per row → regression; other tensors of the Open Inference Protocol → tensor (json where the
+rule has ``ignore``, which speaks of documents); other JSON → json; anything else → exact.
 """
 
 from typing import Any, Final
@@ -53,10 +54,10 @@ from proxy.compare.classes import CLASSES, PROBABILITIES, find_chances
 from proxy.compare.content import decode_content
 from proxy.compare.decode import decode_plain, read_assembled
 from proxy.compare.judge import Judge
-from proxy.compare.labels import has_labels, is_distribution, select_tensor
+from proxy.compare.labels import are_texts, has_labels, is_classified, is_distribution, select_tensor
 from proxy.compare.numbers import NUMBERS
 from proxy.compare.outputs import OUTPUTS
-from proxy.compare.rankings import RANKINGS
+from proxy.compare.rankings import RANKINGS, find_reranked
 from proxy.compare.rules import ComparisonRule
 from proxy.compare.texts import TEXTS
 from proxy.compare.trees import DOCUMENTS, compare_bytes
@@ -178,6 +179,8 @@ def _pick(rule: ComparisonRule, prediction: Prediction) -> str:
     format_, tensors = prediction.format, prediction.tensors
     if format_ == "bytes":
         return "exact"
+    if len(tensors) == 1 and are_texts(tensors[0]) and format_ != "json":
+        return "text"
     if format_ != "json" and len(tensors) == 1 and tensors[0].kind != "float" and has_labels(prediction):
         return "classification"  # most answers are one column of labels
     return _pick_by_tensors(rule, prediction)
@@ -194,8 +197,10 @@ def _pick_by_tensors(rule: ComparisonRule, prediction: Prediction) -> str:
         and (tensors[0].name in EMBEDDING_NAMES or are_directions(tensors[0]))
     ):
         return "embedding"
+    if find_reranked(prediction) is not None:
+        return "ranking"
     if prediction.format == "json":
-        return "json"
+        return "classification" if is_classified(prediction) else "json"
     if rule.threshold is not None and find_chances(rule, prediction) is not None:
         return "probabilities"
     if has_labels(prediction):

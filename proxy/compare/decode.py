@@ -9,7 +9,7 @@ Formats, told apart by what the answer is and not by the path it came from:
             data flat or nested, or binary after the JSON (``Inference-Header-Content-Length``)
 ``v1``      TensorFlow Serving and KServe V1: ``{"predictions": [row, …]}``; columnar
             ``{"outputs": {name: [value per row]}}``, MLflow's ``{"predictions": {name: [value per row]}}``;
-            classify and regress ``{"results": [row, …]}``
+            classify and regress ``{"results": [row, …]}``; Seldon's ``{"data": {"ndarray": [row, …]}}``
 ``csv``     ``text/csv``: rows of fields, or of objects where it has a header (``delimited``)
 ``ndjson``  a JSON value per line, or per server-sent event: the list of them
 ``json``    any other JSON, and an envelope of the above whose values do not fit its own header; other services'
@@ -30,6 +30,7 @@ from proxy.compare.content import decode_content, decode_text, media_parameter, 
 from proxy.compare.delimited import read_delimited, tensors_of_delimited
 from proxy.compare.embeddings import read_embeddings
 from proxy.compare.events import Piece, read_events, read_lines
+from proxy.compare.scored import read_alternatives, read_scored_rows
 from proxy.compare.streams import DONE, assemble_body, assemble_list, parse_piece
 from proxy.compare.tensors import (
     binary_tensor,
@@ -37,6 +38,7 @@ from proxy.compare.tensors import (
     tensor_of,
     tensors_of_columns,
     tensors_of_rows,
+    tensors_of_scored,
 )
 from proxy.compare.values import DECODED_CAP_BYTES, Format, Json, Prediction, Tensor, Undecodable
 
@@ -89,6 +91,10 @@ _LINES: Final = frozenset(
 """Types of a JSON value per line: there is no registered one."""
 
 _EVENT_BEGINNINGS: Final = (b"data:", b"event:", b": ")
+_NUMBER: Final = re.compile(
+    rb"\s{0,8}-?(?:0|[1-9][0-9]{0,30})(?:\.[0-9]{1,30})?(?:[eE][+-]?[0-9]{1,3})?\s{0,8}"
+)
+"""A number as JSON has it, which says more than a text of digits: how near another one is."""
 _UNFINISHED_EVENT: Final = re.compile(rb"(?:^|[\r\n])data")
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
@@ -154,6 +160,8 @@ def decode_plain(
         return _read_unsaid_stream(body, read_lines) or _read_bytes(body, charset)
     if kind in _SNIFFED and body.startswith(_EVENT_BEGINNINGS):
         return _read_unsaid_stream(body, read_events) or _read_bytes(body, charset)
+    if kind in _SNIFFED and _NUMBER.fullmatch(body):
+        return _read_document(parse_json(body))
     return _read_bytes(body, charset)
 
 
@@ -229,7 +237,7 @@ def _read_pieces(body: bytes, cut: Callable[[bytes], Iterator[Piece]]) -> Predic
         rows.append(row)
     if is_empty and cut is read_events:
         return _read_eventless(body)
-    return Prediction("ndjson", rows, tensors_of_rows(rows, "predictions"), len(rows))
+    return Prediction("ndjson", rows, _tensors_of_answers(rows, "predictions"), len(rows))
 
 
 def _read_eventless(body: bytes) -> Prediction | Undecodable:
@@ -267,14 +275,14 @@ def _read_document(document: Json) -> Prediction | Undecodable:
                 found = _read_vectors(document)
                 if found is not None:
                     return found
-            return Prediction("v1", document, tensors_of_rows(rows, "predictions"), len(rows))
+            return Prediction("v1", document, _tensors_of_answers(rows, "predictions"), len(rows))
         if type(rows) is dict and _are_columns(rows):
             return read_values(document, rows, "predictions")
         if len(document) == 1 and type(outputs) in (list, dict):
             return read_values(document, outputs, "outputs")
         if len(document) == 1 and type(rows := document.get("results", document.get("result"))) is list:
-            return Prediction("v1", document, tensors_of_rows(rows, "results"), len(rows))
-        return _read_generated(document) or _read_row(document)
+            return Prediction("v1", document, _tensors_of_answers(rows, "results"), len(rows))
+        return _read_generated(document) or _read_seldon(document) or _read_row(document)
     if type(document) is list:
         assembled = assemble_list(document)
         if assembled is not None:
@@ -283,14 +291,41 @@ def _read_document(document: Json) -> Prediction | Undecodable:
             return embeddings
         completion = read_completion(document)
         rows = None if completion is None else len(document)
-        return Prediction("json", document, tensors_of_rows(document, "predictions"), rows, completion)
+        return Prediction("json", document, _tensors_of_list(document), rows, completion)
     tensor = tensor_of(document, "predictions")
     return Prediction("json", document, () if tensor is None else (tensor,))
 
 
 def _read_row(document: Json) -> Prediction:
     # One row, not columns: a list in it may be a batch or a vector, and "one row" never hides a change.
-    return Prediction("json", document, tensors_of_rows([document], "predictions"))
+    return Prediction("json", document, _tensors_of_answers([document], "predictions"))
+
+
+def _tensors_of_answers(rows: list[Json], name: str) -> tuple[Tensor, ...]:
+    """Read rows of an answer; what looks like a class and its score in a request is a feature."""
+    scored = read_scored_rows(rows)
+    return tensors_of_rows(rows, name) if scored is None else tensors_of_scored(scored)
+
+
+def _tensors_of_list(document: list[Json]) -> tuple[Tensor, ...]:
+    alternatives = read_alternatives(document)
+    if alternatives is not None:
+        return tensors_of_scored([alternatives])
+    return _tensors_of_answers(document, "predictions")
+
+
+def _read_seldon(document: dict[str, Json]) -> Prediction | None:
+    """Read Seldon's protocol: rows as ``ndarray``, or flat as ``tensor``."""
+    data = document.get("data")
+    rows = data.get("ndarray") if type(data) is dict else None
+    if type(rows) is list:
+        return Prediction("v1", document, _tensors_of_answers(rows, "predictions"), len(rows))
+    flat = data.get("tensor") if type(data) is dict else None
+    if type(flat) is not dict:
+        return None
+    shape, values = flat.get("shape"), flat.get("values")
+    tensor = oip_tensor({"name": "predictions", "datatype": "FP64", "shape": shape, "data": values})
+    return None if tensor is None else Prediction("v1", document, (tensor,), tensor.rows)
 
 
 def _read_generated(document: Json) -> Prediction | None:

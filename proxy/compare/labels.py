@@ -25,14 +25,17 @@ from proxy.compare.content import parse_json
 from proxy.compare.documents import render
 from proxy.compare.pointers import resolve
 from proxy.compare.rules import ComparisonRule
+from proxy.compare.scored import LABEL_KEYS, SCORE_KEYS
 from proxy.compare.tensors import tensor_of, tensors_of_rows
 from proxy.compare.values import Json, Prediction, Tensor, Undecodable
 
 __all__ = [
     "Label",
     "Labels",
+    "are_texts",
     "find_labels",
     "has_labels",
+    "is_classified",
     "is_distribution",
     "label_family",
     "render_label",
@@ -56,6 +59,17 @@ _LABEL_NAMES: Final = frozenset(
         "predictions",
     }
 )
+_FLOAT_LABEL_NAMES: Final = frozenset({"label", "predicted_label", "class", "class_id", "predicted_class"})
+"""Names under which a whole number is a label even if it is written as a float, as SageMaker's algorithms do."""
+_CLASSIFIED_NAMES: Final = _LABEL_NAMES | set(LABEL_KEYS)
+_SCORE_NAMES: Final = {*SCORE_KEYS, "scores", "probabilities", "predict_proba", "proba"}
+
+_TEXT_NAMES: Final = frozenset(
+    {"text_output", "generated_text", "output_text", "summary_text", "translation_text"}
+)
+_LABEL_LENGTH: Final = 64
+"""Characters from which a text is no label."""
+
 _DISTRIBUTION_TOLERANCE: Final = 1e-3
 """How far a row of probabilities may be from summing to 1: FP16 and rounded JSON are that far off."""
 
@@ -112,12 +126,44 @@ def has_labels(prediction: Prediction) -> bool:
     beside scores; with rows of probabilities.
     """
     tensors = prediction.tensors
-    narrow = [tensor for tensor in tensors if tensor.kind != "float" and tensor.width == 1]
+    narrow = [tensor for tensor in tensors if _is_column_of_labels(tensor)]
     if len(narrow) == 1 and (len(tensors) == 1 or prediction.format == "oip_v2"):
         return True
     if any(tensor.name.lower() in _LABEL_NAMES for tensor in narrow):
         return True
     return any(is_distribution(tensor) or _best_classes(tensor, tensors) is not None for tensor in tensors)
+
+
+def is_classified(prediction: Prediction) -> bool:
+    """Whether a document is a class for each row and its score, and nothing else: then only the class counts."""
+    document, tensors = prediction.document, prediction.tensors
+    labels = [
+        tensor for tensor in tensors if tensor.name in _CLASSIFIED_NAMES and _is_column_of_labels(tensor)
+    ]
+    others = [tensor for tensor in tensors if tensor.name in _SCORE_NAMES and tensor.kind == "float"]
+    if len(labels) != 1 or len(labels) + len(others) < len(tensors) or not others:
+        return False
+    row = document[0] if type(document) is list else document
+    return others[0].classes is not None or (type(row) is dict and len(row) == len(tensors))
+
+
+def are_texts(tensor: Tensor) -> bool:
+    """Whether a column of BYTES holds what a model wrote, by its name or because no label is as long."""
+    if tensor.kind != "bytes" or tensor.width != 1:
+        return False
+    return tensor.name in _TEXT_NAMES or any(
+        (len(text) > _LABEL_LENGTH or "\n" in text) and text[:1] not in ("{", "[") for text in tensor.data
+    )
+
+
+def _is_column_of_labels(tensor: Tensor) -> bool:
+    if tensor.width != 1:
+        return False
+    return tensor.kind != "float" or (
+        tensor.name in _FLOAT_LABEL_NAMES
+        and bool(tensor.data)
+        and all(float(value).is_integer() for value in tensor.data)
+    )
 
 
 def select_tensor(prediction: Prediction, label: str) -> Tensor | None:
@@ -169,7 +215,7 @@ def _family(value: Label) -> str:
 def _by_convention(tensors: tuple[Tensor, ...]) -> Labels | None:
     first: Tensor | None = None
     for tensor in tensors:
-        if tensor.kind != "float" and tensor.width == 1:
+        if _is_column_of_labels(tensor):
             if tensor.name.lower() in _LABEL_NAMES:
                 return _labels_of(tensor, tensors)
             first = first or tensor

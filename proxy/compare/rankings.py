@@ -1,7 +1,8 @@
 """Rankings: the method ``ranking``.
 
 A row is a list of items, best first. It agrees when both begin alike and the first ``k`` of both hold the same items,
-but for the share that ``tolerance`` allows. The distance is 1 - RBO.
+but for the share that ``tolerance`` allows. The distance is 1 - RBO. Of a list of ``{"index", "relevance_score"}``, as
+Cohere, Jina, vLLM and text-embeddings-inference rerank, the scores give the order and the numbers are the items.
 """
 
 from collections.abc import Hashable, Sequence
@@ -14,7 +15,7 @@ from proxy.compare.rules import ComparisonRule
 from proxy.compare.values import DIFFERENCE_LIMIT, Comparison, Difference, Json, Prediction
 from proxy.compare.verdicts import by_rows, path_of, scores_of
 
-__all__ = ["RANKINGS", "RANKING_LIMIT", "overlap_at", "rank_biased_overlap"]
+__all__ = ["RANKINGS", "RANKING_LIMIT", "find_reranked", "overlap_at", "rank_biased_overlap"]
 
 PERSISTENCE: Final = 0.9
 """Chance to look at one more place, as Webber, Moffat and Zobel have it in their examples: the first ten places
@@ -118,11 +119,41 @@ def _find_rankings(
     that holds a list per row, but none of floats."""
     if rule.place is not None:
         return _rankings_of(rule.place, select_value(prediction, rule.place))
+    if (reranked := find_reranked(prediction)) is not None:
+        return _Rankings("ranking", [reranked])
     if (found := _rankings_of("ranking", whole(prediction))) is not None:
         return found
     lists = (tensor for tensor in prediction.tensors if tensor.kind != "float" and len(tensor.shape) > 1)
     tensor = next(lists, None)
     return None if tensor is None else _rankings_of("ranking", nested(tensor))
+
+
+def find_reranked(prediction: Prediction) -> Ranking | None:
+    """Return the numbers of what was ranked, the best first; ``None`` if the answer is no such list."""
+    document = prediction.document
+    if prediction.format in ("csv", "ndjson"):
+        return None
+    if type(document) is dict:
+        document = document.get("results") or document.get("data")
+    if type(document) is not list or not document or type(document[0]) is not dict:
+        return None
+    score = next((name for name in _RERANK_SCORES if name in document[0]), None)
+    if score is None:
+        return None
+    allowed = {"index", "document", "text", score}
+    if any(
+        type(row) is not dict
+        or not row.keys() <= allowed
+        or type(row.get("index")) is not int
+        or type(row.get(score)) not in (int, float)
+        for row in document
+    ):
+        return None
+    ranked = sorted(document, key=lambda row: -row[score])
+    return list(dict.fromkeys(row["index"] for row in ranked[:RANKING_LIMIT]))
+
+
+_RERANK_SCORES: Final = ("relevance_score", "score")
 
 
 def _rankings_of(source: str, value: Json | None) -> _Rankings | None:

@@ -12,9 +12,17 @@ from typing import Final
 
 import numpy as np
 
+from proxy.compare.scored import Pairs, read_scored_rows
 from proxy.compare.values import Json, Kind, Tensor
 
-__all__ = ["binary_tensor", "oip_tensor", "tensor_of", "tensors_of_columns", "tensors_of_rows"]
+__all__ = [
+    "binary_tensor",
+    "oip_tensor",
+    "tensor_of",
+    "tensors_of_columns",
+    "tensors_of_rows",
+    "tensors_of_scored",
+]
 
 _MAX_RANK: Final = 32
 """numpy 1 has the same limit. It also keeps the product of a hostile shape cheap."""
@@ -138,8 +146,8 @@ def tensors_of_rows(rows: Sequence[Json], name: str) -> tuple[Tensor, ...]:
         if all(type(row) is dict and row.keys() == keys for row in rows):
             return tensors_of_columns({key: [row[key] for row in rows] for key in keys})
         return ()
-    if (pairs := _label_score_pairs(rows)) is not None:
-        return pairs
+    if rows and type(rows[0]) is list and (pairs := read_scored_rows(rows)) is not None:
+        return tensors_of_scored(pairs)
     tensor = tensor_of(rows, name)
     return () if tensor is None else (tensor,)
 
@@ -201,24 +209,14 @@ def _tensor_of_maps(rows: list[Json], name: str) -> Tensor | None:
     return Tensor(name, "FP64", "float", (len(rows), len(classes)), data, len(rows), len(classes), classes)
 
 
-def _label_score_pairs(rows: Sequence[Json]) -> tuple[Tensor, ...] | None:
-    """Read TensorFlow Serving's classify rows ``[["cat", 0.9], ["dog", 0.1]]``, ``None`` for others."""
-    if not rows:
-        return None
-    maps = []
-    for row in rows:
-        if type(row) is not list or not row or not all(_is_label_score(pair) for pair in row):
-            return None
-        maps.append({pair[0]: pair[1] for pair in row})
+def tensors_of_scored(rows: Sequence[Pairs]) -> tuple[Tensor, ...]:
+    """Turn rows of labels with scores into ``label``, and ``scores`` where every row has the same labels."""
     # Written best first or in class order, depending on the model: the score decides, not the place.
+    maps = [dict(pairs) for pairs in rows]
     labels = [max(scores, key=scores.__getitem__) for scores in maps]
     label = _tensor("label", "BYTES", "bytes", (len(rows),), labels)
     scores = _tensor_of_maps(maps, "scores")
     return (label,) if scores is None else (label, scores)
-
-
-def _is_label_score(pair: Json) -> bool:
-    return type(pair) is list and len(pair) == 2 and type(pair[0]) is str and type(pair[1]) in (int, float)
 
 
 def _size(shape: list[Json]) -> int | None:

@@ -3,8 +3,9 @@
 A row is a text: a choice of a completion, an element at ``at``, or the whole answer. What a client acts on is
 looked at before the words are: whether the model refused, its tool calls (name and arguments as documents), whether
 the text fits the rule's ``schema``, whether it is JSON where the primary's is, why it ended. Two texts that are JSON
-are compared as documents. Two others agree when they are equal but for case, punctuation and white space; else when
-chrF2 is at least 60 (``tolerance`` .4) and neither is more than twice as long. The distance is 1 - chrF2/100.
+are compared as documents. Two others agree when they are equal but for case, punctuation and white space; else, unless
+both are a single word (``class_1``, a number, a token: labels, of which nothing may differ), when chrF2 is at least 60
+(``tolerance`` .4) and neither is more than twice as long. The distance is 1 - chrF2/100.
 """
 
 from collections.abc import Sequence
@@ -179,9 +180,15 @@ def _judge_prose(rule: ComparisonRule, path: str, text: str, other: str) -> _Row
     if long > LONGEST_RATIO * short:
         reason: str | None = "length"
     else:
-        reason = "text" if distance > tolerance else None
+        is_other = _is_word(plain) and _is_word(second) and rule.tolerance is None
+        reason = "text" if is_other or distance > tolerance else None
     shown = () if reason is None else (Difference(path, render(text), render(other)),)
     return _Row(reason, distance, shown, tuple(scores))
+
+
+def _is_word(text: str) -> bool:
+    """Whether a normalised text is one word; scripts that do without spaces are not ASCII."""
+    return text.isascii() and " " not in text
 
 
 def _walk(rule: ComparisonRule, document: Json, other: Json) -> DocumentDifference:

@@ -222,6 +222,18 @@ BODIES: Final[dict[str, Body]] = {
     "a row with its id": Body(
         b'{"id": "9f1c6b9e-3f5e-4a8b-8f55-0d3b1f1f6d2a", "meta": {"puid": "a"}, "y": 1}'
     ),
+    "classes beside scores": Body(b'[[{"label": "a", "score": 0.7}, {"label": "b", "score": 0.3}]]'),
+    "zero-shot": Body(b'{"sequence": "x", "labels": ["a", "b"], "scores": [0.7, 0.3]}'),
+    "TorchServe": Body(b'{"a": 0.4, "b": 0.3, "c": 0.1, "d": 0.05, "e": 0.01}'),
+    "reranked": Body(
+        b'{"id": "c", "results": [{"index": 2, "relevance_score": 0.9, "document": {"text": "a"}}]}'
+    ),
+    "boxes": Body(b'[{"score": 0.9, "label": "a", "box": {"xmin": 1, "ymin": 2, "xmax": 3, "ymax": 4}}]'),
+    "boxes, Roboflow": Body(
+        b'{"predictions": [{"x": 1, "y": 2.5, "width": 3, "height": 4, "class": "a", "confidence": 0.9}]}'
+    ),
+    "Seldon": Body(b'{"data": {"names": ["a", "b"], "ndarray": [[0.9, 0.1]]}, "meta": {"puid": "x"}}'),
+    "Seldon, flat": Body(b'{"data": {"tensor": {"shape": [1, 2], "values": [0.9, 0.1]}}}'),
     "Anthropic, streamed": Body(_ANTHROPIC, EVENTS),
     "Ollama, streamed": Body(_OLLAMA, b"application/x-ndjson"),
     "text-generation-inference, streamed": Body(_TGI, EVENTS),

@@ -212,6 +212,134 @@ CASES: dict[
         _answer({"predictions": [{"value": 2.5, "low": 1.5}], "deployedModelId": "2", "model": "b"}),
         ("agree", 0.0, None, "json", 1, 0),
     ),
+    "auto: Hugging Face's classes, all of each text": (
+        AUTO,
+        _answer([[{"label": "a", "score": 0.6}, {"label": "b", "score": 0.4}]] * 2),
+        _answer([[{"label": "b", "score": 0.5}, {"label": "a", "score": 0.5}]] * 2),
+        ("disagree", 0.1, "label", "classification", 2, 2),
+    ),
+    "auto: Hugging Face's classes, the best of each text": (
+        AUTO,
+        _answer([{"label": "a", "score": 0.9}, {"label": "b", "score": 0.8}]),
+        _answer([{"label": "a", "score": 0.7}, {"label": "a", "score": 0.6}]),
+        ("disagree", 0.5, "label", "classification", 2, 1),
+    ),
+    "auto: Hugging Face's classes, all of one image": (
+        AUTO,
+        _answer([{"label": "a", "score": 0.6}, {"label": "b", "score": 0.3}]),
+        _answer([{"label": "a", "score": 0.5}, {"label": "c", "score": 0.3}]),
+        ("agree", 0.0, None, "classification", 1, 0),
+    ),
+    "auto: zero-shot": (
+        AUTO,
+        _answer({"sequence": "x", "labels": ["a", "b"], "scores": [0.9, 0.1]}),
+        _answer({"sequence": "x", "labels": ["b", "a"], "scores": [0.6, 0.4]}),
+        ("disagree", 0.5, "label", "classification", 1, 1),
+    ),
+    "auto: TorchServe": (
+        AUTO,
+        _answer({"a": 0.4, "b": 0.3, "c": 0.1, "d": 0.05, "e": 0.01}),
+        _answer({"a": 0.4, "c": 0.3, "b": 0.1, "f": 0.05, "e": 0.01}),
+        ("agree", 0.0, None, "classification", 1, 0),
+    ),
+    "auto: a class and its score": (
+        AUTO,
+        _answer({"prediction": "a", "probability": 0.9}),
+        _answer({"prediction": "a", "probability": 0.8}),
+        ("agree", 0.0, None, "classification", 1, 0),
+    ),
+    "auto: a class, its score and something else": (
+        AUTO,
+        _answer({"prediction": "a", "probability": 0.9, "limit": 500.0}),
+        _answer({"prediction": "a", "probability": 0.9, "limit": 700.0}),
+        ("disagree", 1 / 3, "fields", "json", 1, 1),
+    ),
+    "auto: SageMaker's labels are floats": (
+        AUTO,
+        _v1({"score": 0.31, "predicted_label": 0.0}),
+        _v1({"score": 0.71, "predicted_label": 1.0}),
+        ("disagree", 1.0, "label", "classification", 1, 1),
+    ),
+    "auto: a text is no label": (
+        AUTO,
+        _v1("The capital of France is Paris, a city on the Seine, and has been so for long."),
+        _v1("the capital of France is Paris, a city on the Seine and has been so for long"),
+        ("agree", 0.0, None, "text", 1, 0),
+    ),
+    "auto: Triton's text": (
+        AUTO,
+        _oip(("text_output", "BYTES", [1], ["It is Paris."])),
+        _oip(("text_output", "BYTES", [1], ["it is paris"])),
+        ("agree", 0.0, None, "text", 1, 0),
+    ),
+    "auto: Cohere's reranking": (
+        AUTO,
+        _answer(
+            {
+                "id": "a",
+                "results": [{"index": 2, "relevance_score": 0.9}, {"index": 0, "relevance_score": 0.1}],
+            }
+        ),
+        _answer(
+            {
+                "id": "b",
+                "results": [{"index": 0, "relevance_score": 0.2}, {"index": 2, "relevance_score": 0.8}],
+            }
+        ),
+        ("agree", 0.0, None, "ranking", 1, 0),
+    ),
+    "auto: text-embeddings-inference's reranking": (
+        AUTO,
+        _answer([{"index": 2, "score": 0.9}, {"index": 0, "score": 0.1}]),
+        _answer([{"index": 0, "score": 0.9}, {"index": 2, "score": 0.1}]),
+        ("disagree", 0.1, "top", "ranking", 1, 1),
+    ),
+    "auto: Hugging Face's boxes": (
+        AUTO,
+        _answer([{"score": 0.9, "label": "a", "box": {"xmin": 0, "ymin": 0, "xmax": 10, "ymax": 10}}]),
+        _answer([{"score": 0.8, "label": "a", "box": {"xmin": 0, "ymin": 0, "xmax": 10, "ymax": 9}}]),
+        ("agree", 0.1, None, "detection", 1, 0),
+    ),
+    "auto: Roboflow's boxes": (
+        AUTO,
+        _v1(
+            {"x": 5, "y": 5, "width": 10, "height": 10, "class": "a", "confidence": 0.9, "detection_id": "1"}
+        ),
+        _v1(
+            {"x": 50, "y": 5, "width": 10, "height": 10, "class": "a", "confidence": 0.9, "detection_id": "2"}
+        ),
+        ("disagree", 1.0, "boxes", "detection", 1, 1),
+    ),
+    "auto: boxes of integers": (
+        AUTO,
+        _answer({"boxes": [[0, 0, 10, 10]], "labels": [1]}),
+        _answer({"boxes": [[0, 0, 10, 9]], "labels": [1]}),
+        ("agree", 0.1, None, "detection", 1, 0),
+    ),
+    "auto: no boxes": (
+        AUTO,
+        _answer({"boxes": [], "labels": []}),
+        _answer({"boxes": [[0, 0, 10, 9]], "labels": [1]}),
+        ("disagree", 1.0, "boxes", "detection", 1, 1),
+    ),
+    "auto: Seldon": (
+        AUTO,
+        _answer({"data": {"names": ["a", "b"], "ndarray": [[0.9, 0.1]]}, "meta": {"puid": "x"}}),
+        _answer({"data": {"names": ["a", "b"], "tensor": {"shape": [1, 2], "values": [0.8, 0.2]}}}),
+        ("agree", 0.1, None, "classification", 1, 0),
+    ),
+    "auto: one word is a label": (
+        AUTO,
+        _text(b"class_1"),
+        _text(b"class_2"),
+        ("disagree", 0.265476, "text", "text", 1, 1),
+    ),
+    "text: one word, as near as one asks for": (
+        ComparisonRule(as_="text", tolerance=0.4),
+        _text(b"class_1"),
+        _text(b"class_2"),
+        ("agree", 0.265476, None, "text", 1, 0),
+    ),
     "auto: OpenAI's moderation": (
         AUTO,
         _answer(
