@@ -18,6 +18,9 @@ import orjson
 from proxy.compare.completions import read_completion
 from proxy.compare.content import media_type, parse_json
 from proxy.compare.decode import cutter_of, decode_plain, is_json_type
+from proxy.compare.embeddings import read_embeddings
+from proxy.compare.events import read_lines
+from proxy.compare.streams import assemble_list, begins_answer, parse_piece
 from proxy.compare.values import Completion, Json, Undecodable, Usage
 
 __all__ = ["answer_speaks", "may_speak", "request_speaks", "said_in_answer", "said_in_request"]
@@ -28,18 +31,43 @@ _CSV: Final = b"text/csv"
 _EVENTS: Final = b"text/event-stream"
 _FORMS: Final = frozenset({b"multipart/form-data", b"application/x-www-form-urlencoded"})
 
-_ASKED: Final = ("messages", "prompt", "input", "inputs", "text_input", "contents", "system", "instructions")
+_ASKED: Final = (
+    "messages",
+    "prompt",
+    "prompts",
+    "input",
+    "inputs",
+    "text_input",
+    "contents",
+    "inputText",
+    "input_text",
+    "question",
+    "system",
+    "instructions",
+)
 """Members that hold what a generating or embedding model is asked: OpenAI's dialect, Anthropic, Ollama, Hugging Face
-(``inputs``, a text), Triton's generate extension (``text_input``), Gemini (``contents``)."""
+(``inputs``, a text), Triton's generate extension (``text_input``), Gemini (``contents``), Amazon's Titan
+(``inputText``)."""
+
+_ASKED_BESIDE: Final = {
+    "text": ("sampling_params",),  # SGLang
+    "message": ("chat_history", "conversation_id", "model", "preamble"),  # Cohere, of old
+    "texts": ("embedding_types", "input_type", "model"),  # Cohere
+    "query": ("documents",),  # rerankers
+    "content": ("embedContentConfig", "model", "taskType"),  # Gemini, embeddings
+}
+"""The same of names that other models have too: where one of these stands beside them."""
 
 # One look at the bytes tells of most bodies that there is nothing to parse them for. An escape may hide a key.
 _MAY_ASK: Final = re.compile(
-    rb'"(?:messages|prompt|input|text_input|contents)"[ \t\r\n]*+:'
-    rb'|"inputs"[ \t\r\n]*+:[ \t\r\n]*+(?:\[[ \t\r\n]*+)?"'
+    rb'"(?:messages|prompts?|input|text_input|contents?|inputText|input_text|question|text|message|texts|query|requests)"'
+    rb"[ \t\r\n]*+:"
+    rb'|"inputs"[ \t\r\n]*+:[ \t\r\n]*+(?:[\[{][ \t\r\n]*+)?"'
     rb"|\\u00"
 )
 _MAY_ANSWER: Final = re.compile(
-    rb'"(?:choices|output|content|response|message|generated_text|text_output|embeddings?|delta)"[ \t\r\n]*+:|\\u00'
+    rb'"(?:choices|candidates|output|content|response|message|embeddings?|delta|answer|completion|text'
+    rb"|generat(?:ed_text|ions?)|text_output|(?:summary|translation|output)_text|outputText)\"[ \t\r\n]*+:|\\u00"
 )
 
 
@@ -72,16 +100,32 @@ def _speaks(
     if kind == _CSV:
         return False
     if cutter_of(kind) is not None:
-        read = decode_plain(plain, content_type) if sign.search(plain) else None
-        return not isinstance(read, Undecodable | None) and read.completion is not None
+        return _lines_speak(plain, sign, is_dialect)
     if is_json_type(kind, plain) or kind.startswith(b"text/"):
         document = parse_json(plain, charset) if sign.search(plain) or charset else None
         if document is not None and not isinstance(document, Undecodable):
             return is_dialect(document)
         if not kind.startswith(b"text/"):
-            return None if isinstance(document, Undecodable) else False
+            # What is no JSON may be lines of it, under another type.
+            return (
+                (_lines_speak(plain, sign, is_dialect) or None)
+                if isinstance(document, Undecodable)
+                else False
+            )
         return isinstance(parse_json(plain, charset), Undecodable)
     return _is_utf8(plain)
+
+
+def _lines_speak(plain: bytes, sign: re.Pattern[bytes], is_dialect: Callable[[Json], bool]) -> bool | None:
+    """Tell whether one of several lines is of a text, a piece of one or all of it; None: some cannot be read."""
+    if sign.search(plain) is None:
+        return False
+    documents = [parse_piece(line.data) for line in read_lines(plain)]
+    if any(
+        is_dialect(each) or begins_answer(each) for each in documents if not isinstance(each, Undecodable)
+    ):
+        return True
+    return None if any(isinstance(each, Undecodable) for each in documents) else False
 
 
 def _is_utf8(plain: bytes) -> bool:
@@ -108,25 +152,42 @@ def may_speak(content_type: bytes | None, piece: bytes) -> bool:
 
 
 def _asks(document: Json) -> bool:
-    return isinstance(document, dict) and any(_is_asked(name, document.get(name)) for name in _ASKED[:6])
+    if not isinstance(document, dict):
+        return False
+    if any(_is_asked(name, document.get(name)) for name in _ASKED[:-2]):
+        return True
+    if any(document.get(name) and not others.isdisjoint(document) for name, others in _ASKED_BY_OTHERS):
+        return True
+    listed = document.get("requests")  # Gemini's embeddings of several
+    return isinstance(listed, list) and any(isinstance(each, dict) and "content" in each for each in listed)
+
+
+_ASKED_INSIDE: Final = frozenset({"prompt", "question", "text"})
+"""What an object that is asked holds: a record of features has other names."""
+_ASKED_BY_OTHERS: Final = tuple((name, frozenset(others)) for name, others in _ASKED_BESIDE.items())
 
 
 def _is_asked(name: str, value: Json) -> bool:
     """Whether ``value`` is a text, texts, or (but for tensors, which have the name ``inputs`` too) messages."""
     if isinstance(value, str):
         return True
+    if isinstance(value, dict):
+        return not _ASKED_INSIDE.isdisjoint(value) and any(isinstance(each, str) for each in value.values())
     each = (str,) if name == "inputs" else (str, dict)
     return isinstance(value, list) and bool(value) and isinstance(value[0], each)
 
 
 def _answers(document: Json) -> bool:
-    if read_completion(document) is not None:
+    if read_completion(document) is not None or read_embeddings(document) is not None:
         return True
+    if isinstance(document, list):
+        return assemble_list(document) is not None
     if not isinstance(document, dict):
         return False
-    listed = document.get("data")
-    if isinstance(listed, list) and listed and isinstance(listed[0], dict) and "embedding" in listed[0]:
-        return True
+    for name, member in (("data", "embedding"), ("generations", "text")):
+        listed = document.get(name)
+        if isinstance(listed, list) and listed and isinstance(listed[0], dict) and member in listed[0]:
+            return True
     return "embedding" in document or "embeddings" in document or "choices" in document
 
 
@@ -134,7 +195,7 @@ def said_in_request(content_type: bytes | None, plain: bytes) -> bytes:
     """Return what a request asks, without what it says about how: equal prompts give equal bytes."""
     document = parse_json(plain, media_type(content_type)[1])
     if isinstance(document, dict):
-        asked = {name: document[name] for name in _ASKED if name in document}
+        asked = {name: document[name] for name in (*_ASKED, *_ASKED_BESIDE) if name in document}
         if asked:
             return _canonical(asked, plain)
     return plain

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.compare.values import Usage
+from proxy.compare.content import decode_content
+from proxy.compare.decode import decode_plain
+from proxy.compare.values import Undecodable, Usage
 from proxy.privacy.content import (
     answer_speaks,
     may_speak,
@@ -15,6 +17,8 @@ from proxy.privacy.content import (
     said_in_answer,
     said_in_request,
 )
+from tests.compare.bodies import BODIES
+from tests.privacy.dialects import DIALECTS, body_of
 
 JSON = b"application/json"
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
@@ -57,6 +61,18 @@ REQUESTS: dict[str, tuple[bytes | None, Any, bool | None]] = {
     "rows": (JSON, {"instances": [[1.0, 2.0]]}, False),
     "numbers called input": (JSON, {"input": [1.5, 2]}, False),
     "numbers called prompt": (JSON, {"prompt": 7}, False),
+    "SGLang": (JSON, {"text": "hi", "sampling_params": {}}, True),
+    "Titan": (JSON, {"inputText": "hi"}, True),
+    "Cohere, of old": (JSON, {"message": "hi", "chat_history": []}, True),
+    "Cohere, embeddings": (JSON, {"texts": ["hi"], "input_type": "x"}, True),
+    "Gemini, embeddings": (JSON, {"model": "m", "content": {"parts": [{"text": "hi"}]}}, True),
+    "Gemini, several embeddings": (JSON, {"requests": [{"content": {"parts": [{"text": "hi"}]}}]}, True),
+    "a reranker": (JSON, {"query": "hi", "documents": ["ho"]}, True),
+    "a question": (JSON, {"inputs": {"question": "hi", "context": "ho"}}, True),
+    "prompts as lines": (b"application/jsonl", b'{"a":1}\n{"prompt":"hi"}\n', True),
+    "lines that are said to be JSON": (JSON, b'{"a":1}\n{"prompt":"hi"}\n', True),
+    "features with a text": (JSON, {"input": {"age": 3, "colour": "red"}, "text": "x"}, False),
+    "columns": (JSON, {"inputs": {"colour": ["red"]}}, False),
     "any other document": (JSON, {"age": 3, "colour": "red"}, False),
     "a list": (JSON, [1, 2], False),
     "csv": (b"text/csv; charset=utf-8", b"a,b\n1,2\n", False),
@@ -88,6 +104,17 @@ ANSWERS: dict[str, tuple[bytes | None, Any, bool | None]] = {
     "predictions": (JSON, {"predictions": [{"content": 3}]}, False),
     "rows as lines": (b"application/jsonlines", b'{"a":1}\n{"content":2}\n', False),
     "csv": (b"text/csv", b"0.5\n", False),
+    "recommendations": (JSON, {"candidates": [{"id": 7, "score": 0.5}], "message": "ok"}, False),
+    "a stream with an error": (
+        b"application/x-ndjson",
+        b'{"response":"hi","done":false}\n{"error":"no"}\n',
+        True,
+    ),
+    "a stream that was cut": (b"application/x-ndjson", b'{"response":"hi","done":false}\n', True),
+    "answers as lines": (b"application/jsonl", b'{"choices":[{"message":{"content":"hi"}}]}\n' * 2, True),
+    "a stream that is said to be JSON": (JSON, OLLAMA, True),
+    "lines of which one is none": (b"application/jsonl", b'{"text":1}\n{"a', None),
+    "generations": (JSON, {"generations": [{"text": "hi"}]}, True),
     "an error in JSON": (JSON, {"error": "no such model"}, False),
 }
 
@@ -162,3 +189,25 @@ def test_never_an_exception(content_type: bytes | None, length: int | None, body
     assert answer_speaks(content_type, length, body) in (True, False, None)
     assert isinstance(said_in_request(content_type, body), bytes)
     assert isinstance(said_in_answer(content_type, body)[0], bytes)
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_whatever_is_read_as_generated_is_free_text(name: str) -> None:
+    """An answer in which a comparison finds what was generated, or embeddings, is free text, in every dialect."""
+    body = BODIES[name]
+    plain = decode_content(body.data, body.coding, 1 << 22)
+    assert isinstance(plain, bytes)
+    read = decode_plain(plain, body.kind, body.header_length)
+    is_generated = not isinstance(read, Undecodable) and (
+        read.completion is not None or any(tensor.name == "embedding" for tensor in read.tensors)
+    )
+    assert not is_generated or answer_speaks(body.kind, body.header_length, plain)
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_every_stream_is_free_text(name: str, is_whole: bool) -> None:
+    """So is every stream, also one that was cut between two pieces."""
+    kind, documents = DIALECTS[name](["hello ", "world"])
+    body = body_of(kind, documents if is_whole or len(documents) < 3 else documents[:-1])
+    assert answer_speaks(kind or None, None, body)
