@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 import proxy
 from proxy.cli import COMMANDS, main
-from proxy.compare import DECODED_CAP_BYTES, Comparison
+from proxy.compare import DECODED_CAP_BYTES, Answer, ComparisonRule, compare
 from proxy.control.openapi import build_openapi
 from proxy.methods import METHODS
 from proxy.model import DROPS, FAULT_STATUS, Fault, Role
@@ -366,7 +366,11 @@ def test_the_record() -> None:
     """The record has the fields, in the order, that a record has."""
     (example,) = blocks("json")
     route = table_of(BASE_CONFIG).routes[0]
-    judged = Comparison("disagree", 0.5, "label", "classification", 1, 1)
+    first, second = (
+        Answer(200, None, None, b'{"predictions":[[%b]]}' % chances)
+        for chances in (b"0.75,0.25", b"0.25,0.75")
+    )
+    judged = compare(ComparisonRule("classification"), first, second)
     primary = primary_part(target=b"/v2/models/wine/infer")
     record = build_record(
         compile_record_rule(route, b"k" * 32), route, primary, {0: shadow_part()}, {0: judged}

@@ -40,7 +40,7 @@ SHOWN_CHARACTERS = 200
     multiple=True,
     help="Directory or file of records, JSON lines or Parquet; may be repeated. Default: modelproxy-state/payloads.",
 )
-@click.option("--columns", is_flag=True, help="Show what the view has, and read nothing.")
+@click.option("--columns", is_flag=True, help="Show what the views have, and read nothing.")
 @as_json_option
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV (RFC 4180).")
 @click.option(
@@ -49,7 +49,8 @@ SHOWN_CHARACTERS = 200
 def query(
     sql: str | None, log: tuple[Path, ...], columns: bool, as_json: bool, as_csv: bool, limit: int | None
 ) -> None:
-    """Ask payload records a question in SQL: the view 'records' has a row for each.
+    """Ask payload records a question in SQL: the view 'records' has a row for each, 'rows' one for each row of a batch
+    that was compared.
 
     weight says for how many requests a record stands. Needs: pip install 'modelproxy[query]'. Exit code 1 if there are
     no records, or SQL is refused.
@@ -58,6 +59,7 @@ def query(
     Examples:
       modelproxy query "select variant, count(*) from records group by 1" --log /var/lib/modelproxy/payloads
       modelproxy query "select * from records where status >= 500" --json
+      modelproxy query "select primary_label, shadow_label, count(*) from rows group by all"
       modelproxy query --columns
     """
     if as_json and as_csv:
@@ -281,17 +283,28 @@ def _plain(value: Any) -> Any:
 
 def _show_columns(as_json: bool) -> None:
     from proxy.commands.output import build_grid
-    from proxy.records.columns import COLUMNS
-    from proxy.records.table import COLUMN_TYPES
+    from proxy.records.columns import COLUMNS, LISTS, ROWS
+    from proxy.records.table import COLUMN_TYPES, ROW_TYPES, VIEW, VIEW_OF_ROWS
 
-    meanings = {column.name: column.meaning for column in COLUMNS}
+    meanings = {column.name: column.meaning for column in (*LISTS[ROWS], *COLUMNS)}
     meanings |= {"shadows": "what each shadow answered, and how that compares"}
+    meanings |= {"rows": "the rows that were compared; the view rows has a line for each"}
     meanings |= {"weight": "for how many requests the record stands: 1 / inclusion_probability"}
-    rows = [{"name": name, "type": kind, "meaning": meanings[name]} for name, kind in COLUMN_TYPES.items()]
+    rows = [
+        {"view": view, "name": name, "type": kind, "meaning": meanings[name]}
+        for view, types in ((VIEW, COLUMN_TYPES), (VIEW_OF_ROWS, ROW_TYPES))
+        for name, kind in types.items()
+    ]
     if as_json:
         print_json(rows)
         return
     table = build_grid("column type meaning")
     for row in rows:
-        table.add_row(row["name"], row["type"], row["meaning"])
+        if row["view"] == VIEW:
+            table.add_row(row["name"], row["type"], row["meaning"])
+    build_console().print(table)
+    click.echo(f"\nThe view {VIEW_OF_ROWS} has these, but for lists, and:\n")
+    table = build_grid("column type meaning")
+    for column in LISTS[ROWS]:
+        table.add_row(column.name, ROW_TYPES[column.name], column.meaning)
     build_console().print(table)

@@ -4,7 +4,8 @@
 ``tensors`` and ``embeddings`` make named columns of it, ``completions`` a model's words, ``streams`` an answer
 of its pieces → ``decode`` says what an answer is, ``requests`` what was asked. ``labels`` finds the class per
 row, ``documents`` walks two JSON values, ``tolerance`` tells when two numbers are one, ``pointers`` names places.
-``judge`` is the road that all methods share, ``compare`` picks the method; its docstring holds the rules.
+``judge`` is the road that all methods share, ``compare`` picks the method; its docstring holds the rules. ``rows`` puts
+a judgement into words, row by row.
 """
 
 from proxy.compare.compare import compare

@@ -26,6 +26,7 @@ from proxy.compare.values import (
     Difference,
     Json,
     Prediction,
+    Read,
 )
 from proxy.compare.verdicts import by_rows, confusion_of, disagree_whole, scores_of
 
@@ -92,15 +93,19 @@ def _judge_images(rule: ComparisonRule, first: _Images, second: _Images) -> Comp
     """Compare the boxes of every image."""
     if second.is_too_large:
         told = f"{first.boxes} boxes", f"{second.boxes} boxes"
-        return disagree_whole("boxes", "detection", first.rows, *told)
+        return disagree_whole("boxes", "detection", first.rows, *told, first)
     reasons: list[str | None] = []
     differences: list[Difference] = []
     labels: tuple[list[Json], list[Json]] = [], []
+    distances: list[float] = []
     overlap, boxes = 0.0, 0
     for row, (a, b) in enumerate(zip(first.images, second.images, strict=True)):
         found = match(a.corners, b.corners, a.labels, b.labels, IOU if rule.iou is None else rule.iou)
-        overlap += sum(iou for _, _, iou in found.pairs)
-        boxes += len(found.pairs) + len(found.alone[0]) + len(found.alone[1])
+        common = sum(iou for _, _, iou in found.pairs)
+        number = len(found.pairs) + len(found.alone[0]) + len(found.alone[1])
+        distances.append(1.0 - common / number if number else 0.0)
+        overlap += common
+        boxes += number
         for at, other, _ in found.pairs:
             labels[0].append(a.labels[at])
             labels[1].append(b.labels[other])
@@ -115,7 +120,8 @@ def _judge_images(rule: ComparisonRule, first: _Images, second: _Images) -> Comp
         differences += parted[: DIFFERENCE_LIMIT - len(differences)]
     scores = scores_of([("iou", overlap / boxes)]) if boxes else ()
     distance = 1.0 - overlap / boxes if boxes else 0.0
-    return by_rows("detection", reasons, distance, differences, scores, confusion_of(*labels))
+    read = Read(first, second, distances=distances)
+    return by_rows("detection", reasons, distance, differences, scores, confusion_of(*labels), read)
 
 
 def _why(row: int, a: _Image, b: _Image, found: Matching) -> tuple[str | None, list[Difference]]:

@@ -26,6 +26,7 @@ from proxy.compare.values import (
     Comparison,
     Difference,
     Prediction,
+    Read,
     Scores,
     Tensor,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "CLASSES",
     "PROBABILITIES",
     "Chances",
+    "are_comparable",
     "find_chances",
     "jensen_shannon",
     "total_variation",
@@ -62,35 +64,47 @@ def _judge_labels(rule: ComparisonRule, first: Labels, second: Labels) -> Compar
     if flipped:
         families = label_family(first.values), label_family(second.values)
         if {"text", "number"} == set(families):
-            return disagree_whole("label_type", "classification", rows, *families)
+            whole = disagree_whole("label_type", "classification", rows, *families)
+            return whole._replace(read=Read(first, second, range(rows)))
     scores: Scores = ()
+    costs: Sequence[float] = ()
     if rule.costs:
-        distance = _mean_cost(rule, first, second, flipped)
+        costs = _costs(rule, first, second, flipped)
+        distance = fsum(costs) / rows if flipped else 0.0
         scores = (("cost", distance),)
     else:
         distance = len(flipped) / rows if flipped else 0.0
         if first.probabilities is not None and second.probabilities is not None:
             variation = _mean_variation(first.probabilities, second.probabilities)
             distance = distance if variation is None else variation
+    read = Read(first, second, flipped, (), costs)
     if not flipped:
-        return Comparison("agree", distance, None, "classification", rows, 0, (), confusion, scores)
+        return Comparison("agree", distance, None, "classification", rows, 0, (), confusion, scores, read)
     differences = _label_differences(first, second, flipped)
     return Comparison(
-        "disagree", distance, "label", "classification", rows, len(flipped), differences, confusion, scores
+        "disagree",
+        distance,
+        "label",
+        "classification",
+        rows,
+        len(flipped),
+        differences,
+        confusion,
+        scores,
+        read,
     )
 
 
 CLASSES: Final = Judge("classification", "labels", "no_label", find_labels, _judge_labels)
 
 
-def _mean_cost(rule: ComparisonRule, first: Labels, second: Labels, flipped: Sequence[int]) -> float:
-    """Return what the rows cost on average, by the rule's ``costs``: those with another label by the pair, others
-    nothing."""
-    if not flipped:
-        return 0.0
-    words = (tuple(class_word(label_word(side.values[row])) for side in (first, second)) for row in flipped)
-    cost_of = rule.cost_of
-    return fsum(cost_of.get((label, other), 1.0) for label, other in words) / len(first.values)
+def _costs(rule: ComparisonRule, first: Labels, second: Labels, flipped: Sequence[int]) -> Sequence[float]:
+    """Return what each row costs, by the rule's ``costs``: those with another label by the pair, others nothing."""
+    costs = [0.0] * len(first.values)
+    for row in flipped:
+        label, other = (class_word(label_word(side.values[row])) for side in (first, second))
+        costs[row] = rule.cost_of.get((label, other), 1.0)
+    return costs
 
 
 def _flipped(values: Sequence[Label], others: Sequence[Label]) -> Sequence[int]:
@@ -112,14 +126,17 @@ def _label_differences(first: Labels, second: Labels, flipped: Sequence[int]) ->
 
 def _mean_variation(first: Tensor, second: Tensor) -> float | None:
     """Return the mean over rows of half the L1 distance; ``None`` unless both sum over the same classes."""
-    if first.width != second.width or first.rows != second.rows:
-        return None
-    if first.classes != second.classes:
+    if not are_comparable(first, second):
         return None
     if first is second:
         return 0.0
     total: float = sum([abs(a - b) for a, b in zip(first.data, second.data, strict=True)])
     return min(1.0, 0.5 * total / first.rows)
+
+
+def are_comparable(first: Tensor, second: Tensor) -> bool:
+    """Whether the probabilities of two answers are over the same rows and classes."""
+    return first.width == second.width and first.rows == second.rows and first.classes == second.classes
 
 
 class Chances(NamedTuple):
@@ -139,7 +156,7 @@ class Chances(NamedTuple):
 def _judge_chances(rule: ComparisonRule, first: Chances, second: Chances) -> Comparison:
     """Compare the distribution of every row; the distance is the mean total variation."""
     if list(first.names) != list(second.names):
-        return disagree_whole("shape", "probabilities", first.rows, _classes(first), _classes(second))
+        return disagree_whole("shape", "probabilities", first.rows, _classes(first), _classes(second), first)
     tolerance = TOLERANCE if rule.tolerance is None else rule.tolerance
     reasons: list[str | None] = []
     differences: list[Difference] = []
@@ -170,6 +187,7 @@ def _judge_chances(rule: ComparisonRule, first: Chances, second: Chances) -> Com
         differences,
         scores,
         confusion_of(*labels),
+        Read(first, second, distances=variations),
     )
 
 

@@ -67,6 +67,7 @@ from proxy.compare.values import (
     Comparison,
     Difference,
     Prediction,
+    Read,
     Undecodable,
 )
 from proxy.compare.vectors import EMBEDDING_NAMES, EMBEDDINGS, are_directions
@@ -106,7 +107,8 @@ def compare(
         if primary_ok == shadow_ok:
             return uncomparable("both_failed", rule.as_)
         difference = Difference("", f"status {primary.status}", f"status {shadow.status}")
-        return Comparison("disagree", 1.0, "status", rule.as_, 1, 1, (difference,))
+        read = Read(None, None, (0,))
+        return Comparison("disagree", 1.0, "status", rule.as_, 1, 1, (difference,), read=read)
     if primary.truncated or shadow.truncated:
         return uncomparable("truncated", rule.as_)
     body = decode_content(primary.body, primary.content_encoding, cap_bytes)

@@ -64,12 +64,12 @@ class Judge(Generic[T]):
             return self.judge(rule, first, first)
         rows = first.rows
         if isinstance(shadow, Undecodable):
-            return shadow_undecodable(shadow, self.method, rows)
+            return shadow_undecodable(shadow, self.method, rows, first)
         second = self.find(rule, shadow, first)
         if second is None:
             there = f"{self.what} in {first.source or 'the body'}"
-            return disagree_whole("format", self.method, rows, there, f"no {self.what}")
+            return disagree_whole("format", self.method, rows, there, f"no {self.what}", first)
         if rows != second.rows and self.noun:
             counts = f"{rows} {self.noun}", f"{second.rows} {self.noun}"
-            return disagree_whole("rows", self.method, rows, *counts)
+            return disagree_whole("rows", self.method, rows, *counts, first)
         return self.judge(rule, first, second)

@@ -15,7 +15,14 @@ from proxy.compare.labels import select_tensor
 from proxy.compare.places import likeliest
 from proxy.compare.rules import ComparisonRule
 from proxy.compare.tolerance import compare_numbers
-from proxy.compare.values import DIFFERENCE_LIMIT, Comparison, Difference, Prediction, Tensor
+from proxy.compare.values import (
+    DIFFERENCE_LIMIT,
+    Comparison,
+    Difference,
+    Prediction,
+    Read,
+    Tensor,
+)
 from proxy.compare.verdicts import disagree_whole, path_of, scores_of
 
 __all__ = ["NUMBERS"]
@@ -34,16 +41,20 @@ def _judge_values(rule: ComparisonRule, first: Tensor, second: Tensor) -> Compar
     """Compare the predicted numbers of every row."""
     method, rows = "regression", first.rows
     if first.width != second.width:
-        return disagree_whole("shape", method, rows, f"{first.width} per row", f"{second.width} per row")
+        widths = f"{first.width} per row", f"{second.width} per row"
+        return disagree_whole("shape", method, rows, *widths, first)
     rtol, atol = _tolerances(rule)
     mask, distance, largest = compare_numbers(second.data, first.data, rtol, atol, rule.scale)
     scores = scores_of([("max_abs", largest)])
     if all(mask):
-        return Comparison("agree", distance, None, method, rows, 0, (), (), scores)
+        return Comparison("agree", distance, None, method, rows, 0, (), (), scores, Read(first, second, ()))
     outside = [at for at, close in enumerate(mask) if not close]
-    disagreeing = len({at // first.width for at in outside})
+    wrong = list(dict.fromkeys([at // first.width for at in outside]))
     differences = _value_differences(first, second, outside)
-    return Comparison("disagree", distance, "tolerance", method, rows, disagreeing, differences, (), scores)
+    read = Read(first, second, wrong)
+    return Comparison(
+        "disagree", distance, "tolerance", method, rows, len(wrong), differences, (), scores, read
+    )
 
 
 def _tolerances(rule: ComparisonRule) -> tuple[float, float]:

@@ -17,7 +17,14 @@ from proxy.compare.judge import Judge
 from proxy.compare.labels import select_tensor
 from proxy.compare.rules import ComparisonRule
 from proxy.compare.tolerance import close_mask, largest_difference
-from proxy.compare.values import DIFFERENCE_LIMIT, Comparison, Difference, Prediction, Tensor
+from proxy.compare.values import (
+    DIFFERENCE_LIMIT,
+    Comparison,
+    Difference,
+    Prediction,
+    Read,
+    Tensor,
+)
 from proxy.compare.vectors import cosine
 from proxy.compare.verdicts import by_rows, disagree_whole, path_of, scores_of
 
@@ -60,36 +67,38 @@ def _judge_outputs(rule: ComparisonRule, first: _Tensors, second: _Tensors) -> C
     """Compare every value of every output that both have, once they have the same."""
     method, rows = "tensor", first.rows
     if first.named.keys() != second.named.keys():
-        return disagree_whole("names", method, rows, _spell(list(first.named)), _spell(list(second.named)))
+        return disagree_whole(
+            "names", method, rows, _spell(list(first.named)), _spell(list(second.named)), first
+        )
     is_declared = first.is_declared and second.is_declared
     for name, a in first.named.items():
         b = second.named[name]
         if is_declared and a.datatype != b.datatype:
-            return disagree_whole("datatype", method, rows, a.datatype, b.datatype)
+            return disagree_whole("datatype", method, rows, a.datatype, b.datatype, first)
         if not is_declared and _family(a) != _family(b):
-            return disagree_whole("datatype", method, rows, _family(a), _family(b))
+            return disagree_whole("datatype", method, rows, _family(a), _family(b), first)
         if a.shape != b.shape:
             reason = "rows" if a.rows != b.rows else "shape"
-            return disagree_whole(reason, method, rows, _spell(a.shape), _spell(b.shape))
-    return _judge_tensors(rule, first.named, second.named, rows, is_declared=is_declared)
+            return disagree_whole(reason, method, rows, _spell(a.shape), _spell(b.shape), first)
+    return _judge_tensors(rule, first, second, is_declared=is_declared)
 
 
 def _judge_tensors(
     rule: ComparisonRule,
-    first: dict[str, Tensor],
-    second: dict[str, Tensor],
-    rows: int,
+    first: _Tensors,
+    second: _Tensors,
     *,
     is_declared: bool,
 ) -> Comparison:
+    rows = first.rows
     outside = [0] * rows
     is_pattern = [False] * rows
     values, width = 0, 0
     largest, lowest = 0.0, 1.0
     differences: list[Difference] = []
     has_floats = False
-    for name, a in first.items():
-        b = second[name]
+    for name, a in first.named.items():
+        b = second.named[name]
         values += len(a.data)
         width += len(a.data) // rows if rows else 0
         each = max(1, len(a.data) // rows) if rows else 1
@@ -112,7 +121,9 @@ def _judge_tensors(
         for count, pattern in zip(outside, is_pattern, strict=True)
     ]
     scores = scores_of([("max_abs", largest), ("cosine", lowest)]) if has_floats else ()
-    return by_rows("tensor", reasons, sum(outside) / values if values else 0.0, differences, scores)
+    distance = sum(outside) / values if values else 0.0
+    read = Read(first, second, distances=outside, unit=max(width, 1))
+    return by_rows("tensor", reasons, distance, differences, scores, read=read)
 
 
 def _outside(rule: ComparisonRule, a: Tensor, b: Tensor, *, is_declared: bool) -> Sequence[int]:

@@ -12,7 +12,14 @@ from proxy.compare.documents import render
 from proxy.compare.judge import Judge
 from proxy.compare.places import nested, select_value, whole
 from proxy.compare.rules import ComparisonRule
-from proxy.compare.values import DIFFERENCE_LIMIT, Comparison, Difference, Json, Prediction
+from proxy.compare.values import (
+    DIFFERENCE_LIMIT,
+    Comparison,
+    Difference,
+    Json,
+    Prediction,
+    Read,
+)
 from proxy.compare.verdicts import by_rows, path_of, scores_of
 
 __all__ = ["RANKINGS", "RANKING_LIMIT", "find_reranked", "overlap_at", "rank_biased_overlap"]
@@ -51,10 +58,10 @@ def _judge_rankings(rule: ComparisonRule, first: _Rankings, second: _Rankings) -
     reasons: list[str | None] = []
     differences: list[Difference] = []
     overlaps: list[float] = []
-    distance = 0.0
+    distances: list[float] = []
     for row, (a, b) in enumerate(zip(first.lists, second.lists, strict=True)):
         overlaps.append(overlap_at(a, b, depth))
-        distance += 1.0 - rank_biased_overlap(a, b)
+        distances.append(1.0 - rank_biased_overlap(a, b))
         if a[:1] != b[:1]:
             reasons.append("top")
         else:
@@ -63,7 +70,9 @@ def _judge_rankings(rule: ComparisonRule, first: _Rankings, second: _Rankings) -
             differences.append(Difference(f"{path_of(first.source)}/{row}", _spell(a), _spell(b)))
     rows = len(reasons)
     scores = scores_of([("overlap_at_k", sum(overlaps) / rows)]) if rows else ()
-    return by_rows("ranking", reasons, distance / rows if rows else 0.0, differences, scores)
+    distance = sum(distances) / rows if rows else 0.0
+    read = Read(first, second, distances=distances)
+    return by_rows("ranking", reasons, distance, differences, scores, read=read)
 
 
 def overlap_at(first: Sequence[Hashable], second: Sequence[Hashable], depth: int) -> float:

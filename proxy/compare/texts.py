@@ -25,6 +25,7 @@ from proxy.compare.values import (
     Difference,
     Json,
     Prediction,
+    Read,
     ToolCall,
     Undecodable,
 )
@@ -80,8 +81,10 @@ def _judge_texts(rule: ComparisonRule, first: _Texts, second: _Texts) -> Compari
         for row, (a, b) in enumerate(zip(first.choices, second.choices, strict=True))
     ]
     differences = [difference for row in found for difference in row.differences][:DIFFERENCE_LIMIT]
-    distance = sum(row.distance for row in found) / len(found) if found else 0.0
-    return by_rows("text", [row.reason for row in found], distance, differences, _mean_scores(found))
+    distances = [row.distance for row in found]
+    distance = sum(distances) / len(found) if found else 0.0
+    reasons, read = [row.reason for row in found], Read(None, None, distances=distances)
+    return by_rows("text", reasons, distance, differences, _mean_scores(found), read=read)
 
 
 def _mean_scores(rows: Sequence[_Row]) -> tuple[tuple[str, float], ...]:

@@ -13,7 +13,14 @@ from proxy.compare.identities import find_identities
 from proxy.compare.judge import Judge
 from proxy.compare.pointers import compile_patterns
 from proxy.compare.rules import ComparisonRule
-from proxy.compare.values import Comparison, Difference, Json, Prediction, Undecodable
+from proxy.compare.values import (
+    Comparison,
+    Difference,
+    Json,
+    Prediction,
+    Read,
+    Undecodable,
+)
 from proxy.compare.verdicts import disagree_whole, shadow_undecodable
 
 __all__ = ["ATOL", "DOCUMENTS", "RTOL", "compare_bytes"]
@@ -48,6 +55,8 @@ _VERTEX_IDENTITY: Final = (
 )
 """The same of Vertex AI's, beside ``predictions``."""
 
+_AGREED: Final = Read(None, None, ())
+
 _HEADERS: Final = ("/outputs/*/name", "/outputs/*/datatype", "/outputs/*/shape")
 """Left out where they are equal: as leaves they would dilute the share of values that differ."""
 
@@ -57,9 +66,9 @@ def compare_bytes(primary: bytes, shadow: bytes | Undecodable) -> Comparison:
     if isinstance(shadow, Undecodable):
         return shadow_undecodable(shadow, "exact", 1)
     if primary == shadow:
-        return Comparison("agree", 0.0, None, "exact", 1, 0)
+        return Comparison("agree", 0.0, None, "exact", 1, 0, read=_AGREED)
     difference = Difference("", f"{len(primary)} bytes", f"{len(shadow)} bytes")
-    return Comparison("disagree", 1.0, "bytes", "exact", 1, 1, (difference,))
+    return Comparison("disagree", 1.0, "bytes", "exact", 1, 1, (difference,), read=Read(None, None, (0,)))
 
 
 class _Document(NamedTuple):
@@ -84,7 +93,7 @@ def _judge_documents(rule: ComparisonRule, first: _Document, second: _Document) 
     """Compare two documents leaf by leaf."""
     rows, primary, shadow = first.rows, first.prediction, second.prediction
     if primary.rows is not None and shadow.rows is not None and primary.rows != shadow.rows:
-        return disagree_whole("rows", "json", rows, f"{primary.rows} rows", f"{shadow.rows} rows")
+        return disagree_whole("rows", "json", rows, f"{primary.rows} rows", f"{shadow.rows} rows", first)
     left, right = primary.document, shadow.document
     ignore = rule.ignore + _identity(primary)
     if rule.as_ == "auto" and primary.format != "oip_v2":
@@ -103,11 +112,19 @@ def _judge_documents(rule: ComparisonRule, first: _Document, second: _Document) 
         has_exact_integers=rule.rtol is None and rule.atol is None,
     )
     if not found.differing:
-        return Comparison("agree", 0.0, None, "json", rows, 0)
+        return Comparison("agree", 0.0, None, "json", rows, 0, read=_AGREED)
     # A difference outside any row (a name, a datatype) still makes the answer as a whole another one.
     disagreeing = min(rows, len(found.rows) or 1)
+    wrong = sorted(row for row in found.rows if row < rows) if rows > 1 else [0][:rows]
     return Comparison(
-        "disagree", found.distance, "fields", "json", rows, disagreeing, tuple(found.differences)
+        "disagree",
+        found.distance,
+        "fields",
+        "json",
+        rows,
+        disagreeing,
+        tuple(found.differences),
+        read=Read(None, None, wrong) if len(wrong) == disagreeing else None,
     )
 
 

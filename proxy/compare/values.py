@@ -3,6 +3,7 @@
 Those that are made for each comparison are tuples: a frozen dataclass takes three times as long to make.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -20,6 +21,7 @@ __all__ = [
     "Json",
     "Kind",
     "Prediction",
+    "Read",
     "Result",
     "Scores",
     "Tensor",
@@ -183,6 +185,37 @@ class Difference:
                 object.__setattr__(self, name, text.encode("utf-8", "replace").decode())
 
 
+class Read(NamedTuple):
+    """What a judge read of both answers, row by row: as it had it at hand, for :mod:`proxy.compare.rows` to put into
+    words where somebody asks. It holds on to all values of both answers.
+    """
+
+    primary: Any
+    """Of the method's own kind; ``None`` where rows have no value of their own."""
+    shadow: Any
+    """Likewise; ``None`` also where it has nothing to set beside the primary's."""
+    wrong: Sequence[int] | None = None
+    """Rows that disagree, ascending, all for the comparison's reason; ``None``: ``reasons`` tells."""
+    reasons: Sequence[str | None] = ()
+    """Of each row, ``None`` where it agrees."""
+    distances: Sequence[float] = ()
+    """Of each row, where the judge has one."""
+    unit: float = 1.0
+    """What ``distances`` are counted in."""
+
+    def __eq__(self, other: object) -> bool:
+        """Comparisons are equal when they say the same, whatever the judge still has at hand."""
+        return other is None or isinstance(other, Read)
+
+    def __ne__(self, other: object) -> bool:
+        """Return the contrary."""
+        return not self == other
+
+    def __hash__(self) -> int:
+        """Return the hash of every other."""
+        return 0
+
+
 class Comparison(NamedTuple):
     """What came out of comparing a shadow's answer with the primary's."""
 
@@ -203,3 +236,6 @@ class Comparison(NamedTuple):
     Labels are raw parts of the bodies."""
     scores: Scores = ()
     """Secondary figures of the method, each finite: ``chrf``, ``overlap_at_k``, ``cosine``, ``max_abs``, …"""
+    read: Read | None = None
+    """What its rows say; ``None`` when uncomparable, or when no row in particular disagrees. Whoever keeps the
+    comparison lets go of it."""

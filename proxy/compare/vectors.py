@@ -13,7 +13,14 @@ from proxy.compare.judge import Judge
 from proxy.compare.labels import select_tensor
 from proxy.compare.places import likeliest
 from proxy.compare.rules import ComparisonRule
-from proxy.compare.values import DIFFERENCE_LIMIT, Comparison, Difference, Prediction, Tensor
+from proxy.compare.values import (
+    DIFFERENCE_LIMIT,
+    Comparison,
+    Difference,
+    Prediction,
+    Read,
+    Tensor,
+)
 from proxy.compare.verdicts import by_rows, disagree_whole, path_of, scores_of
 
 __all__ = ["EMBEDDINGS", "EMBEDDING_NAMES", "are_directions", "cosine"]
@@ -34,7 +41,7 @@ def _judge_vectors(rule: ComparisonRule, first: Tensor, second: Tensor) -> Compa
     """Compare the direction of every row's vector; the distance is the mean of 1 - cosine, at most 1 each."""
     if first.width != second.width:
         widths = f"{first.width} per row", f"{second.width} per row"
-        return disagree_whole("shape", "embedding", first.rows, *widths)
+        return disagree_whole("shape", "embedding", first.rows, *widths, first)
     tolerance = TOLERANCE if rule.tolerance is None else rule.tolerance
     cosines = [cosine(a, b) for a, b in zip(_vectors(first), _vectors(second), strict=True)]
     reasons: list[str | None] = []
@@ -52,7 +59,9 @@ def _judge_vectors(rule: ComparisonRule, first: Tensor, second: Tensor) -> Compa
     ][:DIFFERENCE_LIMIT]
     rows = len(cosines)
     scores = scores_of([("cosine", fsum(cosines) / rows), ("cosine_min", min(cosines))]) if rows else ()
-    return by_rows("embedding", reasons, fsum(distances) / rows if rows else 0.0, differences, scores)
+    distance = fsum(distances) / rows if rows else 0.0
+    read = Read(None, None, distances=distances)
+    return by_rows("embedding", reasons, distance, differences, scores, read=read)
 
 
 def cosine(first: "Sequence[float] | _Vector", second: "Sequence[float] | _Vector") -> float:

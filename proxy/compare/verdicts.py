@@ -6,10 +6,10 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from math import isfinite
-from typing import Final
+from typing import Any, Final
 
 from proxy.compare.documents import render
-from proxy.compare.values import Comparison, Confusion, Difference, Json, Scores, Undecodable
+from proxy.compare.values import Comparison, Confusion, Difference, Json, Read, Scores, Undecodable
 
 __all__ = [
     "CONFUSION_LIMIT",
@@ -23,6 +23,7 @@ __all__ = [
     "scores_of",
     "shadow_undecodable",
     "uncomparable",
+    "word_of",
 ]
 
 DISAGREEMENTS: Final = (
@@ -98,15 +99,35 @@ def uncomparable(reason: str, method: str) -> Comparison:
     return Comparison("uncomparable", None, reason, method, 0, 0)
 
 
-def disagree_whole(reason: str, method: str, rows: int, primary: str, shadow: str) -> Comparison:
-    """Report answers that differ as a whole: every row of the primary's counts."""
-    return Comparison("disagree", 1.0, reason, method, rows, rows, (Difference("", primary, shadow),))
+def disagree_whole(
+    reason: str, method: str, rows: int, primary: str, shadow: str, read: Any = None
+) -> Comparison:
+    """Report answers that differ as a whole: every row of the primary's counts.
+
+    Args:
+        reason: of them all.
+        method: that judged.
+        rows: of the primary's.
+        primary: what is said of it.
+        shadow: what is said of the other.
+        read: what the judge read of the primary's rows.
+    """
+    return Comparison(
+        "disagree",
+        1.0,
+        reason,
+        method,
+        rows,
+        rows,
+        (Difference("", primary, shadow),),
+        read=Read(read, None, range(rows)),
+    )
 
 
-def shadow_undecodable(shadow: Undecodable, method: str, rows: int) -> Comparison:
+def shadow_undecodable(shadow: Undecodable, method: str, rows: int, read: Any = None) -> Comparison:
     """Report a shadow's answer that cannot be read beside a primary's that can."""
     if shadow.reason in _CLIENT_WOULD_BREAK:
-        return disagree_whole("format", method, rows, "readable", shadow.reason)
+        return disagree_whole("format", method, rows, "readable", shadow.reason, read)
     return uncomparable(shadow.reason, method)
 
 
@@ -117,6 +138,7 @@ def by_rows(
     differences: Sequence[Difference] = (),
     scores: Scores = (),
     confusion: Confusion = (),
+    read: Read | None = None,
 ) -> Comparison:
     """Say what a pair comes to whose rows were judged one by one.
 
@@ -127,14 +149,25 @@ def by_rows(
         differences: the first of them.
         scores: secondary figures.
         confusion: pairs of labels.
+        read: what the rows say, but for the reasons.
     """
+    read = Read(None, None, reasons=reasons) if read is None else read._replace(reasons=reasons)
     found = [reason for reason in reasons if reason is not None]
     distance = min(1.0, max(0.0, distance))
     if not found:
-        return Comparison("agree", distance, None, method, len(reasons), 0, (), confusion, scores)
+        return Comparison("agree", distance, None, method, len(reasons), 0, (), confusion, scores, read)
     gravest = min(found, key=_GRAVITY.__getitem__)
     return Comparison(
-        "disagree", distance, gravest, method, len(reasons), len(found), tuple(differences), confusion, scores
+        "disagree",
+        distance,
+        gravest,
+        method,
+        len(reasons),
+        len(found),
+        tuple(differences),
+        confusion,
+        scores,
+        read,
     )
 
 
@@ -148,13 +181,14 @@ def confusion_of(primary: Sequence[Json], shadow: Sequence[Json]) -> Confusion:
     if len(primary) == 1:
         label, other = primary[0], shadow[0]
         # Most labels are numbers and most rows agree.
-        word = str(label) if type(label) is int else _cut_word(label)
-        return ((word, word if label is other else _cut_word(other), 1),)
+        word = str(label) if type(label) is int else word_of(label)
+        return ((word, word if label is other else word_of(other), 1),)
     pairs = Counter(zip(primary, shadow, strict=True))
-    return tuple((_cut_word(a), _cut_word(b), rows) for (a, b), rows in pairs.most_common(CONFUSION_LIMIT))
+    return tuple((word_of(a), word_of(b), rows) for (a, b), rows in pairs.most_common(CONFUSION_LIMIT))
 
 
-def _cut_word(label: Json) -> str:
+def word_of(label: Json) -> str:
+    """Return a label's word as it is kept."""
     return label_word(label)[:LABEL_LIMIT]
 
 

@@ -15,7 +15,7 @@ from proxy.compare.content import decode_content, media_type, parse_json
 from proxy.compare.values import Undecodable
 from proxy.exchange import Details, Primary
 from proxy.observer.breakdown import NONE, as_value
-from proxy.observer.heads import content_fields, fields
+from proxy.observer.heads import fields, request_fields
 from proxy.observer.record import RecordRule
 from proxy.privacy.actions import keyed_hash
 from proxy.routing.table import Route
@@ -91,7 +91,7 @@ def _allowed(rule: RecordRule, each: SliceReader, text: str) -> str | None:
 
 def _document(rule: RecordRule, details: Details) -> Any:
     """Return the request's JSON without what must not be shown; None where it is no JSON."""
-    kind, coding, length = content_fields(details.request_head)
+    kind, coding, length = request_fields(details.request_head)
     body: bytes | Undecodable = details.request_body
     if coding is not None:
         body = decode_content(details.request_body, coding.lower(), DECODED_CAP_BYTES)

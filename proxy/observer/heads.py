@@ -16,6 +16,7 @@ __all__ = [
     "content_fields",
     "fields",
     "first_fields",
+    "request_fields",
     "request_line",
 ]
 
@@ -65,6 +66,14 @@ def content_fields(head: bytes) -> ContentFields:
         found.get(b"content-encoding"),
         int(length) if length.isdigit() and len(length) < 10 else None,
     )
+
+
+_last: Final = lru_cache(maxsize=1)(content_fields)
+
+
+def request_fields(head: bytes) -> ContentFields:
+    """Return :func:`content_fields` of a request's head; asked again of the same one, it is not read again."""
+    return _last(head)
 
 
 def answer_fields(lines: bytes) -> ContentFields:

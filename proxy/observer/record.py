@@ -40,10 +40,15 @@ from proxy.observer.heads import (
     content_fields,
     fields,
     first_fields,
+    request_fields,
     request_line,
 )
 from proxy.observer.pacing import ANSWER, pace_document
-from proxy.observer.record_comparisons import comparison_document, noise_document
+from proxy.observer.record_comparisons import (
+    add_rows,
+    comparison_document,
+    noise_document,
+)
 from proxy.privacy.actions import Treatment, key_id, keyed_hash
 from proxy.privacy.bodies import redact_body
 from proxy.privacy.content import (
@@ -95,6 +100,8 @@ class RecordRule:
     key_id: str
     """Names the key of every hash."""
     keep: KeepRule = field(default_factory=KeepRule)
+    rows: int = 0
+    """Most compared rows of a record."""
 
 
 def compile_record_rule(route: Route, key: bytes) -> RecordRule:
@@ -112,7 +119,7 @@ def compile_record_rule(route: Route, key: bytes) -> RecordRule:
     redactor = Redactor.of(key, [*map(_compile_redaction, log.redact), *rules])
     headers = frozenset(name.lower().encode() for name in log.headers)
     keep = compile_keep_rule(disagreement=log.keeps_disagreement, when=log.keeps_when)
-    return RecordRule(log.body, headers, redactor, log.content, key_id(key), keep)
+    return RecordRule(log.body, headers, redactor, log.content, key_id(key), keep, log.rows)
 
 
 def _compile_redaction(entry: "Redaction") -> Rule:
@@ -160,7 +167,17 @@ def build_record(
     is_missing = details.unit_source == MISSING_UNIT
     withheld = withholds_content(rule, primary, shadows.values())
     tells_fields = not (withheld or rule.redactor.concerns_bodies)
-    return {
+    response = _response(rule, primary, details, withheld=withheld)
+    if ANSWER in paces:
+        response["pace"] = pace_document(paces[ANSWER])
+    copies = {}
+    for index in sorted(shadows):
+        if index < len(route.shadows):
+            compared = comparison_document(comparisons.get(index), tells_fields=tells_fields)
+            copy = copies[index] = _shadow(rule, route, shadows[index], compared, withheld=withheld)
+            if index in paces:
+                copy["pace"] = pace_document(paces[index])
+    record = {
         "schema": SCHEMA_VERSION,
         "ts": timestamp(primary.started_wall_ns),
         "request_id": _text(primary.request_id),
@@ -176,32 +193,19 @@ def build_record(
         "served_by": route.variants[primary.served_by].name,
         "probability": _probability(route, primary, details),
         **kept_fields(route, kept),
-        **({"slices": dict(slices)} if slices else {}),
         "request": request_document(rule, primary, details, withheld=withheld),
-        "response": _response(rule, primary, details, withheld=withheld) | _pace(paces, ANSWER),
+        "response": response,
         "fault": Fault(details.fault).label if details.fault else None,
         **_trace(primary, details),
-        "shadows": [
-            _shadow(rule, route, shadows[index], withheld=withheld)
-            | {"comparison": comparison_document(comparisons.get(index), tells_fields=tells_fields)}
-            | _pace(paces, index)
-            for index in sorted(shadows)
-            if index < len(route.shadows)
-        ],
-        **_noise(route, shadows, comparisons, tells_fields=tells_fields),
+        "shadows": list(copies.values()),
     }
-
-
-def _noise(
-    route: Route,
-    shadows: Mapping[int, ShadowPart],
-    comparisons: Mapping[int, Comparison],
-    *,
-    tells_fields: bool,
-) -> _Document:
-    if route.noise is None or (part := shadows.get(route.noise.index)) is None:
-        return {}
-    return {"noise": noise_document(part, comparisons.get(part.shadow), tells_fields=tells_fields)}
+    if rule.rows and comparisons:
+        add_rows(record, copies, comparisons, rule.rows, rule.redactor.key, is_hidden=not rule.body_cap)
+    if route.noise is not None and (again := shadows.get(route.noise.index)) is not None:
+        record["noise"] = noise_document(again, comparisons.get(again.shadow), tells_fields=tells_fields)
+    if slices:
+        record["slices"] = dict(slices)
+    return record
 
 
 def _trace(primary: Primary, details: Details) -> _Document:
@@ -261,7 +265,7 @@ def withholds_content(rule: RecordRule, primary: Primary, parts: Iterable[Shadow
         return not rule.content
     verdicts = []
     if (details := primary.details) is not None:
-        content, is_cut = content_fields(details.request_head), primary.flags & Flag.REQUEST_TRUNCATED != 0
+        content, is_cut = request_fields(details.request_head), primary.flags & Flag.REQUEST_TRUNCATED != 0
         verdicts.append(_speaks(request_speaks, content, details.request_body, is_cut=is_cut))
     answers = [(primary.status, primary.response_lines, primary.response_body, is_cut_short(primary))]
     answers += [(part.status, part.response_lines, part.response_body, _is_cut(part)) for part in parts]
@@ -300,7 +304,7 @@ def _undone(coding: bytes | None, body: bytes, *, is_cut: bool) -> bytes | Undec
 
 def request_document(rule: RecordRule, primary: Primary, details: Details, *, withheld: bool) -> _Document:
     """Return what may be written of a request; of one whose content is ``withheld``, what it was about."""
-    head, content = details.request_head, content_fields(details.request_head)
+    head, content = details.request_head, request_fields(details.request_head)
     path = _text(_path(details.target))
     shown = rule.redactor.redact_path(path)
     document: _Document = {
@@ -349,11 +353,6 @@ def _response(rule: RecordRule, primary: Primary, details: Details, *, withheld:
     return document | _headers(rule, head)
 
 
-def _pace(paces: Mapping[int, Pace], index: int) -> _Document:
-    pace = paces.get(index)
-    return {} if pace is None else {"pace": pace_document(pace)}
-
-
 def answer_document(
     rule: RecordRule, status: int, lines: bytes, body: bytes, size: int, *, is_cut: bool, withheld: bool
 ) -> _Document:
@@ -399,7 +398,9 @@ def _is_note(rule: RecordRule, status: int, content: ContentFields, body: bytes,
     return _speaks(answer_speaks, content, body, is_cut=is_cut) is True
 
 
-def _shadow(rule: RecordRule, route: Route, part: ShadowPart, *, withheld: bool) -> _Document:
+def _shadow(
+    rule: RecordRule, route: Route, part: ShadowPart, compared: _Document | None, *, withheld: bool
+) -> _Document:
     content, is_cut = answer_fields(part.response_lines), _is_cut(part)
     withheld = withheld or _is_note(rule, part.status, content, part.response_body, is_cut=is_cut)
     return {
@@ -410,6 +411,7 @@ def _shadow(rule: RecordRule, route: Route, part: ShadowPart, *, withheld: bool)
         "content_type": _content_type(rule, content),
         "size": part.response_bytes,
         **_body(rule, content, part.response_body, is_cut=is_cut, said=said_in_answer if withheld else None),
+        "comparison": compared,
     }
 
 

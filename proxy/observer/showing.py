@@ -27,6 +27,7 @@ from proxy.observer.record import (
     timestamp,
     withholds_content,
 )
+from proxy.observer.record_comparisons import hashed_label
 from proxy.observer.route_rules import RouteRules
 from proxy.privacy.actions import keyed_hash
 
@@ -36,8 +37,6 @@ MAX_PATH_CHARACTERS: Final = 256
 """Longest place that is kept: the keys of a document may have any length."""
 
 MAX_ID_BYTES: Final = 256
-
-_HASH_SHOWN: Final = 12
 
 WITHHELD: Final = "(withheld)"
 """Stands for a value that is, or may be, free text where that is not to be shown (``log.content``)."""
@@ -104,16 +103,12 @@ def as_shown(
     key = record.redactor.key
     return [
         (
-            _hashed(key, label) if is_hidden else label,
-            _hashed(key, other) if is_other_hidden else other,
+            hashed_label(key, label) if is_hidden else label,
+            hashed_label(key, other) if is_other_hidden else other,
             rows,
         )
         for label, other, rows in mistakes
     ]
-
-
-def _hashed(key: bytes, label: str) -> str:
-    return keyed_hash(key, label.encode("utf-8", "surrogatepass"))[:_HASH_SHOWN]
 
 
 def strip(example: Example[Shown]) -> Example[Shown]:
@@ -139,11 +134,11 @@ def _is_withheld(shown: Shown) -> bool:
 
 
 def _bounded(comparison: Comparison) -> Comparison:
-    """Return the comparison with places of bounded length."""
-    if all(len(each.path) <= MAX_PATH_CHARACTERS for each in comparison.differences):
-        return comparison
-    cut = tuple(replace(each, path=each.path[:MAX_PATH_CHARACTERS]) for each in comparison.differences)
-    return comparison._replace(differences=cut)
+    """Return the comparison with places of bounded length, and without the values that its judge had at hand."""
+    cut = comparison.differences
+    if any(len(each.path) > MAX_PATH_CHARACTERS for each in cut):
+        cut = tuple(replace(each, path=each.path[:MAX_PATH_CHARACTERS]) for each in cut)
+    return comparison._replace(differences=cut, read=None)
 
 
 def _weight(shown: Shown) -> int:

@@ -4,7 +4,7 @@ The columns are flat and the record is a tree (:mod:`proxy.records.columns`): ea
 column is null the record has nothing, so what a record says by not having a field comes back as such.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import orjson
 
-from proxy.records.columns import COLUMNS, SHADOW_COLUMNS, SHADOWS, Column
+from proxy.records.columns import COLUMNS, LISTS, SHADOWS, Column
 from proxy.records.files import LogError
 from proxy.records.record import Damaged, Record, read_document
 
@@ -80,13 +80,17 @@ def document_of(row: Mapping[str, Any], route: str | None) -> dict[str, Any]:
     document: dict[str, Any] = {} if route is None else {"route": route}
     for column in COLUMNS:
         _put(document, column, row.get(column.name))
-    document[SHADOWS] = []
-    for shadow in row.get(SHADOWS) or ():
-        entry: dict[str, Any] = {}
-        for column in SHADOW_COLUMNS:
-            _put(entry, column, shadow.get(column.name))
-        document[SHADOWS].append(entry)
+    for name, columns in LISTS.items():
+        if row.get(name) is not None or name == SHADOWS:
+            document[name] = [_entry(columns, each) for each in row.get(name) or ()]
     return document
+
+
+def _entry(columns: Sequence[Column], values: Mapping[str, Any]) -> dict[str, Any]:
+    entry: dict[str, Any] = {}
+    for column in columns:
+        _put(entry, column, values.get(column.name))
+    return entry
 
 
 def _put(document: dict[str, Any], column: Column, value: Any) -> None:

@@ -7,8 +7,8 @@ renamed or given another type, so that today's query can be asked of yesterday's
 Names
     What stands at the root keeps its name. ``request`` and ``response`` are put before theirs (``request_size``), but
     for what only one of them can have: ``method``, ``path``, ``status``, ``ttfb_ms``, ``duration_ms``,
-    ``prompt_tokens``, ``completion_tokens``, ``pace_…``. The shadows are a list in one column; what ``comparison`` says
-    of one stands beside the rest.
+    ``prompt_tokens``, ``completion_tokens``, ``pace_…``. The shadows are a list in one column, what ``comparison`` says
+    of one stands beside the rest; so are the rows that were compared.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,10 +17,11 @@ from typing import Any, Final, NamedTuple
 
 from proxy.records.schema import Field, leaves
 
-__all__ = ["COLUMNS", "SHADOWS", "SHADOW_COLUMNS", "Column", "value_at"]
+__all__ = ["COLUMNS", "LISTS", "ROWS", "SHADOWS", "SHADOW_COLUMNS", "Column", "value_at"]
 
 SHADOWS: Final = "shadows"
-"""Name of the column that is a list of ``SHADOW_COLUMNS``."""
+ROWS: Final = "rows"
+"""Names of columns that are lists; see ``LISTS``."""
 
 _SPARED: Final = {
     "request": frozenset({"method", "path"}),
@@ -54,19 +55,23 @@ def _column(field: Field, path: str) -> Column:
     return Column(name, kind, steps, field.meaning)
 
 
-def _columns() -> tuple[tuple[Column, ...], tuple[Column, ...]]:
-    own, of_shadows = [], []
+def _columns() -> tuple[tuple[Column, ...], dict[str, tuple[Column, ...]]]:
+    own: list[Column] = []
+    lists: dict[str, list[Column]] = {SHADOWS: [], ROWS: []}
     for field in leaves():
-        outer, is_shadow, inner = field.path.partition("[].")
-        if is_shadow and outer == SHADOWS:
-            of_shadows.append(_column(field, inner))
+        outer, is_entry, inner = field.path.partition("[].")
+        if is_entry:
+            lists[outer].append(_column(field, inner))
         else:
             own.append(_column(field, field.path))
-    return tuple(own), tuple(of_shadows)
+    return tuple(own), {name: tuple(columns) for name, columns in lists.items()}
 
 
-COLUMNS, SHADOW_COLUMNS = _columns()
-"""Of a record, but for the shadows; and of each shadow. In the order of the record."""
+COLUMNS, LISTS = _columns()
+"""Of a record, but for those that are lists; and what each entry of these has, by the name of the list. In the order of
+the record."""
+
+SHADOW_COLUMNS: Final = LISTS[SHADOWS]
 
 
 def value_at(path: tuple[str, ...]) -> Callable[[Mapping[str, Any]], Any]:

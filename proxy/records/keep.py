@@ -12,9 +12,9 @@ Rules
 
 The bound of ``when``
     An expression comes from the configuration, what it looks at from clients. JMESPath has no loops and no patterns,
-    and a record's lists are as long as the route has copies: how long it takes is up to who wrote it, and grows no
-    more than in proportion to the texts that it reads. These are capped: a record whose bodies have more than
-    :data:`MOST_CHARACTERS` is not looked at, which counts as a failure of the rule.
+    and a record's lists are as long as the route has copies, or ``log.rows`` says: how long it takes is up to who
+    wrote it, and grows no more than in proportion to the texts that it reads. These are capped: a record whose bodies
+    have more than :data:`MOST_CHARACTERS` is not looked at, which counts as a failure of the rule.
 """
 
 from collections.abc import Mapping

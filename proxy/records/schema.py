@@ -200,6 +200,50 @@ def _comparison(where: str) -> tuple[Field, ...]:
     )
 
 
+def _rows() -> tuple[Field, ...]:
+    """Return the fields of what was compared row by row."""
+    kinds = {
+        "label": ("text", "the class, or the first item of a ranking"),
+        "number": ("number", "the number, or how many boxes"),
+        "score": ("number", "the row's highest probability"),
+    }
+    values = [
+        Field(
+            f"rows[].{side}_{name}",
+            kind,
+            f"{meaning}, in {whose} answer, if it has that",
+            since=2,
+            is_always=False,
+        )
+        for side, whose in (("primary", "the client's"), ("shadow", "the shadow's"))
+        for name, (kind, meaning) in kinds.items()
+    ]
+    return (
+        Field(
+            "rows",
+            "list of objects",
+            "the rows that were compared, at most `log.rows` of all shadows, those that disagree first",
+            since=2,
+            is_always=False,
+        ),
+        Field("rows[].shadow", "text", "model of the shadow", since=2),
+        Field("rows[].row", "integer", "index in the batch, from 0", since=2),
+        Field("rows[].agrees", "boolean", "whether the two answers agree in it", since=2),
+        Field("rows[].reason", "text", "what differs, if they do not", since=2, is_always=False),
+        Field(
+            "rows[].distance", "number", "0 to 1, where the method has one of a row", since=2, is_always=False
+        ),
+        *values,
+        Field(
+            "rows_omitted",
+            "integer",
+            "compared rows that are not in `rows`; then these are no sample of them",
+            since=2,
+            is_always=False,
+        ),
+    )
+
+
 FIELDS: Final[tuple[Field, ...]] = (
     Field("schema", "integer", f"version of this table: {SCHEMA_VERSION}", since=2),
     Field("ts", "text", "when the request's head was complete: RFC 3339, UTC, microseconds"),
@@ -236,13 +280,6 @@ FIELDS: Final[tuple[Field, ...]] = (
         "number",
         "the part of `inclusion_probability` that `log.budget` is to blame for; 1: none",
         since=2,
-    ),
-    Field(
-        "slices",
-        "map of text",
-        "the request's value in each of `compare.slices`, as far as it may be shown; `none`: it has none",
-        since=2,
-        is_always=False,
     ),
     Field("request", "object", "what the client asked"),
     Field("request.method", "text", "method"),
@@ -310,6 +347,7 @@ FIELDS: Final[tuple[Field, ...]] = (
     *_tokens("shadows[]"),
     *_comparison("shadows[]"),
     *_pace("shadows[]", "its answer", "copy begun"),
+    *_rows(),
     Field(
         "noise",
         "object",
@@ -321,6 +359,13 @@ FIELDS: Final[tuple[Field, ...]] = (
     Field("noise.fault", "text?", "why there is no whole answer; null: there is", since=2),
     Field("noise.duration_ms", "number", "copy begun to answer complete, ms", since=2),
     *(field._replace(since=2) for field in _comparison("noise")),
+    Field(
+        "slices",
+        "map of text",
+        "the request's value in each of `compare.slices`, as far as it may be shown; `none`: it has none",
+        since=2,
+        is_always=False,
+    ),
 )
 """In the order in which a record has them."""
 

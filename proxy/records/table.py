@@ -1,4 +1,6 @@
-"""Records as a view of DuckDB: one set of columns, whatever the files are and however old.
+"""Records as views of DuckDB: one set of columns, whatever the files are and however old.
+
+``records`` has a line for each record, ``rows`` one for each row that was compared and told in it.
 
 Pure: names of files → SQL. Lines are read with a type that is spelt out, never guessed from the first of them, so a
 column has its type also where no record has a value. What a file lacks is null.
@@ -7,11 +9,22 @@ column has its type also where no record has a value. What a file lacks is null.
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 
-from proxy.records.columns import COLUMNS, SHADOW_COLUMNS, SHADOWS, Column
+from proxy.records.columns import COLUMNS, LISTS, ROWS, Column
 
-__all__ = ["COLUMN_TYPES", "VIEW", "WEIGHT", "parquet_scan", "quoted", "view_of_lines", "view_of_parquet"]
+__all__ = [
+    "COLUMN_TYPES",
+    "ROW_TYPES",
+    "VIEW",
+    "VIEW_OF_ROWS",
+    "WEIGHT",
+    "parquet_scan",
+    "quoted",
+    "view_of_lines",
+    "view_of_parquet",
+]
 
 VIEW: Final = "records"
+VIEW_OF_ROWS: Final = "rows"
 WEIGHT: Final = "weight"
 """Column that is not in the files: for how many requests a record stands, ``1 / inclusion_probability``."""
 
@@ -42,16 +55,27 @@ def _struct(columns: Sequence[Column]) -> str:
     return f"STRUCT({', '.join(f'{_named(column.name)} {_TYPES[column.kind]}' for column in columns)})"
 
 
-_SHADOWS_TYPE: Final = f"{_struct(SHADOW_COLUMNS)}[]"
-
 COLUMN_TYPES: Final = {
     **{column.name: _TYPES[column.kind] for column in COLUMNS},
-    SHADOWS: _SHADOWS_TYPE,
+    **{name: f"{_struct(columns)}[]" for name, columns in LISTS.items()},
     WEIGHT: "DOUBLE",
 }
 """Every column of the view with its type, in its order."""
 
+ROW_TYPES: Final = {
+    **{column.name: _TYPES[column.kind] for column in LISTS[ROWS]},
+    **{name: kind for name, kind in COLUMN_TYPES.items() if name not in LISTS},
+}
+"""Likewise of the view of rows: what it says of the row, and all that the record says of the request."""
+
 _WEIGHT: Final = f"CAST(1.0 / inclusion_probability AS DOUBLE) AS {WEIGHT}"
+
+
+_ROWS_VIEW: Final = (
+    f"CREATE VIEW {VIEW_OF_ROWS} AS SELECT r.*, records_of.* EXCLUDE ({', '.join(map(_named, LISTS))}, r) "
+    f"FROM (SELECT *, unnest({_named(ROWS)}) AS r FROM {VIEW}) AS records_of"
+)
+"""One line for each row that was compared; names of ours alone come into it."""
 
 
 def _tree(columns: Sequence[Column]) -> dict[str, Any]:
@@ -76,28 +100,30 @@ def _access(root: str, path: Sequence[str]) -> str:
 
 
 def view_of_lines(files: Sequence[str]) -> str:
-    """Return the statement that makes the view over files of lines; ``.gz`` and ``.zst`` are undone by their names.
+    """Return the statements that make the views over files of lines; ``.gz`` and ``.zst`` are undone by their names.
 
     A line that cannot be read is a row of nulls in ``lines``, which the view leaves out.
     """
     types = {key: _type_of(inner) for key, inner in _tree(COLUMNS).items()}
-    types[SHADOWS] = f"{_type_of(_tree(SHADOW_COLUMNS))}[]"
+    for name, inner in LISTS.items():
+        types[name] = f"{_type_of(_tree(inner))}[]"
     columns = ", ".join(f"{_named(key)}: {quoted(kind)}" for key, kind in types.items())
     listed = ", ".join(map(quoted, files))
-    fields = ", ".join(f"{_named(column.name)} := {_access('s', column.path)}" for column in SHADOW_COLUMNS)
     selected = [f"{_access('', column.path)} AS {_named(column.name)}" for column in COLUMNS]
-    selected.append(f"list_transform({SHADOWS}, lambda s: struct_pack({fields})) AS {SHADOWS}")
+    for name, inner in LISTS.items():
+        fields = ", ".join(f"{_named(column.name)} := {_access('s', column.path)}" for column in inner)
+        selected.append(f"list_transform({_named(name)}, lambda s: struct_pack({fields})) AS {_named(name)}")
     # What comes into it are names of files, as literals, and names of ours.
     return (
         f"CREATE VIEW lines AS SELECT * FROM read_json([{listed}], format='newline_delimited', "
         f"columns={{{columns}}}, ignore_errors=true, maximum_object_size=1073741824); "
         f"CREATE VIEW {VIEW} AS SELECT *, {_WEIGHT} FROM (SELECT {', '.join(selected)} FROM lines) "
-        "WHERE request_id IS NOT NULL"
+        f"WHERE request_id IS NOT NULL; {_ROWS_VIEW}"
     )
 
 
 def view_of_parquet(files: Sequence[str], present: Collection[str]) -> str:
-    """Return the statement that makes the view over Parquet files.
+    """Return the statements that make the views over Parquet files.
 
     Args:
         files: their paths, with Hive's partitions in them.
@@ -109,7 +135,10 @@ def view_of_parquet(files: Sequence[str], present: Collection[str]) -> str:
             continue
         source = f"make_timestamp(epoch_us({_named(name)}))" if kind == "TIMESTAMP" else _named(name)
         selected.append(f"CAST({source if name in present else 'NULL'} AS {kind}) AS {_named(name)}")
-    return f"CREATE VIEW {VIEW} AS SELECT *, {_WEIGHT} FROM (SELECT {', '.join(selected)} FROM {parquet_scan(files)})"
+    return (
+        f"CREATE VIEW {VIEW} AS SELECT *, {_WEIGHT} FROM "
+        f"(SELECT {', '.join(selected)} FROM {parquet_scan(files)}); {_ROWS_VIEW}"
+    )
 
 
 def parquet_scan(files: Sequence[str]) -> str:

@@ -50,4 +50,5 @@ def judge(
     if is_recorded and record.served_by != record.variant:
         # As live: the champion's answer says nothing of the variant that the comparison is counted to.
         return Comparison("uncomparable", None, "fallback", rule.as_, 0, 0)
-    return compare(rule, reference, new)
+    # It may be kept as an example: without the values that its judge had at hand.
+    return compare(rule, reference, new)._replace(read=None)

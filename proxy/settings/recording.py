@@ -73,6 +73,11 @@ class Log(Section):
         "and the "
         "tokens that it took.",
     )
+    rows: Annotated[int, whole(0, 1000)] = setting(
+        64,
+        "Compared rows of a batch that a record tells one by one, with what both answers said: of all shadows, "
+        "those that disagree first. What is left out is counted. 0: none.",
+    )
     headers: tuple[HeaderName, ...] = setting(
         [], "Request and response headers that are logged; all others are not.", max_length=128
     )

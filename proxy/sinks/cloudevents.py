@@ -113,6 +113,10 @@ def _rest(record: _Document) -> str:
         "shadows": [bare(shadow) for shadow in record["shadows"]],
     }
     text = _json(rest)
+    while len(text) > _RECORD_BYTES and rest.get("rows"):
+        kept = rest["rows"][: len(rest["rows"]) // 2]
+        rest |= {"rows": kept, "rows_omitted": rest["rows_omitted"] + len(rest["rows"]) - len(kept)}
+        text = _json(rest)
     if len(text) > _RECORD_BYTES:
         text = _json({**rest, "shadows": None})
     return text

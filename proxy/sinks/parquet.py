@@ -31,7 +31,7 @@ import pyarrow.parquet as pq
 from proxy import __version__
 from proxy.clock import wall_ns
 from proxy.private import make_private_directory, open_private
-from proxy.records.columns import COLUMNS, SHADOW_COLUMNS, SHADOWS, Column, value_at
+from proxy.records.columns import COLUMNS, LISTS, SHADOWS, Column, value_at
 from proxy.records.schema import SCHEMA_VERSION
 from proxy.sinks.locks import hold, is_held
 from proxy.sinks.retention import PREFIX, prune, stamp_of
@@ -72,14 +72,19 @@ def _field(column: Column) -> pa.Field:
 SCHEMA: Final = pa.schema(
     [
         *(_field(column) for column in COLUMNS if column.name != _IN_PATH),
-        pa.field(SHADOWS, pa.list_(pa.struct([_field(column) for column in SHADOW_COLUMNS]))),
+        *(
+            pa.field(name, pa.list_(pa.struct([_field(column) for column in columns])))
+            for name, columns in LISTS.items()
+        ),
     ],
     metadata={"modelproxy.version": __version__, "modelproxy.schema": str(SCHEMA_VERSION)},
 )
 """Of every file."""
 
 _GETTERS: Final = [(column, value_at(column.path)) for column in COLUMNS if column.name != _IN_PATH]
-_SHADOW_GETTERS: Final = [(column, value_at(column.path)) for column in SHADOW_COLUMNS]
+_LIST_GETTERS: Final = {
+    name: [(column, value_at(column.path)) for column in columns] for name, columns in LISTS.items()
+}
 
 
 def table_of(records: Sequence[Mapping[str, Any]]) -> pa.Table:
@@ -93,15 +98,23 @@ def table_of(records: Sequence[Mapping[str, Any]]) -> pa.Table:
         pa.array([_plain(column.kind, get(record)) for record in records], _KINDS[column.kind])
         for column, get in _GETTERS
     ]
-    shadows = [
-        [
-            {column.name: _plain(column.kind, get(shadow)) for column, get in _SHADOW_GETTERS}
-            for shadow in record[SHADOWS]
-        ]
-        for record in records
+    arrays += [
+        pa.array([_entries(name, record) for record in records], SCHEMA.field(name).type) for name in LISTS
     ]
-    arrays.append(pa.array(shadows, SCHEMA.field(SHADOWS).type))
     return pa.Table.from_arrays(arrays, schema=SCHEMA)
+
+
+def _entries(name: str, record: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    """Return the entries of a list of ``LISTS`` as its column holds them.
+
+    Raises:
+        KeyError: the record has no shadows, not even none.
+    """
+    entries = record[name] if name == SHADOWS else record.get(name)
+    if entries is None:
+        return None
+    getters = _LIST_GETTERS[name]
+    return [{column.name: _plain(column.kind, get(entry)) for column, get in getters} for entry in entries]
 
 
 def _plain(kind: str, value: Any) -> Any:

@@ -26,6 +26,17 @@ README = (Path(__file__).parents[2] / "README.md").read_text()
 FIRST = "select variant, count(*) as n, sum(weight) as w from records group by 1 order by 1"
 
 
+ROWS = [
+    {
+        "shadow": "wine-v4",
+        "row": 1,
+        "agrees": False,
+        "reason": "label",
+        "primary_label": "1",
+        "shadow_label": "2",
+    },
+    {"shadow": "wine-v4", "row": 0, "agrees": True, "primary_label": "1", "shadow_label": "1"},
+]
 AGREES = {
     "status": 200, "fault": None, "duration_ms": 1.0,
     "comparison": {
@@ -43,7 +54,9 @@ def fixture_log(tmp_path: Path) -> Path:
     """A log of lines and of frames: three of v1, two of v2, of which one failed, and half a line."""
     log = tmp_path / "payloads"
     log.mkdir()
-    champions = [line(number, variant="v1", unit=f"u{number}") for number in range(3)]
+    champions = [
+        line(number, variant="v1", unit=f"u{number}", rows=ROWS, rows_omitted=0) for number in range(3)
+    ]
     (log / "payloads-1.jsonl").write_bytes(b"".join(champions) + b'{"half')
     frames = [zstd.compress(line(3, noise=AGREES)), zstd.compress(line(4, response={"status": 503}))]
     (log / "payloads-2.jsonl.zst").write_bytes(b"".join(frames))
@@ -157,9 +170,12 @@ def test_columns() -> None:
     """What the view has is shown without a log."""
     result = CliRunner().invoke(command, ["--columns", "--json"])
     columns = {row["name"]: row for row in orjson.loads(result.stdout)}
+    assert {row["view"] for row in orjson.loads(result.stdout)} == {"records", "rows"}
     assert columns["weight"]["type"] == "DOUBLE"
     assert all(row["meaning"] for row in columns.values())
-    assert "inclusion_probability" in CliRunner().invoke(command, ["--columns"]).stdout
+    shown = CliRunner().invoke(command, ["--columns"]).stdout
+    assert "inclusion_probability" in shown
+    assert "primary_label" in shown
 
 
 EXAMPLES = re.findall(r"```sql\n(.*?)```", README, re.S)
@@ -171,6 +187,15 @@ def test_the_examples_of_the_readme(sql: str, log: Path) -> None:
     result = ask(sql, log, "--json")
     assert result.exit_code == 0, result.stderr
     assert orjson.loads(result.stdout)
+
+
+def test_labels(log: Path) -> None:
+    """The README's example counts rows by what both answers call them."""
+    (sql,) = (each for each in EXAMPLES if "primary_label" in each)
+    assert orjson.loads(ask(sql, log, "--json").stdout) == [
+        {"shadow": "wine-v4", "primary_label": "1", "shadow_label": other, "rows": 3, "of_all": 6}
+        for other in "12"
+    ]
 
 
 def test_excess_disagreement(log: Path) -> None:

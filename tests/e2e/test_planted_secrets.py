@@ -49,6 +49,8 @@ NAMED = {
     "a header of an answer": "answer-header-Fz6Jr8Nc",
     "a cookie": "cookie-Vn4Wm9Kt",
     "a field of an error": "error-field-Sx3Dq7Zb",
+    "a label": "label-Jn4Xw8Tz",
+    "a copy's label": "copy-label-Mb6Qd3Yr",
     "a field of a compressed answer": "compressed-Lh8Pc5Rv",
 }
 """Rules name the place where they stand."""
@@ -97,6 +99,7 @@ REDACT: list[dict[str, Any]] = [
     {"json": "/**/secret"},
     {"json": "/**/hidden", "action": "mask"},
     {"tensor": "ssn", "action": "mask"},
+    {"tensor": "diagnosis"},
     {"header": "x-api-key"},
     {"header": "cookie", "action": "mask"},
     {"header": "set-cookie", "action": "hash"},
@@ -181,6 +184,7 @@ def calls() -> Iterator[Call]:
         )
     for dialect in DIALECTS:
         yield Call(f"/talk/{dialect}", person, orjson.dumps({"note": MARK}))
+    yield Call("/v2/classes/infer", {**person, "content-type": "application/json"}, orjson.dumps(document))
     yield Call("/v1/audio", {**person, "content-type": "text/plain"}, f"{MARK} {SAID['a text']}".encode())
 
 
@@ -198,6 +202,10 @@ async def answer(request: web.Request) -> web.StreamResponse:
         return await generate(request, wanted, is_copy=is_copy)
     if request.path.startswith("/talk/"):
         return talk(request.path.removeprefix("/talk/"), is_copy=is_copy)
+    if request.path.startswith("/v2/classes/"):
+        said = NAMED["a copy's label" if is_copy else "a label"]
+        tensor = {"name": "diagnosis", "datatype": "BYTES", "shape": [1], "data": [said]}
+        return web.json_response({"id": MARK, "outputs": [tensor]})
     place = "a field of a copy's answer" if is_copy else "a field of an answer"
     place = "a field of a compressed answer" if wanted in ("gzip", "br") and not is_copy else place
     document: dict[str, Any] = {
@@ -323,6 +331,13 @@ def settings(state: Path, model: str, collector: str, sinks: list[Receiver], *, 
                 **common,
                 "log": {**log, "content": True},
             },
+            {
+                "name": "classes",
+                "match": {"path": "/v2/classes/*"},
+                "unit": ["header:x-user-id"],
+                **common,
+                "compare": compare | {"as": "classification", "noise": 0},
+            },
             {"name": "chat", "match": {"path": "/v1/*"}, "unit": ["client_ip", "header:x-user-id"], **common},
         ],
     }
@@ -384,7 +399,7 @@ async def ask_everything(proxy: Running, heard: Heard) -> None:
         async with session.get(f"{proxy.admin}/api/v1/openapi.json") as described:
             pages = [path for path, verbs in (await described.json())["paths"].items() if "get" in verbs]
         for page in {*pages, "/", "/metrics", "/api/v1/status", "/api/v1/table"}:
-            for route in ("wine", "chat", "talk"):
+            for route in ("wine", "chat", "talk", "classes"):
                 path = page.replace("{route}", route).replace("{digest}", "0" * 64)
                 async with session.get(proxy.admin + path) as response:
                     heard.take(path, str(response.headers).encode() + await response.read())

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.compare import Comparison
+from proxy.compare import Answer, Comparison, ComparisonRule, compare
 from proxy.errors import StateError
 from proxy.exchange import MISSING_UNIT, Flag, Primary, ShadowPart
 from proxy.model import Fault
@@ -47,7 +47,9 @@ REDACTING = with_log(
 
 def test_golden() -> None:
     """One whole record, field by field."""
-    record = record_of(primary_part(), {0: shadow_part()}, {0: AGREE})
+    answer = Answer(200, b"application/json", None, agreeing(1))
+    judged = compare(ComparisonRule("classification"), answer, answer)
+    record = record_of(primary_part(), {0: shadow_part()}, {0: judged})
     assert record == {
         "schema": 2,
         "ts": "2025-10-09T08:53:20.123456Z",
@@ -108,6 +110,10 @@ def test_golden() -> None:
                 },
             }
         ],
+        "rows": [
+            {"shadow": "wine-v4", "row": 0, "agrees": True, "primary_label": "1", "shadow_label": "1"},
+        ],
+        "rows_omitted": 0,
     }
     assert list(record)[:4] == ["schema", "ts", "request_id", "route"]
 

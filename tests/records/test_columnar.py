@@ -64,8 +64,8 @@ def test_the_whole_document_comes_back() -> None:
         found = document_of(row, "wine")
         assert {key for key in document if document[key] is not None} <= found.keys()
         assert found["shadows"][0]["comparison"] == document["shadows"][0]["comparison"]
-        assert [found.get(name) for name in ("slices", "noise")] == [
-            _said(document.get(name)) for name in ("slices", "noise")
+        assert [found.get(name) for name in ("slices", "noise", "rows", "rows_omitted")] == [
+            _said(document.get(name)) for name in ("slices", "noise", "rows", "rows_omitted")
         ]
         orjson.dumps(found)
 

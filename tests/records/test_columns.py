@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from proxy.records.columns import COLUMNS, SHADOW_COLUMNS, SHADOWS, value_at
+from proxy.records.columns import COLUMNS, LISTS, ROWS, SHADOW_COLUMNS, value_at
 from proxy.records.schema import leaves
 
 PROMISED = {
@@ -18,6 +18,7 @@ PROMISED = {
     "pace_time_to_first_token_ms": "number", "fault": "text", "trace_id": "text", "span_id": "text",
     "slices": "map of text", "noise_status": "integer", "noise_fault": "text", "noise_duration_ms": "number",
     "noise_result": "text", "noise_distance": "number", "noise_reason": "text", "noise_rows": "integer",
+    "rows_omitted": "integer",
     "noise_rows_disagreeing": "integer", "noise_scores": "map of numbers", "noise_fields": "list of text",
 }  # fmt: skip
 PROMISED_OF_SHADOWS = {
@@ -28,18 +29,29 @@ PROMISED_OF_SHADOWS = {
 }  # fmt: skip
 
 
+PROMISED_OF_ROWS = {
+    "shadow": "text", "row": "integer", "agrees": "boolean", "reason": "text", "distance": "number",
+    "primary_label": "text", "primary_number": "number", "primary_score": "number", "shadow_label": "text",
+    "shadow_number": "number", "shadow_score": "number",
+}  # fmt: skip
+
+
 def test_names_and_kinds_that_users_ask_by() -> None:
     """A column that was there once stays, with its name and its kind."""
     assert {column.name: column.kind for column in COLUMNS}.items() >= PROMISED.items()
     assert {column.name: column.kind for column in SHADOW_COLUMNS}.items() >= PROMISED_OF_SHADOWS.items()
+    assert {column.name: column.kind for column in LISTS[ROWS]}.items() >= PROMISED_OF_ROWS.items()
 
 
 def test_every_field_is_a_column() -> None:
     """Nothing of a record is left out, and no two fields have one name."""
-    assert len(COLUMNS) + len(SHADOW_COLUMNS) == len(leaves())
-    for columns in (COLUMNS, SHADOW_COLUMNS):
+    assert len(COLUMNS) + sum(map(len, LISTS.values())) == len(leaves())
+    for columns in (COLUMNS, *LISTS.values()):
         assert max(Counter(column.name for column in columns).values()) == 1
-    assert SHADOWS not in [column.name for column in COLUMNS]
+    # A line of the view of rows has both.
+    both = Counter(column.name for column in (*COLUMNS, *LISTS[ROWS]))
+    assert max(both.values()) == 1
+    assert not set(LISTS) & both.keys()
 
 
 def test_values() -> None:

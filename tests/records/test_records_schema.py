@@ -11,7 +11,7 @@ import jsonschema
 import orjson
 import pytest
 
-from proxy.compare import Comparison, Difference
+from proxy.compare import Answer, Comparison, ComparisonRule, Difference, compare
 from proxy.compare.pace import Pace
 from proxy.exchange import Flag
 from proxy.model import Fault
@@ -76,6 +76,23 @@ def record(
     return parsed
 
 
+def judged_numbers() -> Comparison:
+    """Return what comes of two rows of numbers, of which one differs."""
+    primary, shadow = (
+        Answer(200, None, None, body) for body in (b'{"predictions":[1.5,2]}', b'{"predictions":[1.5,3]}')
+    )
+    return compare(ComparisonRule("regression"), primary, shadow)
+
+
+def judged_classes() -> Comparison:
+    """Return what comes of a row of probabilities."""
+    primary, shadow = (
+        Answer(200, None, None, body)
+        for body in (b'{"predictions":[[0.5,0.5]]}', b'{"predictions":[[0.75,0.25]]}')
+    )
+    return compare(ComparisonRule("classification"), primary, shadow)
+
+
 RECORDS = {
     "plain": record(BASE_CONFIG),
     "with headers": record(FULL),
@@ -101,6 +118,8 @@ RECORDS = {
         b"traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n",
         flags=Flag.LOGGED | Flag.TRACED,
     ),
+    "rows": record(BASE_CONFIG.replace("classification", "regression"), judged=judged_numbers()),
+    "rows with labels": record(BASE_CONFIG, judged=judged_classes()),
     "asked twice": record(ASKED_TWICE, judged=WORDS, slices={"tier": "gold"}),
     "detected in the path": record(
         BASE_CONFIG.replace("body: 1KiB}", "body: 1KiB, redact: [{detect: email}]}"),

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from proxy.records.columns import COLUMNS
-from proxy.records.table import COLUMN_TYPES, parquet_scan, quoted, view_of_lines, view_of_parquet
+from proxy.records.table import COLUMN_TYPES, ROW_TYPES, parquet_scan, quoted, view_of_lines, view_of_parquet
 from proxy.sinks.parquet import ParquetWriter
 from proxy.sinks.rolling import FileLimits
 from proxy.sinks.sink import Entry
@@ -26,6 +26,25 @@ NEW = record_of(
     of_tomorrow={"x": 1},
     slices={"tier": "gold", "lang": "none"},
     shadows=[{**RECORD["shadows"][0], "comparison": COMPARED}],
+    rows=[
+        {
+            "shadow": "wine-v4",
+            "row": 1,
+            "agrees": False,
+            "reason": "label",
+            "primary_label": "a",
+            "shadow_label": "b",
+        },
+        {
+            "shadow": "wine-v4",
+            "row": 0,
+            "agrees": True,
+            "distance": 0.5,
+            "primary_number": 2,
+            "shadow_number": 2.5,
+        },
+    ],
+    rows_omitted=3,
     noise={"status": 200, "fault": None, "duration_ms": 1.0, "comparison": {**COMPARED, "fields": ["/a/*"]}},
 )
 OLD = {
@@ -64,7 +83,26 @@ def test_columns_and_types(connect: Any, tmp_path: Path) -> None:
         name: kind.replace('"', "") for name, kind in COLUMN_TYPES.items()
     }
     assert [row[0] for row in described] == list(COLUMN_TYPES)
-    assert set(COLUMN_TYPES) == {column.name for column in COLUMNS} | {"shadows", "weight"}
+    assert set(COLUMN_TYPES) == {column.name for column in COLUMNS} | {"shadows", "rows", "weight"}
+
+
+@KINDS
+def test_rows(connect: Any, tmp_path: Path) -> None:
+    """The view of rows has a line for each compared row, with what the record says of its request."""
+    connection = connect(tmp_path)
+    described = connection.execute("describe rows").fetchall()
+    assert {row[0]: row[1].replace('"', "") for row in described} == ROW_TYPES
+    assert [row[0] for row in described] == list(ROW_TYPES)
+    found = connection.execute(
+        "select row, agrees, reason, primary_label, shadow_label, shadow_number, distance, variant, weight, "
+        "slices['tier'], rows_omitted from rows order by row"
+    ).fetchall()
+    request = ("v2", 2.0, "gold", 3)
+    assert found == [
+        (0, True, None, None, None, 2.5, 0.5, *request), (1, False, "label", "a", "b", None, None, *request),
+    ]  # fmt: skip
+    pairs = "select primary_label, shadow_label, count(*) from rows group by all order by all"
+    assert connection.execute(pairs).fetchall() == [("a", "b", 1), (None, None, 1)]
 
 
 def test_both_say_the_same(tmp_path: Path) -> None:

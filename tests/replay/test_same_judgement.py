@@ -75,7 +75,7 @@ def check(rule: ComparisonRule, first: Body, second: Body, status: int) -> None:
     live = compare(rule, answer_of(first, status), answer_of(second))
     replayed = judge(rule, record, reference, answer_of(second), is_recorded=True)
     # By their text: NaN of one is not equal to NaN of the other.
-    assert repr(replayed) == repr(live), (rule.as_, first, second)
+    assert repr(replayed) == repr(live._replace(read=None)), (rule.as_, first, second)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=METHODS)
@@ -173,7 +173,8 @@ def test_a_stream_that_was_put_together(rule: ComparisonRule) -> None:
             if rule.as_ == "exact":
                 assert (replayed.result, replayed.reason) == ("uncomparable", "assembled")
             else:
-                assert repr(replayed) == repr(compare(rule, answer_of(first), answer_of(second)))
+                live = compare(rule, answer_of(first), answer_of(second))
+                assert repr(replayed) == repr(live._replace(read=None))
 
 
 def test_a_stream_in_which_something_was_redacted() -> None:

@@ -138,6 +138,17 @@ def test_a_long_record_fits_into_a_header() -> None:
     assert orjson.loads(response.attributes["record"])["shadows"] is None
 
 
+def test_a_record_of_many_rows_fits_into_a_header() -> None:
+    """Of compared rows so many are left out as must be, the first ones stay, and their number is right."""
+    rows = [{"shadow": "wine-v4", "row": row, "agrees": False, "primary_label": "a"} for row in range(64)]
+    _, response = events_of(rows=rows, rows_omitted=36)
+    rest = orjson.loads(response.attributes["record"])
+    assert len(binary(response).headers["ce-record"]) < 8000
+    assert rest["shadows"]
+    assert rest["rows"] == rows[: len(rest["rows"])]
+    assert 8 <= len(rest["rows"]) == 100 - rest["rows_omitted"]
+
+
 @MODES
 @pytest.mark.parametrize("text", ['a "quoted" id', "100 %", "grüß", "😀", "a\tb", "\x00\r\nx: y"])
 def test_any_id_survives(read: Any, text: str) -> None:

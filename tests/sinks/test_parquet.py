@@ -14,7 +14,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
-from proxy.records.columns import COLUMNS, SHADOW_COLUMNS
+from proxy.records.columns import COLUMNS, LISTS
 from proxy.sinks.locks import hold
 from proxy.sinks.parquet import SCHEMA, ParquetWriter, partition_of, table_of
 from proxy.sinks.retention import stamp_of
@@ -93,12 +93,16 @@ def test_a_record_comes_back(bench: Bench) -> None:
 
 def test_the_schema_is_documented() -> None:
     """Every column says what it means; the file says which version of the record it holds."""
-    assert set(SCHEMA.names) == {column.name for column in COLUMNS} - {"route"} | {"shadows"}
+    assert set(SCHEMA.names) == {column.name for column in COLUMNS} - {"route"} | {"shadows", "rows"}
     for column in COLUMNS:
         if column.name != "route":
             assert SCHEMA.field(column.name).metadata[b"meaning"].decode() == column.meaning
     assert SCHEMA.metadata[b"modelproxy.schema"] == b"2"
-    assert SCHEMA.field("shadows").type.value_type.num_fields == len(SHADOW_COLUMNS)
+    for name, columns in LISTS.items():
+        kind = SCHEMA.field(name).type.value_type
+        assert [kind.field(i).metadata[b"meaning"].decode() for i in range(kind.num_fields)] == [
+            column.meaning for column in columns
+        ]
 
 
 def test_a_directory_is_one_table(bench: Bench) -> None:
