@@ -35,6 +35,7 @@ READ_BY: Final[dict[str, frozenset[str]]] = {
     "k": frozenset({"ranking"}),
     "iou": frozenset({"detection"}),
     "schema": frozenset({"text"}),
+    "labels": frozenset({"classification", "probabilities", "regression"}),
 }
 """Key of ``compare`` → methods that read it. ``auto`` may pick any of them, so it reads all."""
 

@@ -204,6 +204,8 @@ OBSERVER_FIELDS = (
     "feedback_forgotten",
     "feedback_failures",
     "disagreement_failures",
+    "label_failures",
+    "labels_forgotten",
 )
 """What the observer counts about itself, in the file ``OBSERVER_COUNTERS``."""
 

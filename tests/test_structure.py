@@ -30,6 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "settings": {"durations", "errors", "methods", "model", "schemas"},
     "wire": {"errors", "model"},
     "compare": {"errors", "methods", "schemas"},
+    "labels": {"compare", "stats"},
     "noise": {"compare", "privacy", "stats"},
     "privacy": {"compare"},
     "unit_keys": {"private"},
@@ -64,7 +65,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "observer": {
         "clock", "compare", "control", "durations", "engine", "errors", "evidence", "exchange", "identifiers",
-        "lasting", "link", "logs", "model", "noise", "printable", "privacy", "private", "records", "rollout",
+        "labels", "lasting", "link", "logs", "model", "noise", "printable", "privacy", "private", "records", "rollout",
         "routing", "settings", "settled", "sinks", "stats", "tally", "tasks", "unit_keys",
     },
     "sinks": {"clock", "private", "records", "settings", "tally"},
@@ -104,7 +105,7 @@ ALLOWED: dict[str, set[str]] = {
 
 PURE = (
     "report/", "rollout/", "compare/", "durations.py", "errors.py", "evidence/layout.py", "exchange.py",
-    "model.py", "noise/",
+    "labels/", "model.py", "noise/",
     "printable.py", "retirement.py", "routing/", "schemas.py", "settings/", "settled.py", "stats/", "wire/",
     "control/changes.py",
     "control/matching.py", "control/openapi.py", "control/steering.py", "observer/accounting.py", "observer/heads.py",

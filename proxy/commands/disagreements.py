@@ -151,6 +151,9 @@ def _shadow(route: Mapping[str, Any], shadow: Mapping[str, Any], confidence: flo
     parts += [_values(name, values, _distance_word(route)) for name, values in shadow["slices"].items()]
     if shadow["confusion"]:
         parts.append(_mistakes(shadow["confusion"]))
+    # A proxy before an upgrade does not say.
+    if shadow.get("labels"):
+        parts += _labels(shadow["labels"])
     if shadow["examples"]:
         parts.append(_table_of_examples(shadow["examples"]))
     return [*parts, Text("")]
@@ -229,13 +232,38 @@ def _mistakes(confusion: list[Mapping[str, Any]]) -> "RenderableType":
     return table
 
 
+def _labels(labels: list[Mapping[str, Any]]) -> "list[RenderableType]":
+    """Return what true answers say: who was right how often, and who is better."""
+    from rich.text import Text
+
+    table = build_grid(
+        "answered >labelled_rows >right >from >to >shadow_right >from >to >log10_e_worse >better"
+    )
+    for each in labels:
+        shares = [_share(each["primary"]), _share(each["shadow"])]
+        evidence = (f"{each['log10_e_worse']:.1f}", f"{each['log10_e_better']:.1f}")
+        table.add_row(each["variant"], str(sum(each["rows"].values())), *shares[0], *shares[1], *evidence)
+    told = [Text(f"  beside {each['variant']}: {each['sentence']}") for each in labels]
+    return [table, *told]
+
+
+def _share(share: Mapping[str, Any]) -> tuple[str, str, str]:
+    if share["right"] is None:
+        return "–", "–", "–"
+    low, high = share["interval"]
+    return f"{share['right']:.2%}", f"{low:.2%}", f"{high:.2%}"
+
+
 def _table_of_examples(examples: list[Mapping[str, Any]]) -> "RenderableType":
-    table = build_grid("example when method reason >distance slices first_difference")
+    takes_labels = any(example.get("differing_rows") for example in examples)
+    asked = "request rows " if takes_labels else ""
+    table = build_grid(f"example when {asked}method reason >distance slices first_difference")
     for example in examples:
         differences = example["differences"]
         table.add_row(
             example["id"],
             example["ts"][:19],
+            *((example["request_id"], _rows(example)) if takes_labels else ()),
             example["method"],
             example["reason"],
             "–" if example["distance"] is None else f"{example['distance']:.3f}",
@@ -243,6 +271,15 @@ def _table_of_examples(examples: list[Mapping[str, Any]]) -> "RenderableType":
             _difference(differences[0]) if differences else "–",
         )
     return table
+
+
+def _rows(example: Mapping[str, Any]) -> str:
+    """Return the numbers of the rows to be labelled."""
+    return ",".join(map(str, example.get("differing_rows", ()))) or "–"
+
+
+def _numbered(example: Mapping[str, Any]) -> str:
+    return f": {_rows(example)}" if example.get("differing_rows") else ""
 
 
 def _difference(difference: Mapping[str, str]) -> str:
@@ -261,7 +298,7 @@ def render_example(example: Mapping[str, Any]) -> "RenderableType":
         ("variant", example["variant"]),
         ("shadow", example["shadow"]),
         ("judged by", f"{example['method']}: {example['reason']}, distance {example['distance']}"),
-        ("rows", f"{example['rows_disagreeing']} of {example['rows']} differ"),
+        ("rows", f"{example['rows_disagreeing']} of {example['rows']} differ{_numbered(example)}"),
         ("scores", ", ".join(f"{name} {value:.4g}" for name, value in example["scores"].items()) or "–"),
         ("slices", ", ".join(f"{name}:{value}" for name, value in example["slices"].items()) or "–"),
     )

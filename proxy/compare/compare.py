@@ -57,6 +57,7 @@ from proxy.compare.judge import Judge
 from proxy.compare.labels import are_texts, has_labels, is_classified, is_distribution, select_tensor
 from proxy.compare.numbers import NUMBERS
 from proxy.compare.outputs import OUTPUTS
+from proxy.compare.predictions import predictions_of
 from proxy.compare.rankings import RANKINGS, find_reranked
 from proxy.compare.rules import ComparisonRule
 from proxy.compare.texts import TEXTS
@@ -66,6 +67,7 @@ from proxy.compare.values import (
     Answer,
     Comparison,
     Difference,
+    Predicted,
     Prediction,
     Read,
     Undecodable,
@@ -108,7 +110,11 @@ def compare(
             return uncomparable("both_failed", rule.as_)
         difference = Difference("", f"status {primary.status}", f"status {shadow.status}")
         read = Read(None, None, (0,))
-        return Comparison("disagree", 1.0, "status", rule.as_, 1, 1, (difference,), read=read)
+        comparison = Comparison("disagree", 1.0, "status", rule.as_, 1, 1, (difference,), read=read)
+        if rule.keeps_predictions:
+            predicted = _predicted_alone(rule, primary, shadow, cap_bytes)
+            comparison = comparison._replace(predicted=predicted)
+        return comparison
     if primary.truncated or shadow.truncated:
         return uncomparable("truncated", rule.as_)
     body = decode_content(primary.body, primary.content_encoding, cap_bytes)
@@ -160,13 +166,37 @@ def _compare_bodies(
         second = other
     else:
         second = _decoded(shadow, other)
-    return _COMPARE[method](rule, prediction, second)
+    comparison = _COMPARE[method](rule, prediction, second)
+    if rule.keeps_predictions and comparison.result != "uncomparable":
+        return comparison._replace(predicted=predictions_of(rule, method, prediction, second))
+    return comparison
 
 
 def _decoded(answer: Answer, body: bytes) -> Prediction | Undecodable:
     if answer.is_assembled:
         return read_assembled(body)
     return decode_plain(body, answer.content_type, answer.inference_header_length)
+
+
+def _predicted_alone(
+    rule: ComparisonRule, primary: Answer, shadow: Answer, cap_bytes: int
+) -> Predicted | None:
+    """Return what was predicted where only one of two answers is 2xx."""
+    is_primary = 200 <= primary.status < 300
+    answer = primary if is_primary else shadow
+    if answer.truncated:
+        return None
+    body = decode_content(answer.body, answer.content_encoding, cap_bytes)
+    if isinstance(body, Undecodable):
+        return None
+    prediction = _decoded(answer, body)
+    if isinstance(prediction, Undecodable):
+        return None
+    method = _pick(rule, prediction) if rule.as_ == "auto" else rule.as_
+    found = predictions_of(rule, method, prediction, None)
+    if found is None or is_primary:
+        return found
+    return Predicted(None, found.primary, found.is_number)
 
 
 def _pick(rule: ComparisonRule, prediction: Prediction) -> str:

@@ -66,6 +66,9 @@ class ComparisonRule:
     """Class of the primary's, class of the shadow's, what it costs to answer this for that, in [0, 1]. A pair that is
     not here costs 1, one in the other order is another pair, and what is right costs nothing."""
 
+    keeps_predictions: bool = False
+    """The comparison says what each row of both answers was read as."""
+
     cost_of: dict[tuple[str, str], float] = field(init=False, compare=False, repr=False)
     """`costs` to look up, by `proxy.methods.class_word`."""
     place: str | None = field(init=False)
@@ -99,6 +102,7 @@ class ComparisonRule:
             costs=tuple(
                 (label, other, cost) for label, row in compare.costs.items() for other, cost in row.items()
             ),
+            keeps_predictions=compare.labels is not None,
         )
 
     def __post_init__(self) -> None:

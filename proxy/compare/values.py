@@ -20,6 +20,7 @@ __all__ = [
     "Format",
     "Json",
     "Kind",
+    "Predicted",
     "Prediction",
     "Read",
     "Result",
@@ -216,6 +217,22 @@ class Read(NamedTuple):
         return 0
 
 
+class Predicted(NamedTuple):
+    """What two answers predicted, row by row, as the method read it: what a label that comes later is held against."""
+
+    primary: Sequence[Json] | None
+    """A label (or number) for each row; None: no answer, or one that its client could not have read."""
+    shadow: Sequence[Json] | None
+    """Likewise; also None where it is of another number of rows."""
+    is_number: bool
+    """The closer the better; else right or wrong."""
+
+    @property
+    def rows(self) -> int:
+        """Rows of the primary's, or of the shadow's where there are no others."""
+        return len(self.shadow or ()) if self.primary is None else len(self.primary)
+
+
 class Comparison(NamedTuple):
     """What came out of comparing a shadow's answer with the primary's."""
 
@@ -239,3 +256,6 @@ class Comparison(NamedTuple):
     read: Read | None = None
     """What its rows say; ``None`` when uncomparable, or when no row in particular disagrees. Whoever keeps the
     comparison lets go of it."""
+    predicted: Predicted | None = None
+    """What each row was read as; only where the rule asks for it and the method reads a label or a number. Raw parts of
+    the bodies."""

@@ -15,6 +15,7 @@ __all__ = [
     "CONFUSION_LIMIT",
     "DISAGREEMENTS",
     "UNCOMPARABLES",
+    "breaks_client",
     "by_rows",
     "confusion_of",
     "disagree_whole",
@@ -94,6 +95,11 @@ _CLIENT_WOULD_BREAK: Final = frozenset({"bad_encoding", "invalid_json", "bad_ten
 _GRAVITY: Final = {reason: at for at, reason in enumerate(DISAGREEMENTS)}
 
 
+def breaks_client(answer: Undecodable) -> bool:
+    """Tell whether a client could not have read the answer either."""
+    return answer.reason in _CLIENT_WOULD_BREAK
+
+
 def uncomparable(reason: str, method: str) -> Comparison:
     """Say that a pair cannot be compared, and why."""
     return Comparison("uncomparable", None, reason, method, 0, 0)
@@ -126,7 +132,7 @@ def disagree_whole(
 
 def shadow_undecodable(shadow: Undecodable, method: str, rows: int, read: Any = None) -> Comparison:
     """Report a shadow's answer that cannot be read beside a primary's that can."""
-    if shadow.reason in _CLIENT_WOULD_BREAK:
+    if breaks_client(shadow):
         return disagree_whole("format", method, rows, "readable", shadow.reason, read)
     return uncomparable(shadow.reason, method)
 

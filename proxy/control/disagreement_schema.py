@@ -59,6 +59,7 @@ def disagreements_schema() -> Schema:
             "description": "Of the mirrored requests that the champion answers, those it answers twice: compare.noise.",
         },
         examples_percent={"type": "number", "minimum": 0, "maximum": 100},
+        takes_labels={"type": "boolean", "description": "True answers may be posted, see POST feedback."},
         shadows=_list(_shadow()),
     )
     return _object(confidence=_SHARE, routes=_list(route))
@@ -73,26 +74,16 @@ def _counted() -> dict[str, Schema]:
             "maximum": 1,
             "description": "disagree of agree + disagree; null before anything was compared.",
         },
-        "interval": {
-            "type": "array",
-            "items": _SHARE,
-            "minItems": 2,
-            "maxItems": 2,
-            "description": "Holds the rate at every moment at once; those of all slices' values hold together.",
-        },
+        "interval": _interval(
+            "Holds the rate at every moment at once; those of all slices' values hold together."
+        ),
         "mean_distance": {
             "type": ["number", "null"],
             "minimum": 0,
             "maximum": 1,
             "description": "Of agree + disagree, or of those since it is counted; what it measures: the method's.",
         },
-        "distance_interval": {
-            "type": "array",
-            "items": _SHARE,
-            "minItems": 2,
-            "maxItems": 2,
-            "description": "Holds the mean distance likewise.",
-        },
+        "distance_interval": _interval("Holds the mean distance likewise."),
     }
 
 
@@ -120,8 +111,39 @@ def _shadow() -> Schema:
         uncomparable_reasons=counts,
         slices={"type": "object", "additionalProperties": _list(value)},
         confusion=_list(_object(label=_TEXT, shadow_label=_TEXT, rows=_COUNT)),
+        labels={**_list(_labels()), "description": "What true answers say, by the variant that answered."},
         examples=_list(_example()),
     )
+
+
+def _labels() -> Schema:
+    right = {
+        "type": ["number", "null"],
+        "minimum": 0,
+        "maximum": 1,
+        "description": "Share of units, each by its first row that got a label.",
+    }
+    share = _object(right=right, interval=_interval("Holds the share at every moment at once."))
+    evidence = "Evidence that the shadow is the {} one where they differ."
+    return _object(
+        variant=_TEXT,
+        rows={"type": "object", "additionalProperties": _COUNT},
+        units=_COUNT,
+        primary=share,
+        shadow=share,
+        differing_units=_object(primary_better=_COUNT, shadow_better=_COUNT),
+        log10_e_worse={"type": "number", "description": evidence.format("worse")},
+        log10_e_better={"type": "number", "description": evidence.format("better")},
+        shown={
+            "enum": ["worse", "better", None],
+            "description": "What is shown, each wrongly with 1 % at most.",
+        },
+        sentence=_TEXT,
+    )
+
+
+def _interval(description: str) -> Schema:
+    return {"type": "array", "items": _SHARE, "minItems": 2, "maxItems": 2, "description": description}
 
 
 def _example() -> Schema:
@@ -140,6 +162,10 @@ def _example() -> Schema:
         scores={"type": "object", "additionalProperties": {"type": "number"}},
         rows=_COUNT,
         rows_disagreeing=_COUNT,
+        differing_rows={
+            **_list(_COUNT),
+            "description": "Rows to be labelled first, from 0.",
+        },
         slices={"type": "object", "additionalProperties": _TEXT},
         differences=_list(_object(path=_TEXT, primary=_TEXT, shadow=_TEXT)),
         request={

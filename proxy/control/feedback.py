@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import orjson
 
+from proxy.control.label_items import LabelItem, read_labels
 from proxy.printable import printable
 
 __all__ = [
@@ -29,14 +30,17 @@ SHOWN_PROBLEMS: Final = 10
 
 CONTENT_TYPES: Final = ("application/json", "application/x-ndjson", "application/jsonl")
 
-_FIELDS: Final = {"route", "request_id", "good"}
+_SAID: Final = ("good", "label", "labels")
+"""What is said of an answer: one of these."""
+
+_FIELDS: Final = {"route", "request_id", *_SAID}
 _MAX_ID: Final = 8192
 _LINES: Final = CONTENT_TYPES[1:]
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """What was said about one answer."""
+    """Whether one answer was good."""
 
     number: int
     """Where it stood in the batch, from 1."""
@@ -65,6 +69,7 @@ class Parsed:
 
     items: Sequence[Item]
     refused: Sequence[Refusal]
+    labels: Sequence[LabelItem] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +107,7 @@ def parse_feedback(body: bytes, content_type: str) -> Parsed:
         ValueError: nothing can be read; the text says what was expected.
     """
     items: list[Item] = []
+    labels: list[LabelItem] = []
     refused: list[Refusal] = []
     number = 0
     for number, value in enumerate(_values(body, content_type), 1):
@@ -110,11 +116,13 @@ def parse_feedback(body: bytes, content_type: str) -> Parsed:
         found = _item(number, value)
         if isinstance(found, Item):
             items.append(found)
+        elif isinstance(found, LabelItem):
+            labels.append(found)
         else:
             refused.append(found)
     if not number:
         raise ValueError("expected one item at least; there is none")
-    return Parsed(items, refused)
+    return Parsed(items, refused, labels)
 
 
 class _NoJson:
@@ -140,24 +148,32 @@ def _values(body: bytes, content_type: str) -> Iterator[Any]:
             yield _NoJson()
 
 
-def _item(number: int, value: Any) -> Item | Refusal:
+def _item(number: int, value: Any) -> Item | LabelItem | Refusal:
     if isinstance(value, _NoJson):
         return Refusal(number, "expected a JSON object; this is not JSON")
     if not isinstance(value, dict):
         return Refusal(number, f"expected a JSON object, got {_shown(value)}")
-    route, name, good = value.get("route"), value.get("request_id"), value.get("good")
+    route, name = value.get("route"), value.get("request_id")
     known = route if isinstance(route, str) else ""
     if not isinstance(route, str) or not route:
         return Refusal(number, f"route: expected the name of a route, got {_shown(route)}")
     if not isinstance(name, str) or not 0 < len(name) <= _MAX_ID:
         expected = "request_id: expected what the answer's x-request-id said"
         return Refusal(number, f"{expected}, got {_shown(name)}", known)
+    if unknown := sorted(value.keys() - _FIELDS):
+        there = "route, request_id and one of good, label and labels"
+        return Refusal(number, f"{_shown(unknown[0])} is no field; there are {there}", known)
+    said = [key for key in _SAID if key in value]
+    if len(said) > 1:
+        return Refusal(number, f"expected one of good, label and labels, got {' and '.join(said)}", known)
+    if said and said[0] != "good":
+        try:
+            return LabelItem(number, route, name, read_labels(value))
+        except ValueError as error:
+            return Refusal(number, str(error), known)
+    good = value.get("good")
     if not isinstance(good, bool):
         return Refusal(number, f"good: expected true or false, got {_shown(good)}", known)
-    if unknown := sorted(value.keys() - _FIELDS):
-        return Refusal(
-            number, f"{_shown(unknown[0])} is no field; there are route, request_id and good", known
-        )
     return Item(number, route, name, good)
 
 

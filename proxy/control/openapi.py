@@ -1,10 +1,11 @@
 """The description of the admin address: OpenAPI 3.1, of exactly what is served."""
 
-from typing import Any
+from typing import Any, Final
 
 from proxy import __version__
 from proxy.control.disagreement_schema import disagreements_schema, query_parameters
 from proxy.control.feedback import CONTENT_TYPES, MAX_BYTES, MAX_ITEMS, SHOWN_PROBLEMS
+from proxy.control.label_items import MAX_ROW_LABELS
 from proxy.control.noise_schema import noise_schema
 from proxy.model import DROPS, Fault, Role
 
@@ -217,12 +218,29 @@ def _reload() -> dict[str, Any]:
     }
 
 
+_SCALAR: Final[Schema] = {"type": ["string", "number", "boolean"]}
+_LABEL: Final[Schema] = {"anyOf": [_SCALAR, {"type": "array", "items": _SCALAR, "maxItems": MAX_ROW_LABELS}]}
+"""A class or a number; several classes where a row has several."""
+
+
 def _feedback() -> dict[str, Any]:
-    item = _object(
-        route={**_TEXT, "description": "The route that answered."},
-        request_id={**_TEXT, "description": "What the answer's x-request-id said."},
-        good={"type": "boolean", "description": "Whether the answer was right."},
-    )
+    about = {
+        "route": {**_TEXT, "description": "The route that answered."},
+        "request_id": {**_TEXT, "description": "What the answer's x-request-id said."},
+    }
+    items = [
+        _object(**about, good={"type": "boolean", "description": "Whether the answer was right."}),
+        _object(**about, label={**_LABEL, "description": "The true answer, of a request with one row."}),
+        _object(
+            **about,
+            labels={
+                **_list({"anyOf": [_LABEL, {"type": "null"}]}),
+                "minItems": 1,
+                "description": "The true answer of each row, null where it is not known.",
+            },
+        ),
+    ]
+    item: Schema = {"anyOf": items}
     batch: Schema = {
         "anyOf": [item, {"type": "array", "items": item, "minItems": 1, "maxItems": MAX_ITEMS}],
         "description": f"One or at most {MAX_ITEMS} of them in {MAX_BYTES} bytes.",
@@ -235,14 +253,19 @@ def _feedback() -> dict[str, Any]:
     return {
         **_operation(
             "feedback",
-            "Say of answers whether they were good: evidence for a rollout with a guardrail on feedback.",
+            "Say of answers whether they were good, which is evidence for a rollout with a guardrail on feedback; or "
+            "what the true answer is, which says of each shadow whether it is better.",
             {
                 "200": _answer(
                     "Each item was counted, had been before, or is unknown or invalid; what was counted stays.",
                     "Feedback",
                 ),
                 "404": _answer("There is no such route.", "FeedbackRefused"),
-                "409": _answer("The route has no rollout with a guardrail on feedback.", "FeedbackRefused"),
+                "409": _answer(
+                    "The route has no rollout with a guardrail on feedback, or remembers no predictions "
+                    "(compare.labels).",
+                    "FeedbackRefused",
+                ),
                 **refusals,
             },
         ),
@@ -262,7 +285,8 @@ def _taken() -> dict[str, Schema]:
         "duplicate": {**_COUNT, "description": "Said before; the first word stays."},
         "unknown": {
             **_COUNT,
-            "description": "No request of the rollout that the coin decided has this id: not yet, no longer, or never.",
+            "description": "No request with this id is known that the coin decided, or that was compared: not yet, no "
+            "longer, or never.",
         },
         "invalid": {**_COUNT, "description": "Not to be taken; problems say why."},
         "problems": {**_list(_TEXT), "description": f"The first {SHOWN_PROBLEMS}."},

@@ -275,6 +275,10 @@ class Accounts:
     """By (route, variant, model), those that have streamed; without a variant: a shadow's."""
     feedback: dict[tuple[str, str], int] = field(default_factory=dict)
     """Items of feedback by (route, outcome)."""
+    labels: dict[tuple[str, str], int] = field(default_factory=dict)
+    """Requests that true answers came for, by (route, outcome)."""
+    labelled: dict[tuple[str, str, str], dict[str, int]] = field(default_factory=dict)
+    """Rows that they came for, by (route, variant, shadow model) and by outcome."""
     units: dict[tuple[str, str], int] = field(default_factory=dict)
     """Assignments by (route, unit source)."""
     faults: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -340,11 +344,17 @@ def build_accounts(counts: Mapping[Key, int], table: Table | None = None) -> Acc
             accounts.unrouted = _codes(fields)
         elif kind == "worker":
             accounts.worker = dict(fields)
-    accounts.feedback = {
-        (labels[0], outcome): number
-        for (kind, *labels), fields in sections.items()
-        if kind == "feedback"
-        for outcome, number in fields.items()
+    accounts.feedback, accounts.labels = (
+        {
+            (labels[0], outcome): number
+            for (kind, *labels), fields in sections.items()
+            if kind == wanted
+            for outcome, number in fields.items()
+        }
+        for wanted in ("feedback", "label")
+    )
+    accounts.labelled = {
+        _three(labels): dict(fields) for (kind, *labels), fields in sections.items() if kind == "label_rows"
     }
     # Most models stream nothing: no series of zeros for them.
     accounts.paces = {
@@ -370,7 +380,7 @@ def _cover(sections: dict[tuple[str, ...], dict[str, int]], table: Table) -> Non
     for layout in (table.layout, table.observer_layout):
         for section in layout.sections:
             fields = sections.setdefault((section.kind, *section.labels), {})
-            if section.kind in ("unit", "feedback"):
+            if section.kind in ("unit", "feedback", "label", "label_rows"):
                 for source in section.fields:
                     fields.setdefault(source, 0)
 

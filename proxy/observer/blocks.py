@@ -25,6 +25,8 @@ from proxy.routing.outcome_fields import (
     COMPARISON_FIELDS,
     DISTANCE_SLOTS,
     FEEDBACK_FIELDS,
+    LABEL_FIELDS,
+    LABEL_ROW_FIELDS,
     PACE_FIELDS,
     SINK_FIELDS,
     SINK_OUTCOMES,
@@ -33,16 +35,27 @@ from proxy.routing.outcome_fields import (
 from proxy.routing.table import Table
 from proxy.tally import Block, block_path, open_block
 
-__all__ = ["Blocks", "ComparisonOutcome", "FeedbackOutcome", "SinkNote", "SinkOutcome", "Slots"]
+__all__ = [
+    "Blocks",
+    "ComparisonOutcome",
+    "FeedbackOutcome",
+    "LabelOutcome",
+    "SinkNote",
+    "SinkOutcome",
+    "Slots",
+]
 
 ComparisonOutcome: TypeAlias = Literal["agree", "disagree", "uncomparable", "dropped"]
 FeedbackOutcome: TypeAlias = Literal["accepted", "duplicate", "unknown", "refused"]
+LabelOutcome: TypeAlias = Literal["accepted", "duplicate", "unknown", "late", "mismatch", "refused"]
 SinkOutcome: TypeAlias = Literal["written", "dropped", "failed", "thinned"]
 SinkNote: TypeAlias = Literal["chosen", "rule_failed"]
 
 _COMPARISON: Final = {field: i for i, field in enumerate(COMPARISON_FIELDS)}
 _SINK: Final = {field: i for i, field in enumerate(SINK_FIELDS)}
 _FEEDBACK: Final = {field: i for i, field in enumerate(FEEDBACK_FIELDS)}
+_LABEL: Final = {field: i for i, field in enumerate(LABEL_FIELDS)}
+_LABEL_ROW: Final = {field: i for i, field in enumerate(LABEL_ROW_FIELDS)}
 _TRIPLE: Final = {field: i for i, field in enumerate(TRIPLE_FIELDS)}
 _DISTANCE: Final = len(COMPARISON_FIELDS)
 _DISTANCE_SUM: Final = _DISTANCE + DISTANCE_SLOTS
@@ -75,7 +88,7 @@ _Late: TypeAlias = Counter[_Place] | tuple[int, Mapping[str, int]]
 class Slots:
     """Where the counts of one table version lie in the observer's blocks."""
 
-    __slots__ = ("comparison", "feedback", "pace", "sink", "size", "triple")
+    __slots__ = ("comparison", "feedback", "label", "label_rows", "pace", "sink", "size", "triple")
 
     def __init__(self, table: Table) -> None:
         base = {(s.kind, s.labels): s.base for s in table.observer_layout.sections}
@@ -84,6 +97,9 @@ class Slots:
         """First slot by route."""
         self.feedback = {route.name: base["feedback", (route.name,)] for route in table.routes}
         """First slot by route's name."""
+        self.label = {route.name: base["label", (route.name,)] for route in table.routes}
+        self.label_rows = {labels: slot for (kind, labels), slot in base.items() if kind == "label_rows"}
+        """First slot by route, variant and shadow, of routes that take labels."""
         self.comparison = [
             [
                 [
@@ -233,6 +249,25 @@ class Blocks:
         slots, block = self._slots.get(version), self._block(0, version)
         if slots is not None and block is not None and (base := slots.feedback.get(route)) is not None:
             block.slots[base + _FEEDBACK[outcome]] += items
+
+    def count_label(self, version: int, route: str, outcome: LabelOutcome, requests: int = 1) -> None:
+        """Count what became of the labels of requests of a route, under the table ``version``."""
+        slots, block = self._slots.get(version), self._block(0, version)
+        if slots is not None and block is not None and (base := slots.label.get(route)) is not None:
+            block.slots[base + _LABEL[outcome]] += requests
+
+    def count_labelled(self, version: int, labels: tuple[str, str, str], outcomes: Iterable[str]) -> None:
+        """Count what labelled rows say.
+
+        Args:
+            version: of the table in force.
+            labels: route, variant, and the shadow's model.
+            outcomes: of each row; see :data:`proxy.labels.OUTCOMES`.
+        """
+        slots, block = self._slots.get(version), self._block(0, version)
+        if slots is not None and block is not None and (base := slots.label_rows.get(labels)) is not None:
+            for outcome in outcomes:
+                block.slots[base + _LABEL_ROW[outcome]] += 1
 
     def settle_sink(self, worker: int, version: int, route: int, outcome: SinkOutcome) -> None:
         """Count what became of a recorded exchange that :meth:`expect_sink` announced."""

@@ -22,7 +22,9 @@ from itertools import chain, islice
 from typing import Any, Final, TypeAlias
 
 from proxy.control.disagreement_query import Query
+from proxy.labels import OUTCOMES, Share, judge, sentence
 from proxy.observer.breakdown import COUNTS, FIELDS, TOTAL, UNIT, Cell, Numbers
+from proxy.observer.label_store import KnownLabels
 from proxy.observer.noise_view import noise_sentence
 from proxy.observer.record import timestamp
 from proxy.observer.showing import Known, Shown, example_document, example_id
@@ -42,6 +44,7 @@ NO_NOISE: Final[Mapping[tuple[str, str], Noise]] = {}
 
 _AGREE, _DISAGREE, _UNCOMPARABLE, _, _ROWS_DISAGREEING, _MEASURED, _DISTANCE, _SQUARED = range(len(FIELDS))
 _LN10: Final = math.log(10)
+_NO_LABELS: Final[Mapping[str, Sequence[KnownLabels]]] = {}
 
 
 def disagreement_document(
@@ -49,6 +52,7 @@ def disagreement_document(
     table: Table,
     known: Mapping[str, Sequence[Known]],
     noise: Mapping[tuple[str, str], Noise] = NO_NOISE,
+    labels: Mapping[str, Sequence[KnownLabels]] = _NO_LABELS,
 ) -> dict[str, Any]:
     """Return the document of the disagreements that ``query`` asks for.
 
@@ -57,11 +61,12 @@ def disagreement_document(
         table: in force.
         known: by route.
         noise: by route and shadow, see :func:`proxy.observer.noise_view.noise_document`.
+        labels: what true answers say, by route.
     """
     return {
         "confidence": 1.0 - ALPHA,
         "routes": [
-            _route_document(query, route, known.get(route.name, ()), noise)
+            _route_document(query, route, known.get(route.name, ()), noise, labels.get(route.name, ()))
             for route in table.routes
             if query.route in ("", route.name) and route.shadows
         ],
@@ -69,7 +74,11 @@ def disagreement_document(
 
 
 def _route_document(
-    query: Query, route: Route, known: Sequence[Known], noise: Mapping[tuple[str, str], Noise]
+    query: Query,
+    route: Route,
+    known: Sequence[Known],
+    noise: Mapping[tuple[str, str], Noise],
+    labels: Sequence[KnownLabels],
 ) -> dict[str, Any]:
     compare = route.settings.compare
     return {
@@ -79,11 +88,13 @@ def _route_document(
         "slices": {name: f"{source.kind}:{source.name}" for name, source in compare.slices.items()},
         "noise_percent": 0.0 if route.noise is None else float(route.noise.percent),
         "examples_percent": 100 * route.shown_limit / SPACE,
+        "takes_labels": route.takes_labels,
         "shadows": [
             {
                 **counts_document(each.shadow, each.since_wall_ns, each.cells),
                 "noise": (found := noise.get((route.name, each.shadow))),
                 "noise_sentence": noise_sentence(found),
+                "labels": [label_document(one) for one in labels if one.shadow == each.shadow],
                 "examples": _examples(query, each),
             }
             for each in known
@@ -130,6 +141,27 @@ def counts_document(shadow: str, since_wall_ns: int, cells: Mapping[Cell, Number
         "slices": _slices(cells),
         "confusion": _confusion(cells),
     }
+
+
+def label_document(known: KnownLabels) -> dict[str, Any]:
+    """Return what true answers say of a shadow beside one variant."""
+    counts, judged = known.counts, judge(known.counts)
+    return {
+        "variant": known.variant,
+        "rows": {name: getattr(counts, name) for name in OUTCOMES},
+        "units": counts.units,
+        "primary": _share(judged.primary),
+        "shadow": _share(judged.shadow),
+        "differing_units": {"primary_better": counts.won_primary, "shadow_better": counts.won_shadow},
+        "log10_e_worse": round(judged.log_e_worse / _LN10, 4),
+        "log10_e_better": round(judged.log_e_better / _LN10, 4),
+        "shown": judged.is_shown,
+        "sentence": sentence(counts),
+    }
+
+
+def _share(share: Share) -> dict[str, Any]:
+    return {"right": share.rate, "interval": [share.low, share.high]}
 
 
 def _named(numbers: Numbers) -> dict[str, int]:

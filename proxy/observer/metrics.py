@@ -24,6 +24,7 @@ from proxy.engine.rollout_view import rollout_document
 from proxy.model import DURATION_BOUNDS_NS, HandshakeFailure
 from proxy.noise import Triples, judge
 from proxy.observer.accounting import Accounts, Histogram, build_accounts, merge, wanted_slots
+from proxy.observer.label_metrics import add_labels
 from proxy.observer.source import Reading
 from proxy.rollout.state import Phase
 from proxy.routing.table import Table
@@ -204,6 +205,24 @@ FAMILIES: dict[str, Family] = {
         "yet, or no longer), refused (not to be taken, or not now). Routes that never got any have none, unless their "
         "rollout has a guardrail on it.",
     ),
+    "modelproxy_labels_total": Family(
+        "counter",
+        ("route", "outcome"),
+        "Requests that true answers were posted for, by outcome: accepted, duplicate, unknown (no such request was "
+        "compared), late, mismatch (other rows, or another kind of answer), refused (not to be taken, or not now).",
+    ),
+    "modelproxy_labelled_rows_total": Family(
+        "counter",
+        ("route", "variant", "model", "outcome"),
+        "Rows that true answers came for, by who was right: both_right, only_primary, only_shadow, both_wrong; of "
+        "numbers primary_closer, shadow_closer, as_close. model is the shadow's.",
+    ),
+    "modelproxy_label_evidence": Family(
+        "gauge",
+        ("route", "variant", "model", "shadow_is"),
+        "Evidence that the shadow is the worse one, or the better one, where it and the variant differ: log10 of an "
+        "e-value. 2 and more ever comes up for 1 % at most of which that is not so.",
+    ),
     "modelproxy_unit_source_total": Family(
         "counter", ("route", "source"), "Assignments by where the unit was found; missing: nowhere."
     ),
@@ -348,6 +367,7 @@ class Readout(Collector):
         _add_noise(families, accounts, self._reading.table)
         _add_sinks(families, self._reading.sinks)
         _add_feedback(families, accounts, self._reading.table)
+        add_labels(families, accounts, self._reading.table, self._reading.labels)
         _add_table(families, self._reading)
         _add_rollouts(families, self._reading)
         _add_process_counts(families, accounts)

@@ -24,7 +24,7 @@ from aiohttp import web
 
 from proxy.clock import wall_ns
 from proxy.control.gate import build_runner
-from proxy.engine.deciding import Deciding, Request
+from proxy.control.label_items import LabelItem
 from proxy.engine.feedback import BusyError
 from proxy.engine.feedback_store import Told
 from proxy.errors import ConfigError
@@ -33,29 +33,22 @@ from proxy.link import Link, open_link
 from proxy.logs import set_level
 from proxy.observer.admin_site import AdminSite
 from proxy.observer.blocks import Blocks
-from proxy.observer.disagreements import Disagreements
 from proxy.observer.intake import Intake
-from proxy.observer.noise import NoiseBook
-from proxy.observer.outcomes import Outcomes
-from proxy.observer.pairing import Pair
+from proxy.observer.label_store import KnownLabels
+from proxy.observer.labelling import LabelTold
+from proxy.observer.parts import SOCKET_NAME, NullTracer, Parts
 from proxy.observer.showing import Known
 from proxy.routing.position import parse_positions
 from proxy.routing.table import Table, compile_table
 from proxy.settled import read_settled
-from proxy.sinks.build import BuiltSinks
-from proxy.sinks.sink import Token
+from proxy.sinks.sink import NOBODYS, Token
 from proxy.tally import OBSERVER_COUNTERS, OBSERVER_FIELDS, Block, open_block
 from proxy.tasks import spawn
-from proxy.unit_keys import UnitKeys
 
 if TYPE_CHECKING:
-    from proxy.observer.tracing import OtlpTracer
-    from proxy.settings import Settings
+    pass
 
 __all__ = ["SOCKET_NAME", "NullTracer", "Observer"]
-
-SOCKET_NAME: Final = "observer.sock"
-"""Name of the workers' socket in the run directory."""
 
 _REPLY_TIMEOUT_S: Final = 30.0
 _LOG_CLOSE_S: Final = 5.0
@@ -69,18 +62,6 @@ _KEYS_S: Final = 5.0
 """How often is looked for a new key of the units' hashes."""
 
 _log = logging.getLogger("modelproxy")
-
-
-class NullTracer:
-    """Tracing is off."""
-
-    exported = failed = dropped = 0
-
-    def trace(self, table: Table, pair: Pair) -> None:
-        """Do nothing."""
-
-    def close(self) -> None:
-        """Do nothing."""
 
 
 class _Totals:
@@ -104,38 +85,6 @@ class _Totals:
         self._block.close()
 
 
-class _Running:
-    """What needs settings: made with the first table."""
-
-    def __init__(
-        self,
-        run_dir: Path,
-        blocks: Blocks,
-        settings: "Settings",
-        on_settled: Callable[..., None],
-        request: Request,
-    ) -> None:
-        secret = settings.payload_log.unit_key
-        self.keys = UnitKeys(settings.state_dir, secret.get_secret_value() if secret else None)
-        self.log = BuiltSinks(settings, run_dir, on_settled)
-        self.tracer = _make_tracer(settings)
-        self.disagreements = Disagreements(settings.state_dir)
-        noise = NoiseBook(blocks, run_dir)
-        self.outcomes = Outcomes(
-            blocks, self.log, self.tracer, self.keys.key, noise=noise, witness=self.disagreements
-        )
-        self.intake = Intake(
-            run_dir / SOCKET_NAME,
-            blocks,
-            self.outcomes,
-            queue_bytes=settings.observer.queue,
-            pair_timeout_ns=settings.observer.pair_timeout,
-        )
-        self.deciding = Deciding(run_dir, settings.state_dir, request)
-        self.task: asyncio.Task[None] | None = None
-        self.rekeying: asyncio.Task[None] | None = None
-
-
 class Observer:
     """The running observer: a :class:`proxy.observer.source.Source` for the admin address.
 
@@ -151,7 +100,7 @@ class Observer:
         self._totals = _Totals(run_dir)
         self._fleet: Mapping[str, Any] = {}
         self._current: Table | None = None
-        self._running: _Running | None = None
+        self._running: Parts | None = None
         self._link: Link | None = None
         self._replies: dict[int, asyncio.Future[Mapping[str, Any]]] = {}
         self._requests = 0
@@ -213,6 +162,8 @@ class Observer:
                 "feedback_forgotten": deciding.feedback.forgotten,
                 "feedback_failures": deciding.feedback.shelf.failures,
                 "disagreement_failures": running.disagreements.shelf.failures,
+                "label_failures": running.labelling.shelf.failures,
+                "labels_forgotten": running.labelling.forgotten,
             }
         )
         return {
@@ -229,6 +180,9 @@ class Observer:
             "store_failing": float(bool(deciding.shelf.problem)),
             "feedback_failing": float(bool(deciding.feedback.shelf.problem)),
             "disagreements_failing": float(bool(running.disagreements.shelf.problem)),
+            "labels_failing": float(bool(running.labelling.shelf.problem)),
+            "labels_remembered": running.labelling.remembered,
+            "labels_remembered_bytes": running.labelling.remembered_bytes,
             "webhooks_queued": webhooks.queued,
             **totals,
         }
@@ -236,6 +190,10 @@ class Observer:
     def disagreements(self, route: str) -> Sequence[Known]:
         """Return what is known of the disagreements of each shadow of ``route``."""
         return () if self._running is None else self._running.disagreements.known(route)
+
+    def labels(self, route: str) -> Sequence[KnownLabels]:
+        """Return what labels say of each shadow of ``route``."""
+        return () if self._running is None else self._running.labelling.known(route)
 
     def noise_fields(self, stretch: str) -> Mapping[str, Sequence[int]]:
         """Return by field how often answers differed; see :class:`proxy.noise.fields.FieldCounts`."""
@@ -288,6 +246,23 @@ class Observer:
             count(version, route, "duplicate", each.duplicate)
             count(version, route, "unknown", each.unknown)
         return told
+
+    async def take_labels(
+        self, items: Mapping[str, Sequence[LabelItem]], refused: Mapping[str, int]
+    ) -> Mapping[str, LabelTold]:
+        """Count what is true: it is on the disk then.
+
+        Args:
+            items: by route, each of which takes labels.
+            refused: by route, how many more there were that nobody can take.
+
+        Raises:
+            BusyError: it cannot be taken now.
+        """
+        if self._running is None:
+            raise BusyError("no configuration is in force yet")
+        self._running.labelling.refuse(refused)
+        return await self._running.labelling.take(items) if items else {}
 
     async def request(self, verb: str, by: str, facts: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
         """Ask the supervisor to do ``verb``, for ``by``, and return its reply: ``ok`` and ``document``.
@@ -362,6 +337,7 @@ class Observer:
             await asyncio.wait([running.rekeying])
         if not await running.disagreements.close(_COUNTS_CLOSE_S):
             _log.error("counts of disagreement: the disk is too slow; those of the last moment are lost")
+        await running.labelling.close(_COUNTS_CLOSE_S)  # what it had not taken, nobody was told of
         if await running.deciding.finish(_DECIDING_CLOSE_S) and self._is_told_to_drain:
             with suppress(OSError):
                 mark_stored(self._run_dir)
@@ -441,17 +417,17 @@ class Observer:
             positions = parse_positions(message.get("positions", ()))
             table = compile_table(read_settled(message["settled"]), version, message["digest"], positions)
             if self._running is None:
-                self._running = _Running(
-                    self._run_dir, self._blocks, table.settings, self._report, self.request
-                )
+                self._running = Parts(self._run_dir, self._blocks, table.settings, self._report, self.request)
             self._running.outcomes.admit(table)
             self._running.disagreements.admit(table)
+            self._running.labelling.admit(table)
             self._blocks.admit(table, self._workers(table))
             self._running.deciding.admit(table, message)
         except Exception as error:  # whatever it is, the supervisor must hear of it
             if self._running is not None:
                 self._running.outcomes.retire([version])
                 self._running.disagreements.retire([version])
+                self._running.labelling.retire([version])
             # Other errors may quote the settings, and with them secrets.
             is_plain = isinstance(error, OSError | ConfigError)
             reason = str(error) if is_plain else type(error).__name__
@@ -478,6 +454,7 @@ class Observer:
         self._current = table
         running.deciding.commit(version)
         running.disagreements.commit(version)
+        running.labelling.commit(version)
         if running.task is None:
             running.task = spawn(self._serve(running.intake), name="intake")
             running.rekeying = spawn(self._rekey(running), name="look for new unit keys")
@@ -485,7 +462,7 @@ class Observer:
             running.disagreements.start()
         self._send({"op": "committed", "version": version})
 
-    async def _rekey(self, running: _Running) -> None:
+    async def _rekey(self, running: Parts) -> None:
         """Use each new key of the units' hashes from when it is there, whoever made it."""
         while True:
             table = self._current
@@ -511,6 +488,7 @@ class Observer:
         if self._running is not None:
             self._running.outcomes.retire(versions)
             self._running.disagreements.retire(versions)
+            self._running.labelling.retire(versions)
             self._running.deciding.retire(versions)
         self._send({"op": "retired", "versions": versions})
 
@@ -529,9 +507,11 @@ class Observer:
 
     def _settle(self, written: Sequence[Token], failed: Sequence[Token]) -> None:
         for token in written:
-            self._blocks.settle_sink(*token, "written")
+            if token is not NOBODYS:
+                self._blocks.settle_sink(*token, "written")
         for token in failed:
-            self._blocks.settle_sink(*token, "failed")
+            if token is not NOBODYS:
+                self._blocks.settle_sink(*token, "failed")
 
 
 def _lock(run_dir: Path) -> int | None:
@@ -540,15 +520,6 @@ def _lock(run_dir: Path) -> int | None:
     except OSError as error:
         _log.warning("cannot lock %s: %s", run_dir, error.strerror)
         return None
-
-
-def _make_tracer(settings: "Settings") -> "NullTracer | OtlpTracer":
-    if settings.tracing.otlp is None:
-        return NullTracer()
-    # The SDK takes a third of a second and 20 MiB to import; who does not trace does not pay.
-    from proxy.observer.tracing import OtlpTracer
-
-    return OtlpTracer(settings.tracing.otlp, settings.tracing.service_name)
 
 
 async def _in_thread(act: Callable[[], object], timeout_s: float) -> bool:

@@ -48,10 +48,20 @@ class Witness(Protocol):
         """Take note of a pair. Never waits."""
 
 
+class Rememberer(Protocol):
+    """Who remembers what was predicted; see :class:`proxy.observer.labelling.Labelling`."""
+
+    def remember(self, primary: Primary, comparisons: Mapping[int, Comparison]) -> None:
+        """Remember an exchange of a route that asks for it. Never waits."""
+
+
 class NullWitness:
-    """Takes no note."""
+    """Takes no note, and remembers nothing."""
 
     def note(self, rules: RouteRules, primary: Primary, part: ShadowPart, comparison: Comparison) -> None:
+        """Do nothing."""
+
+    def remember(self, primary: Primary, comparisons: Mapping[int, Comparison]) -> None:
         """Do nothing."""
 
 
@@ -69,6 +79,7 @@ class Outcomes:
         judge: how two answers are compared.
         noise: where it is counted how much the champion differs from itself.
         witness: hears of every pair.
+        rememberer: hears what was predicted, where labels may come.
     """
 
     def __init__(
@@ -80,6 +91,7 @@ class Outcomes:
         judge: Compare = compare,
         noise: NoiseBook | None = None,
         witness: Witness = NO_WITNESS,
+        rememberer: Rememberer = NO_WITNESS,
     ) -> None:
         self.errors = 0
         """Comparisons and records that failed by a fault of this program."""
@@ -90,6 +102,7 @@ class Outcomes:
         self._tracer = tracer
         self._key = key
         self._witness = witness
+        self._rememberer = rememberer
         self._judge = judge
         self._rules: dict[int, list[RouteRules]] = {}
         self._logged: set[str] = set()
@@ -107,6 +120,10 @@ class Outcomes:
         self._key = key
         for version, rules in self._rules.items():
             self._rules[version] = [RouteRules(each.route, key) for each in rules]
+
+    def rules_of(self, version: int, route: str) -> RouteRules | None:
+        """Return the rules of a route by its name; None where the version has none of the name."""
+        return next((each for each in self._rules.get(version, ()) if each.route.name == route), None)
 
     def retire(self, versions: Sequence[int]) -> None:
         """Forget what was compiled for ``versions``."""
@@ -139,6 +156,8 @@ class Outcomes:
                     rules.route, primary, pair.shadows, comparisons, tells_fields=tells_fields
                 ),
             )
+        if rules.compare.keeps_predictions:
+            self._guard("labels", lambda: self._rememberer.remember(primary, comparisons))
         paces = {} if shed else self._paces(rules, primary, pair)
         if primary.flags & DETAILED:
             self._tell(rules, primary, pair, comparisons, paces)

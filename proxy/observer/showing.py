@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any, Final
 
-from proxy.compare import Answer, Comparison, compare
+from proxy.compare import DIFFERENCE_LIMIT, Answer, Comparison, compare
+from proxy.compare.predictions import differing_rows
 from proxy.exchange import Flag, Primary, ShadowPart
 from proxy.observer.breakdown import Cell, Numbers
 from proxy.observer.examples import Example
@@ -53,6 +54,8 @@ class Shown:
     slices: Mapping[str, str]
     unit: str | None
     """Its hash."""
+    differing_rows: tuple[int, ...] = ()
+    """The first rows that are predicted otherwise, where the route takes labels: to be labelled first."""
     is_stripped: bool = False
     """Heads and bodies were too large to keep."""
     was_withheld: bool = False
@@ -77,7 +80,8 @@ def example_of(
 ) -> Example[Shown]:
     """Return a disagreement as an example."""
     unit = keyed_hash(rules.record.redactor.key, primary.unit) if primary.unit else None
-    shown = Shown(rules, primary, part, _bounded(comparison), slices, unit)
+    rows = () if comparison.predicted is None else differing_rows(comparison.predicted, DIFFERENCE_LIMIT)
+    shown = Shown(rules, primary, part, _bounded(comparison), slices, unit, rows)
     return Example(comparison.reason or "", comparison.distance or 0.0, _weight(shown), shown)
 
 
@@ -134,11 +138,11 @@ def _is_withheld(shown: Shown) -> bool:
 
 
 def _bounded(comparison: Comparison) -> Comparison:
-    """Return the comparison with places of bounded length, and without the values that its judge had at hand."""
+    """Return the comparison with places of bounded length, and without the values of all rows."""
     cut = comparison.differences
     if any(len(each.path) > MAX_PATH_CHARACTERS for each in cut):
         cut = tuple(replace(each, path=each.path[:MAX_PATH_CHARACTERS]) for each in cut)
-    return comparison._replace(differences=cut, read=None)
+    return comparison._replace(differences=cut, read=None, predicted=None)
 
 
 def _weight(shown: Shown) -> int:
@@ -179,6 +183,7 @@ def example_document(shown: Shown) -> dict[str, Any]:
         "scores": dict(comparison.scores),
         "rows": comparison.rows,
         "rows_disagreeing": comparison.rows_disagreeing,
+        "differing_rows": list(shown.differing_rows),
         "slices": dict(shown.slices),
         "differences": _differences(shown, answer, other, withheld=withheld),
         "request": None

@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from proxy.control.label_items import LabelItem
 from proxy.engine.feedback_store import Told
+from proxy.observer.label_store import KnownLabels
+from proxy.observer.labelling import LabelTold
 from proxy.observer.showing import Known
 from proxy.routing.table import Table
 from proxy.tally import Key, Layout, read_all
@@ -40,6 +43,9 @@ class Source(Protocol):
     def disagreements(self, route: str) -> Sequence[Known]:
         """Return what is known of the disagreements of each shadow of a route."""
 
+    def labels(self, route: str) -> Sequence[KnownLabels]:
+        """Return what labels say of each shadow of a route."""
+
     def noise_fields(self, stretch: str) -> Mapping[str, Sequence[int]]:
         """Return by field how often answers differed; see :class:`proxy.noise.fields.FieldCounts`."""
 
@@ -66,6 +72,19 @@ class Source(Protocol):
 
         Raises:
             BusyError: it cannot be taken now; nothing was.
+        """
+
+    async def take_labels(
+        self, items: Mapping[str, Sequence[LabelItem]], refused: Mapping[str, int]
+    ) -> Mapping[str, LabelTold]:
+        """Count what is true: it is on the disk then.
+
+        Args:
+            items: by route, each of which takes labels.
+            refused: by route, how many more there were that nobody can take.
+
+        Raises:
+            BusyError: it cannot be taken now.
         """
 
     async def request(self, verb: str, by: str, facts: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
@@ -95,6 +114,8 @@ class Reading:
     """What the engine thought last, by route."""
     noise_fields: Mapping[str, Mapping[str, Sequence[int]]] = field(default_factory=dict)
     """How often answers differed, by what that is evidence for and by field."""
+    labels: Mapping[str, Sequence[KnownLabels]] = field(default_factory=dict)
+    """What labels say of shadows, by route."""
     sinks: Sequence[Mapping[str, Any]] = ()
     """What the sinks of the payload log do and have done."""
 

@@ -125,6 +125,7 @@ class ObserverSurface:
         asked_twice = [each for each in table.routes if each.noise and query.route in ("", each.name)]
         async with self._turn:
             tables, fields = dict(self._source.tables), self._noise_fields(asked_twice)
+            labels = {route.name: self._source.labels(route.name) for route in table.routes}
 
             def run() -> dict[str, Any]:
                 total = (
@@ -136,7 +137,7 @@ class ObserverSurface:
                     for shadow in route.shadows
                     if total is not None
                 }
-                return disagreement_document(query, table, known, noise)
+                return disagreement_document(query, table, known, noise, labels)
 
             document = await asyncio.to_thread(run)
         if query.example and not any(
@@ -178,9 +179,10 @@ class ObserverSurface:
         batch_of = await asyncio.to_thread(sort_out, batch, table)
         try:
             told = await self._source.feedback(batch_of.said(), batch_of.refused_of)
+            labels = await self._source.take_labels(batch_of.labels, batch_of.refused_labels_of)
         except BusyError as error:
             raise NotReadyError(f"{error}; send the same again") from None
-        return batch_of.taken(told)
+        return batch_of.taken(told, labels)
 
     def _noise_fields(self, routes: Iterable[Route]) -> Fields:
         stretches = {shadow.stretch for route in routes for shadow in route.shadows} - {""}
@@ -206,6 +208,7 @@ class ObserverSurface:
             fleet, gauges = self._source.fleet, dict(self._source.gauges())
             judgements = {route.name: self._source.judgement(route.name) for route in table.routes}
             fields = self._noise_fields(table.routes)
+            labels = {route.name: self._source.labels(route.name) for route in table.routes}
             sinks = self._source.sinks()
 
             def run() -> T:
@@ -214,7 +217,7 @@ class ObserverSurface:
                     if kind == "observer":  # of the program before an upgrade
                         gauges[f"{name}_total"] = gauges.get(f"{name}_total", 0) + number
                 shown = [_with_earlier(sink, counts[0]) for sink in sinks]
-                return show(Reading(table, counts, fleet, gauges, judgements, fields, shown))
+                return show(Reading(table, counts, fleet, gauges, judgements, fields, labels, shown))
 
             return await asyncio.to_thread(run)
 

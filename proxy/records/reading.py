@@ -21,7 +21,7 @@ from typing import Final, TypeAlias
 
 from proxy.records.columnar import ColumnFile
 from proxy.records.files import PARQUET, LineFile, find_files
-from proxy.records.record import Damaged, Record, parse_record
+from proxy.records.record import Damaged, OtherKind, Record, parse_record
 from proxy.records.selection import EVERY_RECORD, Selection
 
 __all__ = ["PayloadReader", "Reading"]
@@ -53,6 +53,8 @@ class Reading:
     """Records that were wanted."""
     skipped: int = 0
     """Whole records that were not."""
+    others: int = 0
+    """Whole lines of another kind, such as labels."""
     damaged: int = 0
     """Lines that are no records, and files that broke in the middle."""
     unfinished: int = 0
@@ -118,7 +120,9 @@ class PayloadReader:
         for number, size, found in entries:
             reading.read_bytes += file.read_bytes - before
             before = file.read_bytes
-            if isinstance(found, Damaged):
+            if isinstance(found, OtherKind):
+                reading.others += 1
+            elif isinstance(found, Damaged):
                 reading.tell(f"{path}:{number}: {found.reason}")
             elif takes(found):
                 reading.records += 1

@@ -18,11 +18,13 @@ from typing import Any, Final, TypeAlias
 
 import orjson
 
+from proxy.records.label import is_other_kind
 from proxy.records.schema import SCHEMA_VERSION
 
 __all__ = [
     "Content",
     "Damaged",
+    "OtherKind",
     "Record",
     "Request",
     "Response",
@@ -46,6 +48,11 @@ class Damaged:
     """Why a line is no record."""
 
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class OtherKind(Damaged):
+    """A whole line that is not of an inference, such as a label."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +171,8 @@ def read_document(document: Any) -> Record | Damaged:
         return Damaged("schema is no version")
     if schema > SCHEMA_VERSION:
         return Damaged(f"schema {schema} is newer than this program, which reads up to {SCHEMA_VERSION}")
+    if is_other_kind(document):
+        return OtherKind("of another kind")
     try:
         return _read(schema, document)
     except _WrongError as error:

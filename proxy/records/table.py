@@ -10,9 +10,11 @@ from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from proxy.records.columns import COLUMNS, LISTS, ROWS, Column
+from proxy.records.label import KIND
 
 __all__ = [
     "COLUMN_TYPES",
+    "LABELS",
     "ROW_TYPES",
     "VIEW",
     "VIEW_OF_ROWS",
@@ -25,6 +27,8 @@ __all__ = [
 
 VIEW: Final = "records"
 VIEW_OF_ROWS: Final = "rows"
+LABELS: Final = "labels"
+"""The view of what true answers came for. Parquet files have none."""
 WEIGHT: Final = "weight"
 """Column that is not in the files: for how many requests a record stands, ``1 / inclusion_probability``."""
 
@@ -99,12 +103,27 @@ def _access(root: str, path: Sequence[str]) -> str:
     return ".".join((*([root] if root else []), *map(_named, path)))
 
 
+_LABELS_OF_LINES: Final = f"""
+CREATE VIEW {LABELS} AS SELECT route, request_id, row, arg_min(label, ts) AS label, min(ts) AS ts FROM (
+    SELECT route, request_id, ts, unnest(range(len(labels))) AS row, unnest(labels) ->> '$' AS label
+    FROM lines WHERE kind = {quoted(KIND)}
+) WHERE label IS NOT NULL GROUP BY route, request_id, row
+"""
+"""A row for each row of a request that has a label: of several the first counts, as it does in the proxy."""
+
+_NO_LABELS: Final = (
+    f"CREATE VIEW {LABELS} AS SELECT '' AS route, '' AS request_id, 0::BIGINT AS row, '' AS label, "
+    "TIMESTAMP 'epoch' AS ts WHERE false"
+)
+
+
 def view_of_lines(files: Sequence[str]) -> str:
     """Return the statements that make the views over files of lines; ``.gz`` and ``.zst`` are undone by their names.
 
     A line that cannot be read is a row of nulls in ``lines``, which the view leaves out.
     """
     types = {key: _type_of(inner) for key, inner in _tree(COLUMNS).items()}
+    types |= {"kind": "VARCHAR", "labels": "JSON[]"}
     for name, inner in LISTS.items():
         types[name] = f"{_type_of(_tree(inner))}[]"
     columns = ", ".join(f"{_named(key)}: {quoted(kind)}" for key, kind in types.items())
@@ -117,8 +136,8 @@ def view_of_lines(files: Sequence[str]) -> str:
     return (
         f"CREATE VIEW lines AS SELECT * FROM read_json([{listed}], format='newline_delimited', "
         f"columns={{{columns}}}, ignore_errors=true, maximum_object_size=1073741824); "
-        f"CREATE VIEW {VIEW} AS SELECT *, {_WEIGHT} FROM (SELECT {', '.join(selected)} FROM lines) "
-        f"WHERE request_id IS NOT NULL; {_ROWS_VIEW}"
+        f"CREATE VIEW {VIEW} AS SELECT *, {_WEIGHT} FROM (SELECT {', '.join(selected)} FROM lines WHERE kind IS NULL) "
+        f"WHERE request_id IS NOT NULL; {_ROWS_VIEW}; {_LABELS_OF_LINES}"
     )
 
 
@@ -135,10 +154,8 @@ def view_of_parquet(files: Sequence[str], present: Collection[str]) -> str:
             continue
         source = f"make_timestamp(epoch_us({_named(name)}))" if kind == "TIMESTAMP" else _named(name)
         selected.append(f"CAST({source if name in present else 'NULL'} AS {kind}) AS {_named(name)}")
-    return (
-        f"CREATE VIEW {VIEW} AS SELECT *, {_WEIGHT} FROM "
-        f"(SELECT {', '.join(selected)} FROM {parquet_scan(files)}); {_ROWS_VIEW}"
-    )
+    records = f"SELECT {', '.join(selected)} FROM {parquet_scan(files)}"
+    return f"CREATE VIEW {VIEW} AS SELECT *, {_WEIGHT} FROM ({records}); {_ROWS_VIEW}; {_NO_LABELS}"
 
 
 def parquet_scan(files: Sequence[str]) -> str:

@@ -7,6 +7,8 @@ __all__ = [
     "COMPARISON_FIELDS",
     "DISTANCE_SLOTS",
     "FEEDBACK_FIELDS",
+    "LABEL_FIELDS",
+    "LABEL_ROW_FIELDS",
     "PACE_FIELDS",
     "REASON_FIELDS",
     "SINK_FIELDS",
@@ -51,3 +53,17 @@ PACE_FIELDS = (
 
 FEEDBACK_FIELDS = ("accepted", "duplicate", "unknown", "refused")
 """What became of one item of feedback on an answer: exactly one of these."""
+
+LABEL_FIELDS = ("accepted", "duplicate", "unknown", "late", "mismatch", "refused")
+"""What became of the labels of one request: exactly one of these."""
+
+LABEL_ROW_FIELDS = (
+    "both_right",
+    "only_primary",
+    "only_shadow",
+    "both_wrong",
+    "primary_closer",
+    "shadow_closer",
+    "as_close",
+)
+"""What one labelled row says of a shadow beside a variant: exactly one of these. See :mod:`proxy.labels.outcomes`."""

@@ -20,15 +20,7 @@ from proxy.routing.experiment import Arm, Experiment, compile_experiment
 from proxy.routing.hashing import SPACE, bucket, salt_prefix, share
 from proxy.routing.intervals import Claim, Intervals, compile_intervals
 from proxy.routing.noise import NoiseSettings, noise_settings, stretch_of
-from proxy.routing.outcome_fields import (
-    COMPARISON_FIELDS,
-    DISTANCE_SLOTS,
-    FEEDBACK_FIELDS,
-    PACE_FIELDS,
-    REASON_FIELDS,
-    SINK_FIELDS,
-    TRIPLE_FIELDS,
-)
+from proxy.routing.outcome_layout import outcome_layout
 from proxy.routing.position import Position, weights_of
 from proxy.routing.units import Network, UnitReader, compile_reader
 from proxy.tally import (
@@ -399,6 +391,11 @@ class Route:
             return False  # the model server may resolve it to what the route does not publish
         return (self.any_host or host == self.host) and (self.any_method or method in self.methods)
 
+    @property
+    def takes_labels(self) -> bool:
+        """Whether what is predicted is remembered until its true answer comes."""
+        return self.is_compared and bool(self.shadows) and self.settings.compare.labels is not None
+
     def bucket(self, unit: bytes) -> int:
         """Return the bucket of ``unit`` under this route's salt."""
         return bucket(self.unit_prefix, unit)
@@ -482,7 +479,7 @@ class Table:
         self.shortest_timeout_ns: int = min(route.timeout_ns for route in self.routes)
         """The shortest time that a route gives a whole request."""
         self.layout = _worker_layout(self)
-        self.observer_layout = _observer_layout(self)
+        self.observer_layout = outcome_layout(self.routes)
         self.choices: dict[Any, Any] = {}
         """This worker's memo of what the table chose for a head; see :class:`proxy.routing.choose.Choice`."""
         self.undecided = 0
@@ -533,30 +530,6 @@ def _worker_layout(table: Table) -> Layout:
         parts += [("shadow", (route.name, s.model.name), SHADOW_FIELDS) for s in route.shadows]
         if route.noise is not None:
             parts.append(("noise", (route.name, route.noise.model.name), SHADOW_FIELDS))
-    return Layout.of(parts)
-
-
-def _observer_layout(table: Table) -> Layout:
-    distance = (*(f"distance_{i}" for i in range(DISTANCE_SLOTS)), "distance_sum_millionths")
-    parts: list[tuple[str, tuple[str, ...], tuple[str, ...]]] = []
-    for route in table.routes:
-        parts.append(("sink", (route.name,), SINK_FIELDS))
-        parts.append(("feedback", (route.name,), FEEDBACK_FIELDS))
-        parts += [
-            (
-                "comparison",
-                (route.name, v.name, s.model.name),
-                (*COMPARISON_FIELDS, *distance, *REASON_FIELDS),
-            )
-            for v in route.variants
-            for s in route.shadows
-        ]
-        if route.noise is not None:
-            champion = (route.name, route.champion.name, route.noise.model.name)
-            parts.append(("noise_comparison", champion, (*COMPARISON_FIELDS, *distance, *REASON_FIELDS)))
-            parts += [("triple", (route.name, s.model.name, s.stretch), TRIPLE_FIELDS) for s in route.shadows]
-        parts += [("pace", (route.name, v.name, v.model.name), PACE_FIELDS) for v in route.variants]
-        parts += [("pace", (route.name, "", s.model.name), PACE_FIELDS) for s in route.shadows]
     return Layout.of(parts)
 
 

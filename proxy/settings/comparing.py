@@ -43,7 +43,7 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"expected what JSON can hold, got {type(value).__name__}")
 
 
-_NO_RULE: Final = frozenset({"examples", "excess", "noise", "slices"})
+_NO_RULE: Final = frozenset({"examples", "excess", "labels", "noise", "slices"})
 """Keys that do not change how two answers are judged."""
 
 
@@ -159,6 +159,13 @@ class Compare(Section):
         "Percent by which a candidate may differ more often than the champion does from itself before that "
         "counts as "
         "more than noise.",
+        NOW,
+    )
+    labels: Annotated[int, grammar.duration("1s", "168h")] | None = setting(
+        None,
+        "How long after a request its true answer may come (POST /api/v1/feedback with label or labels): so "
+        "long what each "
+        "model predicted is remembered, row by row; null: not at all.",
         NOW,
     )
 

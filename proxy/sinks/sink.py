@@ -20,10 +20,13 @@ from typing import Final, NamedTuple, Protocol, TypeAlias
 from proxy.clock import monotonic_ns
 from proxy.sinks.counts import SinkCounts
 
-__all__ = ["Entry", "Result", "Settled", "Sink", "Token", "Writer"]
+__all__ = ["NOBODYS", "Entry", "Result", "Settled", "Sink", "Token", "Writer"]
 
 Token: TypeAlias = tuple[int, int, int]
 """Whose record it is: worker, table version, route."""
+
+NOBODYS: Final[Token] = (-1, 0, 0)
+"""Of a line that is no inference's: nobody counts it but the sink."""
 
 Settled: TypeAlias = Callable[[Sequence[Token], Sequence[Token]], None]
 """Called in the sink's thread with the tokens of the records that were written, and of those that failed."""

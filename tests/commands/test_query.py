@@ -184,6 +184,14 @@ EXAMPLES = re.findall(r"```sql\n(.*?)```", README, re.S)
 @pytest.mark.parametrize("sql", EXAMPLES)
 def test_the_examples_of_the_readme(sql: str, log: Path) -> None:
     """Each example can be asked as it stands."""
+    label = {
+        "schema": 2,
+        "kind": "label",
+        "ts": "2026-11-21T05:00:00Z",
+        "request_id": "req-1",
+        "route": "wine",
+    }
+    (log / "labels.jsonl").write_bytes(orjson.dumps({**label, "labels": [1]}))
     result = ask(sql, log, "--json")
     assert result.exit_code == 0, result.stderr
     assert orjson.loads(result.stdout)

@@ -64,7 +64,7 @@ SAID: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("name", [field.name for field in fields(ComparisonRule) if field.init])
+@pytest.mark.parametrize("name", SAID)
 def test_each_key_of_the_file_counts(name: str) -> None:
     """What ``compare`` says of each key stands in the rule; a file that says nothing has the default rule."""
     key = "schema_" if name == "schema" else name
@@ -73,3 +73,11 @@ def test_each_key_of_the_file_counts(name: str) -> None:
     setattr(said, key, written.get(name, SAID[name]))
     assert ComparisonRule.of(said) == replace(ComparisonRule.of(Compare()), **{name: SAID[name]})
     assert getattr(ComparisonRule.of(said), name) == SAID[name]
+
+
+def test_every_key_is_said() -> None:
+    """What the cases say is all there is, but for what follows from labels being wanted."""
+    assert {field.name for field in fields(ComparisonRule) if field.init} - {*SAID} == {"keeps_predictions"}
+    assert ComparisonRule.of(Compare.model_validate({"labels": "1h"})) == ComparisonRule(
+        keeps_predictions=True
+    )

@@ -64,7 +64,10 @@ INVALID: dict[str, tuple[Any, str]] = {
     "no word": ({"route": "wine", "request_id": "x"}, "good: expected true or false, got nothing"),
     "word as text": ({**GOOD, "good": "yes"}, 'good: expected true or false, got "yes"'),
     "word as number": ({**GOOD, "good": 1}, "good: expected true or false, got 1"),
-    "another field": ({**GOOD, "score": 0.5}, '"score" is no field; there are route, request_id and good'),
+    "another field": (
+        {**GOOD, "score": 0.5},
+        '"score" is no field; there are route, request_id and one of good, label and labels',
+    ),
     "escapes": ({**GOOD, "\x1b[31m": 1}, "is no field"),
 }
 

@@ -50,6 +50,9 @@ OF_ROLLOUTS = {
 }
 """Metrics that there are where there is a rollout."""
 
+OF_LABELS = {"modelproxy_labelled_rows_total", "modelproxy_label_evidence"}
+"""Metrics that there are where true answers are waited for."""
+
 OF_NOISE = {
     "modelproxy_noise_requests_total",
     "modelproxy_noise_triples_total",
@@ -65,7 +68,13 @@ def read(world: World, reader: CountReader | None = None) -> Reading:
     assert world.current is not None
     counts = (reader or CountReader(world.run_dir)).read(world.tables)
     return Reading(
-        world.current, counts, world.fleet, world.gauges(), world.judgements, sinks=world.delivered
+        world.current,
+        counts,
+        world.fleet,
+        world.gauges(),
+        world.judgements,
+        sinks=world.delivered,
+        labels=world.labelled,
     )
 
 
@@ -104,6 +113,7 @@ def fill(world: World) -> None:
     world.count("payload", "wine", sampled=3, shipped=2, dropped=1)
     world.count("sink", "wine", writer="o0", written=1, failed=1)
     world.delivered = [delivered("kafka.eu", written=7, dropped=2, failed=1)]
+    world.count("label", "wine", writer="o0", accepted=5)
     world.count("feedback", "wine", writer="o0", accepted=5, duplicate=1, unknown=2, refused=3)
 
 
@@ -119,14 +129,15 @@ def test_promised_names_and_labels(tmp_path: Path) -> None:
             seen.setdefault(name, set()).update(sample.labels.keys() - {"le"})
     assert {name: seen.get(name) for name in PROMISED} == PROMISED
     observer = {"modelproxy_observer_queue_bytes", "modelproxy_observer_pending_pairs"}
-    assert seen.keys() | OF_ROLLOUTS | OF_NOISE == FAMILIES.keys() | observer | {
+    assert seen.keys() | OF_ROLLOUTS | OF_NOISE | OF_LABELS == FAMILIES.keys() | observer | {
         "modelproxy_observer_broken_streams_total"
     }
     assert {
-        name: seen[name] for name in FAMILIES.keys() - OF_ROLLOUTS - OF_NOISE - {"modelproxy_build_info"}
+        name: seen[name]
+        for name in FAMILIES.keys() - OF_ROLLOUTS - OF_NOISE - OF_LABELS - {"modelproxy_build_info"}
     } == {
         name: set(FAMILIES[name].labels)
-        for name in FAMILIES.keys() - OF_ROLLOUTS - OF_NOISE - {"modelproxy_build_info"}
+        for name in FAMILIES.keys() - OF_ROLLOUTS - OF_NOISE - OF_LABELS - {"modelproxy_build_info"}
     }
 
 

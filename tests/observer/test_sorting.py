@@ -8,6 +8,7 @@ import pytest
 from proxy.control.feedback import CONTENT_TYPES, parse_feedback
 from proxy.engine.feedback_store import Told
 from proxy.evidence.ring import id_hash
+from proxy.observer.labelling import LabelTold
 from proxy.observer.sorting import Sorted, sort_out
 from proxy.routing.table import compile_table
 from proxy.settings import parse
@@ -96,3 +97,57 @@ def test_refused_items_are_counted_for_routes_there_are() -> None:
     """Junk makes no series: what names no route there is counts nowhere."""
     found = sort(said("wine", "a", good=1), said("wine", ""), said("cider"), 5, said("beer"))
     assert dict(found.refused_of) == {"wine": 2, "beer": 1}
+
+
+LABELLED = compile_table(
+    parse(
+        """
+models:
+  one: {url: "http://127.0.0.1:9001"}
+  two: {url: "http://127.0.0.1:9002"}
+routes:
+  - name: wine
+    match: {path: "/wine"}
+    variants: [{name: v1, model: one, role: champion}]
+    shadows: [{model: two}]
+    compare: {labels: 1h}
+  - name: alone
+    match: {path: "/alone"}
+    variants: [{name: v1, model: one, role: champion}]
+    compare: {labels: 1h}
+  - name: beer
+    match: {path: "/beer"}
+    variants: [{name: v1, model: one, role: champion}]
+    shadows: [{model: two}]
+""",
+        environ={},
+    ),
+    1,
+)
+
+
+def true(route: str, label: Any = 1) -> dict[str, Any]:
+    return {"route": route, "request_id": "x", "label": label}
+
+
+def test_true_answers() -> None:
+    """They go to the routes that remember what was predicted; what became of them is added to the answer."""
+    items = [true("wine"), true("alone"), true("beer"), true("cider"), true("wine", label=None), said("wine")]
+    found = sort_out(parse_feedback(orjson.dumps(items), CONTENT_TYPES[0]), LABELLED)
+    assert [item.number for item in found.labels["wine"]] == [1]
+    assert found.refused_labels_of == {"alone": 1, "beer": 1}
+    assert found.refused_of == {"wine": 2}
+    told = LabelTold(
+        {"accepted": 1, "duplicate": 2, "unknown": 3, "late": 4, "mismatch": 5}, [(1, "because")]
+    )
+    taken = found.taken({}, {"wine": told})
+    assert (taken.accepted, taken.duplicate, taken.unknown, taken.invalid, taken.status) == (1, 2, 7, 10, 200)
+    assert taken.problems[0] == "item 1: because"
+    assert "labels: 24h" in taken.problems[1]
+
+
+@pytest.mark.parametrize(("route", "status"), [("beer", 409), ("cider", 404)])
+def test_true_answers_that_nobody_takes(route: str, status: int) -> None:
+    """Where no item can be taken the status says what to do."""
+    found = sort_out(parse_feedback(orjson.dumps([true(route)]), CONTENT_TYPES[0]), LABELLED)
+    assert found.taken({}).status == status

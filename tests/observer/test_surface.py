@@ -14,7 +14,9 @@ from proxy.control.disagreement_schema import disagreements_schema
 from proxy.control.feedback import CONTENT_TYPES, parse_feedback
 from proxy.control.openapi import build_openapi
 from proxy.evidence.ring import id_hash
+from proxy.labels import LabelCounts
 from proxy.observer.breakdown import TOTAL, Cell
+from proxy.observer.label_store import KnownLabels
 from proxy.observer.showing import Known
 from proxy.observer.surface import ObserverSurface, build_admin
 from proxy.rollout.plan import plan_of
@@ -244,6 +246,22 @@ async def test_noise_beside_disagreements(tmp_path: Path) -> None:
         "62.5 % of answers differ, and the champion differs from itself as often (62 %): no evidence of more than is"
     )
     assert [field["path"] for field in told["noise"]["fields"]] == ["/ts"]
+
+
+async def test_true_answers(tmp_path: Path) -> None:
+    """They go to the source by route, beside what was said of others; what they say is shown with disagreements."""
+    world = World(tmp_path, CONFIG.replace("    shadows:", "    compare: {labels: 1h}\n    shadows:"))
+    surface = ObserverSurface(world)
+    batch = parse_feedback(b'[{"route": "wine", "request_id": "a", "labels": [1, null]}]', CONTENT_TYPES[0])
+    taken = await surface.feedback(batch)
+    assert (taken.accepted, taken.status) == (1, 200)
+    assert world.labels_said == [({"wine": list(batch.labels)}, {})]
+    assert world.said == [({}, {})]
+    world.known = {"wine": [Known("wine-v4", 0, {}, [], [])]}
+    world.labelled = {"wine": [KnownLabels("wine-v4", "v1", LabelCounts(only_primary=3))]}
+    document = await surface.disagreements(Query(route="wine"))
+    (found,) = document["routes"][0]["shadows"][0]["labels"]
+    assert (found["variant"], found["rows"]["only_primary"]) == ("v1", 3)
 
 
 async def test_feedback(tmp_path: Path) -> None:

@@ -4,9 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from proxy.control.label_items import LabelItem
 from proxy.engine.feedback import BusyError
 from proxy.engine.feedback_store import Told
 from proxy.model import DURATION_BOUNDS_NS
+from proxy.observer.label_store import KnownLabels
+from proxy.observer.labelling import LabelTold
 from proxy.observer.showing import Known
 from proxy.routing.table import Table, compile_table
 from proxy.settings import parse
@@ -69,6 +72,8 @@ class World:
         self.evidences: dict[str, Mapping[str, Any]] = {}
         self.snapshots: dict[str, bytes] = {}
         self.known: dict[str, Sequence[Known]] = {}
+        self.labelled: dict[str, Sequence[KnownLabels]] = {}
+        self.labels_said: list[tuple[dict[str, Any], dict[str, int]]] = []
         self._last = 0
         self.publish(text)
 
@@ -77,6 +82,15 @@ class World:
 
     def disagreements(self, route: str) -> Sequence[Known]:
         return self.known.get(route, ())
+
+    def labels(self, route: str) -> Sequence[KnownLabels]:
+        return self.labelled.get(route, ())
+
+    async def take_labels(
+        self, items: Mapping[str, Sequence[LabelItem]], refused: Mapping[str, int]
+    ) -> Mapping[str, LabelTold]:
+        self.labels_said.append((dict(items), dict(refused)))
+        return {route: LabelTold({"accepted": len(said)}) for route, said in items.items()}
 
     def noise_fields(self, stretch: str) -> Mapping[str, Sequence[int]]:
         return self.fields.get(stretch, {})

@@ -156,3 +156,42 @@ def test_files_of_before_a_column(tmp_path: Path) -> None:
     )
     query = "select route, weight, status, shadows[1].result, shadows[1].reason from records"
     assert connection.execute(query).fetchall() == [("r", 2.0, None, "agree", None)]
+
+
+def test_labels(tmp_path: Path) -> None:
+    """True answers are a view of their own, a row for each row of a request, the first label of each; records are
+    without them; they join."""
+    path = tmp_path / "a.jsonl"
+    body = orjson.dumps({"outputs": [{"name": "y", "data": [3, 4]}]}).decode()
+    record = record_of(request_id="r1", response={"body": body})
+    labels = [[3, None], [9, "red"], [None, ["a", "b"]]]
+    of_labels = [
+        {
+            "schema": 2,
+            "kind": "label",
+            "ts": f"2026-11-21T04:05:2{i}Z",
+            "request_id": "r1",
+            "route": "wine",
+            "labels": each,
+        }
+        for i, each in enumerate(labels)
+    ]
+    path.write_bytes(
+        b"".join(orjson.dumps(each) + b"\n" for each in (of_labels[1], record, of_labels[0], of_labels[2]))
+    )
+    connection = duckdb.connect(":memory:")
+    connection.execute(view_of_lines([str(path)]))
+    assert connection.execute("select request_id from records").fetchall() == [("r1",)]
+    found = connection.execute("select route, request_id, row, label from labels order by row").fetchall()
+    assert found == [("wine", "r1", 0, "3"), ("wine", "r1", 1, "red")]
+    joined = connection.execute(
+        "select variant, row, label = response_body ->> ('$.outputs[0].data[' || row || ']') "
+        "from records join labels using (route, request_id) order by row"
+    ).fetchall()
+    assert joined == [("v2", 0, True), ("v2", 1, False)]
+
+
+@KINDS
+def test_without_labels(connect: Any, tmp_path: Path) -> None:
+    """Where nobody said what is true the view is there, and empty."""
+    assert connect(tmp_path).execute("select * from labels").fetchall() == []

@@ -2,7 +2,8 @@
 
 from typing import get_args
 
-from proxy.observer.blocks import ComparisonOutcome, FeedbackOutcome, SinkNote, SinkOutcome
+from proxy.labels import OUTCOMES
+from proxy.observer.blocks import ComparisonOutcome, FeedbackOutcome, LabelOutcome, SinkNote, SinkOutcome
 from proxy.routing import outcome_fields as fields
 
 
@@ -12,3 +13,5 @@ def test_outcomes_are_those_that_are_counted() -> None:
     assert set(get_args(SinkOutcome)) == set(fields.SINK_OUTCOMES)
     assert {*get_args(SinkOutcome), *get_args(SinkNote)} == set(fields.SINK_FIELDS)
     assert set(get_args(FeedbackOutcome)) == set(fields.FEEDBACK_FIELDS)
+    assert set(get_args(LabelOutcome)) == set(fields.LABEL_FIELDS)
+    assert OUTCOMES == fields.LABEL_ROW_FIELDS

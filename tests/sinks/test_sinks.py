@@ -2,7 +2,7 @@
 
 import threading
 
-from proxy.sinks.sink import Sink
+from proxy.sinks.sink import NOBODYS, Sink
 from proxy.sinks.sinks import Sinks
 from tests.sinks.test_sink import WAIT_S, Place, Report
 
@@ -87,3 +87,14 @@ def test_statistics() -> None:
     assert sinks.is_failing
     assert sinks.queued_bytes == 0
     sinks.close(WAIT_S)
+
+
+def test_a_line_of_another_kind() -> None:
+    """It goes to those that write lines as they are, and nobody hears of it as a record."""
+    report, places = Report(), [Place() for _ in range(3)]
+    sinks = [Sink(f"s{i}", place, 1000, report.settle if i == 0 else None) for i, place in enumerate(places)]
+    together = Sinks(sinks, dict(zip(("s0", "s1", "s2"), ("jsonl", "parquet", "kafka"), strict=True)))
+    together.submit_line(b"{}\n")
+    assert together.close(WAIT_S) == []
+    assert [place.lines for place in places] == [[b"{}\n"], [], [b"{}\n"]]
+    assert all(token is NOBODYS for token in report.written)

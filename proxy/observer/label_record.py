@@ -1,0 +1,47 @@
+"""A label that was accepted → a line of the payload log, to be joined with the record of its request.
+
+Pure. A label is a value that a model should have answered: where bodies are redacted, or left out (``log.content:
+false``), hashes stand for labels, as they do for those in counts of mistakes.
+"""
+
+from typing import Any
+
+import orjson
+
+from proxy.control.label_items import LabelItem, TrueLabel
+from proxy.observer.record import RecordRule, timestamp
+from proxy.privacy.actions import keyed_hash
+from proxy.records.label import KIND
+from proxy.records.schema import SCHEMA_VERSION
+
+__all__ = ["label_line"]
+
+
+def label_line(rule: RecordRule, route: str, item: LabelItem, wall_ns: int) -> bytes:
+    """Return the line, with its newline.
+
+    Args:
+        rule: of the route, for its records.
+        route: its name.
+        item: what was accepted.
+        wall_ns: when.
+    """
+    is_hidden = rule.redactor.concerns_bodies or rule.content is False
+    labels: list[Any] = list(item.labels)
+    document: dict[str, Any] = {
+        "schema": SCHEMA_VERSION,
+        "kind": KIND,
+        "ts": timestamp(wall_ns),
+        "request_id": item.request_id,
+        "route": route,
+        "labels": labels,
+    }
+    if is_hidden:
+        document["labels"] = [None if label is None else _hashed(rule, label) for label in item.labels]
+        document |= {"redacted": True, "unit_key_id": rule.key_id}
+    return orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _hashed(rule: RecordRule, label: TrueLabel) -> str:
+    text = label.encode() if isinstance(label, str) else orjson.dumps(label)
+    return keyed_hash(rule.redactor.key, text)

@@ -1,0 +1,356 @@
+"""Labels: what was predicted is remembered, and each true answer that comes later says, row by row, who was right.
+
+Rules
+    * What is answered as accepted is on the disk (:mod:`~proxy.observer.label_store`), and counts once. What is
+      remembered is in memory alone, :data:`REMEMBERED_BYTES` for all routes: after a restart labels of earlier requests
+      are unknown.
+    * A label is for the models and the rule of its request. Where these are not in force any more it is late.
+    * One batch at a time: it is looked up, judged, written, and only then marked as labelled. A disk that takes too
+      long is waited for by whoever comes next.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, NamedTuple, TypeAlias
+
+from proxy.clock import monotonic_ns
+from proxy.compare import Comparison
+from proxy.control.label_items import LabelItem
+from proxy.engine.feedback import TAKE_PATIENCE_S, BusyError
+from proxy.engine.store_thread import FileThread
+from proxy.evidence.ring import id_hash
+from proxy.exchange import Primary
+from proxy.labels import LabelCounts, Memory, Remembered, Side, compact, fits, outcomes_of
+from proxy.observer.blocks import Blocks, LabelOutcome
+from proxy.observer.breakdown_store import StretchKey
+from proxy.observer.disagreements import stretch_key
+from proxy.observer.label_store import FILE_NAME, KnownLabels, LabelKey, Labelled, LabelStore, open_labels
+from proxy.routing.hashing import bucket, salt_prefix
+from proxy.routing.table import Table
+
+__all__ = ["REMEMBERED_BYTES", "LabelTold", "Labelling"]
+
+REMEMBERED_BYTES: Final = 64 << 20
+"""Most that all routes remember together; each has the same part."""
+
+_PROBLEMS: Final = 16
+"""So many are said in words."""
+
+_BREATH: Final = 64
+"""Requests that are looked up before the loop may do something else."""
+
+_Keys: TypeAlias = Sequence[StretchKey]
+Keep: TypeAlias = Callable[[int, str, LabelItem], None]
+"""Writes down what was accepted: the version in force, the route."""
+
+
+@dataclass(slots=True)
+class LabelTold:
+    """What became of the labels of one route."""
+
+    counts: dict[LabelOutcome, int] = field(default_factory=dict)
+    problems: list[tuple[int, str]] = field(default_factory=list)
+    """Place of the item, and what is wrong; the first ones."""
+
+    def tell(self, outcome: LabelOutcome, number: int, sentence: str = "") -> None:
+        """Count one item."""
+        self.counts[outcome] = self.counts.get(outcome, 0) + 1
+        if sentence and len(self.problems) < _PROBLEMS:
+            self.problems.append((number, sentence))
+
+
+class _Judged(NamedTuple):
+    """An item that is to be counted."""
+
+    route: str
+    item: LabelItem
+    entry: Remembered[LabelKey]
+    rows: Sequence[int]
+    labelled: Sequence[Labelled]
+
+
+class _Writing(NamedTuple):
+    """What is on its way to the disk."""
+
+    judged: Sequence[_Judged]
+    counts: "asyncio.Future[dict[LabelKey, LabelCounts]]"
+
+
+class Labelling:
+    """Remembers what was predicted, and takes labels. Belongs to one loop.
+
+    Args:
+        state_dir: where counts are kept.
+        blocks: the counts that metrics show.
+        keep: writes down what was accepted.
+        shelf: the thread of the file; tests bring their own.
+        clock_ns: monotonic time.
+    """
+
+    def __init__(
+        self,
+        state_dir: Path,
+        blocks: Blocks,
+        keep: Keep,
+        shelf: FileThread[LabelStore] | None = None,
+        clock_ns: Callable[[], int] = monotonic_ns,
+    ) -> None:
+        self.shelf = shelf or FileThread(state_dir, open_labels, "counts of labels")
+        self._blocks = blocks
+        self._keep = keep
+        self._clock_ns = clock_ns
+        self._tables: dict[int, Table] = {}
+        self._keys: dict[int, list[_Keys | None]] = {}
+        """By version and index of the route: what each shadow's rows are counted for; None: nothing is remembered."""
+        self._version = 0
+        self._memories: dict[str, Memory[LabelKey]] = {}
+        """Of the table in force, by route."""
+        self._counts: dict[LabelKey, LabelCounts] = {}
+        self._forgotten = 0
+        """Of routes that are not there any more."""
+        self._turn = asyncio.Lock()
+        self._writing: _Writing | None = None
+
+    # Tables
+
+    def admit(self, table: Table) -> None:
+        """Take in a version."""
+        self._tables[table.version] = table
+        self._keys[table.version] = [
+            [stretch_key(route, shadow) for shadow in route.shadows] if route.takes_labels else None
+            for route in table.routes
+        ]
+
+    def commit(self, version: int) -> None:
+        """Remember for the routes of ``version``, and forget what is not in force any more."""
+        self._version = version
+        routes = {route.name: route for route in self._tables[version].routes if route.takes_labels}
+        stretches = frozenset(key for keys in self._keys[version] for key in keys or ())
+        budget = REMEMBERED_BYTES // max(1, len(routes))
+        memories: dict[str, Memory[LabelKey]] = {}
+        for name, route in routes.items():
+            keep_ns = route.settings.compare.labels or 0
+            memory = self._memories.pop(name, None)
+            if memory is None:
+                memory = Memory(keep_ns, budget)
+            memory.keep_ns, memory.budget_bytes = keep_ns, budget
+            memories[name] = memory
+            memory.keep_only({LabelKey(key, variant.name) for key in stretches for variant in route.variants})
+        self._forgotten += sum(memory.forgotten for memory in self._memories.values())
+        self._memories = memories
+        self._counts = {key: counts for key, counts in self._counts.items() if key.stretch in stretches}
+        if stretches or (self.shelf.directory / FILE_NAME).exists():  # who never wanted labels has no file
+            self._load(stretches)
+
+    def retire(self, versions: Sequence[int]) -> None:
+        """Forget ``versions``."""
+        for version in versions:
+            self._tables.pop(version, None)
+            self._keys.pop(version, None)
+
+    def _load(self, stretches: frozenset[StretchKey]) -> None:
+        def act(store: LabelStore) -> Mapping[LabelKey, LabelCounts]:
+            store.keep_only(stretches)
+            return store.counts()
+
+        def settle(future: "asyncio.Future[Mapping[LabelKey, LabelCounts]]") -> None:
+            if not future.cancelled() and future.exception() is None:
+                self._counts.update(future.result())
+
+        self.shelf.submit(act).add_done_callback(settle)
+
+    # What is predicted
+
+    def remember(self, primary: Primary, comparisons: Mapping[int, Comparison]) -> None:
+        """Remember what one exchange predicted.
+
+        Args:
+            primary: of a version and a route that there are.
+            comparisons: by index of the shadow.
+        """
+        keys = self._keys[primary.version][primary.route]
+        if keys is None:
+            return
+        route = self._tables[primary.version].routes[primary.route]
+        memory, variant = self._memories.get(route.name), route.variants[primary.variant].name
+        if memory is None:
+            return
+        sides = [
+            Side(LabelKey(keys[index], variant), comparison.predicted)
+            for index, comparison in comparisons.items()
+            if index < len(keys) and comparison.predicted is not None
+        ]
+        if sides:
+            unit = _signed(bucket(salt_prefix(f"{route.name}/labels"), primary.unit or primary.request_id))
+            entry = Remembered(self._clock_ns(), variant, unit, compact(sides))
+            memory.add(_name_of(route.name, primary.request_id), entry)
+
+    @property
+    def remembered(self) -> int:
+        """Requests that are remembered."""
+        return sum(map(len, self._memories.values()))
+
+    @property
+    def remembered_bytes(self) -> int:
+        """Bytes that they are taken to occupy."""
+        return sum(memory.weight for memory in self._memories.values())
+
+    @property
+    def forgotten(self) -> int:
+        """Requests that were forgotten before their time, for want of room."""
+        return self._forgotten + sum(memory.forgotten for memory in self._memories.values())
+
+    # What is true
+
+    async def take(self, items: Mapping[str, Sequence[LabelItem]]) -> dict[str, LabelTold]:
+        """Count what is true; it is on the disk then. Return what became of it, by route.
+
+        Args:
+            items: by route, each of which takes labels.
+
+        Raises:
+            BusyError: it cannot be taken now; what was may be said again.
+        """
+        try:
+            async with asyncio.timeout(TAKE_PATIENCE_S):
+                await self._turn.acquire()
+        except TimeoutError:
+            self.refuse({name: len(said) for name, said in items.items()})
+            raise BusyError("too many labels wait for the disk already") from None
+        try:
+            await self._write_out()
+            told = {name: LabelTold() for name in items}
+            judged = await self._judge(items, told)
+            if judged:
+                labelled = [each for one in judged for each in one.labelled]
+                self._writing = _Writing(judged, self.shelf.submit(lambda store: store.take(labelled)))
+                await self._write_out()
+        except BusyError:
+            self.refuse({name: len(said) for name, said in items.items()})
+            raise
+        finally:
+            self._turn.release()
+        for name, each in told.items():
+            for outcome, requests in each.counts.items():
+                self._blocks.count_label(self._version, name, outcome, requests)
+        return told
+
+    def refuse(self, requests: Mapping[str, int]) -> None:
+        """Count labels that nobody can take, by route."""
+        for name, number in requests.items():
+            self._blocks.count_label(self._version, name, "refused", number)
+
+    async def _judge(
+        self, items: Mapping[str, Sequence[LabelItem]], told: Mapping[str, LabelTold]
+    ) -> list[_Judged]:
+        judged: list[_Judged] = []
+        taken: dict[int, set[int]] = {}
+        """Rows that an earlier item of the batch has labelled, by name of the request."""
+        for name, said in items.items():
+            for i, item in enumerate(said):
+                if i % _BREATH == _BREATH - 1:
+                    await asyncio.sleep(0)
+                found = self._judge_one(name, item, told[name], taken)
+                if found is not None:
+                    judged.append(found)
+        return judged
+
+    def _judge_one(
+        self, route: str, item: LabelItem, told: LabelTold, taken: dict[int, set[int]]
+    ) -> _Judged | None:
+        memory, name = self._memories.get(route), _name_of(route, item.request_id.encode())
+        entry = "unknown" if memory is None else memory.find(name, self._clock_ns())
+        if isinstance(entry, str):
+            told.tell(entry, item.number, _SENTENCES[entry])
+            return None
+        if len(item.labels) not in entry.rows:
+            told.tell("mismatch", item.number, _wrong_rows(len(item.labels), sorted(entry.rows)))
+            return None
+        if not fits(item.labels, [side.predicted for side in entry.sides]):
+            told.tell("mismatch", item.number, _SENTENCES["kind"])
+            return None
+        before, said = entry.labelled, taken.setdefault(name, set())
+        fresh = [
+            row
+            for row, label in enumerate(item.labels)
+            if label is not None and row not in said and not (before and before[row])
+        ]
+        if not fresh:
+            told.tell("duplicate", item.number)
+            return None
+        said.update(fresh)
+        told.tell("accepted", item.number)
+        return _Judged(route, item, entry, fresh, _labelled(item, entry, frozenset(fresh)))
+
+    async def _write_out(self) -> None:
+        """Have what is on its way to the disk arrive there.
+
+        Raises:
+            BusyError: it has not, or cannot.
+        """
+        if self._writing is None:
+            return
+        judged, counts = self._writing
+        done, _ = await asyncio.wait((counts,), timeout=TAKE_PATIENCE_S)
+        if not done:
+            raise BusyError(
+                f"the disk takes longer than {TAKE_PATIENCE_S:g} s; what it still takes is a duplicate then"
+            )
+        self._writing = None
+        if (error := counts.exception()) is not None:
+            raise BusyError(f"no label was taken: {error}")
+        self._counts.update(counts.result())
+        for one in judged:
+            one.entry.mark(one.rows)
+            for each in one.labelled:
+                key = each.key
+                labels = key.stretch.route, key.variant, key.stretch.shadow
+                self._blocks.count_labelled(self._version, labels, each.outcomes)
+            self._keep(self._version, one.route, one.item)
+
+    def known(self, route: str) -> list[KnownLabels]:
+        """Return what is counted of each shadow of ``route`` beside each variant, where there are labels."""
+        return [
+            KnownLabels(key.stretch.shadow, key.variant, counts)
+            for key, counts in self._counts.items()
+            if key.stretch.route == route
+        ]
+
+    async def close(self, timeout_s: float) -> bool:
+        """Write what is on its way, then close the file; False if that takes longer."""
+        return await self.shelf.close(timeout_s)
+
+
+_SENTENCES: Final = {
+    "unknown": "no answer of this route that was compared had this x-request-id, or it came before the last restart",
+    "late": "the true answer comes too late: compare.labels says how long it is waited for, and what is remembered "
+    "has a bound; or the models or their rule are others by now",
+    "kind": "none of the models predicts anything of this kind: a number where they have names, or a name where "
+    "they have numbers",
+}
+
+
+def _wrong_rows(labels: int, rows: Sequence[int]) -> str:
+    there = " or ".join(map(str, rows))
+    return f"expected a label for each row of the answer, null where it is not known: {there}, got {labels}"
+
+
+def _labelled(item: LabelItem, entry: Remembered[LabelKey], fresh: frozenset[int]) -> list[Labelled]:
+    """Return what the ``fresh`` rows say of each shadow whose rows are as many."""
+    found = []
+    for key, predicted in entry.sides:
+        if predicted.rows == len(item.labels):
+            outcomes = [row.outcome for row in outcomes_of(item.labels, predicted) if row.number in fresh]
+            found.append(Labelled(key, entry.unit, outcomes))
+    return found
+
+
+def _name_of(route: str, request_id: bytes) -> int:
+    return id_hash(b"%b\n%b" % (route.encode(), request_id))
+
+
+def _signed(number: int) -> int:
+    # SQLite's integers have a sign.
+    return number - (1 << 64) if number >> 63 else number

@@ -1,0 +1,97 @@
+"""What an observer is made of, once it has settings."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from proxy.clock import wall_ns
+from proxy.control.label_items import LabelItem
+from proxy.engine.deciding import Deciding, Request
+from proxy.observer.blocks import Blocks
+from proxy.observer.disagreements import Disagreements
+from proxy.observer.intake import Intake
+from proxy.observer.label_record import label_line
+from proxy.observer.labelling import Labelling
+from proxy.observer.noise import NoiseBook
+from proxy.observer.outcomes import Outcomes
+from proxy.observer.pairing import Pair
+from proxy.routing.table import Table
+from proxy.sinks.build import BuiltSinks
+from proxy.unit_keys import UnitKeys
+
+if TYPE_CHECKING:
+    from proxy.observer.tracing import OtlpTracer
+    from proxy.settings import Settings
+
+__all__ = ["SOCKET_NAME", "NullTracer", "Parts", "make_tracer"]
+
+SOCKET_NAME = "observer.sock"
+"""Name of the workers' socket in the run directory."""
+
+
+class NullTracer:
+    """Tracing is off."""
+
+    exported = failed = dropped = 0
+
+    def trace(self, table: Table, pair: Pair) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class Parts:
+    """What needs settings: made with the first table."""
+
+    def __init__(
+        self,
+        run_dir: Path,
+        blocks: Blocks,
+        settings: "Settings",
+        on_settled: Callable[..., None],
+        request: Request,
+    ) -> None:
+        secret = settings.payload_log.unit_key
+        self.keys = UnitKeys(settings.state_dir, secret.get_secret_value() if secret else None)
+        self.log = BuiltSinks(settings, run_dir, on_settled)
+        self.tracer = make_tracer(settings)
+        self.disagreements = Disagreements(settings.state_dir)
+        noise = NoiseBook(blocks, run_dir)
+        self.labelling = Labelling(settings.state_dir, blocks, self._keep_label)
+        self.outcomes = Outcomes(
+            blocks,
+            self.log,
+            self.tracer,
+            self.keys.key,
+            noise=noise,
+            witness=self.disagreements,
+            rememberer=self.labelling,
+        )
+        self.intake = Intake(
+            run_dir / SOCKET_NAME,
+            blocks,
+            self.outcomes,
+            queue_bytes=settings.observer.queue,
+            pair_timeout_ns=settings.observer.pair_timeout,
+        )
+        self.deciding = Deciding(run_dir, settings.state_dir, request)
+        self.task: asyncio.Task[None] | None = None
+        self.rekeying: asyncio.Task[None] | None = None
+
+    def _keep_label(self, version: int, route: str, item: LabelItem) -> None:
+        """Write down an accepted label, where the route has records that it may be joined with."""
+        rules = self.outcomes.rules_of(version, route)
+        if rules is not None and rules.route.is_recorded:
+            self.log.submit_line(label_line(rules.record, route, item, wall_ns()))
+
+
+def make_tracer(settings: "Settings") -> "NullTracer | OtlpTracer":
+    """Return where spans go."""
+    if settings.tracing.otlp is None:
+        return NullTracer()
+    # The SDK takes a third of a second and 20 MiB to import; who does not trace does not pay.
+    from proxy.observer.tracing import OtlpTracer
+
+    return OtlpTracer(settings.tracing.otlp, settings.tracing.service_name)

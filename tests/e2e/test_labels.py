@@ -1,0 +1,306 @@
+"""True answers that come later, through a running proxy: who was right how often is what numpy counts."""
+
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import orjson
+import pytest
+from sklearn.datasets import load_diabetes, load_digits, load_wine
+
+from proxy.stats import paired
+from proxy.stats.proportion import proportion_sequence
+from tests.compare.test_known_disagreement import BATCH, Array, classified, regressed
+from tests.e2e.running import Running, eventually, serve
+from tests.e2e.test_known_disagreement_served import predicting
+
+pytestmark = pytest.mark.slow
+
+
+def config(directory: Path, urls: dict[str, str]) -> str:
+    """Return three routes, each with a champion and a shadow; the digits are logged."""
+    models = "\n".join(f"  {name}: {{url: '{url}'}}" for name, url in urls.items())
+    return f"""
+listen: 127.0.0.1:0
+admin: 127.0.0.1:0
+state_dir: {directory}/state
+models:
+{models}
+routes:
+  - name: digits
+    match: {{path: /digits}}
+    unit: [header:x-user-id]
+    variants: [{{name: v1, model: tree, role: champion}}]
+    shadows: [{{model: bayes}}]
+    compare: {{as: classification, labels: 1h}}
+    log: {{percent: 100}}
+  - name: wine
+    match: {{path: /wine}}
+    variants: [{{name: v1, model: wine-tree, role: champion}}]
+    shadows: [{{model: wine-bayes}}]
+    compare: {{labels: 1h}}
+  - name: diabetes
+    match: {{path: /diabetes}}
+    variants: [{{name: v1, model: line, role: champion}}]
+    shadows: [{{model: forest}}]
+    compare: {{as: regression, labels: 1h}}
+  - name: silent
+    match: {{path: /silent}}
+    variants: [{{name: v1, model: line, role: champion}}]
+    shadows: [{{model: forest}}]
+"""
+
+
+class Asked(NamedTuple):
+    """One request: its id, the rows it asked for, and who asked."""
+
+    request_id: str
+    rows: list[int]
+    user: int
+
+
+USERS = 20
+
+
+@asynccontextmanager
+async def proxy_with(directory: Path) -> AsyncIterator[Running]:
+    """Run a proxy in front of predictions of scikit-learn's data sets."""
+    served: dict[str, tuple[str, str, Array]] = {}
+    for prefix, name in (("", "digits"), ("wine-", "wine")):
+        tree, bayes = (each.labels for each in classified(name))
+        served[f"{prefix}tree"], served[f"{prefix}bayes"] = ("y", "INT64", tree), ("y", "INT64", bayes)
+    line, forest, _ = regressed()
+    served["line"], served["forest"] = ("y", "FP64", line), ("y", "FP64", forest)
+    async with AsyncExitStack() as stack:
+        urls = {name: await stack.enter_async_context(predicting(*what)) for name, what in served.items()}
+        yield await stack.enter_async_context(serve(directory, config(directory, urls)))
+
+
+async def ask(proxy: Running, route: str, count: int) -> list[Asked]:
+    """Ask for all rows in batches, each for the next of the users, and wait until all are compared."""
+    asked = []
+    for number, at in enumerate(range(0, count, BATCH)):
+        rows = list(range(at, min(at + BATCH, count)))
+        inputs = [{"name": "row", "datatype": "INT64", "shape": [len(rows)], "data": rows}]
+        headers = {"x-user-id": f"u{number % USERS}"}
+        body = {"inputs": inputs}
+        async with proxy.session.post(f"{proxy.listen}/{route}", json=body, headers=headers) as answer:
+            assert answer.status == 200, await answer.text()
+            asked.append(Asked(answer.headers["x-request-id"], rows, number % USERS))
+    await shadow(proxy, route, len(asked))
+    return asked
+
+
+async def shadow(proxy: Running, route: str, pairs: int = 0) -> dict[str, Any]:
+    """Return what is told of the route's shadow, once so many pairs are compared."""
+
+    async def compared() -> dict[str, Any] | None:
+        url = f"{proxy.admin}/api/v1/disagreements?route={route}&limit=100"
+        async with proxy.session.get(url) as answer:
+            assert answer.status == 200, await answer.text()
+            document = await answer.json()
+        found: dict[str, Any] = document["routes"][0]["shadows"][0]
+        return found if found["agree"] + found["disagree"] >= pairs else None
+
+    found: dict[str, Any] = await eventually(compared, "every answer to be compared")
+    return found
+
+
+async def say(proxy: Running, items: Any, expected: int = 200) -> dict[str, Any]:
+    """Post feedback; return what became of it."""
+    async with proxy.session.post(f"{proxy.admin}/api/v1/feedback", json=items) as answer:
+        assert answer.status == expected, await answer.text()
+        document: dict[str, Any] = await answer.json()
+    return document
+
+
+def labels(route: str, asked: Asked, truth: Array) -> dict[str, Any]:
+    return {"route": route, "request_id": asked.request_id, "labels": truth[asked.rows].tolist()}
+
+
+def outcomes(truth: Array, primary: Array, other: Array) -> dict[str, int]:
+    """Return the four counts of rows, by numpy."""
+    right, also = primary == truth, other == truth
+    cells = {"both_right": right & also, "only_primary": right & ~also, "only_shadow": ~right & also}
+    cells["both_wrong"] = ~right & ~also
+    return {name: int(np.count_nonzero(cell)) for name, cell in cells.items()}
+
+
+def by_units(
+    asked: list[Asked], truth: Array, primary: Array, other: Array
+) -> tuple[int, int, int, int, int]:
+    """Return units, those whose first row primary and shadow had right, and those either won; by numpy."""
+    units = right = also = lost = won = 0
+    for user in range(USERS):
+        rows = np.array([row for each in asked if each.user == user for row in each.rows], int)
+        if not len(rows):
+            continue
+        first, second = primary[rows] == truth[rows], other[rows] == truth[rows]
+        units, right, also = units + 1, right + int(first[0]), also + int(second[0])
+        differing = np.flatnonzero(first != second)
+        if len(differing):
+            lost, won = lost + int(first[differing[0]]), won + int(second[differing[0]])
+    return units, right, also, lost, won
+
+
+async def test_digits(tmp_path: Path) -> None:
+    """Rows and units of the digits, with users who come back, are exactly those that numpy counts; they are metrics
+    and in the log; a duplicate changes nothing; a killed observer keeps them."""
+    tree, bayes = (each.labels for each in classified("digits"))
+    truth = load_digits(return_X_y=True)[1][1::2]
+    async with proxy_with(tmp_path) as proxy:
+        asked = await ask(proxy, "digits", len(tree))
+        items = [labels("digits", each, truth) for each in asked]
+        told = await say(proxy, items)
+        assert (told["accepted"], told["duplicate"], told["problems"]) == (len(asked), 0, [])
+        assert (await say(proxy, items))["duplicate"] == len(asked)
+        (found,) = (await shadow(proxy, "digits"))["labels"]
+        expected = outcomes(truth, tree, bayes)
+        assert {name: found["rows"][name] for name in expected} == expected
+        assert sum(found["rows"].values()) == len(truth)
+        units, right, also, lost, won = by_units(asked, truth, tree, bayes)
+        assert found["units"] == units == USERS
+        assert found["primary"]["right"] == right / units
+        assert found["shadow"] == {
+            "right": also / units,
+            "interval": [*proportion_sequence(also, units, 0.05)],
+        }
+        assert found["differing_units"] == {"primary_better": lost, "shadow_better": won}
+        assert found["log10_e_better"] == pytest.approx(paired.losses(won, lost) / np.log(10), abs=1e-4)
+        for name, number in expected.items():
+            assert await proxy.total("modelproxy_labelled_rows_total", route="digits", outcome=name) == number
+        assert await proxy.total("modelproxy_labels_total", outcome="accepted") == len(asked)
+        assert await proxy.total("modelproxy_labels_total", outcome="duplicate") == len(asked)
+        await logged(tmp_path, asked, truth)
+        await killed(proxy, asked, truth)
+        (after,) = (await shadow(proxy, "digits"))["labels"]
+        assert after == found
+
+
+async def logged(directory: Path, asked: list[Asked], truth: Array) -> None:
+    """Check that each label is in the log once, beside the record of its request."""
+
+    async def written() -> list[Any] | None:
+        files = sorted((directory / "state/payloads").glob("*.jsonl"))
+        lines = [orjson.loads(line) for file in files for line in file.read_bytes().splitlines()]
+        return lines if len(lines) >= 2 * len(asked) else None
+
+    lines: list[Any] = await eventually(written, "records and labels to be written")
+    records = {line["request_id"] for line in lines if "kind" not in line}
+    found = {line["request_id"]: line for line in lines if line.get("kind") == "label"}
+    assert len(lines) == 2 * len(asked)
+    assert records == set(found) == {each.request_id for each in asked}
+    for each in asked:
+        assert found[each.request_id]["labels"] == truth[each.rows].tolist()
+
+
+async def killed(proxy: Running, asked: list[Asked], truth: Array) -> None:
+    """Kill the observer: what it remembered is unknown afterwards."""
+    os.kill(proxy.observer_pid(), signal.SIGKILL)
+
+    async def unknown() -> bool:
+        try:
+            async with proxy.session.post(
+                f"{proxy.admin}/api/v1/feedback", json=labels("digits", asked[0], truth)
+            ) as answer:
+                return answer.status == 200 and (await answer.json())["unknown"] == 1
+        except OSError:
+            return False
+
+    await eventually(unknown, "an observer that remembers nothing")
+
+
+async def test_row_by_row(tmp_path: Path) -> None:
+    """Labels may come for one row at a time, in any order; each row counts once, by its first label."""
+    tree, bayes = (each.labels for each in classified("wine"))
+    truth = load_wine(return_X_y=True)[1][1::2]
+    async with proxy_with(tmp_path) as proxy:
+        asked = await ask(proxy, "wine", len(tree))
+        items = []
+        for each in asked:
+            for at in reversed(range(len(each.rows))):
+                item = labels("wine", each, truth)
+                item["labels"] = [label if i == at else None for i, label in enumerate(item["labels"])]
+                items.append(item)
+        told = await say(proxy, items)
+        assert told["accepted"] == len(truth)
+        wrong = [{**item, "labels": [None if x is None else 9 for x in item["labels"]]} for item in items]
+        assert (await say(proxy, wrong))["duplicate"] == len(truth)
+        (found,) = (await shadow(proxy, "wine"))["labels"]
+        expected = outcomes(truth, tree, bayes)
+        assert {name: found["rows"][name] for name in expected} == expected
+        assert found["units"] == len(asked)  # without a unit each request is its own
+
+
+async def test_numbers(tmp_path: Path) -> None:
+    """Of numbers it is counted who is closer, and a model that is farther off is found out."""
+    line, forest, _ = regressed()
+    truth = load_diabetes(return_X_y=True)[1][1::2]
+    async with proxy_with(tmp_path) as proxy:
+        asked = await ask(proxy, "diabetes", len(line))
+        await say(proxy, [labels("diabetes", each, truth) for each in asked])
+        (found,) = (await shadow(proxy, "diabetes"))["labels"]
+        errors = np.abs(line - truth), np.abs(forest - truth)
+        assert found["rows"]["primary_closer"] == np.count_nonzero(errors[0] < errors[1]) > 0
+        assert found["rows"]["shadow_closer"] == np.count_nonzero(errors[0] > errors[1]) > 0
+        assert found["rows"]["as_close"] == np.count_nonzero(errors[0] == errors[1])
+        assert (found["units"], found["primary"]["right"]) == (0, None)
+
+
+async def test_what_to_label(tmp_path: Path) -> None:
+    """The examples say which rows of which requests differ; labels for these alone carry all that tells the models
+    apart."""
+    tree, bayes = (each.labels for each in classified("wine"))
+    truth = load_wine(return_X_y=True)[1][1::2]
+    async with proxy_with(tmp_path) as proxy:
+        asked = {each.request_id: each for each in await ask(proxy, "wine", len(tree))}
+        examples = (await shadow(proxy, "wine"))["examples"]
+        for example in examples:
+            each = asked[example["request_id"]]
+            differing = np.flatnonzero(tree[each.rows] != bayes[each.rows])
+            assert example["differing_rows"] == differing.tolist()
+            said = [
+                int(truth[row]) if i in example["differing_rows"] else None for i, row in enumerate(each.rows)
+            ]
+            item = {"route": "wine", "request_id": each.request_id, "labels": said}
+            assert (await say(proxy, item))["accepted"] == 1
+        (found,) = (await shadow(proxy, "wine"))["labels"]
+        expected = outcomes(truth, tree, bayes)
+        assert found["rows"]["only_primary"] == expected["only_primary"]
+        assert found["rows"]["only_shadow"] == expected["only_shadow"]
+        assert found["rows"]["both_right"] == 0
+
+
+REFUSED: list[tuple[dict[str, Any], int, str, str]] = [
+    ({"label": 1}, 200, "mismatch", "null where it is not known: 16, got 1"),
+    ({"labels": ["one"] * 16}, 200, "mismatch", "none of the models predicts anything of this kind"),
+    ({"request_id": "never", "label": 1}, 200, "unknown", "that was compared had this x-request-id"),
+    (
+        {"route": "silent", "label": 1},
+        409,
+        "refused",
+        "write into its compare how long it shall: labels: 24h",
+    ),
+    ({"route": "beer", "label": 1}, 404, "", "no route is called beer"),
+    ({"label": {}}, 400, "", "label: expected text, a number"),
+    ({"good": True}, 409, "", "no guardrail on feedback"),
+]
+"""What is said, what is answered, how it is counted, and why."""
+
+
+async def test_what_is_refused(tmp_path: Path) -> None:
+    """Each refusal says why, and is counted; nothing of it is counted for the models."""
+    async with proxy_with(tmp_path) as proxy:
+        (asked, *_) = await ask(proxy, "wine", BATCH)
+        for said, status, outcome, sentence in REFUSED:
+            before = await proxy.total("modelproxy_labels_total", outcome=outcome or "refused")
+            told = await say(proxy, {"route": "wine", "request_id": asked.request_id, **said}, status)
+            assert sentence in told["problems"][0]
+            assert told["accepted"] == 0
+            after = await proxy.total("modelproxy_labels_total", outcome=outcome or "refused")
+            assert after - before == (1 if outcome else 0)
+        assert (await shadow(proxy, "wine"))["labels"] == []
