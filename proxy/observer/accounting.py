@@ -214,6 +214,8 @@ class Payloads:
     """Left out by the budget, with a probability that the others say."""
     rule_failures: int = 0
     """Exchanges over which an expression of ``log.keep`` could not be evaluated."""
+    lost_requests: float = 0.0
+    """For how many requests those would have stood that the observer dropped."""
 
     @property
     def outcomes(self) -> dict[str, int]:
@@ -518,4 +520,5 @@ def _add_payloads(accounts: Accounts, sections: Mapping[tuple[str, ...], Fields]
             sink.get("failed", 0),
             sink.get("thinned", 0),
             sink.get("rule_failed", 0),
+            sink.get("lost_thousandths", 0) / 1000,
         )

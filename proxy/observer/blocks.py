@@ -65,6 +65,8 @@ _PER_TOKEN_SUM: Final = PACE_FIELDS.index("per_token_sum_ns")
 _REASON: Final = {name: _DISTANCE_SUM + 1 + i for i, name in enumerate(DISAGREEMENT_REASONS)}
 _OTHER_REASON: Final = _REASON["other"]
 _MILLION: Final = 1_000_000
+_LOST: Final = _SINK["lost_thousandths"]
+_THOUSAND: Final = 1000
 
 _MAX_UNKNOWN: Final = 64
 """Versions waited for. More than that is not a race but a broken worker."""
@@ -243,6 +245,12 @@ class Blocks:
         if (found := self._find(worker, version, route, 0, -1)) is not None:
             slots, base = found
             slots[base + _SINK[outcome]] += 1
+
+    def count_lost(self, worker: int, version: int, route: int, requests: float) -> None:
+        """Count for how many requests a record would have stood that was dropped."""
+        if (found := self._find(worker, version, route, 0, -1)) is not None:
+            slots, base = found
+            slots[base + _LOST] += round(requests * _THOUSAND)
 
     def count_feedback(self, version: int, route: str, outcome: FeedbackOutcome, items: int) -> None:
         """Count what became of items of feedback on a route's answers, under the table ``version``."""

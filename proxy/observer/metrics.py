@@ -183,6 +183,12 @@ FAMILIES: dict[str, Family] = {
         ("route", "outcome"),
         "Payload records: sampled = written + dropped + failed + thinned (left out by the budget).",
     ),
+    "modelproxy_payload_lost_requests_total": Family(
+        "counter",
+        ("route",),
+        "Requests that those records would have stood for (1 / inclusion_probability) that the observer dropped: "
+        "beyond the hard cap of log.budget, or the first sink had no room.",
+    ),
     "modelproxy_payload_rule_failures_total": Family(
         "counter",
         ("route",),
@@ -503,6 +509,7 @@ def _add_shadows(families: Mapping[str, Any], accounts: Accounts) -> None:
     for route, payloads in accounts.payloads.items():
         for outcome, number in payloads.outcomes.items():
             families["payload_records_total"].add_metric((route, outcome), number)
+        families["payload_lost_requests_total"].add_metric((route,), payloads.lost_requests)
         families["payload_rule_failures_total"].add_metric((route,), payloads.rule_failures)
 
 

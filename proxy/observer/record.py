@@ -73,6 +73,7 @@ __all__ = [
     "build_line",
     "build_record",
     "compile_record_rule",
+    "inclusion_of",
     "is_cut_short",
     "kept_fields",
     "masked_path",
@@ -220,10 +221,15 @@ def _trace(primary: Primary, details: Details) -> _Document:
     return {"trace_id": parts[1], "span_id": f"{details.span_id:016x}" if details.span_id else parts[2]}
 
 
+def inclusion_of(route: Route, kept: Kept) -> float:
+    """Return how likely a record was, above 0 to 1."""
+    return kept.inclusion(route.log_limit / SPACE)
+
+
 def kept_fields(route: Route, kept: Kept) -> _Document:
     """Return the fields of a record that say why it is there, and how likely that was."""
     return {
-        "inclusion_probability": kept.inclusion(route.log_limit / SPACE),
+        "inclusion_probability": inclusion_of(route, kept),
         "kept_by": list(kept.reasons),
         "budget_probability": kept.budget,
     }

@@ -18,7 +18,7 @@ from proxy.compare.pace import Pace
 from proxy.exchange import RECORDED, Primary, ShadowPart
 from proxy.observer.attributes import read_slices
 from proxy.observer.blocks import Blocks
-from proxy.observer.record import RecordRule, build_line, build_record, kept_fields
+from proxy.observer.record import RecordRule, build_line, build_record, inclusion_of, kept_fields
 from proxy.observer.route_rules import RouteRules
 from proxy.records.budget import Budget
 from proxy.records.keep import Kept
@@ -135,16 +135,21 @@ class Recorder:
             self._blocks.count_sink(*place, "chosen")
         budget = self._budgets.get(route.name)
         outcome, chance = budget.admit(self._clock_ns(), primary) if budget is not None else _CERTAIN
+        kept = Kept(tuple(reasons), chance)
         if outcome == "thinned":
             self._blocks.count_sink(*place, "thinned")
         elif outcome == "over":
-            self._blocks.count_sink(*place, "dropped")
+            self._drop(place, route, kept)
         elif not self._sink.has_room():
             self._sink.drop()
-            self._blocks.count_sink(*place, "dropped")
+            self._drop(place, route, kept)
         else:
             record = record or self._build(rules, primary, shadows, comparisons, paces)
-            self._submit(place, route, record, Kept(tuple(reasons), chance))
+            self._submit(place, route, record, kept)
+
+    def _drop(self, place: Token, route: Route, kept: Kept) -> None:
+        self._blocks.count_sink(*place, "dropped")
+        self._blocks.count_lost(*place, 1 / inclusion_of(route, kept))
 
     def _build(
         self,
@@ -182,3 +187,4 @@ class Recorder:
         self._blocks.expect_sink(*place)
         if not self._sink.submit(line, place):
             self._blocks.settle_sink(*place, "dropped")
+            self._blocks.count_lost(*place, 1 / inclusion_of(route, kept))

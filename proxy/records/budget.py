@@ -9,11 +9,11 @@ Rules
       martingale). Whatever the rule below is, it cannot bias an estimate; it can only be better or worse at keeping
       near the budget.
     * It is never 0: what could not have been kept, nobody can estimate.
-    * Beyond the hard cap a record is lost, and is said to be. Its probability was not known beforehand, so estimates
-      are only good up to the share that was lost (:func:`proxy.records.weights.allow_for_losses`). A burst that comes
-      out of nothing meets the probability 1 in its first slice, so that each lost record stands for itself alone. It
-      may use up no more of a second than leaves a budget for the slices behind it: there a record stands for many, and
-      the draws would have to keep several times what they are meant to for one to be lost
+    * Beyond the hard cap a record is lost, and is said to be, with the 1/q that it stood for: how much is missing is
+      known without bias, but not what it would have said (:func:`proxy.records.weights.allow_for_losses`). A burst
+      that comes out of nothing meets the probability 1 in its first slice, so that each lost record stands for itself
+      alone. It may use up no more of a second than leaves a budget for the slices behind it: there a record stands
+      for many, and the draws would have to keep several times what they are meant to for one to be lost
       (``tests/records/test_budget.py``).
 
 Theory of operation

@@ -251,8 +251,9 @@ def allow_for_losses(low: float, high: float, lost: float, known: float) -> tupl
     Args:
         low: of the interval from what is there.
         high: of it.
-        lost: requests that the lost records would have stood for: their number
-            (``modelproxy_payload_records_total`` with ``dropped`` and ``failed``) times the largest weight there is.
+        lost: requests that the lost records would have stood for. Of those that the observer dropped
+            ``modelproxy_payload_lost_requests_total`` tells; of all others (what a worker dropped, what went with a
+            killed observer, what has failed) at most their number times the largest weight there is.
         known: requests that those that are there stand for: the sum of their weights.
 
     Raises:

@@ -39,9 +39,10 @@ TRIPLE_FIELDS = (
 SINK_OUTCOMES = ("written", "dropped", "failed", "thinned")
 """What became of one payload record that reached the observer: exactly one of these."""
 
-SINK_FIELDS = (*SINK_OUTCOMES, "chosen", "rule_failed")
+SINK_FIELDS = (*SINK_OUTCOMES, "chosen", "rule_failed", "lost_thousandths")
 """``chosen``: records that are there by a rule of the observer, so that no worker has counted them as sampled;
-``rule_failed``: exchanges over which an expression could not be evaluated."""
+``rule_failed``: exchanges over which an expression could not be evaluated; ``lost_thousandths``: of requests that the
+dropped ones would have stood for."""
 
 PACE_FIELDS = (
     *(f"first_token_{i}" for i in HISTOGRAM_FIELDS),

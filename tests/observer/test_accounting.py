@@ -220,10 +220,19 @@ def test_payloads_that_the_observer_chose_and_thinned(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.count("payload", "wine", sampled=10, shipped=8, dropped=2)
     world.count(
-        "sink", "wine", writer="o0", written=5, dropped=1, failed=2, thinned=4, chosen=4, rule_failed=7
+        "sink",
+        "wine",
+        writer="o0",
+        written=5,
+        dropped=1,
+        failed=2,
+        thinned=4,
+        chosen=4,
+        rule_failed=7,
+        lost_thousandths=2500,
     )
     payloads = accounts_of(world).payloads["wine"]
-    assert payloads == Payloads(14, 5, 3, 2, 4, 7)
+    assert payloads == Payloads(14, 5, 3, 2, 4, 7, 2.5)
     assert payloads.sampled == payloads.written + payloads.dropped + payloads.failed + payloads.thinned
 
 

@@ -160,10 +160,11 @@ def test_a_record_without_its_shadow(bench: Bench) -> None:
 
 @pytest.mark.parametrize("lies", [False, True])
 def test_a_full_sink_is_counted(bench: Bench, lies: bool) -> None:
-    """A record that the sink does not take is dropped; the comparison stands."""
+    """A record that the sink does not take is dropped, with the two requests it stands for; the comparison stands."""
     bench.sink.room, bench.sink.lies = 0, lies
     bench.settle(primary_part(), shadow_part())
-    assert bench.counts() == {comparison_key("agree"): 1, ("sink", "dropped", "wine"): 1}
+    dropped, lost = ("sink", "dropped", "wine"), ("sink", "lost_thousandths", "wine")
+    assert bench.counts() == {comparison_key("agree"): 1, dropped: 1, lost: 2000}
 
 
 PARTS_OF_OTHERS = {

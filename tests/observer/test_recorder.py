@@ -146,7 +146,8 @@ def test_without_room(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     bench.room = 0
     bench.offer(flags=Flag.LOGGED, details=None)
-    assert (bench.counts(), bench.dropped, bench.faults) == ({"dropped": 1}, 1, [])
+    lost = {"dropped": 1, "lost_thousandths": 2000}
+    assert (bench.counts(), bench.dropped, bench.faults) == (lost, 1, [])
 
 
 def test_a_fault_of_ours(tmp_path: Path) -> None:
@@ -191,6 +192,35 @@ def test_a_rush_is_thinned(tmp_path: Path) -> None:
     assert counts["dropped"] < 200  # of the first second
     low, high = estimate.interval(0.9999)
     assert low <= rush.number / 3 <= high
+
+
+def test_what_the_cap_takes_is_counted_by_its_weight(tmp_path: Path) -> None:
+    """Where much is lost, what is there and what was lost stand together for all there was, on average over rushes."""
+    shares, lost = [], 0
+    for seed in range(12):
+        (tmp_path / str(seed)).mkdir()
+        rush = Rush(tmp_path / str(seed), "{percent: 50, keep: [errors], budget: 2}")
+        rush.number = offered = seed * 10_000
+        weight = 0.0
+        for _ in range(8):
+            rush.now_ns += 3 * SECOND_NS
+            rush.run(per_second=1500, seconds=0.4)  # out of nothing, again and again
+        counts = Counter(rush.counts())
+        weight = sum(1 / record["inclusion_probability"] for record in rush.records)
+        # Of each three one is an error, which stands for itself; two are of the sample and stand for two.
+        shares.append((weight + counts["lost_thousandths"] / 1000) / ((rush.number - offered) * 5 / 3))
+        lost += counts["dropped"]
+    assert lost > 1000
+    assert sum(shares) / len(shares) == pytest.approx(1.0, abs=0.1)
+
+
+@pytest.mark.parametrize(("flag", "requests"), [(Flag.LOGGED, 2000), (Flag.ERRORS, 1000)])
+def test_without_room_the_weight_is_counted(tmp_path: Path, flag: Flag, requests: int) -> None:
+    """A record that no sink takes is dropped, with the requests that it would have stood for."""
+    bench = Bench(tmp_path, "{percent: 50, keep: [errors]}")
+    bench.room = 0
+    bench.offer(flags=flag)
+    assert bench.counts() == {"dropped": 1, "lost_thousandths": requests}
 
 
 def test_below_the_budget_all_are_there(tmp_path: Path) -> None:
