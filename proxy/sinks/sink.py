@@ -261,12 +261,14 @@ class Sink:
             return batch
 
     def _note(self, result: Result) -> None:
-        self._problem = result.problem
         if not result.problem:
+            if not result.written:
+                return  # nothing was tried, or nobody knows yet: what was wrong may still be
             if self._failures:
                 _log.warning("sink %s: writing again", self.name)
-            self._failures = 0
+            self._failures, self._problem = 0, ""
             return
+        self._problem = result.problem
         if not self._failures:
             lost = f"; {len(result.failed)} records lost" if result.failed else ""
             _log.error("sink %s: %s%s, trying again", self.name, result.problem, lost)

@@ -45,6 +45,7 @@ class Place:
         """Thirteen records are held."""
         self.hangs = threading.Event()
         self.hangs.set()
+        self.ticked = threading.Event()
         self.attempts = 0
         self.is_closed = False
         self.last: threading.Barrier | None = None
@@ -74,6 +75,7 @@ class Place:
         return Result(tokens)
 
     def tick(self) -> Result:
+        self.ticked.set()
         return Result()
 
     def close(self) -> Result:
@@ -235,6 +237,23 @@ def test_what_is_lost_is_counted_and_it_recovers(bench: Bench, caplog: pytest.Lo
     bench.report.wait(lambda: len(bench.report.written) == 1)
     assert bench.numbers() == [2]
     assert "sink here: No space left; 1 records lost" in caplog.text
+    assert bench.sink.close(WAIT_S)
+    assert bench.state() == (False, "")
+
+
+def test_it_fails_until_something_is_written(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While nothing comes nobody knows better: what was wrong is told until a record is written."""
+    monkeypatch.setattr("proxy.sinks.sink._IDLE_S", 0.01)
+    monkeypatch.setattr("proxy.sinks.sink._RETRY_S", (0.01,))
+    bench.place.fails = True
+    bench.submit(1)
+    bench.report.wait(lambda: len(bench.report.failed) == 1)
+    for _ in range(2):  # what the first tick said has been noted when the second comes
+        bench.place.ticked.clear()
+        assert bench.place.ticked.wait(WAIT_S)
+    assert bench.state() == (True, "No space left")
+    bench.place.fails = False
+    bench.submit(2)
     assert bench.sink.close(WAIT_S)
     assert bench.state() == (False, "")
 
