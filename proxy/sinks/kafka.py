@@ -25,6 +25,8 @@ _WAIT_NS: Final = 1_000_000_000
 """A write waits so long for the brokers' word; what they have not said by then is held and asked for later."""
 _POLL_S: Final = 0.05
 _CLOSE_NS: Final = 3_000_000_000
+_MEETING: Final = ("sasl.", "security.", "ssl.")
+"""Beginnings of the names of options that can be wrong in a way that only librdkafka knows."""
 
 _log = logging.getLogger("modelproxy")
 
@@ -75,7 +77,13 @@ class KafkaWriter:
     def write(self, entries: Sequence[Entry]) -> Result:
         """Hand ``entries`` over, and wait a moment for the brokers' word."""
         again: Sequence[Entry] = ()
-        producer = self._open()
+        try:
+            producer = self._open()
+        except KafkaException as error:
+            # Its text may quote a value; nothing is sent before somebody has changed the file.
+            named = ", ".join(sorted(name for name in self._options if name.startswith(_MEETING)))
+            problem = f"librdkafka does not take the options of this sink ({named}): {_text(error.args[0])}"
+            return Result(failed=[entry.token for entry in entries], problem=problem)
         for position, entry in enumerate(entries):
             try:
                 self._produce(producer, entry)

@@ -109,6 +109,16 @@ def test_closing_gives_up_what_nobody_took(monkeypatch: pytest.MonkeyPatch) -> N
     assert sorted([*first.failed, *last.failed]) == [(0, 1, 1), (0, 1, 2)]
 
 
+def test_options_that_librdkafka_refuses() -> None:
+    """Records fail at once, and the operator reads which options to look at, but no value."""
+    writer = writer_of(["127.0.0.1:1"], **{"security.protocol": "SSL", "ssl.key.pem": "-----BEGIN s3cr3t"})
+    result = writer.write([entry_of(1), entry_of(2)])
+    assert (result.written, result.failed) == ((), [(0, 1, 1), (0, 1, 2)])
+    assert "(security.protocol, ssl.key.pem): _INVALID_ARG" in result.problem
+    assert "s3cr3t" not in result.problem
+    assert writer.close() == Result()
+
+
 def test_closing_without_a_record() -> None:
     """A sink that was never used has no client to close."""
     assert writer_of(["127.0.0.1:1"]).close() == Result()
