@@ -283,8 +283,13 @@ async def _run(
             on_outcome=take,
         )
         loop = asyncio.get_running_loop()
+
+        def stop() -> None:
+            reader.stop()
+            run.stop()
+
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, run.stop)
+            loop.add_signal_handler(number, stop)
         is_whole = await run.run()
         results.abandoned = run.abandoned
         return is_whole

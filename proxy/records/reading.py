@@ -87,10 +87,15 @@ class PayloadReader:
         self._paths = find_files(places)
         self._selection = selection
         self._window = window
+        self._is_stopped = False
         self.reading = Reading(files=len(self._paths))
         for path in self._paths:
             with suppress(OSError):
                 self.reading.total_bytes += path.stat().st_size
+
+    def stop(self) -> None:
+        """Read no further, from any thread: a search for a few records among many would go on to the end."""
+        self._is_stopped = True
 
     def __iter__(self) -> Iterator[Record]:
         return _in_order(self._merged(), self._window)
@@ -118,6 +123,8 @@ class PayloadReader:
         reading, takes, before = self.reading, self._selection.takes, 0
         file, entries = _open(path)
         for number, size, found in entries:
+            if self._is_stopped:
+                return
             reading.read_bytes += file.read_bytes - before
             before = file.read_bytes
             if isinstance(found, OtherKind):

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from proxy.records import reading as reading_module
 from proxy.records.reading import PayloadReader
+from proxy.records.record import Record
 from proxy.records.selection import Selection
 from proxy.sinks.rolling import FileLimits, RollingFile
 from tests.records.lines import line_of
@@ -127,3 +128,21 @@ def test_a_log_that_grows(tmp_path: Path) -> None:
         assert (reader.reading.unfinished, reader.reading.damaged) == (1, 0)
         file.write(line_of(1)[50:])
         assert ids(PayloadReader([tmp_path])) == [0, 1]
+
+
+def test_a_reader_that_is_stopped_reads_no_further(tmp_path: Path) -> None:
+    """Who looks for what is not there can be told to stop: the rest of the log is not read."""
+    write(tmp_path / "a.jsonl", range(100))
+    takes, seen = Selection.takes, 0
+
+    class Stopping(Selection):
+        def takes(self, record: Record) -> bool:
+            nonlocal seen
+            seen += 1
+            if seen == 10:
+                reader.stop()
+            return takes(self, record)
+
+    reader = PayloadReader([tmp_path], Stopping(routes=frozenset({"beer"})))
+    assert ids(reader) == []
+    assert (seen, reader.reading.skipped) == (10, 10)
