@@ -29,10 +29,19 @@ def check_sinks(log: View) -> Iterator[Problem]:
         names.setdefault(name, position)
         if kind in DIRECTORIES:
             place = _directory(log, sink, kind)
-            if place in places:
-                expected = f"a directory that no other sink writes into (sinks[{places[place]}] does)"
+            # Who reads a directory reads all below it: one record would count as two.
+            other = next((number for each, number in places.items() if _overlap(each, place)), None)
+            if other is not None:
+                expected = (
+                    f"a directory that no other sink writes into, nor above or below it (sinks[{other}] does)"
+                )
                 yield sink.problem("dir", expected)
             places.setdefault(place, position)
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Tell whether one of two normal relative paths is the other, or lies in it."""
+    return "." in (one, other) or f"{one}/".startswith(f"{other}/") or f"{other}/".startswith(f"{one}/")
 
 
 def _keys(sink: View, kind: str) -> Iterator[Problem]:

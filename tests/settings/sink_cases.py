@@ -29,7 +29,22 @@ SINK_PROBLEMS: dict[str, tuple[str, str, str]] = {
     "two sinks in a directory": (
         sinks({"kind": "jsonl"}, {"kind": "jsonl", "name": "b", "dir": "./payloads"}),
         "payload_log.sinks[1].dir",
-        "a directory that no other sink writes into (sinks[0] does)",
+        "a directory that no other sink writes into, nor above or below it (sinks[0] does)",
+    ),
+    "a sink below another": (
+        sinks({"kind": "jsonl"}, {"kind": "jsonl", "name": "b", "dir": "payloads/packed"}),
+        "payload_log.sinks[1].dir",
+        "nor above or below it (sinks[0] does)",
+    ),
+    "a sink above another": (
+        sinks({"kind": "jsonl", "dir": "a/b"}, {"kind": "parquet", "dir": "a"}),
+        "payload_log.sinks[1].dir",
+        "nor above or below it (sinks[0] does)",
+    ),
+    "a sink above all": (
+        sinks({"kind": "jsonl"}, {"kind": "parquet", "dir": "."}),
+        "payload_log.sinks[1].dir",
+        "nor above or below it (sinks[0] does)",
     ),
     "two sinks in the log's directory": (
         sinks({"kind": "jsonl", "dir": "a"}, {"kind": "jsonl", "name": "b"}, dir="a"),
@@ -138,6 +153,9 @@ SINK_PROBLEMS: dict[str, tuple[str, str, str]] = {
 UNSEEN_BY_EDITORS = {
     "two sinks of a name",
     "two sinks in a directory",
+    "a sink above all",
+    "a sink above another",
+    "a sink below another",
     "two sinks in the log's directory",
     "sink outside",
     "kept for less than a file",

@@ -19,7 +19,7 @@ def test_problems(name: str) -> None:
 
 VALID = {
     "one": sinks({"kind": "jsonl"}),
-    "two in two places": sinks({"kind": "jsonl"}, {"kind": "jsonl", "name": "b", "dir": "payloads/b"}),
+    "two in two places": sinks({"kind": "jsonl"}, {"kind": "jsonl", "name": "b", "dir": "payloads-b"}),
     "the log's directory and the usual one": sinks(
         {"kind": "jsonl"}, {"kind": "jsonl", "name": "b", "dir": "payloads"}, dir="a"
     ),
