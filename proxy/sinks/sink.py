@@ -41,8 +41,8 @@ _RETRY_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 _LAST_RETRY_S: Final = 0.1
 """While the sink is being closed."""
 _PATIENCE_NS: Final = 300_000_000_000
-"""Records that are offered again and again for so long, and none of their batch is taken, have failed: a batch that its
-receiver can never take must not stop all that comes after it."""
+"""A record that is offered again and again for so long has failed: what its receiver can never take must not stop all
+that comes after it."""
 
 _log = logging.getLogger("modelproxy")
 
@@ -123,9 +123,12 @@ class Sink:
         self._deadline_ns = 0
         """While closing: when to stop offering records again."""
         self._failures = 0
+        """Results in a row with something wrong."""
+        self._refusals = 0
+        """Of those the last ones that brought nothing to its place: the more, the longer the pause."""
         self._problem = ""
-        self._stuck_ns: int | None = None
-        """Since when no record of a batch was taken."""
+        self._refused_ns: dict[int, int] = {}
+        """Entry that waits to be offered again (by identity) → since when."""
         self._thread: threading.Thread | None = None
         if is_eager:
             self._start()
@@ -219,19 +222,21 @@ class Sink:
 
     def _patient(self, result: Result) -> Result:
         """Return ``result``; what can never be written, or not in the time that is left, has failed in it."""
-        if not result.again or result.written:
-            self._stuck_ns = None
+        if not result.again:
+            self._refused_ns = {}
             return result
         now_ns = monotonic_ns()
-        self._stuck_ns = now_ns if self._stuck_ns is None else self._stuck_ns
-        is_over = (
-            now_ns >= self._deadline_ns if self._is_closing else now_ns - self._stuck_ns >= self._patience_ns
-        )
-        if not is_over:
-            return result
-        self._stuck_ns = None
-        failed = [*result.failed, *(entry.token for entry in result.again)]
-        return result._replace(failed=failed, again=())
+        is_over = self._is_closing and now_ns >= self._deadline_ns and not result.written
+        failed, again, refused_ns = list(result.failed), [], {}
+        for entry in result.again:
+            since_ns = self._refused_ns.get(id(entry), now_ns)
+            if is_over or now_ns - since_ns >= self._patience_ns:
+                failed.append(entry.token)
+            else:
+                again.append(entry)
+                refused_ns[id(entry)] = since_ns
+        self._refused_ns = refused_ns
+        return result._replace(failed=failed, again=again)
 
     def _settle(self, batch: Sequence[Entry], result: Result) -> None:
         with self._changed:
@@ -261,6 +266,8 @@ class Sink:
             return batch
 
     def _note(self, result: Result) -> None:
+        # With something written the place is there: what it refuses of the rest is no reason to wait longer.
+        self._refusals = bool(result.problem) + (0 if result.written else self._refusals)
         if not result.problem:
             if not result.written:
                 return  # nothing was tried, or nobody knows yet: what was wrong may still be
@@ -275,7 +282,7 @@ class Sink:
         self._failures += 1
 
     def _rest(self, least_s: float) -> None:
-        pause_s = max(_RETRY_S[min(self._failures, len(_RETRY_S)) - 1], least_s)
+        pause_s = max(_RETRY_S[min(max(self._refusals, 1), len(_RETRY_S)) - 1], least_s)
         with self._changed:
             if not self._is_closing:
                 self._changed.wait_for(lambda: self._is_closing, pause_s)

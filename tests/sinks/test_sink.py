@@ -36,6 +36,8 @@ class Place:
         self.lines: list[bytes] = []
         self.refusals = 0
         """Batches that it will still not take, but may later."""
+        self.never: Token | None = None
+        """A record that it will not take, though it says each time that it may."""
         self.fails = False
         """Records are lost."""
         self.bug = False
@@ -66,6 +68,11 @@ class Place:
         tokens = [entry.token for entry in entries]
         if self.fails:
             return Result(failed=tokens, problem="No space left")
+        refused = [entry for entry in entries if entry.token == self.never]
+        if refused:
+            entries = [entry for entry in entries if entry not in refused]
+            self.lines += [entry.line for entry in entries]
+            return Result([entry.token for entry in entries], again=refused, problem="busy")
         self.lines += [entry.line for entry in entries]
         if self.holds:
             self.held += entries
@@ -211,6 +218,28 @@ def test_patience_ends() -> None:
     bench.report.wait(lambda: len(bench.report.written) == 1)
     assert bench.sink.close(WAIT_S)
     assert bench.numbers() == [2]
+
+
+def test_patience_with_one_record_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A record that is never taken fails after the same time though all others are written, and holds none of them
+    up."""
+    monkeypatch.setattr("proxy.sinks.sink._RETRY_S", (0.001,))
+    monkeypatch.setattr("proxy.sinks.sink._GATHER_S", 0.001)
+    bench = Bench(patience_ns=300_000_000)
+    bench.place.never = (0, 1, 0)
+    number = 0
+
+    def has_come() -> bool:
+        return len(bench.report.written) + len(bench.report.failed) >= number
+
+    while not bench.report.failed and number < 5000:
+        bench.submit(number)
+        bench.report.wait(has_come)
+        number += 1
+    assert bench.report.failed == [(0, 1, 0)]
+    assert number > 10
+    assert bench.sink.close(WAIT_S)
+    assert sorted(bench.numbers()) == list(range(1, number))
 
 
 def test_close_offers_again_until_its_time_is_over() -> None:
