@@ -1,9 +1,12 @@
 """What holds for every rule and every pair of answers, readable or not."""
 
+import gzip
 import math
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -226,3 +229,106 @@ def test_what_is_told_adds_up(rule: ComparisonRule, primary: Answer, shadow: Ans
     known = {"disagree": DISAGREEMENTS, "uncomparable": UNCOMPARABLES, "agree": (None,)}
     assert found.reason in known[found.result]
     assert found.method in METHODS
+
+
+def _event(document: Any, how: tuple[bytes, bytes, bytes]) -> bytes:
+    """Write one event with the given name, end of line, and what stands before it."""
+    name, end, before = how
+    lines = orjson.dumps(document, option=orjson.OPT_INDENT_2 if before else 0).split(b"\n")
+    return before + b"".join(name + line + end for line in lines) + end
+
+
+def _streamed(pieces: list[str], how: tuple[bytes, bytes, bytes], **head: Any) -> Answer:
+    deltas: list[dict[str, Any]] = [{"content": piece} for piece in pieces]
+    chunks = [
+        {**head, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
+        for delta, finish in (*((delta, None) for delta in deltas), ({}, "stop"))
+    ]
+    body = b"".join(_event(chunk, how) for chunk in chunks) + how[0] + b"[DONE]" + how[1] * 2
+    return Answer(200, b"text/event-stream", None, body)
+
+
+ways = st.tuples(
+    st.sampled_from([b"data: ", b"data:"]),
+    st.sampled_from([b"\n", b"\r\n", b"\r"]),
+    st.sampled_from([b"", b": alive\n\n", b"event: message\nid: 7\nretry: 9\n"]),
+)
+spoken = st.lists(st.text(st.characters(codec="utf-8"), max_size=5), max_size=5)
+
+
+@given(spoken, st.lists(st.integers(0, 25), max_size=4), ways, ways, st.booleans())
+def test_the_way_a_stream_is_cut_means_nothing(
+    pieces: list[str],
+    cuts: list[int],
+    one: tuple[bytes, bytes, bytes],
+    other: tuple[bytes, bytes, bytes],
+    is_compressed: bool,
+) -> None:
+    """Nor do its spelling, its head, its coding, a mark at its front, and whether it is one at all."""
+    text = "".join(pieces)
+    places = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
+    again = [text[start:end] for start, end in pairwise(places)]
+    first = _streamed(pieces, one, id="a", created=1, system_fingerprint="x")
+    second = _streamed(again, other, id="b", created=2, system_fingerprint="y")
+    second = second._replace(body=b"\xef\xbb\xbf" + second.body)
+    if is_compressed:
+        second = second._replace(body=gzip.compress(second.body), content_encoding=b"gzip")
+    whole = json_answer(
+        {"choices": [{"index": 0, "message": {"content": text}, "finish_reason": "stop"}], "usage": {}}
+    )
+    for shadow in (second, whole, first._replace(content_type=b"text/plain") if not one[2] else whole):
+        found = compare(ComparisonRule(), first, shadow)
+        assert (found.result, found.distance, found.method) == ("agree", 0.0, "text")
+    changed = compare(ComparisonRule(), first, _streamed([*again, " and more than that"], other))
+    assert changed.distance != 0.0
+
+
+def _respelt(value: Any) -> Any:
+    """Put the keys of every object in the other order."""
+    if isinstance(value, dict):
+        return {key: _respelt(value[key]) for key in reversed(value)}
+    return [_respelt(part) for part in value] if isinstance(value, list) else value
+
+
+@given(rules, documents, st.booleans())
+def test_the_order_of_keys_and_white_space_mean_nothing(
+    rule: ComparisonRule, document: Any, is_wide: bool
+) -> None:
+    """JSON written in another way agrees with itself wherever it can be compared, but byte by byte."""
+    if rule.as_ == "exact":
+        return
+    answer = json_answer(_with_nan(document))
+    body = _with_nan(_respelt(document))
+    found = compare(rule, answer, answer._replace(body=body.replace(b", ", b" ,\n") if is_wide else body))
+    assert found.result != "disagree"
+    assert found.distance in (None, 0.0)
+
+
+def _sides(rows: list[tuple[Any, Any]]) -> tuple[Answer, Answer]:
+    first, second = ([row[side] for row in rows] for side in (0, 1))
+    return json_answer({"predictions": first}), json_answer({"predictions": second})
+
+
+cells = st.sampled_from([0.25, 0.5, 1.5]) | st.integers(0, 2)
+tables = st.integers(1, 4).flatmap(
+    lambda size: st.lists(
+        st.tuples(*[st.lists(cells, min_size=2, max_size=2)] * 2), min_size=size, max_size=size
+    )
+)
+
+
+@given(
+    st.sampled_from(["json", "classification", "regression", "tensor", "ranking", "embedding", "auto"]),
+    tables,
+    st.randoms(),
+)
+def test_the_order_of_rows_means_nothing(method: str, table: list[tuple[Any, Any]], random: Any) -> None:
+    """Rows that are put in another order on both sides compare as before."""
+    shuffled = list(table)
+    random.shuffle(shuffled)
+    rule = ComparisonRule(method)
+    one, two = (compare(rule, *_sides(rows)) for rows in (table, shuffled))
+    assert (one.result, one.reason, one.method, one.rows, one.rows_disagreeing) == (
+        (two.result, two.reason, two.method, two.rows, two.rows_disagreeing)
+    )
+    assert one.distance == pytest.approx(two.distance)
