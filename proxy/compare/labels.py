@@ -137,11 +137,12 @@ def has_labels(prediction: Prediction) -> bool:
 def is_classified(prediction: Prediction) -> bool:
     """Whether a document is a class for each row and its score, and nothing else: then only the class counts."""
     document, tensors = prediction.document, prediction.tensors
-    labels = [
-        tensor for tensor in tensors if tensor.name in _CLASSIFIED_NAMES and _is_column_of_labels(tensor)
-    ]
+    labels = {tensor.name for tensor in tensors if _is_column_of_labels(tensor)}
     others = [tensor for tensor in tensors if tensor.name in _SCORE_NAMES and tensor.kind == "float"]
-    if len(labels) != 1 or len(labels) + len(others) < len(tensors) or not others:
+    # The number of a class says the same as its name.
+    if not labels <= _CLASSIFIED_NAMES or len(labels - {"class_id"} or labels) != 1 or not others:
+        return False
+    if len(labels) + len(others) < len(tensors):
         return False
     row = document[0] if type(document) is list else document
     return others[0].classes is not None or (type(row) is dict and len(row) == len(tensors))

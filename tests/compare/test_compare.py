@@ -248,6 +248,18 @@ CASES: dict[
         _answer({"prediction": "a", "probability": 0.8}),
         ("agree", 0.0, None, "classification", 1, 0),
     ),
+    "auto: a class, its number and its score": (
+        AUTO,
+        _answer({"class": "a", "class_id": 1, "confidence": 0.9}),
+        _answer({"class": "b", "class_id": 2, "confidence": 0.8}),
+        ("disagree", 1.0, "label", "classification", 1, 1),
+    ),
+    "auto: two classes and a score": (
+        AUTO,
+        _answer({"label": "a", "category": "x", "score": 0.9}),
+        _answer({"label": "a", "category": "y", "score": 0.9}),
+        ("disagree", 1 / 3, "fields", "json", 1, 1),
+    ),
     "auto: a class, its score and something else": (
         AUTO,
         _answer({"prediction": "a", "probability": 0.9, "limit": 500.0}),
