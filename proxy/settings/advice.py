@@ -33,6 +33,7 @@ def warnings(settings: Settings, source: Source | None = None) -> tuple[Problem,
     for i, route in enumerate(settings.routes):
         found += _outgrown(route, ("routes", i, "variants"), where)
         found += _idle_log(route, ("routes", i, "log"), where)
+        found += _idle_labels(route, ("routes", i, "compare"), where)
         found += rollout_warnings(route, ("routes", i), where)
         found += noise_warnings(settings, route, ("routes", i), where)
     return tuple(sorted(found, key=lambda p: (p.line, p.column, p.path)))
@@ -110,6 +111,13 @@ def _idle_log(route: Route, path: Path, source: Source) -> Iterator[Problem]:
     if log.budget and not log.percent and not log.keep:
         found = "a budget where nothing is logged"
         yield source.problem((*path, "budget"), "a percent or a rule of keep beside it", found, at_key=True)
+
+
+def _idle_labels(route: Route, path: Path, source: Source) -> Iterator[Problem]:
+    """Find true answers that are waited for where there is nothing that they could tell apart."""
+    if route.compare.labels is not None and not route.shadows:
+        expected = "shadows: a true answer says which of two predictions is right"
+        yield source.problem((*path, "labels"), expected, "labels where nothing is compared", at_key=True)
 
 
 def _outgrown(route: Route, path: Path, source: Source) -> Iterator[Problem]:

@@ -9,7 +9,9 @@ from click.testing import CliRunner, Result
 
 from proxy.cli import main
 from proxy.control.disagreement_query import Query, parse_query
+from proxy.labels import LabelCounts
 from proxy.observer.disagreement_view import disagreement_document
+from proxy.observer.label_store import KnownLabels
 from proxy.observer.showing import Known, example_id
 from tests.commands.serving import Asked, answering
 from tests.observer.exchanges import table_of
@@ -94,6 +96,26 @@ def test_noise_is_shown() -> None:
         text = " ".join(run(asked).stdout.split())
     assert "the champion's own noise is not measured" in text
     assert "compare: {noise: 5} asks the champion a second time" in text
+
+
+def test_true_answers() -> None:
+    """Who was right how often, who is better, and which rows of which requests are to be labelled."""
+    counts = LabelCounts(40, 30, 4, 6, 0, 0, 0, 8, 7, 1, 2, won_primary=9, won_shadow=1)
+    labels = {"wine": [KnownLabels("wine-v4", "v1", counts), KnownLabels("wine-v4", "v2", LabelCounts())]}
+    told = orjson.loads(orjson.dumps(disagreement_document(Query(), table_of(SLICED), KNOWN, labels=labels)))
+    shadow = told["routes"][0]["shadows"][0]
+    shadow["examples"][0] |= {"differing_rows": [0, 3], "request_id": "req-7"}
+    with answering(200, orjson.dumps(told)) as asked:
+        text = run(asked, COLUMNS="200").stdout
+        one = run(asked, "--example", "x").stdout
+    rows = [line.split() for line in text.splitlines()]
+    assert ["v1", "80", "83.33%"] in [row[:3] for row in rows]
+    assert ["v2", "0", "–"] in [row[:3] for row in rows]
+    assert "beside v1: not shown to be better or worse: worse at 9 and better at 1 of 10 units" in text
+    assert any("req-7" in row and "0,3" in row for row in rows)
+    assert "differ: 0,3" in one
+    with answering(200, document()) as asked:
+        assert "labelled" not in run(asked).stdout
 
 
 def test_one_example() -> None:

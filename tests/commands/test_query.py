@@ -184,14 +184,9 @@ EXAMPLES = re.findall(r"```sql\n(.*?)```", README, re.S)
 @pytest.mark.parametrize("sql", EXAMPLES)
 def test_the_examples_of_the_readme(sql: str, log: Path) -> None:
     """Each example can be asked as it stands."""
-    label = {
-        "schema": 2,
-        "kind": "label",
-        "ts": "2026-11-21T05:00:00Z",
-        "request_id": "req-1",
-        "route": "wine",
-    }
-    (log / "labels.jsonl").write_bytes(orjson.dumps({**label, "labels": [1]}))
+    label = {"schema": 2, "kind": "label", "ts": "2026-11-21T05:00:00Z", "route": "wine", "labels": [1]}
+    labels = [orjson.dumps({**label, "request_id": f"req-{number}"}) for number in range(5)]
+    (log / "labels.jsonl").write_bytes(b"\n".join(labels))
     result = ask(sql, log, "--json")
     assert result.exit_code == 0, result.stderr
     assert orjson.loads(result.stdout)
@@ -199,11 +194,25 @@ def test_the_examples_of_the_readme(sql: str, log: Path) -> None:
 
 def test_labels(log: Path) -> None:
     """The README's example counts rows by what both answers call them."""
-    (sql,) = (each for each in EXAMPLES if "primary_label" in each)
+    (sql,) = (each for each in EXAMPLES if "of_all" in each)
     assert orjson.loads(ask(sql, log, "--json").stdout) == [
         {"shadow": "wine-v4", "primary_label": "1", "shadow_label": other, "rows": 3, "of_all": 6}
         for other in "12"
     ]
+
+
+def test_true_answers(log: Path) -> None:
+    """The README's example says of each model how often it was right, in the rows that got a label."""
+    (sql,) = (each for each in EXAMPLES if "join labels" in each)
+    label = {"schema": 2, "kind": "label", "ts": "2026-11-21T05:00:00Z", "route": "wine"}
+    lines = [
+        {**label, "request_id": "req-0", "labels": [1, 1]},
+        {**label, "request_id": "req-1", "labels": [None, 2]},
+    ]
+    (log / "labels.jsonl").write_bytes(b"\n".join(map(orjson.dumps, lines)))
+    (found,) = orjson.loads(ask(sql, log, "--json").stdout)
+    assert (found["variant"], found["shadow"], found["rows"]) == ("v1", "wine-v4", 3)
+    assert (found["accuracy"], found["of_shadow"]) == (pytest.approx(2 / 3), pytest.approx(2 / 3))
 
 
 def test_excess_disagreement(log: Path) -> None:

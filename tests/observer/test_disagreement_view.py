@@ -10,11 +10,14 @@ import pytest
 
 from proxy.control.disagreement_query import Query
 from proxy.control.disagreement_schema import disagreements_schema
+from proxy.labels import OUTCOMES, LabelCounts
 from proxy.observer.breakdown import TOTAL, Cell, Numbers
 from proxy.observer.disagreement_view import ALPHA, counts_document, disagreement_document
+from proxy.observer.label_store import KnownLabels
 from proxy.observer.route_rules import RouteRules
 from proxy.observer.showing import Known, Shown, example_id, example_of
 from proxy.stats.bounded import mean_sequence_of_sums
+from proxy.stats.paired import losses
 from proxy.stats.proportion import greater, proportion_sequence
 from tests.observer.exchanges import (
     BASE_CONFIG,
@@ -195,3 +198,25 @@ def test_what_is_said_of_the_route() -> None:
     )
     (route,) = ask(Query(), BASE_CONFIG)["routes"]
     assert (route["slices"], route["examples_percent"]) == ({}, 5.0)
+
+
+LABELS = LabelCounts(40, 30, 4, 6, 0, 0, 0, 8, 7, 1, 2, won_primary=9, won_shadow=1)
+
+
+def test_true_answers() -> None:
+    """What labels say stands beside the shadow that they speak of, variant by variant, as the schema has it."""
+    known = {"wine": [Known("wine-v4", 0, CELLS, [], []), Known("wine-v5", 0, {}, [], [])]}
+    labels = {"wine": [KnownLabels("wine-v4", "v1", LABELS), KnownLabels("wine-v4", "v2", LabelCounts())]}
+    table = table_of(BASE_CONFIG.replace("as: classification", "as: classification, labels: 1h"))
+    document = disagreement_document(Query(), table, known, labels=labels)
+    jsonschema.validate(orjson.loads(orjson.dumps(document)), disagreements_schema())
+    (route,) = document["routes"]
+    assert route["takes_labels"]
+    (first, second), others = (shadow["labels"] for shadow in route["shadows"])
+    assert others == []
+    assert first["rows"] == dict(zip(OUTCOMES, LABELS, strict=False))
+    assert (first["units"], first["primary"]["right"], first["shadow"]["right"]) == (18, 15 / 18, 9 / 18)
+    assert first["primary"]["interval"] == [*proportion_sequence(15, 18, 0.05)]
+    assert first["differing_units"] == {"primary_better": 9, "shadow_better": 1}
+    assert first["log10_e_worse"] == pytest.approx(losses(9, 1) / math.log(10), abs=1e-4)
+    assert (second["primary"]["right"], second["sentence"]) == (None, "no row was labelled yet")

@@ -246,3 +246,15 @@ def test_a_stream_of_a_redacted_route() -> None:
     (difference,) = document["differences"]
     assert difference["primary"] == '"ask *** tomorrow or never"'
     assert b"ada@" not in orjson.dumps(document)
+
+
+def test_rows_to_be_labelled() -> None:
+    """Where true answers are waited for an example says which rows differ; elsewhere none are named."""
+    body = b'{"outputs":[{"name":"label","datatype":"INT64","shape":[4],"data":%b}]}'
+    primary = primary_part(response_body=body % b"[1,2,3,4]")
+    part = shadow_part(response_body=body % b"[1,9,3,9]")
+    for text, expected in ((BASE_CONFIG, []), (BASE_CONFIG.replace("as: cl", "labels: 1h, as: cl"), [1, 3])):
+        rules = rules_of(text)
+        example = example_of(rules, primary, part, judged(rules, primary, part), {})
+        assert example.what.comparison.predicted is None
+        assert example_document(example.what)["differing_rows"] == expected

@@ -47,12 +47,14 @@ IDLE: dict[str, tuple[dict[str, Any], str]] = {
     "a sample with a budget": ({"log": {"budget": 5, "percent": 1}, "shadows": [{"model": "two"}]}, ""),
     "rules with a budget": ({"log": {"budget": 5, "keep": ["errors"]}, "shadows": [{"model": "two"}]}, ""),
     "disagreement": ({"log": {"keep": ["disagreement"]}, "shadows": [{"model": "two"}]}, ""),
+    "labels without copies": ({"compare": {"labels": "1h"}}, "routes[0].compare.labels"),
+    "labels": ({"compare": {"labels": "1h"}, "shadows": [{"model": "two"}]}, ""),
 }
 
 
 @pytest.mark.parametrize("name", IDLE)
-def test_a_log_that_comes_to_nothing(name: str) -> None:
-    """What is said about the payload log and can never have an effect is pointed out."""
+def test_what_comes_to_nothing(name: str) -> None:
+    """What is said about the payload log, or labels, and can never have an effect is pointed out."""
     route, path = IDLE[name]
     assert [found for found in advice(minimal(route=route)) if found.startswith("routes")] == [path] * bool(
         path
