@@ -1,13 +1,19 @@
 """The champion's own noise is told from a candidate that differs, by a running proxy."""
 
+import asyncio
 import os
 import signal
+from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from proxy.cli import main
 from tests.e2e.running import CountingModel, Running, eventually, model_server, serve
+from tests.e2e.trial import journal, recomputed, rollout
 
 pytestmark = pytest.mark.slow
 
@@ -35,6 +41,11 @@ routes:
 def noisy(every: int, offset: int = 0) -> Any:
     """Return a model's labels by number of the request: another one each so many times."""
     return lambda number: 2 if (number + offset) % every == 0 else 1
+
+
+def drawn(model: bytes) -> Any:
+    """Return a model's labels by number of the request: one of two, as if by lot, and the same in each run."""
+    return lambda number: 1 + sha256(b"%s %d" % (model, number)).digest()[0] % 2
 
 
 async def ask(proxy: Running, requests: int = REQUESTS) -> dict[str, Any]:
@@ -104,3 +115,54 @@ async def test_noise_and_difference(tmp_path: Path) -> None:
 def kill_observer(proxy: Running) -> None:
 
     os.kill(proxy.observer_pid(), signal.SIGKILL)
+
+
+async def test_a_rollout_goes_by_what_is_above_noise(tmp_path: Path) -> None:
+    """A canary that differs from a noisy champion as often as that from itself is not held for it, however little is
+    tolerated; one that differs more is, and the decision can be made again from what it was made from.
+    """
+    async with model_server("one") as champion, model_server("two") as candidate:
+        champion.label_of, candidate.label_of = drawn(b"one"), drawn(b"two")
+        text = config(tmp_path, champion, candidate, "noise: 100").replace(
+            "role: champion}",
+            "role: champion}\n      - {name: v2, model: two, role: canary, rollout: {steps: [50, 100], bake: 1h, "
+            "guardrails: [{metric: errors}, {metric: disagreement, tolerance: 1}]}}",
+        )
+        async with serve(tmp_path, text) as proxy:
+            await ask(proxy)
+            found = await eventually(partial(judged_by, proxy, REQUESTS), "the engine to know all triples")
+            assert found["canary_events"] > REQUESTS / 3
+            assert found["champion_events"] > REQUESTS / 3
+            assert found["suspicion_log10_e"] < 1
+            assert found["low"] < 0 < found["high"] < 0.5
+
+            candidate.label_of = lambda number: 2
+            champion.label_of = lambda number: 1
+            await ask(proxy)
+            found = await eventually(
+                partial(judged_by, proxy, 2 * REQUESTS), "the engine to know all triples"
+            )
+            assert found["suspicion_log10_e"] > 2
+            line = await eventually(partial(held, proxy), "the engine to say why it holds")
+            assert "its answers differ more than tolerated above noise: v2 answered" in line["sentence"]
+            again = recomputed(proxy, line)
+            assert (again["verdict"], again["reason"]) == ("hold", "disagreement")
+            for more, words in ((), "more than v1 differs from itself"), (("--verify",), "come out the same"):
+                arguments = ["report", "wine", "--admin", proxy.admin, *more]
+                told = await asyncio.to_thread(CliRunner().invoke, main, arguments)
+                assert (told.exit_code, words in told.stdout) == (0, True), told.output
+
+
+async def judged_by(proxy: Running, triples: int) -> dict[str, Any]:
+    """Return what is known of the guardrail on disagreement, once it has so many triples."""
+    evidence = (await rollout(proxy)).get("evidence") or {}
+    found: list[dict[str, Any]] = [
+        each for each in evidence.get("guardrails", ()) if each["name"] == "disagreement"
+    ]
+    return found[0] if found and found[0]["canary_total"] == found[0]["champion_total"] == triples else {}
+
+
+async def held(proxy: Running) -> dict[str, Any]:
+    """Return the last line of the journal about a hold for disagreement."""
+    lines = [line for line in journal(proxy, "note") if line.get("reason") == "disagreement"]
+    return lines[-1] if lines else {}
