@@ -7,7 +7,7 @@ Rule
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from proxy.routing.choose import (
@@ -16,6 +16,7 @@ from proxy.routing.choose import (
     find_unit_with_body,
     forced_variant,
     is_logged,
+    is_shown,
     shadows_for,
     who_asks,
 )
@@ -23,7 +24,10 @@ from proxy.routing.hashing import SPACE, bucket
 from proxy.routing.table import MISSING, Model, Route, Shadow, Table, Variant
 from proxy.wire.request import first_value, host_name, rewrite_target
 
-__all__ = ["Explanation", "NoRoute", "Request", "ShadowChoice", "explain"]
+if TYPE_CHECKING:
+    from proxy.settings.keeping import Keep
+
+__all__ = ["Explanation", "LogChoice", "NoRoute", "Request", "ShadowChoice", "explain"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,22 @@ class ShadowChoice:
 
 
 @dataclass(frozen=True, slots=True)
+class LogChoice:
+    """By what a record of the request may come to be, and what would be in it."""
+
+    probability: float
+    """How probable it was, before the unit was known, that the sample has it, 0 to 1."""
+    kept_if: tuple[str, ...]
+    """Rules of ``log.keep`` that watch this request, whatever the sample: what they wait for."""
+    budget: int
+    """Records of the route per second, about, beyond which a share is left out; 0: no limit."""
+    content: str
+    """Whether bodies are written: ``yes``, ``no``, or ``not free text``."""
+    rows: int
+    """Compared rows that a record tells one by one, at most."""
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
     """What happens to one request. The fields are those of ``modelproxy explain``."""
 
@@ -79,7 +99,12 @@ class Explanation:
     asked_twice: bool | None
     """Whether the request goes to the champion once more (``compare.noise``); None: each request draws for itself."""
     logged: bool | None
-    """Whether the payload log gets the request; None: each request draws for itself."""
+    """Whether the payload log's sample has the request; None: each request draws for itself."""
+    log: LogChoice | None
+    """None: the route has no payload log."""
+    shown: bool | None
+    """Whether it may become an example, if it disagrees with a shadow (``compare.examples``); None: each request draws
+    for itself."""
     probability: float | None
     """How probable this variant was before the unit was known, 0 to 1."""
     forced: bool
@@ -143,6 +168,8 @@ def _explain_route(table: Table, route: Route, request: Request, version: int | 
         shadows=tuple(_shadow(route, shadow, drawn_by) for shadow in route.shadows),
         asked_twice=_asked_twice(route, variant, drawn_by, names),
         logged=_certain(route.log_limit) if drawn_by is None else is_logged(route, drawn_by),
+        log=_log(route, drawn_by),
+        shown=_shown(route, drawn_by),
         probability=probability,
         forced=forced is not None,
         table_version=version,
@@ -180,6 +207,42 @@ def _asked_twice(
     if variant is None or unit is None:
         return None
     return asks_twice(route, variant, unit, names) and bool(shadows_for(route, unit))
+
+
+def _mirrored(route: Route, unit: bytes | None) -> bool | None:
+    """Return whether some shadow gets a copy; None: each request draws for itself."""
+    if unit is not None:
+        return bool(shadows_for(route, unit))
+    certain = [_certain(shadow.limit) for shadow in route.shadows]
+    return True if True in certain else None if None in certain else False
+
+
+def _shown(route: Route, unit: bytes | None) -> bool | None:
+    mirrored = _mirrored(route, unit)
+    if mirrored is False or not route.shown_limit:
+        return False
+    shown = _certain(route.shown_limit) if unit is None else is_shown(route, unit)
+    return shown if mirrored or shown is False else None
+
+
+def _log(route: Route, unit: bytes | None) -> LogChoice | None:
+    log = route.settings.log
+    if not route.is_recorded:
+        return None
+    # What no shadow gets no shadow disagrees with.
+    watching = [
+        rule for rule in log.keep if rule.kind != "disagreement" or _mirrored(route, unit) is not False
+    ]
+    content = "not free text" if log.content == "auto" else "yes" if log.content else "no"
+    kept_if = tuple(map(_told, watching))
+    return LogChoice(route.log_limit / SPACE, kept_if, log.budget, content, log.rows)
+
+
+def _told(rule: "Keep") -> str:
+    """Return a rule as the file has it."""
+    if rule.kind == "slow":
+        return f"slow: {rule.slow / 1e9:g}s"
+    return f"when: {rule.when}" if rule.kind == "when" else rule.kind
 
 
 def _certain(limit: int) -> bool | None:

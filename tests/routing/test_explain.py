@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from proxy.routing.explain import Explanation, NoRoute, Request, explain
+from proxy.routing.explain import Explanation, LogChoice, NoRoute, Request, explain
 from proxy.routing.hashing import SPACE, bucket
 from proxy.routing.table import Table, compile_table
 from proxy.settings import parse
@@ -114,6 +114,47 @@ def test_the_first_source_that_is_present_decides(
     headers, target = more.pop("headers", []), more.pop("target", INFER)
     told = ask(table, target, *headers, **more)
     assert (told.unit, told.unit_source) == expected
+
+
+KEEPING = CONFIG.replace(
+    "    log: {percent: 10}",
+    "    compare: {examples: 20}\n"
+    "    log: {percent: 10, rows: 5, budget: 7, keep: [errors, disagreement, {slow: 2s}, {when: request_id}]}",
+    1,
+)
+
+
+@pytest.mark.parametrize("number", range(20))
+def test_what_becomes_of_it_behind_the_answer(number: int) -> None:
+    """The sample's chance, the rules that watch the request and whether it may be an example are the table's."""
+    table = compile_table(parse(KEEPING, environ={}), 3)
+    unit, wine = b"user-%d" % number, table.routes[0]
+    told = ask(table, INFER, (b"x-user-id", unit))
+    assert told.log == LogChoice(
+        0.1, ("errors", "disagreement", "slow: 2s", "when: request_id"), 7, "not free text", 5
+    )
+    assert told.log.probability == wine.log_limit / SPACE
+    # A disagreement that is to be kept goes along with its request, whatever the percent of examples.
+    assert told.shown is True
+    alone = compile_table(parse(KEEPING.replace("disagreement, ", ""), environ={}), 3)
+    shown = bucket(alone.routes[0].shown_prefix, unit) < alone.routes[0].shown_limit
+    assert ask(alone, INFER, (b"x-user-id", unit)).shown is shown
+
+
+def test_what_nobody_looks_at() -> None:
+    """A route without a log has none; what no shadow gets is no example, and no disagreement keeps it."""
+    table = compile_table(parse(KEEPING, environ={}), 3)
+    drawn = ask(table, b"/drawn")
+    assert (drawn.log, drawn.shown) == (None, None)
+    safe = ask(table, b"/safe", host=b"safe.example")
+    assert (safe.log, safe.shown, safe.logged) == (None, False, False)
+    unmirrored = KEEPING.replace(
+        "[{model: m2, percent: 50}, {model: m1}, {model: m6, percent: 0}]", "[{model: m6, percent: 0}]"
+    )
+    told = ask(compile_table(parse(unmirrored, environ={}), 3), INFER, (b"x-user-id", b"a"))
+    assert told.shown is False
+    assert told.log is not None
+    assert told.log.kept_if == ("errors", "slow: 2s", "when: request_id")
 
 
 def test_a_random_draw_is_not_foretold(table: Table) -> None:
