@@ -22,6 +22,7 @@ from proxy.compare import (
 )
 from proxy.compare.content import decode_content
 from proxy.compare.pace import measure_pace
+from proxy.compare.predictions import differing_rows
 from proxy.methods import METHODS
 from tests.compare.bodies import BODIES, Body
 
@@ -200,7 +201,10 @@ def check(body: Body, random: Random) -> None:
     assert body.coding in (None, b"identity") or len(plain) <= CAP
     _check_prediction(decode_request(body.kind, plain, body.header_length))
     original = BODIES[random.choice(NAMES)]
-    judged = compare(ComparisonRule(random.choice(METHODS)), _answer(original), _answer(body), CAP)
+    rule = ComparisonRule(random.choice(METHODS), keeps_predictions=True)
+    judged = compare(rule, _answer(original), _answer(body), CAP)
+    if judged.predicted is not None:
+        assert all(0 <= row < judged.predicted.rows for row in differing_rows(judged.predicted, 16)), judged
     assert (judged.distance is None) == (judged.result == "uncomparable")
     blob = array("Q", sorted(random.randrange(2 * len(plain) + 1) for _ in range(2 * random.randrange(5))))
     pace = measure_pace(blob.tobytes(), plain, body.kind, limit=3)
