@@ -76,8 +76,10 @@ __all__ = [
     "inclusion_of",
     "is_cut_short",
     "kept_fields",
+    "masked_id",
     "masked_path",
     "request_document",
+    "shown_id",
     "timestamp",
     "withholds_content",
 ]
@@ -181,7 +183,7 @@ def build_record(
     record = {
         "schema": SCHEMA_VERSION,
         "ts": timestamp(primary.started_wall_ns),
-        "request_id": _text(primary.request_id),
+        "request_id": shown_id(rule, primary),
         "route": route.name,
         "table_version": primary.version,
         "config_version": primary.version,
@@ -510,13 +512,29 @@ def _headers(rule: RecordRule, head: bytes) -> _Document:
     return {"headers": kept}
 
 
-def masked_path(route: Route, target: bytes) -> str:
-    """Return the path of a request as spans tell it: what the detectors of the route's records find is masked."""
-    path = _text(_path(target))
+def shown_id(rule: RecordRule, primary: Primary) -> str:
+    """Return the id of a request, which a client may choose, without what detectors find in it."""
+    return rule.redactor.redact_text(_text(primary.request_id))
+
+
+def _masking(route: Route) -> Redactor | None:
+    """Return what masks in spans what the detectors of the route's records find; None where there are none."""
     found = [
         Rule("detect", entry.detect, Treatment("mask")) for entry in route.settings.log.redact if entry.detect
     ]
-    return Redactor.of(b"", found).redact_path(path) if found else path
+    return Redactor.of(b"", found) if found else None
+
+
+def masked_path(route: Route, target: bytes) -> str:
+    """Return the path of a request as spans tell it."""
+    path, redactor = _text(_path(target)), _masking(route)
+    return path if redactor is None else redactor.redact_path(path)
+
+
+def masked_id(route: Route, request_id: bytes) -> str:
+    """Return the id of a request as spans tell it."""
+    text, redactor = _text(request_id), _masking(route)
+    return text if redactor is None else redactor.redact_text(text)
 
 
 def _path(target: bytes) -> bytes:

@@ -25,6 +25,7 @@ from proxy.observer.record import (
     answer_document,
     is_cut_short,
     request_document,
+    shown_id,
     timestamp,
     withholds_content,
 )
@@ -172,7 +173,7 @@ def example_document(shown: Shown) -> dict[str, Any]:
     return {
         "id": example_id(shown),
         "ts": timestamp(primary.started_wall_ns),
-        "request_id": primary.request_id.decode("utf-8", "replace"),
+        "request_id": shown_id(rules.record, primary),
         "table_version": primary.version,
         "unit": shown.unit,
         "variant": rules.route.variants[primary.variant].name,

@@ -26,7 +26,7 @@ from proxy.identifiers import random_bits
 from proxy.model import Fault
 from proxy.observer.heads import first_fields, request_line
 from proxy.observer.pairing import Pair
-from proxy.observer.record import masked_path
+from proxy.observer.record import masked_id, masked_path
 from proxy.routing.table import Model, Route, Table
 
 __all__ = ["OtlpTracer", "build_spans", "traces_url"]
@@ -246,7 +246,7 @@ def _common(primary: Primary, details: Details, route: Route) -> Attributes:
         "modelproxy.route": route.name,
         "modelproxy.variant": route.variants[primary.variant].name,
         "modelproxy.version": primary.version,
-        "modelproxy.request_id": primary.request_id.decode("utf-8", "replace"),
+        "modelproxy.request_id": masked_id(route, primary.request_id),
     }
 
 

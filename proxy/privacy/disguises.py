@@ -1,6 +1,6 @@
 """A text → what else it may say: the spellings that hide an address or a key from who looks at the letters alone.
 
-Pure, and linear: each spelling is undone once, and what stands in base64 or hex is undone once more. JSON inside of
+Pure, and linear: each spelling is undone once, and what stands in base64 or hex is read in the same way. JSON inside of
 texts is looked into elsewhere, as a document; here are the escapes of such JSON as is cut or stands amid other words.
 """
 
@@ -22,28 +22,32 @@ _PERCENT: Final = re.compile(r"%[0-9A-Fa-f]{2}")
 _BASE64: Final = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{12,}+=*+")
 """What may be base64 of a text (RFC 4648 sections 4 and 5), alone, in a data URL (RFC 2397) or amid words."""
 
-_HEX: Final = re.compile(r"(?<![0-9A-Za-z])(?:[0-9A-Fa-f]{2}){12,}+(?![0-9A-Za-z])")
+_HEX: Final = re.compile(r"(?<![0-9A-Za-z])(?:0x)?((?:[0-9A-Fa-f]{2}){12,})(?![0-9A-Za-z])")
 
 _TO_STANDARD: Final = str.maketrans("-_", "+/")
 
 
 def readings(text: str) -> Iterator[str]:
     """Yield the texts that ``text``, or a part of it, is another spelling of; never itself."""
+    yield from _readings(text, _MOST_LAYERS)
+
+
+def _readings(text: str, layers: int) -> Iterator[str]:
     plain = _undone(text)
     if plain != text:
         yield plain
-    for found in _HEX.finditer(plain):
-        yield from _both(_text_of(bytes.fromhex(found[0])))
-    for found in _BASE64.finditer(plain):
-        yield from _both(_text_of_base64(found[0]))
+    if not layers:
+        return
+    inner = [_text_of(bytes.fromhex(found[1])) for found in _HEX.finditer(plain)]
+    inner += [_text_of_base64(found[0]) for found in _BASE64.finditer(plain)]
+    for each in inner:
+        if each:
+            yield each
+            yield from _readings(each, layers - 1)
 
 
-def _both(text: str | None) -> Iterator[str]:
-    if text:
-        yield text
-        plain = _undone(text)
-        if plain != text:
-            yield plain
+_MOST_LAYERS: Final = 2
+"""Base64 or hex inside of each other; a layer is at most three quarters as long as what it is in."""
 
 
 def _undone(text: str) -> str:
@@ -52,7 +56,8 @@ def _undone(text: str) -> str:
         text = _ESCAPE.sub(_unescaped, text)
     if "%" in text and _PERCENT.search(text):
         text = unquote(text)
-    return unescape(text) if "&" in text else text
+    text = unescape(text) if "&" in text else text
+    return text if text.isascii() else text.translate(_AS_ASCII)
 
 
 def _unescaped(found: re.Match[str]) -> str:
@@ -76,5 +81,16 @@ def _text_of(data: bytes) -> str | None:
     except UnicodeDecodeError:
         return None
 
+
+_AS_ASCII: Final = {
+    **{0xFF00 + letter: 0x20 + letter for letter in range(0x01, 0x5F)},  # full width
+    **dict.fromkeys((0xAD, 0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF)),  # take no room
+    **dict.fromkeys((*range(0x2000, 0x200B), 0x202F, 0x205F, 0x3000), " "),
+    **dict.fromkeys((*range(0x2010, 0x2016), 0x2212, 0xFE58, 0xFE63), "-"),
+    **dict.fromkeys((0x2024, 0xFE52), "."),
+    0xFE6B: "@",
+}
+"""Letters that look like others, or like nothing (Unicode's forms of compatibility, as far as addresses have them).
+``unicodedata.normalize`` would do more, in quadratic time for a text of marks."""
 
 _BYTE_ORDERS: Final = (b"\xff\xfe", b"\xfe\xff")

@@ -318,23 +318,34 @@ class _Walk:
             # A tensor of a megabyte is one list of numbers, and few numbers are as large as a card's.
             if _NUMBERS.issuperset(map(type, value)) and not any(map(_MAY_BE_CARD, value)):
                 return self._scrub_codes(value)
+            if len(value) > _SHORTEST and {str} == set(map(type, value)) and max(map(len, value)) == 1:
+                return self._scrub_letters(value)
             return self._scrub_parts(value, [self.scrub(each) for each in value])
         if self._card is not None and isinstance(value, int | float) and _is_card(value):
             return self.replaced(value, self._card)
         return value
 
     def _scrub_codes(self, value: list[Any]) -> list[Any]:
-        """Mask a list of the bytes of a text in which something is found."""
-        if (
-            len(value) < _SHORTEST
-            or {int} != set(map(type, value))
-            or not 9 <= min(value) <= max(value) <= 255
-        ):
-            return value
-        if not self._redactor.finds_in(bytes(value).decode(errors="replace")):
+        """Mask a list of the bytes or letters of a text in which something is found."""
+        text = _text_of_codes(value)
+        if text is None or not self._redactor.finds_in(text):
             return value
         self.has_changed = True
         return [0] * len(value)
+
+    def _scrub_letters(self, value: list[str]) -> list[str]:
+        """Mask a text that comes letter by letter if something is found in it."""
+        if not self._redactor.finds_in("".join(value)):
+            return value
+        self.has_changed = True
+        return [MASK] * len(value)
+
+    def _scrub_tokens(self, value: list[str]) -> list[str] | None:
+        """Leave out tokens that spell something together."""
+        if not self._redactor.is_shared(value, list(map(self._redactor.redact_text, value))):
+            return value
+        self.has_changed = True
+        return None
 
     def _scrub_parts(self, parts: list[Any], shown: list[Any]) -> list[Any]:
         """Mask the texts of the parts of a message if they share what is found; ``shown`` are they without the rest."""
@@ -366,6 +377,8 @@ class _Walk:
             shown = self._scrub_text(name)
             while shown in scrubbed:
                 shown += "*"  # two keys that are masked alike are still two
+            if name in _TOKEN_NUMBERS and isinstance(value, list) and set(map(type, value)) == {str}:
+                value = self._scrub_tokens(value)
             if _is_tokens(name) and isinstance(value, dict | list):
                 self.has_changed, value = True, None
             scrubbed[shown] = self.scrub(value)
@@ -399,6 +412,19 @@ def _is_card(number: float) -> bool:
 
 _NUMBERS: Final = frozenset({int, float})
 _MAY_BE_CARD: Final = (1e12).__le__
+
+
+def _text_of_codes(codes: list[int | float]) -> str | None:
+    """Return the text that numbers are the bytes of, signed or not, or the letters; None: they are those of none."""
+    if len(codes) < _SHORTEST or any(code != code // 1 for code in codes[:_SHORTEST]):
+        return None
+    least, most = min(codes), max(codes)
+    if not (least >= -128 and 64 <= most < 0x110000) or any(code != code // 1 for code in codes):
+        return None
+    if most > 255:
+        return None if least < 0 else "".join(chr(int(code)) for code in codes)
+    data = bytes(int(code) & 255 for code in codes).rstrip(b"\0")
+    return data.decode(errors="replace") if min(data) >= 9 else None  # a picture has darker places
 
 
 def _spelt(data: Any) -> str:

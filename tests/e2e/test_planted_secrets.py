@@ -66,6 +66,7 @@ FORMED = {
     "a token": "ghp_Zk8Wq3Xv7Bn5Mt9Rc2Ld6Jf4Hs1Gp0Yy7Tt5",
     "a telephone number": "+49 30 8675309",
     "bearer credentials": "Qx9vTz3LmW7kRb5NcJd8",
+    "an address in a request's id": "asked.Lm5@mail-kx4.example",
     "an address in a stream": "stream.Gk2@mail-kx4.example",
     "a card in a stream": "5105 1051 0510 5100",
     "a token in a stream": "sk-Xb6Tn1Vq8Kd4Rw9Mz3Jf7Hc2",
@@ -185,6 +186,7 @@ def calls() -> Iterator[Call]:
     for dialect in DIALECTS:
         yield Call(f"/talk/{dialect}", person, orjson.dumps({"note": MARK}))
     yield Call("/v2/classes/infer", {**person, "content-type": "application/json"}, orjson.dumps(document))
+    person["x-request-id"] = FORMED["an address in a request's id"]
     yield Call("/v1/audio", {**person, "content-type": "text/plain"}, f"{MARK} {SAID['a text']}".encode())
 
 

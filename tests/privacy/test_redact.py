@@ -328,6 +328,11 @@ SPELT: dict[str, Any] = {
     "parts of a message": {"messages": [{"content": [{"type": "text", "text": x} for x in ("ada@", "example.com")]}]},
     "parts, the first of which is enough": {"parts": [{"type": "text", "text": x} for x in ("a@example.co", "m.org")]},
     "bytes": {"data": list(MAIL.encode())},
+    "bytes with a sign, and an end": {"data": [-61, -87, 32, *MAIL.encode(), 0, 0]},
+    "letters as numbers": {"data": [281, *MAIL.encode()]},
+    "numbers with a point": {"data": [float(code) for code in MAIL.encode()]},
+    "letters": {"data": list(MAIL)},
+    "tokens as texts": {"tokens": ["ada", "@", "exam", "ple.com"]},
     "tokens beside a text": {
         "choices": [{"message": {"content": MAIL}}],
         "prompt_token_ids": [109, 46, 111],
@@ -350,14 +355,27 @@ def test_what_is_spelt_otherwise(name: str) -> None:
     shown, is_changed = Redactor.of(KEY, rules).redact_document(orjson.loads(orjson.dumps(SPELT[name])))
     written = orjson.dumps(shown).decode()
     assert is_changed
-    told = ("example.com", "m.org", "YWRh", "u0040", "%40", "97,100", "[109,", '"ada"')
+    told = (
+        "example.com",
+        "m.org",
+        "YWRh",
+        "u0040",
+        "%40",
+        "97,100",
+        "[109,",
+        '"ada"',
+        "97.0,100.0",
+        '"a","d"',
+    )
     assert [each for each in told if each in written] == []
 
 
 KEPT: dict[str, Any] = {
     "features that are called tokens": {"instances": [{"input_ids": [101, 7592], "tokens": [3]}], "context": {"a": 1}},
     "rows of texts": {"instances": [{"text": "hello ada"}, {"text": "@home"}]},
-    "numbers as large as bytes": {"data": list(range(9, 200))},
+    "numbers as large as bytes": {"data": list(range(9, 200)), "pixels": [0.0, 64.0] * 50, "odd": [0.5] * 20},
+    "words of a row": {"tokens": ["Ada", "lives", "@", "home"]},
+    "letters of something else": {"data": list("abcdefghijklmnopqrstuvwxyz")},
     "an answer without a secret": {"choices": [{"message": {"content": "x"}}], "prompt_token_ids": [1, 2]},
     "base64 of something else": {"image": "iVBORw0KGgoAAAANSUhEUgAAAAUAAAAFCAYAAACNbyblAAAAHElEQVQI12P4"},
     "a hash": {"sha": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"},
