@@ -56,7 +56,7 @@ def read_completion(document: Json, *, is_streamed: bool = False) -> Completion 
     if type(document) is list:
         rows = _read_rows(document)
         return None if rows is None else Completion(rows, None, is_streamed)
-    if type(document) is not dict:
+    if type(document) is not dict or document.keys().isdisjoint(_SIGNS):
         return None
     for read in _READERS:
         choices = read(document)
@@ -340,6 +340,16 @@ _READERS: Final[tuple[Callable[[dict[str, Json]], tuple[Choice, ...] | None], ..
     _read_ollama,
     _read_text,
 )
+
+
+_SIGNS: Final = frozenset(
+    {
+        *("candidates", "choices", "content", "done", "message", "output", "promptFeedback", "results"),
+        *_TEXT_NAMES,
+        *_ALONE,
+    }
+)
+"""Members without any of which no reader finds anything: most documents have none."""
 
 
 def _usage(document: dict[str, Json]) -> Usage | None:

@@ -74,8 +74,11 @@ _ABOUT: Final = _spelled(
     ),
     *("billed units", "usage metadata"),
 )
+_ANY: Final = _IDS | _ABOUT
 _ENVELOPES: Final = ("meta", "metadata", "_meta", "meta_info")
 _ROWS: Final = ("data", "detections", "items", "objects", "outputs", "predictions", "results")
+
+_NESTED: Final = frozenset({*_ENVELOPES, *_ROWS})
 
 _MADE_UP: Final = re.compile(
     r"(?:.*[-_:.])?(?:[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}|(?=[A-Za-z]*[0-9])(?=[0-9]*[A-Za-z])[0-9A-Za-z]{12,})",
@@ -98,6 +101,8 @@ def find_identities(document: Json, other: Json) -> tuple[str, ...]:
     if type(document) is not dict:
         return ()
     found = list(_of_object(document, other, ""))
+    if document.keys().isdisjoint(_NESTED):
+        return tuple(found) if len(found) < len(document) else ()
     for name in _ROWS:
         if type(document.get(name)) is list:
             found += _of_rows(document[name], other.get(name) if type(other) is dict else None, f"/{name}")
@@ -112,7 +117,7 @@ def find_identities(document: Json, other: Json) -> tuple[str, ...]:
 def _of_object(document: Json, other: Json, place: str) -> Iterator[str]:
     if type(document) is not dict:
         return
-    names = document.keys() & (_IDS | _ABOUT)
+    names = document.keys() & _ANY
     if "id" in document and _are_made_up(document, other, "id"):
         names |= {"id"} | (document.keys() & {"model"})
     yield from _pointers(place, names)
