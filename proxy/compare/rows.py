@@ -112,7 +112,8 @@ def _row_of(tensor: Tensor, row: int) -> Sequence[Any]:
 def _of_labels(labels: Labels, row: int) -> Value:
     chances = labels.probabilities
     score = None if chances is None or row >= chances.rows else _finite(max(_row_of(chances, row)))
-    return _plain(word_of(labels.values[row])), None, score
+    label = labels.values[row]
+    return str(label) if type(label) is int else _plain(word_of(label)), None, score
 
 
 def _of_chances(chances: Chances, row: int) -> Value:
