@@ -18,7 +18,7 @@ from proxy.evidence.layout import (
     REQUESTS,
     UNITS,
 )
-from tests.engine.test_deciding import CONFIG, WAIT_S, World
+from tests.engine.deciding_world import CONFIG, WAIT_S, World
 
 pytestmark = pytest.mark.slow
 
