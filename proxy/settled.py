@@ -29,11 +29,13 @@ if TYPE_CHECKING:
 
 __all__ = ["SHAPE", "WITHHELD", "Secret", "Settled", "names_of", "read_settled", "settle"]
 
-SHAPE = "20ac4a5674a53276"
+SHAPE = "eba42f49a37befde"
 """Digest of the names of all settings, which ``tests/test_settled.py`` compares with what they are. It goes with the
 values: a program that was put in the place of the one that sent them may know others."""
 
-WITHHELD = frozenset({"admin", "admin_token", "observer", "payload_dir", "payload_log", "public", "webhooks"})
+WITHHELD = frozenset(
+    {"admin", "admin_token", "embedder", "observer", "payload_dir", "payload_log", "public", "webhooks"}
+)
 """What of the whole no worker gets: it is what meets the world, and has no use for them."""
 
 _KIND = ""

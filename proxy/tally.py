@@ -206,6 +206,11 @@ OBSERVER_FIELDS = (
     "disagreement_failures",
     "label_failures",
     "labels_forgotten",
+    "meanings_asked",
+    "meanings_answered",
+    "meanings_failed",
+    "meanings_dropped",
+    "meanings_withheld",
 )
 """What the observer counts about itself, in the file ``OBSERVER_COUNTERS``."""
 

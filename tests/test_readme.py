@@ -59,7 +59,7 @@ def between(text: str, start: str, end: str) -> str:
 # The configuration and what the commands say of it
 
 
-CONFIG, RULES, SINKS, REDACTED, ROLLOUT = blocks("yaml")
+CONFIG, RULES, EMBEDDER, SINKS, REDACTED, ROLLOUT = blocks("yaml")
 
 
 @pytest.fixture(name="config")
@@ -308,6 +308,13 @@ def test_rules(line: str) -> None:
     )[0]
     assert settings.routes[0].compare.at is not None
     assert RULES.count(f"as: {settings.routes[0].compare.as_},") == 1
+
+
+def test_the_embedder() -> None:
+    """The section that names a server of embeddings is one, beside the first configuration."""
+    embedder = parse(f"{CONFIG}\n{EMBEDDER}", environ={"EMBEDDER_KEY": "k"}).embedder
+    assert embedder is not None
+    assert embedder.headers["authorization"].get_secret_value() == "Bearer k"
 
 
 def test_endpoints() -> None:

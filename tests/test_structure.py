@@ -30,6 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "settings": {"durations", "errors", "methods", "model", "schemas"},
     "wire": {"errors", "model"},
     "compare": {"errors", "methods", "schemas"},
+    "embedder": {"compare"},
     "labels": {"compare", "stats"},
     "noise": {"compare", "privacy", "stats"},
     "privacy": {"compare"},
@@ -40,7 +41,8 @@ ALLOWED: dict[str, set[str]] = {
     "routing": {"errors", "evidence", "model", "settings", "tally", "wire"},
     "records": {"durations", "errors", "exchange"},
     "replay": {
-        "clock", "compare", "model", "printable", "records", "routing", "settings", "stats", "tasks", "wire",
+        "clock", "compare", "embedder", "model", "printable", "records", "routing", "settings", "stats", "tasks",
+        "wire",
     },
     # What processes share.
     "tally": {"model"},
@@ -64,9 +66,9 @@ ALLOWED: dict[str, set[str]] = {
         "tally", "tasks",
     },
     "observer": {
-        "clock", "compare", "control", "durations", "engine", "errors", "evidence", "exchange", "identifiers",
-        "labels", "lasting", "link", "logs", "model", "noise", "printable", "privacy", "private", "records", "rollout",
-        "routing", "settings", "settled", "sinks", "stats", "tally", "tasks", "unit_keys",
+        "clock", "compare", "control", "durations", "embedder", "engine", "errors", "evidence", "exchange",
+        "identifiers", "labels", "lasting", "link", "logs", "model", "noise", "printable", "privacy", "private",
+        "records", "rollout", "routing", "settings", "settled", "sinks", "stats", "tally", "tasks", "unit_keys",
     },
     "sinks": {"clock", "private", "records", "settings", "tally"},
     # The supervisor starts the others as processes: it imports neither of them.
@@ -95,8 +97,9 @@ ALLOWED: dict[str, set[str]] = {
     # The outside.
     "demo": {"clock", "routing", "settings", "tasks"},
     "commands": {
-        "certificates", "clock", "control", "demo", "durations", "engine", "errors", "lasting", "printable", "privacy",
-        "private", "records", "replay", "report", "rollout", "routing", "settings", "supervisor", "unit_keys",
+        "certificates", "clock", "control", "demo", "durations", "embedder", "engine", "errors", "lasting",
+        "printable", "privacy", "private", "records", "replay", "report", "rollout", "routing", "settings",
+        "supervisor", "unit_keys",
     },
     "cli": set(),
     "__main__": {"cli"},
@@ -104,7 +107,8 @@ ALLOWED: dict[str, set[str]] = {
 """Room → rooms that it may import. A room is a package or a single module of ``proxy/``. Arrows go one way."""
 
 PURE = (
-    "report/", "rollout/", "compare/", "durations.py", "errors.py", "evidence/layout.py", "exchange.py",
+    "report/", "rollout/", "compare/", "embedder/cache.py", "embedder/dialect.py",
+    "durations.py", "errors.py", "evidence/layout.py", "exchange.py",
     "labels/", "model.py", "noise/",
     "printable.py", "retirement.py", "routing/", "schemas.py", "settings/", "settled.py", "stats/", "wire/",
     "control/changes.py",

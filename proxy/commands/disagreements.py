@@ -143,6 +143,7 @@ def _shadow(route: Mapping[str, Any], shadow: Mapping[str, Any], confidence: flo
                 f"  {_distance_word(route)} {shadow['mean_distance']:.4g} ({low:.4g} to {high:.4g} likewise)"
             )
             parts.append(Text(line))
+        parts += _meaning(shadow.get("meaning"))
         parts += _noise(shadow, confidence)
     for title, counts in (("because of", "reasons"), ("not compared", "uncomparable_reasons")):
         if shadow[counts]:
@@ -157,6 +158,16 @@ def _shadow(route: Mapping[str, Any], shadow: Mapping[str, Any], confidence: flo
     if shadow["examples"]:
         parts.append(_table_of_examples(shadow["examples"]))
     return [*parts, Text("")]
+
+
+def _meaning(meaning: Mapping[str, Any] | None) -> "list[RenderableType]":
+    from rich.text import Text
+
+    if meaning is None:
+        return []
+    low, high = meaning["distance_interval"]
+    mean = f"{meaning['mean_distance']:.4g} ({low:.4g} to {high:.4g} likewise)"
+    return [Text(f"  in meaning (1 - cosine of embeddings) {mean}, of {meaning['pairs']} pairs")]
 
 
 def _distance_word(route: Mapping[str, Any]) -> str:

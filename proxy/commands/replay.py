@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from proxy.replay.pacing import Pace
     from proxy.replay.results import Results
     from proxy.replay.rules import RouteRules
+    from proxy.settings.embedding import Embedder as EmbedderSettings
 
 __all__ = ["INTERRUPTED", "replay"]
 
@@ -49,6 +50,7 @@ class _Options:
     target: str
     reference: str | None
     rules: "RouteRules"
+    embedder: "EmbedderSettings | None"
     pace: "Pace"
     concurrency: int
     limit: int | None
@@ -252,6 +254,7 @@ def _replay(options: _Options, reader: "PayloadReader", results: "Results") -> b
 async def _run(
     options: _Options, reader: "PayloadReader", results: "Results", take: "Callable[[Outcome, bool], None]"
 ) -> bool:
+    from proxy.embedder import Embedder
     from proxy.replay.run import Replay
     from proxy.replay.target import Target
 
@@ -268,6 +271,10 @@ async def _run(
             stack.push_async_callback(made.close)
             return made
 
+        embedder = None
+        if options.embedder is not None:
+            embedder = Embedder.of(options.embedder)
+            stack.push_async_callback(embedder.close)
         run = Replay(
             reader,
             options.rules,
@@ -279,6 +286,7 @@ async def _run(
             replaces_paths=any(map(_has_path, (options.target, options.reference))),
             despite=options.despite,
             kept_headers=options.kept_headers,
+            embedder=embedder,
             on_refused=results.refuse,
             on_outcome=take,
         )
@@ -298,7 +306,7 @@ async def _run(
 def _options(given: Mapping[str, Any]) -> _Options:
     from proxy.replay.pacing import Pace
 
-    rules, cap_bytes = _rules(given)
+    rules, cap_bytes, embedder = _rules(given)
     return _Options(
         target=given["target"],
         reference=given["reference"],
@@ -308,6 +316,7 @@ def _options(given: Mapping[str, Any]) -> _Options:
         limit=given["limit"],
         timeout_s=given["timeout_s"],
         cap_bytes=cap_bytes,
+        embedder=embedder,
         headers=given["headers"],
         kept_headers=tuple(name.lower() for name in given["kept_headers"]),
         despite=given["despite"],
@@ -315,21 +324,21 @@ def _options(given: Mapping[str, Any]) -> _Options:
     )
 
 
-def _rules(given: Mapping[str, Any]) -> "tuple[RouteRules, int]":
-    """Return the rule of each route, and how much of an answer is read."""
+def _rules(given: Mapping[str, Any]) -> "tuple[RouteRules, int, EmbedderSettings | None]":
+    """Return the rule of each route, how much of an answer is read, and who is asked for the meaning of texts."""
     from proxy.replay.rules import compile_rules, one_rule
 
     changes = read_changes(given["method"], given["rules"])
     try:
         if given["config"] is not None:
             settings = load_settings(given["config"])
-            return compile_rules(settings, changes), settings.limits.copy_
+            return compile_rules(settings, changes), settings.limits.copy_, settings.embedder
         if given["match"] is None and any(map(_has_path, (given["target"], given["reference"]))):
             raise click.UsageError(
                 "a path in the URL replaces what a route matched of the recorded path: "
                 "give --config FILE, or --match PATH"
             )
-        return one_rule(changes, given["match"]), _DEFAULT_COPY_BYTES
+        return one_rule(changes, given["match"]), _DEFAULT_COPY_BYTES, None
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="'--as' / '--rule'") from None
 

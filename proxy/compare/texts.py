@@ -33,7 +33,7 @@ from proxy.compare.verdicts import by_rows, path_of, scores_of
 from proxy.compare.wording import TEXT_LIMIT, chrf, normalise, token_f1
 from proxy.schemas import fits
 
-__all__ = ["TEXTS"]
+__all__ = ["TEXTS", "is_prose"]
 
 TOLERANCE: Final = 0.4
 """1 - chrF2/100 that still agrees where the rule names none."""
@@ -154,6 +154,11 @@ def _judge_words(rule: ComparisonRule, path: str, text: str, other: str) -> _Row
 
 def _validity(is_valid: bool) -> str:
     return "fits the schema" if is_valid else "does not fit the schema"
+
+
+def is_prose(text: str) -> bool:
+    """Whether a text is compared as words: it is no object or list."""
+    return isinstance(_as_json(text), Undecodable)
 
 
 def _as_json(text: str) -> Json | Undecodable:

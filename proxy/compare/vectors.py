@@ -35,6 +35,7 @@ EMBEDDING_NAMES: Final = frozenset(
 """Outputs that are vectors of meaning by their name (OpenAI, sentence-transformers, transformers)."""
 
 _Vector: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
+_Array: TypeAlias = "np.ndarray[Any, np.dtype[np.floating[Any]]]"
 
 
 def _judge_vectors(rule: ComparisonRule, first: Tensor, second: Tensor) -> Comparison:
@@ -64,7 +65,7 @@ def _judge_vectors(rule: ComparisonRule, first: Tensor, second: Tensor) -> Compa
     return by_rows("embedding", reasons, distance, differences, scores, read=read)
 
 
-def cosine(first: "Sequence[float] | _Vector", second: "Sequence[float] | _Vector") -> float:
+def cosine(first: "Sequence[float] | _Array", second: "Sequence[float] | _Array") -> float:
     """Return the cosine of the angle between two vectors of one length, in [-1, 1]; symmetric.
 
     The same values, whatever they are, have cosine 1; else it is 0 where one is the zero vector, and NaN where one

@@ -84,6 +84,12 @@ def _counted() -> dict[str, Schema]:
             "description": "Of agree + disagree, or of those since it is counted; what it measures: the method's.",
         },
         "distance_interval": _interval("Holds the mean distance likewise."),
+        "meaning": {
+            "type": ["object", "null"],
+            "properties": {"pairs": _COUNT, "mean_distance": _SHARE, "distance_interval": _list(_SHARE)},
+            "required": ["pairs", "mean_distance", "distance_interval"],
+            "description": "1 - cosine of the texts' embeddings, with such an interval; null: nobody was asked.",
+        },
     }
 
 

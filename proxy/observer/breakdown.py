@@ -67,11 +67,12 @@ _MEASURED: Final = _PLACE["measured"]
 _DISTANCE: Final = _PLACE["distance"]
 _SQUARED: Final = _PLACE["distance_squared"]
 
-Part: TypeAlias = Literal["total", "reason", "slice", "labels"]
+Part: TypeAlias = Literal["total", "reason", "slice", "labels", "meaning"]
 
 
 class Cell(NamedTuple):
-    """What is counted apart: every pair, those of one reason, those of a slice's value, rows of two labels."""
+    """What is counted apart: every pair, those of one reason, those of a slice's value, rows of two labels; and how far
+    texts are apart in meaning, in total and by a slice's value."""
 
     part: Part
     name: str = ""
@@ -130,6 +131,18 @@ class Breakdown:
         if slices:
             for name, value in slices.items():
                 _add(self._bounded(Cell("slice", name, value), MAX_VALUES), comparison)
+
+    def measure_meaning(self, distance: float, slices: Mapping[str, str]) -> None:
+        """Add how far the texts of a pair, counted before, are apart in meaning; ``slices`` as it was counted."""
+        self.is_changed = True
+        cells = [Cell("meaning")]
+        for name, value in slices.items():
+            is_apart = Cell("slice", name, value) in self.cells
+            cells.append(Cell("meaning", name, value if is_apart else OTHER))
+        for cell in cells:
+            numbers = self._cell(cell)
+            numbers[_MEASURED] += 1
+            _measure(numbers, distance)
 
     def count_labels(self, primary: str, shadow: str, rows: int) -> None:
         """Count rows that the primary's answer calls one thing and the shadow's another."""

@@ -138,6 +138,7 @@ def counts_document(shadow: str, since_wall_ns: int, cells: Mapping[Cell, Number
         **_rate(total, ALPHA),
         "reasons": _reasons(cells, _DISAGREE),
         "uncomparable_reasons": _reasons(cells, _UNCOMPARABLE),
+        "meaning": _meaning(cells.get(Cell("meaning")), ALPHA),
         "slices": _slices(cells),
         "confusion": _confusion(cells),
     }
@@ -178,6 +179,13 @@ def _rate(numbers: Numbers, alpha: float) -> dict[str, Any]:
     }
 
 
+def _meaning(numbers: Numbers | None, alpha: float) -> dict[str, Any] | None:
+    """Return how far texts are apart in meaning; None where nobody said so."""
+    if numbers is None:
+        return None
+    return {"pairs": numbers[_MEASURED], **_distance(numbers, alpha)}
+
+
 def _distance(numbers: Numbers, alpha: float) -> dict[str, Any]:
     measured, total = numbers[_MEASURED], numbers[_DISTANCE] / UNIT
     low, high = mean_sequence_of_sums(measured, min(total, measured), numbers[_SQUARED] / UNIT, alpha)
@@ -210,6 +218,7 @@ def _slices(cells: Mapping[Cell, Numbers]) -> dict[str, list[dict[str, Any]]]:
                 "value": cell.value,
                 **_named(numbers),
                 **_rate(numbers, ALPHA * weight),
+                "meaning": _meaning(cells.get(cell._replace(part="meaning")), ALPHA * weight),
                 "log10_e": round(log_e / _LN10, 4),
                 "stands_out": log_e >= -math.log(ALPHA),
             }

@@ -18,14 +18,16 @@ from typing import Final, NamedTuple, TypeAlias
 
 from proxy.clock import wall_ns
 from proxy.compare import Comparison
+from proxy.compare.meaning import SCORE
 from proxy.engine.store_thread import FileThread
 from proxy.exchange import Primary, ShadowPart
 from proxy.observer.attributes import read_slices
 from proxy.observer.breakdown import Breakdown, Cell, Numbers
 from proxy.observer.breakdown_store import FILE_NAME, BreakdownStore, Kept, StretchKey, open_breakdowns
-from proxy.observer.examples import Examples
+from proxy.observer.examples import Example, Examples
+from proxy.observer.meanings import Meanings
 from proxy.observer.route_rules import RouteRules
-from proxy.observer.showing import Known, Shown, as_shown, example_of, strip
+from proxy.observer.showing import Known, Shown, as_shown, example_of, strip, told_pairs
 from proxy.routing.table import Route, Shadow, Table
 from proxy.tasks import spawn
 
@@ -70,6 +72,21 @@ class _Place(NamedTuple):
     """What its version lets be shown is what may be shown now."""
 
 
+class _Heard(NamedTuple):
+    """Where it is noted what the embedder says of a pair."""
+
+    book: Book
+    slices: Mapping[str, str]
+    example: Example[Shown] | None
+    """Of the pair, where it is one."""
+
+    def take(self, distance: float) -> None:
+        """Note how far the texts are apart in meaning."""
+        if self.example is not None:
+            self.example.what.late[SCORE] = distance
+        self.book.breakdown.measure_meaning(distance, self.slices)
+
+
 Change: TypeAlias = tuple[int, Mapping[Cell, Numbers]]
 """When a stretch began, and what was counted in it."""
 
@@ -88,9 +105,16 @@ class Disagreements:
     Args:
         state_dir: where counts are kept.
         shelf: the thread of the file; tests bring their own.
+        meanings: asked how far texts are apart in meaning; None: nobody is.
     """
 
-    def __init__(self, state_dir: Path, shelf: FileThread[BreakdownStore] | None = None) -> None:
+    def __init__(
+        self,
+        state_dir: Path,
+        shelf: FileThread[BreakdownStore] | None = None,
+        meanings: Meanings | None = None,
+    ) -> None:
+        self.meanings = meanings
         self.shelf = shelf or FileThread(state_dir, open_breakdowns, "counts of disagreement")
         self._books: dict[tuple[str, str], Book] = {}
         """Of the table in force, by route and model."""
@@ -153,10 +177,25 @@ class Disagreements:
         book = place.book
         slices = read_slices(rules.slices, rules.record, primary) if rules.slices else None
         book.breakdown.count(comparison, slices)
+        example = None
         if comparison.result == "disagree":
             _count_mistakes(book.breakdown, rules, primary, part, comparison)
             if place.may_show:
-                book.examples.add(example_of(rules, primary, part, comparison, slices or {}))
+                example = example_of(rules, primary, part, comparison, slices or {})
+                book.examples.add(example)
+        if self.meanings is not None and rules.asks_meaning and comparison.method == "text":
+            self._ask_meaning(rules, primary, part, comparison, _Heard(book, slices or {}, example))
+
+    def _ask_meaning(
+        self, rules: RouteRules, primary: Primary, part: ShadowPart, comparison: Comparison, heard: "_Heard"
+    ) -> None:
+        if self.meanings is None or comparison.result == "uncomparable":
+            return
+        pairs = told_pairs(rules, primary, part, comparison)
+        if pairs is None:
+            self.meanings.withheld += 1
+        elif pairs:
+            self.meanings.ask(pairs, heard.take)
 
     def known(self, route: str) -> list[Known]:
         """Return what is known of each shadow of ``route`` at this moment."""

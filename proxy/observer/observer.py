@@ -36,6 +36,7 @@ from proxy.observer.blocks import Blocks
 from proxy.observer.intake import Intake
 from proxy.observer.label_store import KnownLabels
 from proxy.observer.labelling import LabelTold
+from proxy.observer.meanings import NO_MEANINGS
 from proxy.observer.parts import SOCKET_NAME, NullTracer, Parts
 from proxy.observer.showing import Known
 from proxy.routing.position import parse_positions
@@ -56,6 +57,7 @@ _TRACER_CLOSE_S: Final = 6.0
 _ADMIN_CLOSE_S: Final = 2.0
 _DECIDING_CLOSE_S: Final = 2.0
 _COUNTS_CLOSE_S: Final = 1.0
+_MEANINGS_CLOSE_S: Final = 1.0
 _LATE_S: Final = 1.0
 _LOOK_S: Final = 0.05
 _KEYS_S: Final = 5.0
@@ -141,6 +143,7 @@ class Observer:
             return {}
         intake, tracer = running.intake.statistics(), running.tracer
         deciding, webhooks = running.deciding, running.deciding.webhooks
+        meanings = running.meanings or NO_MEANINGS
         totals = self._totals.show(
             {
                 "broken_streams": intake.broken_streams,
@@ -164,6 +167,11 @@ class Observer:
                 "disagreement_failures": running.disagreements.shelf.failures,
                 "label_failures": running.labelling.shelf.failures,
                 "labels_forgotten": running.labelling.forgotten,
+                "meanings_asked": meanings.asked,
+                "meanings_answered": meanings.answered,
+                "meanings_failed": meanings.failed,
+                "meanings_dropped": meanings.dropped,
+                "meanings_withheld": meanings.withheld,
             }
         )
         return {
@@ -335,6 +343,8 @@ class Observer:
         if running.rekeying is not None:
             running.rekeying.cancel()
             await asyncio.wait([running.rekeying])
+        if running.meanings is not None:
+            await running.meanings.close(_MEANINGS_CLOSE_S)
         if not await running.disagreements.close(_COUNTS_CLOSE_S):
             _log.error("counts of disagreement: the disk is too slow; those of the last moment are lost")
         await running.labelling.close(_COUNTS_CLOSE_S)  # what it had not taken, nobody was told of

@@ -13,6 +13,7 @@ from proxy.observer.disagreements import Disagreements
 from proxy.observer.intake import Intake
 from proxy.observer.label_record import label_line
 from proxy.observer.labelling import Labelling
+from proxy.observer.meanings import make_meanings
 from proxy.observer.noise import NoiseBook
 from proxy.observer.outcomes import Outcomes
 from proxy.observer.pairing import Pair
@@ -57,7 +58,8 @@ class Parts:
         self.keys = UnitKeys(settings.state_dir, secret.get_secret_value() if secret else None)
         self.log = BuiltSinks(settings, run_dir, on_settled)
         self.tracer = make_tracer(settings)
-        self.disagreements = Disagreements(settings.state_dir)
+        self.meanings = make_meanings(settings.embedder)
+        self.disagreements = Disagreements(settings.state_dir, meanings=self.meanings)
         noise = NoiseBook(blocks, run_dir)
         self.labelling = Labelling(settings.state_dir, blocks, self._keep_label)
         self.outcomes = Outcomes(

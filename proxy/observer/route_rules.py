@@ -16,10 +16,12 @@ class RouteRules:
         key: of every hash that is written.
     """
 
-    __slots__ = ("compare", "record", "route", "slices")
+    __slots__ = ("asks_meaning", "compare", "record", "route", "slices")
 
     def __init__(self, route: Route, key: bytes) -> None:
         self.route = route
         self.compare = ComparisonRule.of(route.settings.compare)
+        self.asks_meaning: bool = route.settings.compare.embedder
+        """The embedder is asked how far its texts are apart."""
         self.record: RecordRule = compile_record_rule(route, key)
         self.slices: tuple[SliceReader, ...] = compile_slices(route)

@@ -11,15 +11,17 @@ Pure. Rules
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any, Final
 
 from proxy.compare import DIFFERENCE_LIMIT, Answer, Comparison, compare
+from proxy.compare.meaning import Pair, text_pairs
 from proxy.compare.predictions import differing_rows
 from proxy.exchange import Flag, Primary, ShadowPart
 from proxy.observer.breakdown import Cell, Numbers
 from proxy.observer.examples import Example
+from proxy.observer.heads import answer_fields
 from proxy.observer.pairing import frame_weight
 from proxy.observer.record import (
     answer_document,
@@ -33,7 +35,16 @@ from proxy.observer.record_comparisons import hashed_label
 from proxy.observer.route_rules import RouteRules
 from proxy.privacy.actions import keyed_hash
 
-__all__ = ["Known", "Shown", "as_shown", "example_document", "example_id", "example_of", "strip"]
+__all__ = [
+    "Known",
+    "Shown",
+    "as_shown",
+    "example_document",
+    "example_id",
+    "example_of",
+    "strip",
+    "told_pairs",
+]
 
 MAX_PATH_CHARACTERS: Final = 256
 """Longest place that is kept: the keys of a document may have any length."""
@@ -61,6 +72,8 @@ class Shown:
     """Heads and bodies were too large to keep."""
     was_withheld: bool = False
     """Of a stripped one: its content may not be shown."""
+    late: dict[str, float] = field(default_factory=dict)
+    """Figures that came after the comparison."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +194,7 @@ def example_document(shown: Shown) -> dict[str, Any]:
         "method": comparison.method,
         "reason": comparison.reason,
         "distance": comparison.distance,
-        "scores": dict(comparison.scores),
+        "scores": {**dict(comparison.scores), **shown.late},
         "rows": comparison.rows,
         "rows_disagreeing": comparison.rows_disagreeing,
         "differing_rows": list(shown.differing_rows),
@@ -222,6 +235,26 @@ def _answers(shown: Shown, *, withheld: bool) -> tuple[dict[str, Any], dict[str,
             is_cut=is_cut,
             withheld=withheld,
         ),
+    )
+
+
+def told_pairs(
+    rules: RouteRules, primary: Primary, part: ShadowPart, comparison: Comparison
+) -> tuple[Pair, ...] | None:
+    """Return the texts of two answers as another server may be told them: without what must not be written.
+
+    None where that cannot be told from the rest, or the answers are longer than what is written.
+    """
+    if rules.record.redactor.concerns_bodies:
+        answer, other = _answers(Shown(rules, primary, part, comparison, {}, None), withheld=False)
+        first, second = _as_written(answer), _as_written(other)
+        return None if first is None or second is None else text_pairs(rules.compare, first, second)
+    kind, coding, length = answer_fields(primary.response_lines)
+    body, is_cut = primary.response_body, part.flags & Flag.RESPONSE_TRUNCATED != 0
+    raw = Answer(primary.status, kind, coding, body, is_cut_short(primary), length)
+    kind, coding, length = answer_fields(part.response_lines)
+    return text_pairs(
+        rules.compare, raw, Answer(part.status, kind, coding, part.response_body, is_cut, length)
     )
 
 

@@ -24,6 +24,8 @@ class RouteRule:
     """The part of the path that a target's own path replaces."""
     shows_values: bool = True
     """Nothing of the route's bodies is redacted or left out: values of differences may be shown."""
+    asks_meaning: bool = False
+    """The embedder is asked how far texts are apart: never where something of them must not be told."""
 
     def matches(self, path: str) -> bool:
         """Tell whether ``path`` begins with the part that is replaced."""
@@ -61,11 +63,13 @@ def compile_rules(settings: Settings, changes: Mapping[str, Any]) -> RouteRules:
     return RouteRules(
         {
             route.name: RouteRule(
-                ComparisonRule.of(_changed(route.compare, changes)),
+                ComparisonRule.of(compare),
                 matched_prefix(route.match.path),
                 shows_values=not route.log.redact and route.log.content is not False,
+                asks_meaning=compare.embedder and not route.log.redact,
             )
             for route in settings.routes
+            for compare in (_changed(route.compare, changes),)
         },
         None,
     )

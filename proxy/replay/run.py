@@ -20,6 +20,8 @@ from typing import Final, NamedTuple, Protocol
 
 from proxy.clock import monotonic_ns
 from proxy.compare import Answer, Comparison, ComparisonRule
+from proxy.compare.meaning import SCORE, text_pairs
+from proxy.embedder import Embedder
 from proxy.printable import printable
 from proxy.records.record import Record
 from proxy.replay.calls import Call, prepare, read_reference
@@ -62,6 +64,7 @@ class Replay:
         despite: see :func:`proxy.replay.calls.prepare`.
         kept_headers: see there.
         on_refused: told the reason of each record that is not replayed.
+        embedder: is asked how far texts are apart in meaning, of routes that say so; None: nobody is.
         on_outcome: told what came of each that is, and whether its values may be shown.
     """
 
@@ -78,6 +81,7 @@ class Replay:
         replaces_paths: bool = False,
         despite: Collection[str] = (),
         kept_headers: Collection[str] = (),
+        embedder: Embedder | None = None,
         on_refused: Callable[[str], None],
         on_outcome: Callable[[Outcome, bool], None],
     ) -> None:
@@ -93,6 +97,7 @@ class Replay:
         self._replaces_paths = replaces_paths
         self._despite = despite
         self._kept_headers = kept_headers
+        self._embedder = embedder
         self._on_refused = on_refused
         self._on_outcome = on_outcome
         self._under_way: set[asyncio.Task[None]] = set()
@@ -181,9 +186,28 @@ class Replay:
             comparison = _judge(
                 prepared.rule.compare, record, against, new.answer, is_recorded=reference is None
             )
+            try:
+                comparison = await self._with_meaning(prepared.rule, comparison, against, new.answer)
+            except asyncio.CancelledError:
+                self.abandoned += 1
+                raise
         content = record.response.content
         shows_values = prepared.rule.shows_values and not content.redacted and content.body is not None
         self._on_outcome(Outcome(record, new, reference, late_ns, comparison), shows_values)
+
+    async def _with_meaning(
+        self, rule: RouteRule, comparison: Comparison, reference: Answer, new: Answer
+    ) -> Comparison:
+        """Return the comparison with how far its texts are apart in meaning, where somebody can say so."""
+        if self._embedder is None or not rule.asks_meaning or comparison.method != "text":
+            return comparison
+        if comparison.result == "uncomparable":
+            return comparison
+        pairs = text_pairs(rule.compare, reference, new)
+        distance = await self._embedder.distance(pairs) if pairs else None
+        if distance is None:
+            return comparison
+        return comparison._replace(scores=(*comparison.scores, (SCORE, distance)))
 
     async def _ask(self, prepared: "_Prepared") -> tuple[Asked, Asked | None]:
         """Ask the model under test, and the other one if there is one, at the same time."""

@@ -43,7 +43,7 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"expected what JSON can hold, got {type(value).__name__}")
 
 
-_NO_RULE: Final = frozenset({"examples", "excess", "labels", "noise", "slices"})
+_NO_RULE: Final = frozenset({"embedder", "examples", "excess", "labels", "noise", "slices"})
 """Keys that do not change how two answers are judged."""
 
 
@@ -166,6 +166,13 @@ class Compare(Section):
         "How long after a request its true answer may come (POST /api/v1/feedback with label or labels): so "
         "long what each "
         "model predicted is remembered, row by row; null: not at all.",
+        NOW,
+    )
+
+    embedder: Annotated[bool, grammar.yes_or_no()] = setting(
+        False,
+        "text: ask the embedder how far texts are apart in meaning. What both models said is sent to it, redacted as "
+        "log.redact says.",
         NOW,
     )
 

@@ -143,6 +143,7 @@ def _route(top: View, route: View) -> list[Problem]:
         *_units(route),
         *_redactions(route),
         *_comparison(route.at("compare")),
+        *_embedder(top, route),
     ]
 
 
@@ -238,6 +239,20 @@ def _comparison(compare: View) -> Iterator[Problem]:
     if compare.has("at") and compare.has("label") and method != "detection":
         yield compare.problem("label", "only at: label is its older name, but for detection")
     yield from _costs(compare.at("costs"))
+
+
+def _embedder(top: View, route: View) -> Iterator[Problem]:
+    """Find texts that nobody is there to be asked for, or that must not be told."""
+    compare = route.at("compare")
+    if compare.at("embedder").value is not True:
+        return
+    method = compare.read("as", str) or "auto"
+    if method not in ("auto", "text"):
+        yield compare.problem("embedder", f"no embedder beside as: {method}: it is for text")
+    if not top.has("embedder"):
+        yield compare.problem("embedder", "an embedder at the top of the file: {url: …, model: …}")
+    if route.at("log").at("content").value is False:
+        yield compare.problem("embedder", "no embedder beside log.content: false: it is sent what models say")
 
 
 def _costs(costs: View) -> Iterator[Problem]:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import SecretStr
 
 from proxy.settings import grammar, units
+from proxy.settings.embedding import Embedder
 from proxy.settings.fields import (
     NEXT_CONNECTION,
     NEXT_REQUEST,
@@ -249,6 +250,9 @@ class Settings(Section):
     observer: ObserverSettings = section("The process that compares, counts and logs.")
     tracing: Tracing = section("OpenTelemetry spans.")
     payload_log: PayloadLog = section("Where sampled inputs and outputs are written.")
+    embedder: Embedder | None = setting(
+        None, "Who is asked how far texts are apart in meaning, for routes with compare.embedder.", RESTART
+    )
     webhooks: tuple[Webhook, ...] = setting(
         [], "Who is told when a rollout moves or stops.", NOW, max_length=_MAX_WEBHOOKS
     )

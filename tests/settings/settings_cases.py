@@ -26,6 +26,9 @@ payload_log:
             mode: structured, source: "https://wine.example"},
            {kind: parquet, roll_every: 5s},
            {kind: kafka, brokers: ["k:9092"], topic: t, key: request_id, acks: "0", options: {sasl.password: s3cret}}]}
+embedder:
+  {url: "http://e:8081/v1/embeddings?k=hidden-part", model: minilm, headers: {authorization: Bearer hidden-key},
+   timeout: 2s, max_in_flight: 8, max_text: 1KiB, queue: 1MiB, cache: 0B}
 webhooks:
   - {url: "https://hooks.example/T0/b?c=d", secret: whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz, on: hold, timeout: 1s}
 models:
@@ -56,7 +59,8 @@ routes:
       {as: auto, rtol: 0, atol: 1e-3, ignore: [/a/*, /b/**/c], label: /l, score: s, scale: 2.5, tolerance: 0.1,
        threshold: 0.5, k: 5, iou: 0.75, boxes: xywh,
        costs: {cat: {dog: 0.25, 1: 0}, 1.0: {cat: 1}}, schema: {type: object, required: [a], maxProperties: 3},
-       examples: 0.5, slices: {tier: header:X-Tier, plan: cookie:p, region: "query:r e", lang: "json:/a/lang"}}
+       embedder: true, examples: 0.5,
+       slices: {tier: header:X-Tier, plan: cookie:p, region: "query:r e", lang: "json:/a/lang"}}
     log:
       percent: 1
       body: 0B
@@ -261,6 +265,31 @@ PROBLEMS: dict[str, tuple[str, str, str]] = {
         minimal(route={"compare": {"as": "regression", "costs": {"cat": {"dog": 0.5}}}}),
         "routes[0].compare.costs",
         "expected no costs beside as: regression: it is for classification",
+    ),
+    "nobody to ask": (
+        minimal(route={"compare": {"embedder": True}}),
+        "routes[0].compare.embedder",
+        "expected an embedder at the top of the file",
+    ),
+    "meaning of numbers": (
+        minimal(
+            embedder={"url": "http://e/", "model": "m"}, route={"compare": {"as": "json", "embedder": True}}
+        ),
+        "routes[0].compare.embedder",
+        "expected no embedder beside as: json: it is for text",
+    ),
+    "meaning of what must not be told": (
+        minimal(
+            embedder={"url": "http://e/", "model": "m"},
+            route={"compare": {"embedder": True}, "log": {"content": False}},
+        ),
+        "routes[0].compare.embedder",
+        "expected no embedder beside log.content: false",
+    ),
+    "an embedder without a model": (
+        minimal(embedder={"url": "http://e/"}),
+        "embedder.model",
+        "nothing",
     ),
     "no schema": (
         minimal(route={"compare": {"as": "text", "schema": {"type": "objekt"}}}),

@@ -98,6 +98,9 @@ NOT_THE_SCHEMAS_BUSINESS = {
     "a class twice",
     "a cost of what is right",
     "costs without classes",
+    "nobody to ask",
+    "meaning of numbers",
+    "meaning of what must not be told",
     "half held back",  # a percent with its sign is text too
     "margin over",
     "margin too fine",

@@ -16,10 +16,16 @@ from proxy.settings.schema import Settings
 
 REFERENCE = Path(__file__).parents[2] / "config" / "modelproxy.yaml"
 TEXT = REFERENCE.read_text()
-WITH_WEBHOOK = re.sub(
+UNCOMMENTED = re.sub(
     r"^# (?=- url|  (secret|on|timeout):)", "  ", TEXT.replace("webhooks: []", "webhooks:"), flags=re.M
 )
-"""The reference with the webhook that it shows in a comment: a file as it stands should call nobody."""
+UNCOMMENTED = re.sub(
+    r"^# (?=(url|model|headers|timeout|max_in_flight|max_text|queue|cache): )",
+    "  ",
+    UNCOMMENTED.replace("embedder: null", "embedder:"),
+    flags=re.M,
+)
+"""The reference with the webhook and the embedder that it shows in comments: a file as it stands should call nobody."""
 SECRET = {"MODELPROXY_WEBHOOK_SECRET": "d" * 24}
 
 MARKS = {NEXT_REQUEST: "[request]", NEXT_CONNECTION: "[connection]", NOW: "[now]", RESTART: "[restart]"}
@@ -44,8 +50,10 @@ def test_its_variables_are_secrets() -> None:
 
 
 def test_its_webhook_is_valid() -> None:
-    """The webhook that stands in a comment is one that can be used."""
-    (webhook,) = parse(WITH_WEBHOOK, environ=SECRET).webhooks
+    """The webhook that stands in a comment is one that can be used, and so is the embedder."""
+    settings = parse(UNCOMMENTED, environ=SECRET)
+    assert settings.embedder is not None
+    (webhook,) = settings.webhooks
     assert webhook.secret.get_secret_value() == "d" * 24
 
 
@@ -62,8 +70,8 @@ def fields(kind: type[Section] = Settings, path: str = "") -> Iterator[tuple[str
 
 def lines() -> dict[str, str]:
     """Return path → comment of the first line with that key; list positions and model names left out."""
-    _, source = parse_with_source(WITH_WEBHOOK, environ=SECRET)
-    text = WITH_WEBHOOK.splitlines()
+    _, source = parse_with_source(UNCOMMENTED, environ=SECRET)
+    text = UNCOMMENTED.splitlines()
     found: dict[str, str] = {}
     for path, place in source.places.items():
         steps = [step for i, step in enumerate(path) if isinstance(step, str) and path[:i] != ("models",)]
