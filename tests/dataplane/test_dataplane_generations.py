@@ -29,7 +29,7 @@ from proxy.evidence.layout import (
 from proxy.evidence.units import cells_of, open_units
 from proxy.model import Fault
 from tests.dataplane.road import build_table
-from tests.dataplane.test_dataplane_evidence import ROLLOUT
+from tests.dataplane.trial import ROLLOUT
 
 EPOCH, ID = "0" * 16, "1" * 16
 NOW = 500_000
