@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 
 from tests.compare.bodies import zstd
+from tests.e2e.listening import listener
 from tests.e2e.running import Running, eventually, serve
 
 pytestmark = [
@@ -39,7 +40,7 @@ async def giants() -> AsyncIterator[str]:
 
     async def answer(request: web.Request) -> web.StreamResponse:
         await request.read()
-        coding = request.match_info["coding"]
+        coding = request.path.removeprefix("/")
         headers = {"content-type": "application/json"}
         if coding in bodies:
             return web.Response(
@@ -51,15 +52,8 @@ async def giants() -> AsyncIterator[str]:
             await whole.write(PLAIN[at : at + MIB])
         return whole
 
-    application = web.Application()
-    application.router.add_post("/{coding}", answer)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+    async with listener(answer) as url:
+        yield url
 
 
 def config(directory: Path, url: str) -> str:

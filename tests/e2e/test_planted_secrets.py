@@ -27,6 +27,7 @@ from click.testing import CliRunner
 from proxy.cli import COMMANDS, main
 from proxy.rundir import left_behind, owner_of
 from proxy.settings import Compare
+from tests.e2e.listening import listener
 from tests.e2e.planting import Heard
 from tests.e2e.running import Running, eventually, serve
 from tests.privacy.dialects import DIALECTS, EVENTS, body_of
@@ -264,20 +265,6 @@ async def generate(request: web.Request, wanted: str, *, is_copy: bool) -> web.S
     if wanted == "gzip":
         data, headers["content-encoding"] = gzip.compress(data), "gzip"
     return web.Response(body=data, headers=headers)
-
-
-@asynccontextmanager
-async def listener(handler: Any) -> AsyncIterator[str]:
-    """Serve ``handler`` on a free port; the value is its URL."""
-    app = web.Application(client_max_size=1 << 26)
-    app.router.add_route("*", "/{tail:.*}", handler)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
 
 
 def settings(state: Path, model: str, collector: str, sinks: list[Receiver], *, told: bool) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import orjson
 import pytest
 from aiohttp import web
 
+from tests.e2e.listening import listener
 from tests.e2e.running import eventually, serve
 
 pytestmark = pytest.mark.slow
@@ -38,15 +39,8 @@ async def chat_server(words: tuple[str, ...], gap_s: float) -> AsyncIterator[str
         )
         return answer
 
-    application = web.Application()
-    application.router.add_post("/v1/chat/completions", chat)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+    async with listener(chat) as url:
+        yield url
 
 
 def config(directory: Path, champion: str, candidate: str) -> str:
