@@ -13,7 +13,7 @@ would change our mind:* HTTP/2 to models, where an answer can be given up withou
 *Question:* and of a shadow that is not there? *Choice:* the same pauses. When a connection could not be opened and none
 is left, copies are dropped for :data:`REST_S`, then one tries again, and each time that it cannot the rest is twice as
 long, up to :data:`LONGEST_S`: whoever opens ten connections a second in vain delays some client each time
-(``benchmarks/NOTES.md``, "Bad shadows, slot by slot").
+(``benchmarks/NOTES.md``, "Bad shadows, turn by turn").
 """
 
 import asyncio
