@@ -100,6 +100,7 @@ async def test_the_demo_holds_what_it_claims(run: Run) -> None:
     assert run.left_behind() == []
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @needs_sklearn
 async def test_ctrl_c_ends_everything(run: Run) -> None:

@@ -174,6 +174,7 @@ async def test_the_command_shows_it(tmp_path: Path) -> None:
         assert ["/label/0", "1", "2"] in [line.split() for line in text.splitlines()]
 
 
+@pytest.mark.long
 async def test_counts_outlive_whoever_counts(tmp_path: Path) -> None:
     """SIGKILL of the observer loses nothing that was on the disk; after a restart of all the counts go on."""
     async with model() as one, model("gold") as two:

@@ -114,6 +114,7 @@ async def test_a_known_error_rate_is_found_again(tmp_path: Path) -> None:
     assert sum(map(is_error, found)) / len(found) > 2 * truth  # what the records say without their weights
 
 
+@pytest.mark.long
 async def test_a_budget_in_a_rush(tmp_path: Path) -> None:
     """Thirty times the budget leaves what it allows; what is there stands for all, but for what is told as lost."""
     async with model_server("one") as one, model_server("four") as four:

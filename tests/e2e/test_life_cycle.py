@@ -110,7 +110,8 @@ async def watch_counters(proxy: Running, falls: list[str]) -> None:
         await asyncio.sleep(0.02)
 
 
-@pytest.mark.parametrize("upgrades", [1, pytest.param(2, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("upgrades", [1, 2])
 async def test_an_upgrade_under_traffic_costs_nothing(tmp_path: Path, upgrades: int) -> None:
     """SIGUSR2: same process id, other processes, no failed request, no counter that falls, exact sums."""
     async with world(tmp_path) as (proxy, model):
@@ -183,6 +184,7 @@ async def test_a_second_signal_during_an_upgrade_is_refused(tmp_path: Path) -> N
         assert await proxy.total("modelproxy_requests_total", code="200") == 1
 
 
+@pytest.mark.long
 async def test_an_upgrade_with_a_bad_file_is_refused(tmp_path: Path) -> None:
     """The program on disk does not understand the file: this one goes on, says why, and can be upgraded later."""
     async with world(tmp_path, workers=1) as (proxy, _):

@@ -493,6 +493,7 @@ async def test_what_is_told_in_confidence_does_not_come_out(tmp_path: Path) -> N
     assert put_together.count(b'"assembled":true') >= 2 * len(DIALECTS)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="reads /proc")
 async def test_the_search_finds_what_comes_out(tmp_path: Path) -> None:
     """Without rules, and with free text asked for, every secret of a body or logged header is found in every sink."""

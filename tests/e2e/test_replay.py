@@ -159,6 +159,8 @@ async def test_a_model_that_dies_on_the_way(tmp_path: Path) -> None:
         model.fails = lambda count: {10: "cut", 20: "garbage", 30: "stall", 40: "close"}.get(count)
         code, document, err = await replay(
             *("--log", str(tmp_path), "--to", model.url, "--timeout", "1s", "--fail-over", "4%"),
+            # One after the other, so that the connection that is closed without a word has been used.
+            *("--concurrency", "1"),
         )
     assert document["failed"] == {"protocol": 1, "reset": 1, "timeout": 1}
     assert (document["agree"], document["sent"]) == (57, 60)

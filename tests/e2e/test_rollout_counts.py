@@ -31,6 +31,7 @@ async def counted(proxy: Running, one: CountingModel, two: CountingModel) -> dic
     return found
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds the observer through /proc")
 async def test_killed_observers_and_a_restart(tmp_path: Path) -> None:
     """What an observer counted the next one knows, what nobody saw is found, and a restart goes on from there."""
@@ -54,6 +55,7 @@ async def test_killed_observers_and_a_restart(tmp_path: Path) -> None:
         assert one.primary + two.primary == 280
 
 
+@pytest.mark.long
 async def test_requests_under_way_in_an_upgrade(tmp_path: Path) -> None:
     """The program after counts on, and so does the one before until its last request is answered."""
     async with models() as (one, two):

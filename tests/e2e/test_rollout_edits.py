@@ -53,6 +53,7 @@ def changes(proxy: Running) -> str:
     return "; ".join(journal(proxy, "publish")[-1]["changes"])
 
 
+@pytest.mark.long
 async def test_what_an_edit_does(tmp_path: Path) -> None:
     """Some go on, some are judged anew, some begin anew, and some end: as the table of rules says."""
     async with models() as (one, two):

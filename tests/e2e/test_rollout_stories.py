@@ -174,6 +174,7 @@ async def test_a_good_canary_is_promoted(tmp_path: Path) -> None:
             assert recomputed(proxy, line)["verdict"] == line["verdict"]
 
 
+@pytest.mark.long
 async def test_one_user_alone_is_no_evidence(tmp_path: Path) -> None:
     """A thousand failures of one user count once: the canary stays."""
     async with models() as (one, two):

@@ -75,6 +75,7 @@ async def send(proxy: Running, count: int) -> None:
         assert await proxy.infer(f"user-{number}") == (200, "v1")
 
 
+@pytest.mark.long
 async def test_a_dead_and_a_slow_sink_touch_no_other(tmp_path: Path) -> None:
     """One sink refuses connections and one never answers: clients and the others have every record, and every record of
     each sink has one outcome; the drain writes what is left."""
@@ -115,6 +116,7 @@ async def test_a_dead_and_a_slow_sink_touch_no_other(tmp_path: Path) -> None:
         assert sum(len(orjson.loads(body)) for _, _, body in good.got) == 2 * 160
 
 
+@pytest.mark.long
 async def test_a_killed_observer_leaves_whole_files(tmp_path: Path) -> None:
     """After SIGKILL in the midst of writing, lines and Parquet files are whole, none is written twice, and what was in
     hand is counted: what each sink says to have written is what is there."""

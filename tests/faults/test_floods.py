@@ -120,6 +120,7 @@ routes:
             assert await proxy.total("modelproxy_observer_errors_total") == 0
 
 
+@pytest.mark.long
 @on_linux
 @pytest.mark.slow
 async def test_requests_without_end_and_answers_untaken(tmp_path: Path) -> None:
@@ -157,6 +158,7 @@ async def test_interim_answers_that_nobody_takes(tmp_path: Path) -> None:
         assert world.model.lines[0].sent < 128 * MIB
 
 
+@pytest.mark.long
 @pytest.mark.slow
 async def test_a_thousand_slow_heads(tmp_path: Path) -> None:
     """A thousand clients that never end their heads do not slow the one that does, and are all told 408 in time."""
