@@ -154,9 +154,13 @@ async def test_a_killed_observer_leaves_no_record_without_an_end(tmp_path: Path)
             await ask(proxy, orders)
             await killing
             await eventually(proxy.is_watched, "both workers to reach the new observer")
-            await ask(proxy, orders[:100])
-            await proxy.settled()
-            counts = await outcomes(proxy)
+            # The new one's budget has to see a load before it thins any.
+            for _ in range(20):
+                await ask(proxy, orders[:200])
+                await proxy.settled()
+                counts = await outcomes(proxy)
+                if counts["thinned"]:
+                    break
     assert counts["sampled"] == sum(n for word, n in counts.items() if word != "sampled")
     assert counts["written"]
     assert counts["thinned"]
