@@ -179,10 +179,10 @@ async def test_what_is_stopped_is_killed_all_the_same() -> None:
 async def test_what_answers_lives() -> None:
     """A process that says anything at all between two questions is let alone."""
     script = READY + 'f = os.fdopen(fd); [os.write(fd, b\'{"op":"pong"}\\n\') for line in f]'
-    async with running(script, beat_s=0.02, missed_beats=50) as (child, owner):
+    async with running(script, beat_s=0.02, missed_beats=100) as (child, owner):
         first = await asyncio.wait_for(owner.ready.get(), PATIENCE_S)
         # As long as it would take to be killed, were it mute.
-        await asyncio.sleep(1.5)
+        await asyncio.sleep(2.5)
         assert (child.pid, child.hangs) == (first, 0)
 
 

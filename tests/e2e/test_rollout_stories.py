@@ -158,7 +158,11 @@ async def test_a_good_canary_is_promoted(tmp_path: Path) -> None:
             assert {user for user in panel if crowd.answers[user][1] == "v2"} == set(
                 who_joins(text, 95, panel)
             )
-            assert {each["type"] for each in told} >= {"rollout.ramp", "rollout.promote"}
+
+            async def are_told() -> bool:
+                return {each["type"] for each in told} >= {"rollout.ramp", "rollout.promote"}
+
+            await eventually(are_told, "the webhooks to be told")
 
             two.fails = lambda user: number(user) % 10 < 5
             await crowd.ask_until(USERS[20_000:], lambda: len(verdicts(proxy)) == 4, "the way back", 40.0)
