@@ -10,7 +10,7 @@ Pure. Rules
 
 from collections.abc import Sequence
 from math import inf, isnan
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias, get_args
 
 from proxy.compare.labels import Label, label_family
 from proxy.compare.values import Predicted
@@ -27,15 +27,7 @@ Outcome: TypeAlias = Literal[
     "as_close",
 ]
 
-OUTCOMES: Final[tuple[Outcome, ...]] = (
-    "both_right",
-    "only_primary",
-    "only_shadow",
-    "both_wrong",
-    "primary_closer",
-    "shadow_closer",
-    "as_close",
-)
+OUTCOMES: Final[tuple[Outcome, ...]] = get_args(Outcome)
 """What a labelled row comes to: one of the first four where there are labels, of the last three where numbers."""
 
 PRIMARY_BETTER: Final = frozenset({"only_primary", "primary_closer"})

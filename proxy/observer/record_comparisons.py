@@ -119,21 +119,13 @@ def _row(shadow: str, judged: JudgedRow, key: bytes | None) -> dict[str, Any]:
         primary, other = _hidden(primary, key), _hidden(other, key)
     elif distance is not None:
         document["distance"] = distance
-    label, number, score = primary
-    if label is not None:
-        document["primary_label"] = label
-    if number is not None:
-        document["primary_number"] = number
-    if score is not None:
-        document["primary_score"] = score
-    label, number, score = other
-    if label is not None:
-        document["shadow_label"] = label
-    if number is not None:
-        document["shadow_number"] = number
-    if score is not None:
-        document["shadow_score"] = score
+    for name, value in zip(_NAMES, (*primary, *other), strict=True):
+        if value is not None:
+            document[name] = value
     return document
+
+
+_NAMES = ("primary_label", "primary_number", "primary_score", "shadow_label", "shadow_number", "shadow_score")
 
 
 def _hidden(value: Value, key: bytes) -> Value:
