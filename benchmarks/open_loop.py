@@ -205,60 +205,82 @@ def take_turns(
 def play(lines: Sequence[Line], rate: int, seconds: float, requests: Sequence[bytes]) -> Seen:
     """Send at ``rate`` per second over ``lines``; return what was seen when all is answered."""
     with select.epoll() as poll:
-        by_fd = {line.socket.fileno(): line for line in lines}
-        for fd in by_fd:
+        return _Turn(lines, poll, requests).run(rate, seconds)
+
+
+class _Turn:
+    """One turn of one target. A connection that breaks is an error, whether a request was under way on it or not."""
+
+    def __init__(self, lines: Sequence[Line], poll: select.epoll, requests: Sequence[bytes]) -> None:
+        self.seen = Seen()
+        self.requests = requests
+        self.poll = poll
+        self.lines = {line.socket.fileno(): line for line in lines}
+        """By descriptor, those that are not broken."""
+        self.idle = deque(self.lines)
+        self.waiting = deque[int]()
+        """When requests were due for which no connection was free."""
+        for fd in self.lines:
             poll.register(fd, select.EPOLLIN)
-        return _play(by_fd, poll, rate, seconds, requests)
 
-
-def _play(
-    by_fd: dict[int, Line], poll: select.epoll, rate: int, seconds: float, requests: Sequence[bytes]
-) -> Seen:
-    seen, connections = Seen(), len(by_fd)
-    idle, waiting = deque(by_fd.values()), deque[int]()
-    step_ns = 10**9 // rate
-    start_ns = time.monotonic_ns() + 1_000_000
-    counted_ns = start_ns + int(WARMING_S * 1e9)
-    end_ns = start_ns + int(seconds * 1e9)
-    due_ns = start_ns
-    now_ns = time.monotonic_ns()
-    while due_ns < end_ns or (len(idle) + seen.errors < connections and now_ns < end_ns + DRAIN_S * 1e9):
+    def run(self, rate: int, seconds: float) -> Seen:
+        seen, step_ns = self.seen, 10**9 // rate
+        due_ns = time.monotonic_ns() + 1_000_000
+        counted_ns, end_ns = due_ns + int(WARMING_S * 1e9), due_ns + int(seconds * 1e9)
         now_ns = time.monotonic_ns()
-        while due_ns <= now_ns and due_ns < end_ns:
-            if idle:
-                line = idle.popleft()
-                line.due_ns = due_ns
-                send(line, requests[seen.requests % len(requests)])
-                seen.requests += 1
-                seen.lags_ns.append(now_ns - due_ns)
-            else:
-                waiting.append(due_ns)
-            due_ns += step_ns
+        while due_ns < end_ns or (len(self.idle) < len(self.lines) and now_ns < end_ns + DRAIN_S * 1e9):
             now_ns = time.monotonic_ns()
-        # An epoll takes whole milliseconds; a select on the epoll takes microseconds.
-        left_s = max(0.0, (due_ns if due_ns < end_ns else now_ns + 10**7) - now_ns) / 1e9
-        if not select.select([poll], [], [], left_s)[0]:
-            continue
-        for fd, _event in poll.poll(0):
-            line = by_fd[fd]
+            while due_ns <= now_ns and due_ns < end_ns:
+                if self._send(due_ns):
+                    seen.lags_ns.append(now_ns - due_ns)
+                else:
+                    self.waiting.append(due_ns)
+                due_ns += step_ns
+                now_ns = time.monotonic_ns()
+            # An epoll takes whole milliseconds; a select on the epoll takes microseconds.
+            left_s = max(0.0, (due_ns if due_ns < end_ns else now_ns + 10**7) - now_ns) / 1e9
+            if select.select([self.poll], [], [], left_s)[0]:
+                self._receive(counted_ns)
+        # Those that were never sent, and those that were never answered.
+        seen.errors += len(self.waiting) + len(self.lines) - len(self.idle)
+        return seen
+
+    def _send(self, due_ns: int) -> bool:
+        """Send the next request on a free connection; False: there is none."""
+        while self.idle:
+            fd = self.idle.popleft()
+            line = self.lines[fd]
             try:
-                if not line.receive():
+                send(line, self.requests[self.seen.requests % len(self.requests)])
+            except OSError:
+                self._break(fd)
+                continue
+            line.due_ns = due_ns
+            self.seen.requests += 1
+            return True
+        return False
+
+    def _receive(self, counted_ns: int) -> None:
+        for fd, _event in self.poll.poll(0):
+            line = self.lines.get(fd)
+            try:
+                if line is None or not line.receive():
                     continue
             except OSError:
-                poll.unregister(fd)
-                seen.errors += 1
+                self._break(fd)
                 continue
             if line.due_ns >= counted_ns:
-                seen.latencies_ns.append(time.monotonic_ns() - line.due_ns)
-            if waiting:
-                line.due_ns = waiting.popleft()
-                send(line, requests[seen.requests % len(requests)])
-                seen.requests += 1
-            else:
-                idle.append(line)
-    # Those that were never sent, and those that were never answered.
-    seen.errors += len(waiting) + connections - len(idle) - seen.errors
-    return seen
+                self.seen.latencies_ns.append(time.monotonic_ns() - line.due_ns)
+            self.idle.append(fd)
+            if self.waiting and self._send(self.waiting[0]):
+                self.waiting.popleft()
+
+    def _break(self, fd: int) -> None:
+        del self.lines[fd]
+        with suppress(ValueError):
+            self.idle.remove(fd)
+        self.poll.unregister(fd)
+        self.seen.errors += 1
 
 
 def be_punctual() -> None:

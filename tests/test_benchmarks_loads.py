@@ -1,5 +1,6 @@
 """The benchmark's own load generators and models: what they count is what happened."""
 
+import contextlib
 import re
 import socket
 import subprocess
@@ -141,6 +142,27 @@ def test_latency_counts_from_when_a_request_was_due() -> None:
     # 150 requests come every 5 ms and take 8: the last one has waited for 0.45 s, a closed loop would have seen 8 ms.
     assert seen.summary()["p99_ms"] > 100
     assert (seen.requests, seen.errors) == (150, 0)
+
+
+@pytest.mark.parametrize("left", [0, 1])
+def test_connection_that_breaks_while_it_is_free_is_an_error(left: int) -> None:
+    """It is told of once, whoever notices it, and what is due goes over the others."""
+    pairs = [socket.socketpair() for _ in range(1 + left)]
+    pairs[0][1].close()
+    for _, theirs in pairs[1:]:
+        threading.Thread(target=answer_all, args=(theirs,), daemon=True).start()
+    with contextlib.ExitStack() as stack:
+        lines = [line_of(stack.enter_context(ours)) for ours, _ in pairs]
+        seen = open_loop.play(lines, 100, 0.1, [b"a"])
+    unsent = 0 if left else 10
+    assert (seen.requests, seen.errors) == (10 - unsent, 1 + unsent)
+
+
+def answer_all(end: socket.socket) -> None:
+    with end:
+        while asked := end.recv(65536):
+            for _ in asked:
+                end.sendall(ANSWER)
 
 
 ON_LINUX = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="states are read from /proc")
