@@ -1,40 +1,20 @@
-"""Shadows: what they get, what they cost, how they end, and that no client ever notices."""
+"""Shadows: what they get, how they end, and that no client ever notices."""
 
 from collections.abc import Callable, Sequence
-from hashlib import sha256
-from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from proxy.dataplane import inflight
 from proxy.dataplane.client import ClientConnection
 from proxy.dataplane.inflight import InFlight
 from proxy.dataplane.mirror import launch_shadows
-from proxy.dataplane.shadow_budget import LONGEST_S, REST_S, RETURN_S
 from proxy.exchange import Flag, Primary, ShadowPart
 from proxy.model import Fault
 from proxy.routing.table import Shadow
-from proxy.tally import SHADOW_FIELDS
-from tests.dataplane.road import FEEDS, Feed, Road, chunked, read_answers, request, response, told
+from tests.dataplane.mirrored import CONFIG, both, counts
+from tests.dataplane.road import FEEDS, Feed, Road, chunked, read_answers, request, response
 from tests.fakes import FakeTransport
 
-CONFIG = """
-limits: {copy: 1KiB}
-models:
-  one: {url: "http://127.0.0.1:9001"}
-  two: {url: "http://127.0.0.1:9002/v9/other"}
-  three: {url: "http://127.0.0.1:9003"}
-routes:
-  - name: wine
-    match: {path: "/v2/models/wine/*"}
-    unit: [header:x-user-id]
-    variants:
-      - {name: v1, model: one, role: champion}
-    shadows:
-      - {model: two, timeout: 5s, max_in_flight: 2, max_bytes: 1KiB}
-"""
 TWO_SHADOWS = CONFIG + "      - {model: three}\n"
 
 feeds = pytest.mark.parametrize("feed", FEEDS.values(), ids=FEEDS.keys())
@@ -49,24 +29,6 @@ def road(monkeypatch: pytest.MonkeyPatch) -> Road:
 def logged(monkeypatch: pytest.MonkeyPatch) -> Road:
     """A route whose exchanges are all recorded."""
     return Road(monkeypatch, CONFIG + "    log: {percent: 100}\n")
-
-
-def counts(road: Road, model: str = "two") -> dict[str, int]:
-    """Return the counts of one shadow, after checking that they add up as far as they are settled."""
-    found = {k[1]: n for k, n in road.counts().items() if k[0] == "shadow" and k[-1] == model}
-    at = {field: found.get(field, 0) for field in SHADOW_FIELDS}
-    assert at["eligible"] == at["sent"] + sum(n for field, n in at.items() if field.startswith("dropped_"))
-    pool = road.table.routes[0].shadows[0 if model == "two" else 1].pool
-    assert at["sent"] == at["answered"] + at["failed"] + pool.in_flight - pool.held
-    assert at["answered"] == at["shipped"] + at["not_compared"] + at["comparison_dropped"]
-    return found
-
-
-def both(road: Road) -> tuple[FakeTransport, FakeTransport]:
-    """Grant the connections that a first request asks for: to the model, and to the shadow."""
-    model, shadow = road.connect(), road.connect()
-    assert [t.get_extra_info("peername")[1] for t in (model, shadow)] == [9001, 9002]
-    return model, shadow
 
 
 # What a shadow gets
@@ -152,53 +114,6 @@ def test_percent_is_of_units(monkeypatch: pytest.MonkeyPatch, percent: int) -> N
                 before = now
     assert mirrored[0] == mirrored[1]
     assert abs(len(mirrored[0]) - 2 * percent) <= (20 if percent == 50 else 0)
-
-
-# What a shadow costs
-
-
-def test_budget_of_requests(road: Road) -> None:
-    """The third copy at once is dropped, and one that ends makes room."""
-    clients = [road.add_client() for _ in range(3)]
-    for client in clients:
-        road.feed(request(body=b"abc"), to=client)
-    assert counts(road) == {"eligible": 3, "sent": 2, "dropped_in_flight": 1}
-    _, shadow = both(road)
-    road.answer(shadow, response(b"1"))
-    road.feed(request(body=b"abc"), to=road.add_client())
-    assert counts(road) == {"eligible": 4, "sent": 3, "dropped_in_flight": 1, "answered": 1, "shipped": 1}
-
-
-def test_budget_of_bytes(road: Road) -> None:
-    """Copies that together are longer than the budget are dropped."""
-    for _ in range(2):
-        road.feed(request(body=b"x" * 600), to=road.add_client())
-    assert counts(road) == {"eligible": 2, "sent": 1, "dropped_bytes": 1}
-
-
-@feeds
-@pytest.mark.parametrize("make", [lambda body: request(body=body), chunked], ids=["length", "chunked"])
-def test_too_large(logged: Road, make: Callable[[bytes], bytes], feed: Feed) -> None:
-    """A body longer than a copy may be is not mirrored, but goes to its model whole."""
-    road = logged
-    road.feed(*feed(make(b"x" * 1025)))
-    assert counts(road) == {"eligible": 1, "dropped_too_large": 1}
-    model = road.connect()
-    assert model.take().count(b"x" * 1000) == 1 or feed is FEEDS["byte by byte"]
-    road.answer(model, response(b"1"))
-    (part,) = road.worker.shipper.parts()
-    assert isinstance(part, Primary)
-    assert part.flags == Flag.MIRRORED | Flag.LOGGED | Flag.REQUEST_TRUNCATED
-    assert (told(part).request_body, told(part).request_bytes) == (b"x" * 1024, 1025)
-    assert part.shadows_sent == 0
-
-
-def test_draining(road: Road) -> None:
-    """A worker that is shutting down begins no copies."""
-    road.worker.draining = True
-    road.feed(request())
-    assert counts(road) == {"eligible": 1, "dropped_draining": 1}
-    assert len(road.wanted) == 1
 
 
 # How a shadow ends, and that no client notices
@@ -357,140 +272,6 @@ def test_an_answer_that_says_it_is_too_long_is_not_read(road: Road, more: bytes)
     assert (part.response_bytes, part.response_body, part.flags) == (9000, b"", Flag.RESPONSE_TRUNCATED)
 
 
-LONG = response(b"x" * 9000)[:-9000]
-"""As much as is read of an answer that is too long."""
-
-
-class Copies:
-    """Requests one after the other, and what becomes of their copies."""
-
-    def __init__(self, road: Road) -> None:
-        self.road = road
-        self.model: FakeTransport | None = None
-        self.shadow: FakeTransport | None = None
-
-    def send(self, *answers: bytes) -> list[bool]:
-        """Send a request for each of ``answers``, which its copy would get; return which of them had a copy."""
-        return [self._send(answer) for answer in answers]
-
-    def _send(self, answer: bytes) -> bool:
-        road, before = self.road, counts(self.road).get("sent", 0)
-        road.feed(request())
-        self.model = self.model or road.connect()
-        is_sent = counts(road)["sent"] > before
-        road.answer(self.model, response(b"1"))
-        if is_sent:
-            self.shadow = self.shadow or road.connect()
-            road.answer(self.shadow, answer)
-            if self.shadow.is_closing():
-                self.shadow = None
-        assert not road.wanted
-        return is_sent
-
-
-def test_long_answers_keep_their_places(road: Road) -> None:
-    """Where nothing else comes, as many connections are thrown away as there are places, then one after a tenth of a
-    second, one after two more, and so on: the copies between are dropped and counted."""
-    copies = Copies(road)
-    assert copies.send(*[LONG] * 5) == [True, True, False, False, False]
-    for turn in range(3):
-        road.wait(RETURN_S * 2**turn * 1.01)
-        assert copies.send(LONG, LONG) == [True, False]
-    found = counts(road)
-    assert (found["sent"], found["answered"], found["dropped_in_flight"]) == (5, 5, 6)
-    road.wait(2.5 * LONGEST_S)
-    pool = road.table.routes[0].shadows[0].pool
-    assert (pool.in_flight, pool.held) == (0, 0)
-
-
-def test_a_whole_answer_returns_a_place(road: Road) -> None:
-    """Who has two places can have one long answer after each whole one, without any time in between."""
-    copies = Copies(road)
-    assert copies.send(*[LONG, response(b"1")] * 50) == [True] * 100
-    assert copies.send(LONG, LONG, response(b"1")) == [True, True, False]
-
-
-@pytest.mark.parametrize("share", [1, 10, 40])
-def test_long_answers_among_others_silence_nobody(monkeypatch: pytest.MonkeyPatch, share: int) -> None:
-    """Where fewer than half are long, every copy goes out all the same, in no time at all."""
-    road = Road(monkeypatch, CONFIG.replace("max_in_flight: 2", "max_in_flight: 64"))
-    draws = [sha256(bytes([share, n % 256, n // 256])).digest()[0] / 2.56 for n in range(1000)]
-    is_long = [draw < share for draw in draws]
-    assert abs(sum(is_long) - 10 * share) < 40
-    assert all(Copies(road).send(*(LONG if each else response(b"1") for each in is_long)))
-
-
-def test_a_shadow_with_other_connections_has_no_rest(road: Road) -> None:
-    """One connection more that is refused says nothing of those that are there: the next copy tries again."""
-    clients = [road.add_client() for _ in range(3)]
-    road.feed(request(), to=clients[0])
-    _, shadow = both(road)
-    road.feed(request(), to=clients[1])
-    road.connect()
-    road.refuse_connect(Fault.CONNECT)
-    assert counts(road)["failed"] == 1
-    road.feed(request(), to=clients[2])
-    assert len(road.wanted) == 2, "the client's and its copy's"
-    road.answer(shadow, response(b"1"))
-    assert counts(road) == {"eligible": 3, "sent": 3, "failed": 1, "answered": 1, "shipped": 1}
-
-
-def test_a_shadow_that_refuses_is_left_alone_for_a_moment(road: Road) -> None:
-    """After a connection that could not be made no copy is sent for a tenth of a second, then twice as long, and so on
-    to a second; a shadow that is reached has its copies at once."""
-    road.feed(request())
-    model = road.connect()
-    for attempts in range(1, 7):
-        road.refuse_connect(Fault.CONNECT_TIMEOUT)
-        road.answer(model, response(b"1"))
-        for _ in range(3):
-            road.feed(request())
-            assert not road.wanted
-            road.answer(model, response(b"1"))
-        dropped = 3 * attempts
-        assert counts(road) == {
-            "eligible": attempts + dropped,
-            "sent": attempts,
-            "failed": attempts,
-            "dropped_unreachable": dropped,
-        }
-        road.wait(min(REST_S * 2 ** (attempts - 1), LONGEST_S) * 1.01)
-        road.feed(request())
-    faults = [part.fault for part in road.worker.shipper.parts() if isinstance(part, ShadowPart)]
-    assert faults == [Fault.CONNECT_TIMEOUT] * 6
-    shadow = road.connect()
-    road.answer(shadow, response(b"1"))
-    road.answer(model, response(b"1"))
-    road.feed(request())
-    road.answer(shadow, response(b"1"))
-    assert (counts(road)["answered"], counts(road)["dropped_unreachable"]) == (2, 18)
-
-
-def test_a_shadow_with_several_servers_rests_when_none_can_be_reached(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """While one of its servers has a connection copies are sent; without any they are dropped."""
-    urls = 'url: ["http://127.0.0.1:9002", "http://127.0.0.1:9004"]'
-    road = Road(monkeypatch, CONFIG.replace('url: "http://127.0.0.1:9002/v9/other"', urls))
-    road.feed(request())
-    model = road.connect()
-    shadow = road.connect()
-    road.answer(shadow, response(b"1"))
-    road.answer(model, response(b"1"))
-    road.feed(request())
-    road.refuse_connect()  # the other server
-    road.answer(model, response(b"1"))
-    road.hang_up(shadow)
-    road.feed(request())
-    road.answer(model, response(b"1"))
-    assert counts(road) == {"eligible": 3, "sent": 3, "answered": 1, "shipped": 1, "failed": 1}
-    road.refuse_connect()
-    road.feed(request())
-    road.answer(model, response(b"1"))
-    assert not road.wanted
-    assert counts(road)["dropped_unreachable"] == 1
-
-
 def test_deadline_is_for_all_of_it(road: Road) -> None:
     """A shadow that keeps sending is given up all the same: its deadline does not move."""
     road.feed(request())
@@ -583,95 +364,6 @@ def test_a_retry_is_not_mirrored_again(road: Road) -> None:
     assert counts(road)["eligible"] == 2
 
 
-def test_observer_that_is_gone(road: Road) -> None:
-    """What cannot be handed over is counted, and nothing else changes."""
-    road.worker.shipper.accepts = False
-    road.feed(request())
-    model, shadow = both(road)
-    road.answer(model, response(b"1"))
-    road.answer(shadow, response(b"1"))
-    assert [answer.status for answer in read_answers(road.received())] == [200]
-    assert counts(road) == {"eligible": 1, "sent": 1, "answered": 1, "comparison_dropped": 1}
-    assert road.count("worker", "exchanges_dropped") == 1
-
-
-UNCOMPARED = CONFIG + "    compare: {as: none}\n"
-
-
-@pytest.mark.parametrize("make", [response, lambda b: chunked(b, status="200 OK")], ids=["length", "chunked"])
-def test_nothing_is_kept_for_a_comparison_that_nobody_wants(
-    monkeypatch: pytest.MonkeyPatch, make: Callable[[bytes], bytes]
-) -> None:
-    """With ``compare: {as: none}`` copies are sent and counted, and the observer gets nothing."""
-    road = Road(monkeypatch, UNCOMPARED)
-    copied = request(body=b"abc", X_User_Id="alice")
-    road.feed(copied)
-    model, shadow = both(road)
-    for turn in range(2):  # the second time by the choice that is remembered
-        if turn:
-            road.feed(copied)
-        assert shadow.take().endswith(b"x-modelproxy-shadow: 1\r\n\r\nabc")
-        road.answer(model, make(b"1"))
-        road.answer(shadow, make(b"1"))
-    assert [answer.status for answer in read_answers(road.received())] == [200, 200]
-    assert counts(road) == {"eligible": 2, "sent": 2, "answered": 2, "not_compared": 2}
-    assert road.worker.shipper.parts() == []
-
-
-def test_a_failed_copy_without_comparison(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A shadow that hangs up has failed, whether or not somebody wants to compare."""
-    road = Road(monkeypatch, UNCOMPARED)
-    road.feed(request())
-    _, shadow = both(road)
-    road.hang_up(shadow)
-    assert counts(road) == {"eligible": 1, "sent": 1, "failed": 1}
-
-
-def test_what_is_logged_is_kept_without_comparison(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A record holds the shadow's answer, also when it is compared with nothing."""
-    road = Road(monkeypatch, UNCOMPARED + "    log: {percent: 100}\n")
-    road.feed(request())
-    model, shadow = both(road)
-    road.answer(model, response(b"1"))
-    road.answer(shadow, response(b"2"))
-    assert [type(part) for part in road.worker.shipper.parts()] == [Primary, ShadowPart]
-    assert counts(road) == {"eligible": 1, "sent": 1, "answered": 1, "shipped": 1}
-
-
-@pytest.mark.parametrize("cut", [None, 500, 1100, 2000])
-@pytest.mark.parametrize("make", [response, lambda b: chunked(b, status="200 OK")], ids=["length", "chunked"])
-def test_record_of_a_long_answer(logged: Road, make: Callable[[bytes], bytes], cut: int | None) -> None:
-    """The record keeps the beginning of an answer that is longer than a copy may be; the client gets it all."""
-    road = logged
-    road.feed(request())
-    model, _ = both(road)
-    data = make(bytes(range(256)) * 8)
-    road.answer(model, *([data] if cut is None else [data[:cut], data[cut:]]))
-    (answer,) = read_answers(road.received())
-    assert (len(answer.body), answer.is_whole) == (2048, True)
-    (part,) = road.worker.shipper.parts()
-    assert isinstance(part, Primary)
-    assert part.response_body == answer.body[:1024]
-    assert told(part).response_bytes == 2048
-    assert part.flags == Flag.MIRRORED | Flag.LOGGED | Flag.RESPONSE_TRUNCATED
-
-
-@pytest.mark.parametrize("pieces", [1, 3, 200])
-@pytest.mark.parametrize("make", [lambda body: request(body=body), chunked], ids=["length", "chunked"])
-def test_record_of_a_long_request(logged: Road, make: Callable[[bytes], bytes], pieces: int) -> None:
-    """The record keeps the same beginning of a long request however it arrives."""
-    road = logged
-    data = make(bytes(range(256)) * 8)
-    step = len(data) // pieces + 1
-    road.feed(*[data[i : i + step] for i in range(0, len(data), step)])
-    road.answer(road.connect(), response(b"1"))
-    (part,) = road.worker.shipper.parts()
-    assert isinstance(part, Primary)
-    assert told(part).request_body == (bytes(range(256)) * 8)[:1024]
-    assert told(part).request_bytes == 2048
-    assert part.flags == Flag.MIRRORED | Flag.LOGGED | Flag.REQUEST_TRUNCATED
-
-
 def test_each_shadow_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     """One shadow's trouble is not the other's."""
     road = Road(monkeypatch, TWO_SHADOWS)
@@ -708,26 +400,6 @@ def test_head_is_mirrored(road: Road) -> None:
     road.answer(model, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")
     assert counts(road) == {"eligible": 1, "sent": 1, "answered": 1, "shipped": 1}
     assert not shadow.is_closing()
-
-
-@given(cuts=st.lists(st.integers(0, 200), max_size=6), name=st.sampled_from(["plain", "chunked"]))
-@settings(max_examples=60)
-def test_frames_do_not_depend_on_chunking(cuts: list[int], name: str) -> None:
-    """However a shadow's answer arrives, the same frame is left."""
-    data = {
-        "plain": response(b"abc", Server="m", Connection="keep-alive", X_Request_Id="r"),
-        "chunked": chunked(b"ab", b"c", status="200 OK", Server="m"),
-    }[name]
-    places = sorted({0, len(data), *(cut % len(data) for cut in cuts)})
-    frames = []
-    for pieces in ([data], [data[a:b] for a, b in pairwise(places)]):
-        with pytest.MonkeyPatch.context() as patch:
-            road = Road(patch, CONFIG)
-            road.feed(request())
-            _, shadow = both(road)
-            road.answer(shadow, *pieces)
-            frames.append(road.worker.shipper.parts())
-    assert frames[0] == frames[1]
 
 
 def test_a_copy_is_made_when_the_clients_request_is_out(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
