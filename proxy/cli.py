@@ -1,9 +1,12 @@
 """The command line: ``modelproxy COMMAND``. Here are the names; ``proxy/commands/`` holds what they do.
 
-Exit codes: 0 done, 1 refused or failed, 2 wrong usage. Text for people by default, ``--json`` for machines.
+Exit codes: 0 done, 1 refused or failed, also when standard output is closed or full, 2 wrong usage. Text for people by
+default, ``--json`` for machines.
 """
 
+import sys
 from importlib import import_module
+from typing import Any
 
 import click
 
@@ -74,6 +77,19 @@ class LazyGroup(click.Group):
             hint = f" Did you mean {near[0]!r}?" if near else ""
             ctx.fail(f"No such command {args[0]!r}.{hint}")
         return super().resolve_command(ctx, args)
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Run a command, and see that what it printed is written; where it cannot be, say so without a trace."""
+        try:
+            try:
+                return super().main(*args, **options)
+            finally:
+                sys.stdout.flush()
+        except OSError as error:
+            ending = import_module("proxy.commands.ending")
+            if not ending.is_of_output(error):
+                raise
+            sys.exit(ending.end_without_output(error))
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Write the list of commands without importing them."""

@@ -119,8 +119,8 @@ PURE = (
     "observer/record.py", "privacy/",
     "records/budget.py", "records/keep.py", "records/record.py", "records/schema.py", "records/selection.py",
     "records/weights.py",
-    "replay/calls.py", "replay/document.py", "replay/judging.py", "replay/pacing.py", "replay/results.py",
-    "replay/rules.py",
+    "replay/calls.py", "replay/document.py", "replay/forecast.py", "replay/judging.py", "replay/pacing.py",
+    "replay/preparing.py", "replay/results.py", "replay/rules.py",
 )  # fmt: skip
 """No clock, no socket, no files, no environment, no globals that change: values in, values out."""
 

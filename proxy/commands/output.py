@@ -66,8 +66,13 @@ def build_console() -> "Console":
     """Return a console on standard output: colours only on a terminal (and not with NO_COLOR)."""
     from rich.console import Console
 
+    class Plain(Console):
+        def on_broken_pipe(self) -> None:
+            """Leave to the command what its exit code is."""
+            raise
+
     width = None if sys.stdout.isatty() else PLAIN_WIDTH
-    return Console(file=sys.stdout, width=width, markup=False, highlight=False, emoji=False)
+    return Plain(file=sys.stdout, width=width, markup=False, highlight=False, emoji=False)
 
 
 def build_grid(columns: str) -> "Table":

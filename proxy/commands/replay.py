@@ -12,11 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from proxy.commands.ending import INTERRUPTED, interruptible, reporting, say
 from proxy.commands.output import CONFIG, as_json_option, fail, load_settings, print_json
 from proxy.commands.replay_options import (
+    DEFAULT_WAIT_NS,
+    Wait,
     parsed_by,
     read_changes,
     read_headers,
+    read_longest_wait,
     read_moment,
     read_pattern,
     read_reference,
@@ -29,15 +33,14 @@ from proxy.commands.replay_options import (
 if TYPE_CHECKING:
     from proxy.records.reading import PayloadReader
     from proxy.replay.judging import Outcome
-    from proxy.replay.pacing import Pace
+    from proxy.replay.pacing import Pace, Schedule
+    from proxy.replay.preparing import Preparer
     from proxy.replay.results import Results
     from proxy.replay.rules import RouteRules
+    from proxy.replay.run import Replay
     from proxy.settings.embedding import Embedder as EmbedderSettings
 
-__all__ = ["INTERRUPTED", "replay"]
-
-INTERRUPTED = 130
-"""Exit code after Ctrl-C or SIGTERM, as shells have it: 128 + SIGINT."""
+__all__ = ["replay"]
 
 _DEFAULT_COPY_BYTES = 1 << 20
 """``limits.copy`` where there is no configuration."""
@@ -49,7 +52,7 @@ class _Options:
 
     target: str
     reference: str | None
-    rules: "RouteRules"
+    preparer: "Preparer"
     embedder: "EmbedderSettings | None"
     pace: "Pace"
     concurrency: int
@@ -57,8 +60,6 @@ class _Options:
     timeout_s: float
     cap_bytes: int
     headers: Mapping[str, str]
-    kept_headers: tuple[str, ...]
-    despite: tuple[str, ...]
     out: Path | None
 
 
@@ -119,6 +120,14 @@ class _Options:
     callback=parsed_by(read_speed),
     metavar="1x|10x|max",
     help="The log's gaps, divided by this; max: as fast as --concurrency allows.",
+)
+@click.option(
+    "--max-wait",
+    "most_wait",
+    callback=parsed_by(read_longest_wait),
+    metavar="DURATION|none",
+    help="With --speed: the longest wait between two requests; longer ones are shortened to it, and counted. "
+    "Default: 1m.",
 )
 @click.option("--rate", type=click.FloatRange(0, 1e6, min_open=True), help="Requests a second instead.")
 @click.option(
@@ -195,14 +204,18 @@ def replay(as_json: bool, **given: Any) -> None:
     Example:
       modelproxy replay --log state/payloads --to http://127.0.0.1:9003 --config modelproxy.yaml --fail-over 2%
     """
+    with interruptible("interrupted before anything was sent"):
+        _replay_as(given, as_json=as_json)
+
+
+def _replay_as(given: Mapping[str, Any], *, as_json: bool) -> None:
     from proxy.records.files import LogError
     from proxy.records.reading import PayloadReader
     from proxy.records.selection import Selection
     from proxy.replay.document import Limit, build_document
     from proxy.replay.results import Results
 
-    if given["confident"] and given["limit_share"] is None:
-        raise click.UsageError("--confident is about --fail-over: give --fail-over PERCENT too")
+    _check(given)
     options = _options(given)
     selection = Selection(
         frozenset(given["routes"]), frozenset(given["variants"]), given["since"], given["until"]
@@ -211,20 +224,41 @@ def replay(as_json: bool, **given: Any) -> None:
     results = Results(given["examples"])
     try:
         reader = PayloadReader(given["places"], selection)
-        is_whole = _replay(options, reader, results)
+        if options.pace.is_timed:
+            _foretell(options, PayloadReader(given["places"], selection))
+        is_whole, schedule = _replay(options, reader, results)
     except LogError as error:
         raise fail(str(error)) from None
     except OSError as error:
         raise fail(f"the replay cannot go on: {(error.strerror or str(error)).lower()}") from None
     document = {"replay": _described(given, options), "interrupted": not is_whole}
-    document |= build_document(results, reader.reading, limit)
-    if as_json:
-        print_json(document)
-    else:
-        from proxy.commands.replay_page import show
+    document |= build_document(results, reader.reading, limit, schedule)
+    code = _exit_code(document, is_whole=is_whole)
+    # The event loop has given the signals back.
+    with interruptible("interrupted before the report was written"), reporting():
+        if as_json:
+            print_json(document)
+        else:
+            from proxy.commands.replay_page import show
 
-        show(document, given["examples"])
-    sys.exit(_exit_code(document, is_whole=is_whole))
+            show(document, given["examples"])
+    sys.exit(code)
+
+
+def _check(given: Mapping[str, Any]) -> None:
+    if given["confident"] and given["limit_share"] is None:
+        raise click.UsageError("--confident is about --fail-over: give --fail-over PERCENT too")
+    if given["most_wait"] is not None and (given["speed"] is None or given["rate"] is not None):
+        raise click.UsageError("--max-wait is about --speed: give --speed 1x too, without --rate")
+
+
+def _foretell(options: _Options, reader: "PayloadReader") -> None:
+    """Say how long it will take."""
+    from proxy.commands.replay_page import foretold
+    from proxy.replay.forecast import forecast
+
+    ahead = forecast(reader, options.preparer, options.pace, options.limit)
+    say(foretold(ahead, options.pace))
 
 
 def _exit_code(document: Mapping[str, Any], *, is_whole: bool) -> int:
@@ -236,8 +270,8 @@ def _exit_code(document: Mapping[str, Any], *, is_whole: bool) -> int:
     return 0 if document["compared"] else 1
 
 
-def _replay(options: _Options, reader: "PayloadReader", results: "Results") -> bool:
-    """Run it with a progress bar where somebody can see it; False if it was interrupted."""
+def _replay(options: _Options, reader: "PayloadReader", results: "Results") -> "tuple[bool, Schedule]":
+    """Run it with a progress bar where somebody can see it; False if it was interrupted, and how it was paced."""
     with _opened(options.out) as write, _progress(reader, options.limit) as advance:
 
         def take(outcome: "Outcome", shows_values: bool) -> None:
@@ -253,7 +287,7 @@ def _replay(options: _Options, reader: "PayloadReader", results: "Results") -> b
 
 async def _run(
     options: _Options, reader: "PayloadReader", results: "Results", take: "Callable[[Outcome, bool], None]"
-) -> bool:
+) -> "tuple[bool, Schedule]":
     from proxy.embedder import Embedder
     from proxy.replay.run import Replay
     from proxy.replay.target import Target
@@ -277,49 +311,65 @@ async def _run(
             stack.push_async_callback(embedder.close)
         run = Replay(
             reader,
-            options.rules,
+            options.preparer,
             await target(options.target),
             None if options.reference is None else await target(options.reference),
             pace=options.pace,
             concurrency=options.concurrency,
             limit=options.limit,
-            replaces_paths=any(map(_has_path, (options.target, options.reference))),
-            despite=options.despite,
-            kept_headers=options.kept_headers,
             embedder=embedder,
             on_refused=results.refuse,
             on_outcome=take,
         )
-        loop = asyncio.get_running_loop()
-
-        def stop() -> None:
-            reader.stop()
-            run.stop()
-
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stop)
-        is_whole = await run.run()
+        _stop_on_signals(reader, run)
+        try:
+            is_whole = await run.run()
+        finally:
+            reader.stop()  # the thread that reads ahead is waited for
         results.abandoned = run.abandoned
-        return is_whole
+        return is_whole, run.schedule
+
+
+def _stop_on_signals(reader: "PayloadReader", run: "Replay") -> None:
+    """Stop sending at the first signal, so that there is a report; end at once at the second."""
+    is_stopping = False
+
+    def stop() -> None:
+        nonlocal is_stopping
+        if is_stopping:
+            say("interrupted twice: no report")
+            os._exit(INTERRUPTED)
+        is_stopping = True
+        reader.stop()
+        run.stop()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
 
 
 def _options(given: Mapping[str, Any]) -> _Options:
     from proxy.replay.pacing import Pace
+    from proxy.replay.preparing import Preparer
 
     rules, cap_bytes, embedder = _rules(given)
     return _Options(
         target=given["target"],
         reference=given["reference"],
-        rules=rules,
-        pace=Pace(given["speed"], given["rate"]),
+        preparer=Preparer(
+            rules,
+            is_recorded=given["reference"] is None,
+            replaces_paths=any(map(_has_path, (given["target"], given["reference"]))),
+            despite=given["despite"],
+            kept_headers=tuple(name.lower() for name in given["kept_headers"]),
+        ),
+        pace=Pace(given["speed"], given["rate"], (given["most_wait"] or Wait(DEFAULT_WAIT_NS)).most_ns),
         concurrency=given["concurrency"],
         limit=given["limit"],
         timeout_s=given["timeout_s"],
         cap_bytes=cap_bytes,
         embedder=embedder,
         headers=given["headers"],
-        kept_headers=tuple(name.lower() for name in given["kept_headers"]),
-        despite=given["despite"],
         out=given["out"],
     )
 

@@ -2,14 +2,17 @@
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
 __all__ = [
+    "DEFAULT_WAIT_NS",
+    "Wait",
     "parsed_by",
     "read_changes",
     "read_headers",
+    "read_longest_wait",
     "read_moment",
     "read_pattern",
     "read_reference",
@@ -35,6 +38,17 @@ _OURS = frozenset(
     }
 )
 """How a message is framed, and what marks it as a copy."""
+
+DEFAULT_WAIT_NS = 60_000_000_000
+"""Nobody wants to wait at a replay for the end of a week-end."""
+
+
+class Wait(NamedTuple):
+    """What ``--max-wait`` says."""
+
+    most_ns: int | None
+    """None: there is no longest."""
+
 
 _Callback = Callable[[click.Context, click.Parameter, Any], Any]
 
@@ -79,6 +93,11 @@ def read_seconds(text: str) -> float:
     if not seconds:
         raise ValueError("expected a duration above 0")
     return seconds
+
+
+def read_longest_wait(text: str) -> Wait:
+    """Return the longest wait between two requests."""
+    return Wait(None if text == "none" else int(read_seconds(text) * 1e9))
 
 
 def read_share(text: str) -> float:

@@ -9,7 +9,10 @@ from proxy.printable import printable
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["show"]
+    from proxy.replay.forecast import Forecast
+    from proxy.replay.pacing import Pace
+
+__all__ = ["foretold", "show"]
 
 _Document = Mapping[str, Any]
 
@@ -31,6 +34,38 @@ _VERDICTS = {
     "doubtful": "passed: over the limit, but the interval is not",
     "nothing compared": "FAILED: nothing was compared",
 }
+
+
+def foretold(ahead: "Forecast", pace: "Pace") -> str:
+    """Return a sentence that says how long a replay takes at the least."""
+    how = f"speed {pace.speed:g}x" if pace.rate is None else f"{pace.rate:g} a second"
+    least = "" if ahead.is_whole else "at least "
+    sentence = (
+        f"{least}{ahead.requests:,} requests at {how} take {least or 'about '}{_span(ahead.duration_ns)}"
+    )
+    if ahead.waits_shortened:
+        longest = _span(pace.most_wait_ns or 0)
+        sentence += f", with {least}{ahead.waits_shortened:,} waits shortened to {longest} (--max-wait)"
+    return sentence
+
+
+def _span(duration_ns: float) -> str:
+    """Return a duration as a person says it: two units at most.
+
+    >>> [_span(seconds * 1e9) for seconds in (0.25, 59, 61, 7260, 200_000)]
+    ['0.2s', '59s', '1m 1s', '2h 1m', '2d 7h']
+    """
+    seconds = duration_ns / 1e9
+    if seconds < 10:
+        return f"{seconds:.1f}s"
+    rest, parts = round(seconds), []
+    for unit, name in ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s")):
+        count, rest = divmod(rest, unit)
+        if count:
+            parts.append(f"{count:,}{name}")
+        if len(parts) == 2 or (parts and not count):
+            break
+    return " ".join(parts)
 
 
 def show(document: _Document, examples: int = 5) -> None:
@@ -76,6 +111,7 @@ def _say_what_was_done(console: "Console", document: _Document) -> None:
     )
     for problem in log["problems"]:
         console.print(f"  {printable(problem)}", soft_wrap=True)
+    _say_what_was_left_of_time(console, document.get("waits"))
     disagreement = document["disagreement"]
     if disagreement is not None:
         console.print(
@@ -89,6 +125,17 @@ def _say_what_was_done(console: "Console", document: _Document) -> None:
             f"mean distance: {distance['mean']:.4g}, 95 % interval {distance['low']:.4g} to {distance['high']:.4g}",
             soft_wrap=True,
         )
+
+
+def _say_what_was_left_of_time(console: "Console", waits: _Document | None) -> None:
+    if waits and waits["shortened"]:
+        console.print(
+            f"{waits['shortened']:,} waits were shortened: "
+            f"{_span(waits['left_out_s'] * 1e9)} of the log's time were left out",
+            soft_wrap=True,
+        )
+    if waits and waits["clock_set_back"]:
+        console.print(f"the log's clock was set back {waits['clock_set_back']:,} times", soft_wrap=True)
 
 
 def _show_groups(console: "Console", groups: list[_Document]) -> None:

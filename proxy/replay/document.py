@@ -23,6 +23,7 @@ from proxy.records.reading import Reading
 from proxy.records.record import rfc3339_of
 from proxy.records.weights import Sample
 from proxy.replay.judging import Outcome
+from proxy.replay.pacing import Schedule
 from proxy.replay.results import Example, Group, Results
 from proxy.stats.histogram import Counts, quantile_ns
 
@@ -74,7 +75,9 @@ def judge_limit(limit: Limit, results: Results) -> tuple[Verdict, _Document | No
     return "over", wrong
 
 
-def build_document(results: Results, reading: Reading, limit: Limit | None) -> _Document:
+def build_document(
+    results: Results, reading: Reading, limit: Limit | None, schedule: Schedule | None = None
+) -> _Document:
     """Return everything that was found. See the README for each field."""
     total = results.total()
     document: _Document = {
@@ -93,6 +96,7 @@ def build_document(results: Results, reading: Reading, limit: Limit | None) -> _
         "mean_distance": _mean_of(results.distance),
         "limit": None,
         "latency": _latency(results),
+        "waits": None if schedule is None else _waits(schedule),
         "late_ms": {**_quantiles(results.late), "max": round(results.most_late_ns / 1e6, 3)},
         "confusion": [
             {"reference": reference, "new": new, "rows": rows}
@@ -122,6 +126,14 @@ def build_document(results: Results, reading: Reading, limit: Limit | None) -> _
             "wrong": wrong,
         }
     return document
+
+
+def _waits(schedule: Schedule) -> _Document:
+    return {
+        "shortened": schedule.waits_shortened,
+        "left_out_s": round(schedule.left_out_ns / 1e9, 3),
+        "clock_set_back": schedule.set_back,
+    }
 
 
 def _group(group: Group) -> _Document:

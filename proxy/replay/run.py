@@ -14,9 +14,9 @@ Rules
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import aclosing
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 
 from proxy.clock import monotonic_ns
 from proxy.compare import Answer, Comparison, ComparisonRule
@@ -24,10 +24,11 @@ from proxy.compare.meaning import SCORE, text_pairs
 from proxy.embedder import Embedder
 from proxy.printable import printable
 from proxy.records.record import Record
-from proxy.replay.calls import Call, prepare, read_reference
+from proxy.replay.calls import Call
 from proxy.replay.judging import Asked, Outcome, judge
 from proxy.replay.pacing import Pace, Schedule
-from proxy.replay.rules import RouteRule, RouteRules
+from proxy.replay.preparing import Prepared, Preparer
+from proxy.replay.rules import RouteRule
 from proxy.routing.hashing import bucket, salt_prefix
 from proxy.tasks import spawn
 
@@ -54,33 +55,27 @@ class Replay:
 
     Args:
         records: in the order in which they are sent; iterated in a thread.
-        rules: how each route's records are compared.
+        preparer: makes of each what is sent and compared, or says why it is not.
         target: the model under test.
         reference: the other model to ask; None: the recorded answers are the reference.
         pace: how fast.
         concurrency: requests under way at most.
         limit: requests sent at most; None: all.
-        replaces_paths: a model's URL has a path, which stands for what a route matched.
-        despite: see :func:`proxy.replay.calls.prepare`.
-        kept_headers: see there.
-        on_refused: told the reason of each record that is not replayed.
         embedder: is asked how far texts are apart in meaning, of routes that say so; None: nobody is.
+        on_refused: told the reason of each record that is not replayed.
         on_outcome: told what came of each that is, and whether its values may be shown.
     """
 
     def __init__(
         self,
         records: Iterable[Record],
-        rules: RouteRules,
+        preparer: Preparer,
         target: Model,
         reference: Model | None,
         *,
         pace: Pace,
         concurrency: int,
         limit: int | None = None,
-        replaces_paths: bool = False,
-        despite: Collection[str] = (),
-        kept_headers: Collection[str] = (),
         embedder: Embedder | None = None,
         on_refused: Callable[[str], None],
         on_outcome: Callable[[Outcome, bool], None],
@@ -88,15 +83,13 @@ class Replay:
         self.abandoned = 0
         """Requests that were under way when the run was stopped."""
         self._records = records
-        self._rules = rules
+        self._preparer = preparer
         self._target = target
         self._reference = reference
-        self._pace = pace
+        self.schedule = Schedule(pace)
+        """When each is due, and what was shortened."""
         self._places = asyncio.Semaphore(concurrency)
         self._limit = limit
-        self._replaces_paths = replaces_paths
-        self._despite = despite
-        self._kept_headers = kept_headers
         self._embedder = embedder
         self._on_refused = on_refused
         self._on_outcome = on_outcome
@@ -134,15 +127,15 @@ class Replay:
                 task.cancel()
 
     async def _send_all(self) -> None:
-        schedule, sent = Schedule(self._pace, monotonic_ns()), 0
+        schedule, sent = self.schedule, 0
         async with aclosing(_read_ahead(self._records)) as records:
             async for record in records:
-                if sent == self._limit:
-                    return
-                found = self._prepare(record)
+                found = self._preparer.prepare(record)
                 if isinstance(found, str):
                     self._on_refused(found)
                     continue
+                if not sent:
+                    schedule.start(monotonic_ns())
                 due_ns = schedule.due_ns(record.ts_wall_ns)
                 if due_ns is not None and (wait_ns := due_ns - monotonic_ns()) > 0:
                     await asyncio.sleep(wait_ns / 1e9)
@@ -151,6 +144,9 @@ class Replay:
                 task = spawn(self._one(record, found, due_ns), name="replayed request")
                 self._under_way.add(task)
                 task.add_done_callback(self._leave)
+                # Not with the record behind: a search for one could go on to the end of the log.
+                if sent == self._limit:
+                    return
 
     def _leave(self, task: "asyncio.Task[None]") -> None:
         self._under_way.discard(task)
@@ -159,21 +155,7 @@ class Replay:
             self._error = error
             self.stop()
 
-    def _prepare(self, record: Record) -> "_Prepared | str":
-        rule = self._rules.find(record.route)
-        if rule is None:
-            return "unknown_route"
-        call = prepare(record, self._despite, self._kept_headers)
-        if isinstance(call, str):
-            return call
-        if self._replaces_paths and not rule.matches(call.path):
-            return "path_unmatched"
-        if self._reference is not None:
-            return _Prepared(rule, call, None)
-        recorded = read_reference(record, self._despite)
-        return recorded if isinstance(recorded, str) else _Prepared(rule, call, recorded)
-
-    async def _one(self, record: Record, prepared: "_Prepared", due_ns: int | None) -> None:
+    async def _one(self, record: Record, prepared: Prepared, due_ns: int | None) -> None:
         late_ns = 0 if due_ns is None else max(monotonic_ns() - due_ns, 0)
         try:
             new, reference = await self._ask(prepared)
@@ -209,7 +191,7 @@ class Replay:
             return comparison
         return comparison._replace(scores=(*comparison.scores, (SCORE, distance)))
 
-    async def _ask(self, prepared: "_Prepared") -> tuple[Asked, Asked | None]:
+    async def _ask(self, prepared: Prepared) -> tuple[Asked, Asked | None]:
         """Ask the model under test, and the other one if there is one, at the same time."""
         call, matched = prepared.call, prepared.rule.matched_prefix
         if self._reference is None:
@@ -220,15 +202,6 @@ class Replay:
         else:
             new, other = await asyncio.gather(*asking)
         return new, other
-
-
-class _Prepared(NamedTuple):
-    """A record that can be replayed."""
-
-    rule: RouteRule
-    call: Call
-    recorded: Answer | None
-    """The reference, where it is the record's."""
 
 
 def _judge(

@@ -1,14 +1,18 @@
 """``modelproxy replay`` from the outside: what it does, says and exits with."""
 
+import os
+import signal
 import stat
+import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import orjson
 import pytest
 from click.testing import CliRunner, Result
 
 from proxy.cli import main
+from proxy.records.reading import PayloadReader
 from tests.commands.serving import answering
 from tests.observer.exchanges import BASE_CONFIG
 from tests.records.lines import line_of, plain_document
@@ -161,6 +165,9 @@ USAGE: dict[str, list[str]] = {
     "no speed": ["--to", "http://localhost:1", "--speed", "fast"],
     "no percent": ["--to", "http://localhost:1", "--fail-over", "101%"],
     "no time": ["--to", "http://localhost:1", "--since", "yesterday"],
+    "a wait without gaps": ["--to", "http://localhost:1", "--max-wait", "5s"],
+    "a wait at a rate": ["--to", "http://localhost:1", "--rate", "5", "--speed", "1x", "--max-wait", "5s"],
+    "no wait": ["--to", "http://localhost:1", "--speed", "1x", "--max-wait", "0s"],
     "no duration": ["--to", "http://localhost:1", "--timeout", "0s"],
 }
 
@@ -171,6 +178,55 @@ def test_wrong_usage(log: Path, name: str) -> None:
     result = run("--log", str(log), *USAGE[name])
     assert result.exit_code == 2
     assert "Error: " in result.stderr
+
+
+def test_a_log_of_two_clocks(log: Path) -> None:
+    """A record of 1970 costs the longest wait, not decades; before and after it is said what was shortened."""
+    document = plain_document(4, ts="1970-01-01T00:00:01Z")
+    (log / "old.jsonl").write_bytes(orjson.dumps(document) + b"\n")
+    with answering(200, ANSWER) as model:
+        arguments = ("--log", str(log), "--to", model.url, "--speed", "1x", "--max-wait", "100ms")
+        page, found = run(*arguments), run(*arguments, "--json")
+    assert page.exit_code == 0
+    assert page.stderr == (
+        "9 requests at speed 1x take about 0.1s, with 1 waits shortened to 0.1s (--max-wait)\n"
+    )
+    assert "1 waits were shortened: 20,778d 4h of the log's time were left out" in page.stdout
+    assert document_of(found)["waits"]["shortened"] == 1
+    assert document_of(found)["sent"] == 9
+
+
+def test_a_limit_ends_the_reading(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When enough was sent nobody looks for the record behind, which may be at the end of a long log."""
+    (log / "zz.jsonl").write_bytes(line_of(40, route="rare") + line_of(50, route="beer") * 3000)
+    stopped: list[object] = []
+    monkeypatch.setattr(PayloadReader, "stop", lambda reader: stopped.append(reader))
+    with answering(200, ANSWER) as model:
+        result = run("--log", str(log), "--to", model.url, "--route", "rare", "--limit", "1", "--json")
+    assert (document_of(result)["sent"], len(stopped)) == (1, 1)
+
+
+SIGNALS = [signal.SIGINT, signal.SIGTERM]
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("where", ["__init__", "__iter__"])
+def test_interrupted_before_anything_is_sent(
+    log: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, where: str
+) -> None:
+    """Ctrl-C and SIGTERM while the log is looked for or looked through: a sentence, and their exit code."""
+
+    def interrupted(*_: object, **__: object) -> NoReturn:
+        os.kill(os.getpid(), number)
+        time.sleep(60)
+        raise AssertionError
+
+    monkeypatch.setattr(PayloadReader, where, interrupted)
+    before = signal.getsignal(signal.SIGTERM)
+    result = run("--log", str(log), "--to", "http://127.0.0.1:1", "--speed", "1x")
+    assert (result.exit_code, result.stdout) == (130, "")
+    assert result.stderr == "interrupted before anything was sent\n"
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_no_log(tmp_path: Path) -> None:

@@ -235,8 +235,9 @@ async def test_a_log_that_is_being_written(tmp_path: Path) -> None:
     assert 30 <= document["agree"] == len(model.asked) <= 50
 
 
-async def test_interrupted(tmp_path: Path) -> None:
-    """After Ctrl-C there is a report of what there was, and exit code 130."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_interrupted(tmp_path: Path, number: signal.Signals) -> None:
+    """After Ctrl-C or SIGTERM there is a report of what there was, and exit code 130."""
     async with dialect_server() as model:
         write_log(tmp_path, 100)
         model.fails = lambda count: "stall" if count >= 5 else None
@@ -250,7 +251,7 @@ async def test_interrupted(tmp_path: Path) -> None:
             return len(model.asked) == 7
 
         await eventually(is_stuck, "two requests that wait")
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         out, _ = await process.communicate()
     document = orjson.loads(out)
     assert process.returncode == 130

@@ -11,6 +11,7 @@ from proxy.compare import ComparisonRule
 from proxy.records.record import Record
 from proxy.replay.judging import Outcome
 from proxy.replay.pacing import Pace
+from proxy.replay.preparing import Preparer
 from proxy.replay.rules import RouteRule, RouteRules
 from proxy.replay.run import Replay
 from proxy.tasks import spawn
@@ -49,8 +50,12 @@ def replay_of(
     **changes: Any,
 ) -> Replay:
     options: dict[str, Any] = {"pace": Pace(), "concurrency": 4} | changes
-    rules = options.pop("rules", RULES)
-    return Replay(records, rules, model, reference, on_refused=told.refuse, on_outcome=told.take, **options)
+    preparer = Preparer(
+        options.pop("rules", RULES), is_recorded=reference is None, despite=options.pop("despite", ())
+    )
+    return Replay(
+        records, preparer, model, reference, on_refused=told.refuse, on_outcome=told.take, **options
+    )
 
 
 async def test_everything_is_sent_in_order() -> None:
@@ -195,7 +200,7 @@ async def test_what_breaks_telling_ends_the_run() -> None:
         raise OSError("no space left")
 
     run = Replay(
-        [record_of(i % 1000) for i in range(1000)], RULES, model, None,
+        [record_of(i % 1000) for i in range(1000)], Preparer(RULES), model, None,
         pace=Pace(), concurrency=2, on_refused=told.refuse, on_outcome=take,
     )  # fmt: skip
     with pytest.raises(OSError, match="no space left"):

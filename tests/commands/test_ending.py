@@ -1,0 +1,62 @@
+"""Commands whose output goes nowhere: they end with the exit code that is theirs, and without a trace."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.commands.serving import answering
+from tests.records.lines import line_of
+
+
+def run(stdout: int, *arguments: str) -> tuple[int, str]:
+    """Run a command; return its exit code and what it said on standard error."""
+    done = subprocess.run(
+        [sys.executable, "-m", "proxy", *arguments],
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        check=False,
+        timeout=60,
+    )
+    return done.returncode, done.stderr.decode()
+
+
+@pytest.fixture(name="closed")
+def fixture_closed() -> int:
+    """A pipe that nobody reads any more."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    return writing
+
+
+FULL = "standard output: no space left on device; what was to be printed is lost\n"
+
+
+@pytest.mark.parametrize("arguments", [["schema"], ["--help"], ["query", "--columns"]], ids=" ".join)
+def test_any_command(arguments: list[str], closed: int) -> None:
+    """Into a pipe that was closed: quietly; onto a full disk: one sentence. Both are exit code 1."""
+    try:
+        assert run(closed, *arguments) == (1, "")
+    finally:
+        os.close(closed)
+    with Path("/dev/full").open("wb") as full:
+        assert run(full.fileno(), *arguments) == (1, FULL)
+
+
+GATES = {"passed": ("100%", 0), "over": ("1%", 1)}
+
+
+@pytest.mark.parametrize("name", GATES)
+@pytest.mark.parametrize("form", [[], ["--json"]], ids=["page", "json"])
+def test_a_replay_whose_report_nobody_reads(name: str, form: list[str], tmp_path: Path, closed: int) -> None:
+    """Its exit code is the verdict, as if the report had been read; on a full disk the report is lost, which fails."""
+    limit, code = GATES[name]
+    (tmp_path / "payloads.jsonl").write_bytes(line_of() * 3)
+    with answering(200, b'{"a":2}') as model, Path("/dev/full").open("wb") as full:
+        arguments = ["replay", "--log", str(tmp_path), "--to", model.url, "--fail-over", limit, *form]
+        assert run(closed, *arguments) == (code, "")
+        if name == "passed":
+            assert run(full.fileno(), *arguments) == (1, FULL)
+    os.close(closed)
