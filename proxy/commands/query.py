@@ -50,7 +50,7 @@ def query(
     sql: str | None, log: tuple[Path, ...], columns: bool, as_json: bool, as_csv: bool, limit: int | None
 ) -> None:
     """Ask payload records a question in SQL: the view 'records' has a row for each, 'rows' one for each row of a batch
-    that was compared.
+    that was compared, 'labels' one for each row that a true answer came for.
 
     weight says for how many requests a record stands. Needs: pip install 'modelproxy[query]'. Exit code 1 if there are
     no records, or SQL is refused.
@@ -284,7 +284,8 @@ def _plain(value: Any) -> Any:
 def _show_columns(as_json: bool) -> None:
     from proxy.commands.output import build_grid
     from proxy.records.columns import COLUMNS, LISTS, ROWS
-    from proxy.records.table import COLUMN_TYPES, ROW_TYPES, VIEW, VIEW_OF_ROWS
+    from proxy.records.label import LABEL_COLUMNS
+    from proxy.records.table import COLUMN_TYPES, LABEL_TYPES, LABELS, ROW_TYPES, VIEW, VIEW_OF_ROWS
 
     meanings = {column.name: column.meaning for column in (*LISTS[ROWS], *COLUMNS)}
     meanings |= {"shadows": "what each shadow answered, and how that compares"}
@@ -294,6 +295,11 @@ def _show_columns(as_json: bool) -> None:
         {"view": view, "name": name, "type": kind, "meaning": meanings[name]}
         for view, types in ((VIEW, COLUMN_TYPES), (VIEW_OF_ROWS, ROW_TYPES))
         for name, kind in types.items()
+    ]
+    meanings = {column.name: column.meaning for column in LABEL_COLUMNS}
+    rows += [
+        {"view": LABELS, "name": name, "type": kind, "meaning": meanings[name]}
+        for name, kind in LABEL_TYPES.items()
     ]
     if as_json:
         print_json(rows)
@@ -307,4 +313,10 @@ def _show_columns(as_json: bool) -> None:
     table = build_grid("column type meaning")
     for column in LISTS[ROWS]:
         table.add_row(column.name, ROW_TYPES[column.name], column.meaning)
+    build_console().print(table)
+    click.echo(f"\nThe view {LABELS} has:\n")
+    table = build_grid("column type meaning")
+    for row in rows:
+        if row["view"] == LABELS:
+            table.add_row(row["name"], row["type"], row["meaning"])
     build_console().print(table)

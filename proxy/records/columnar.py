@@ -1,7 +1,8 @@
 """Parquet files of records, read back into the records that they were made of.
 
 The columns are flat and the record is a tree (:mod:`proxy.records.columns`): each value goes back to its place. Where a
-column is null the record has nothing, so what a record says by not having a field comes back as such.
+column is null the record has nothing, so what a record says by not having a field comes back as such. Rows of another
+kind than inferences, such as labels, say so.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ import orjson
 
 from proxy.records.columns import COLUMNS, LISTS, SHADOWS, Column
 from proxy.records.files import LogError
+from proxy.records.label import KIND_COLUMN
 from proxy.records.record import Damaged, Record, read_document
 
 __all__ = ["ColumnFile", "document_of"]
@@ -78,6 +80,8 @@ def document_of(row: Mapping[str, Any], route: str | None) -> dict[str, Any]:
         route: that the record is of, if the row does not say it.
     """
     document: dict[str, Any] = {} if route is None else {"route": route}
+    if row.get(KIND_COLUMN) is not None:
+        document[KIND_COLUMN] = row[KIND_COLUMN]
     for column in COLUMNS:
         _put(document, column, row.get(column.name))
     for name, columns in LISTS.items():

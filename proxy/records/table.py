@@ -1,6 +1,7 @@
 """Records as views of DuckDB: one set of columns, whatever the files are and however old.
 
-``records`` has a line for each record, ``rows`` one for each row that was compared and told in it.
+``records`` has a line for each record, ``rows`` one for each row that was compared and told in it, ``labels`` one for
+each row of a request that a true answer came for. Files may hold records, labels or both: ``kind`` tells them apart.
 
 Pure: names of files → SQL. Lines are read with a type that is spelt out, never guessed from the first of them, so a
 column has its type also where no record has a value. What a file lacks is null.
@@ -10,11 +11,12 @@ from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from proxy.records.columns import COLUMNS, LISTS, ROWS, Column
-from proxy.records.label import KIND
+from proxy.records.label import KIND, KIND_COLUMN, LABEL_COLUMNS
 
 __all__ = [
     "COLUMN_TYPES",
     "LABELS",
+    "LABEL_TYPES",
     "ROW_TYPES",
     "VIEW",
     "VIEW_OF_ROWS",
@@ -28,7 +30,7 @@ __all__ = [
 VIEW: Final = "records"
 VIEW_OF_ROWS: Final = "rows"
 LABELS: Final = "labels"
-"""The view of what true answers came for. Parquet files have none."""
+"""The view of what true answers came for."""
 WEIGHT: Final = "weight"
 """Column that is not in the files: for how many requests a record stands, ``1 / inclusion_probability``."""
 
@@ -103,13 +105,26 @@ def _access(root: str, path: Sequence[str]) -> str:
     return ".".join((*([root] if root else []), *map(_named, path)))
 
 
-_LABELS_OF_LINES: Final = f"""
-CREATE VIEW {LABELS} AS SELECT route, request_id, row, arg_min(label, ts) AS label, min(ts) AS ts FROM (
-    SELECT route, request_id, ts, unnest(range(len(labels))) AS row, unnest(labels) ->> '$' AS label
-    FROM lines WHERE kind = {quoted(KIND)}
-) WHERE label IS NOT NULL GROUP BY route, request_id, row
-"""
-"""A row for each row of a request that has a label: of several the first counts, as it does in the proxy."""
+LABEL_TYPES: Final = {
+    column.name: _TYPES[column.kind]
+    for column in LABEL_COLUMNS
+    if column.name in ("route", "request_id", "row", "label", "ts")
+}
+"""Every column of the view of labels with its type."""
+
+
+def _labels_view(source: str) -> str:
+    """Return what makes the view out of a row for each label: of several the first counts, as it does in the proxy."""
+    return (
+        f"CREATE VIEW {LABELS} AS SELECT route, request_id, row, arg_min(label, ts) AS label, min(ts) AS ts "
+        f"FROM ({source}) WHERE label IS NOT NULL GROUP BY route, request_id, row"
+    )
+
+
+_LABELS_OF_LINES: Final = _labels_view(
+    "SELECT route, request_id, ts, unnest(range(len(labels))) AS row, unnest(labels) ->> '$' AS label "
+    f"FROM lines WHERE {KIND_COLUMN} = {quoted(KIND)}"
+)
 
 _NO_LABELS: Final = (
     f"CREATE VIEW {LABELS} AS SELECT '' AS route, '' AS request_id, 0::BIGINT AS row, '' AS label, "
@@ -123,7 +138,7 @@ def view_of_lines(files: Sequence[str]) -> str:
     A line that cannot be read is a row of nulls in ``lines``, which the view leaves out.
     """
     types = {key: _type_of(inner) for key, inner in _tree(COLUMNS).items()}
-    types |= {"kind": "VARCHAR", "labels": "JSON[]"}
+    types |= {KIND_COLUMN: "VARCHAR", "labels": "JSON[]"}
     for name, inner in LISTS.items():
         types[name] = f"{_type_of(_tree(inner))}[]"
     columns = ", ".join(f"{_named(key)}: {quoted(kind)}" for key, kind in types.items())
@@ -136,7 +151,8 @@ def view_of_lines(files: Sequence[str]) -> str:
     return (
         f"CREATE VIEW lines AS SELECT * FROM read_json([{listed}], format='newline_delimited', "
         f"columns={{{columns}}}, ignore_errors=true, maximum_object_size=1073741824); "
-        f"CREATE VIEW {VIEW} AS SELECT *, {_WEIGHT} FROM (SELECT {', '.join(selected)} FROM lines WHERE kind IS NULL) "
+        f"CREATE VIEW {VIEW} AS SELECT *, {_WEIGHT} FROM "
+        f"(SELECT {', '.join(selected)} FROM lines WHERE {KIND_COLUMN} IS NULL) "
         f"WHERE request_id IS NOT NULL; {_ROWS_VIEW}; {_LABELS_OF_LINES}"
     )
 
@@ -148,14 +164,22 @@ def view_of_parquet(files: Sequence[str], present: Collection[str]) -> str:
         files: their paths, with Hive's partitions in them.
         present: names of the columns that any of them has.
     """
-    selected = []
-    for name, kind in COLUMN_TYPES.items():
-        if name == WEIGHT:
-            continue
-        source = f"make_timestamp(epoch_us({_named(name)}))" if kind == "TIMESTAMP" else _named(name)
-        selected.append(f"CAST({source if name in present else 'NULL'} AS {kind}) AS {_named(name)}")
-    records = f"SELECT {', '.join(selected)} FROM {parquet_scan(files)}"
-    return f"CREATE VIEW {VIEW} AS SELECT *, {_WEIGHT} FROM ({records}); {_ROWS_VIEW}; {_NO_LABELS}"
+    scan, has_labels = parquet_scan(files), KIND_COLUMN in present
+    selected = [_cast(name, kind, present) for name, kind in COLUMN_TYPES.items() if name != WEIGHT]
+    records = f"SELECT {', '.join(selected)} FROM {scan}"
+    labels = _NO_LABELS
+    if has_labels:
+        records += f" WHERE {KIND_COLUMN} IS NULL"
+        selected = [_cast(name, kind, present) for name, kind in LABEL_TYPES.items()]
+        labels = _labels_view(
+            f"SELECT {', '.join(selected)} FROM {scan} WHERE {KIND_COLUMN} = {quoted(KIND)}"
+        )
+    return f"CREATE VIEW {VIEW} AS SELECT *, {_WEIGHT} FROM ({records}); {_ROWS_VIEW}; {labels}"
+
+
+def _cast(name: str, kind: str, present: Collection[str]) -> str:
+    source = f"make_timestamp(epoch_us({_named(name)}))" if kind == "TIMESTAMP" else _named(name)
+    return f"CAST({source if name in present else 'NULL'} AS {kind}) AS {_named(name)}"
 
 
 def parquet_scan(files: Sequence[str]) -> str:

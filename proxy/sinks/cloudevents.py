@@ -4,19 +4,23 @@ Of each record two events are made, one of the request and one of the answer, wi
 request, the same in both) and the attributes that KServe's logger sends (kserve/kserve, ``pkg/logger/worker.go``). So
 what listens to KServe's logger can listen to this. What is more than that logger tells: answers with errors come too,
 each event has a ``source`` of its own (CloudEvents 1.0.2 §3.1.1 wants source and id together to be unique), and the
-answer's has everything else of the record, as JSON, in the attribute ``record``.
+answer's has everything else of the record, as JSON, in the attribute ``record``. A label is one event, of a type beside
+theirs that their logger has not: its data is the line of the payload log. Several labels may come for one request, so
+its id is another one, and the attribute ``requestid`` says which request it is of.
 
 Sources: CloudEvents 1.0.2; its HTTP protocol binding 1.0.2 (§3.1 binary, §3.2 structured, §3.3 batched); its JSON event
 format 1.0.2 (§3.1.1 data, §4 batch).
 """
 
 import base64
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import orjson
 
+from proxy.records.label import KIND, KIND_COLUMN
 from proxy.sinks.delivering import Parcel
 from proxy.sinks.posting import Message
 
@@ -33,6 +37,8 @@ __all__ = [
 
 REQUEST_TYPE: Final = "org.kubeflow.serving.inference.request"
 RESPONSE_TYPE: Final = "org.kubeflow.serving.inference.response"
+LABEL_TYPE: Final = "org.kubeflow.serving.inference.label"
+"""KServe's logger has none of these."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _COMPONENT: Final = "predictor"
@@ -55,29 +61,31 @@ class Event(NamedTuple):
     data: bytes | None
 
 
-Events: TypeAlias = tuple[Event, Event]
-"""Of the request and of the answer of one record."""
+Events: TypeAlias = tuple[Event, ...]
+"""Of the request and of the answer of one record; or of one label."""
 
 
 def build_events(record: _Document, source: str, recorded_ns: int) -> Events:
-    """Return the events of the request and of the answer of ``record``.
+    """Return the events of the request and of the answer of ``record``, or of the label that it is.
 
     Args:
-        record: a payload record.
+        record: a payload record, or a label.
         source: beginning of the events' source.
         recorded_ns: when this is done, wall time.
     """
-    request, response = record["request"], record["response"]
     began = datetime.fromisoformat(record["ts"])
-    ended = began + timedelta(milliseconds=response["duration_ms"])
-    common = {
+    shared = {
         "specversion": "1.0",
         "id": record["request_id"],
         "recordedtime": _time(_EPOCH + timedelta(microseconds=recorded_ns // 1000)),
         "inferenceservicename": record["route"],
         "component": _COMPONENT,
-        "endpoint": record["variant"],
     }
+    if record.get(KIND_COLUMN) == KIND:
+        return (_label_event(record, source, began, shared),)
+    request, response = record["request"], record["response"]
+    ended = began + timedelta(milliseconds=response["duration_ms"])
+    common = {**shared, "endpoint": record["variant"]}
 
     def event(sort: str, what: str, when: datetime, part: _Document, **more: str) -> Event:
         attributes = {
@@ -97,6 +105,24 @@ def build_events(record: _Document, source: str, recorded_ns: int) -> Events:
     return (
         event(REQUEST_TYPE, "request", began, request),
         event(RESPONSE_TYPE, "response", ended, response, record=_rest(record)),
+    )
+
+
+def _label_event(label: _Document, source: str, when: datetime, shared: Mapping[str, str]) -> Event:
+    data = orjson.dumps(label)
+    # The same for a label that is sent again, another for the next label of the request.
+    name = f"{label['request_id']}/{hashlib.sha256(data).hexdigest()[:16]}"
+    return Event(
+        {
+            **shared,
+            "id": name,
+            "type": LABEL_TYPE,
+            "source": f"{source}/{label['route']}/label",
+            "time": _time(when),
+            "requestid": label["request_id"],
+            "datacontenttype": _JSON,
+        },
+        data,
     )
 
 
@@ -154,7 +180,7 @@ def structured_batch(events: Sequence[Event]) -> Message:
 
 def pack_each(events: Sequence[tuple[int, Events]], mode: Callable[[Event], Message]) -> list[Parcel]:
     """Return a message for each event, in the mode that ``mode`` writes."""
-    return [Parcel(mode(event), (position,)) for position, pair in events for event in pair]
+    return [Parcel(mode(event), (position,)) for position, each in events for event in each]
 
 
 def pack_batches(events: Sequence[tuple[int, Events]]) -> list[Parcel]:
@@ -162,7 +188,7 @@ def pack_batches(events: Sequence[tuple[int, Events]]) -> list[Parcel]:
     parcels = []
     for start in range(0, len(events), _BATCH_RECORDS):
         part = events[start : start + _BATCH_RECORDS]
-        message = structured_batch([event for _, pair in part for event in pair])
+        message = structured_batch([event for _, each in part for event in each])
         parcels.append(Parcel(message, [position for position, _ in part]))
     return parcels
 

@@ -2,7 +2,8 @@
 
 The body of a log record is the whole payload record, as a map. What collectors search and count by stands in attributes
 too, under the names of the semantic conventions (HTTP 1.23 and later; those of generative models are still in
-development). A record whose request was part of a trace has its trace id, and as its span the call to the model.
+development). A record whose request was part of a trace has its trace id, and as its span the call to the model. A
+label is a log record too, of an event name of its own.
 
 Sources: OTLP specification 1.9.0, *OTLP/HTTP* (status codes that may be sent again, partial success); OpenTelemetry
 logs data model, *Log and Event Record Definition* and *Severity Fields*.
@@ -29,12 +30,15 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ResourceLogs, ScopeL
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from proxy import __version__
+from proxy.records.label import KIND, KIND_COLUMN
 from proxy.sinks.delivering import Parcel
 from proxy.sinks.posting import Message
 
-__all__ = ["EVENT_NAME", "RETRYABLE", "build_log_record", "logs_url", "pack", "refused"]
+__all__ = ["EVENT_NAME", "LABEL_EVENT_NAME", "RETRYABLE", "build_log_record", "logs_url", "pack", "refused"]
 
 EVENT_NAME: Final = "modelproxy.payload"
+LABEL_EVENT_NAME: Final = "modelproxy.label"
+"""Of log records whose body is the true answer to a request."""
 
 RETRYABLE: Final = frozenset({429, 502, 503, 504})
 """OTLP specification, *Retryable Response Codes*; after any other a message must not be sent again."""
@@ -89,12 +93,14 @@ def build_log_record(record: _Document, observed_ns: int) -> LogRecord:
     """Return ``record`` as a log record.
 
     Args:
-        record: a payload record.
+        record: a payload record, or a label.
         observed_ns: when this is done, wall time.
     """
+    if record.get(KIND_COLUMN) == KIND:
+        return _label_record(record, observed_ns)
     is_error = record["response"]["status"] >= 500 or record["fault"] is not None
     found = LogRecord(
-        time_unix_nano=(datetime.fromisoformat(record["ts"]) - _EPOCH) // _MICROSECOND * 1000,
+        time_unix_nano=_nanoseconds(record["ts"]),
         observed_time_unix_nano=observed_ns,
         severity_number=SeverityNumber.SEVERITY_NUMBER_ERROR
         if is_error
@@ -108,6 +114,22 @@ def build_log_record(record: _Document, observed_ns: int) -> LogRecord:
         found.trace_id = bytes.fromhex(record["trace_id"])
         found.span_id = bytes.fromhex(record.get("span_id") or "")
     return found
+
+
+def _label_record(label: _Document, observed_ns: int) -> LogRecord:
+    return LogRecord(
+        time_unix_nano=_nanoseconds(label["ts"]),
+        observed_time_unix_nano=observed_ns,
+        severity_number=SeverityNumber.SEVERITY_NUMBER_INFO,
+        severity_text="INFO",
+        event_name=LABEL_EVENT_NAME,
+        body=_any(label),
+        attributes=_attributes({f"modelproxy.{name}": label[name] for name in ("route", "request_id")}),
+    )
+
+
+def _nanoseconds(ts: str) -> int:
+    return (datetime.fromisoformat(ts) - _EPOCH) // _MICROSECOND * 1000
 
 
 def _at(record: _Document) -> _Document:

@@ -1,5 +1,8 @@
 """Records as Parquet files, partitioned as Hive does: ``route=wine/date=2026-11-21/hour=18/payloads-….parquet``.
 
+Labels have files of their own, in the same partitions below ``_labels``. What is in the files of either says
+:mod:`proxy.sinks.parquet_tables`; sizes, ages and limits are the same for both, and ``keep_size`` is for all together.
+
 Theory of operation
     Records gather in memory as the lines they are. When there are enough, they become a row group of the file of their
     route and hour (UTC). Once ``roll_every``, and when a file has reached ``roll_size``, files are closed: written out,
@@ -20,25 +23,23 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, TypeAlias
 
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from proxy import __version__
 from proxy.clock import wall_ns
 from proxy.private import make_private_directory, open_private
-from proxy.records.columns import COLUMNS, LISTS, SHADOWS, Column, value_at
-from proxy.records.schema import SCHEMA_VERSION
 from proxy.sinks.locks import hold, is_held
+from proxy.sinks.parquet_tables import PARTITIONS, Shape, partition_of, shape_of
 from proxy.sinks.retention import PREFIX, prune, stamp_of
 from proxy.sinks.rolling import FileLimits
 from proxy.sinks.sink import Entry, Result, Token
 
-__all__ = ["GROUP_BYTES", "SCHEMA", "ParquetWriter", "partition_of", "table_of"]
+__all__ = ["GROUP_BYTES", "ParquetWriter"]
 
 GROUP_BYTES: Final = 8 << 20
 """Lines that gather before they become row groups."""
@@ -47,89 +48,11 @@ _MAX_OPEN: Final = 64
 _MAX_SAME_SECOND: Final = 1000
 _PRUNE_NS: Final = 60_000_000_000
 
-_KINDS: Final[Mapping[str, pa.DataType]] = {
-    "text": pa.string(),
-    "object": pa.string(),
-    "integer": pa.int64(),
-    "number": pa.float64(),
-    "boolean": pa.bool_(),
-    "time": pa.timestamp("us", tz="UTC"),
-    "list of text": pa.list_(pa.string()),
-    "map of numbers": pa.map_(pa.string(), pa.float64()),
-    "map of text": pa.map_(pa.string(), pa.string()),
-}
-
-_IN_PATH: Final = "route"
-_PARTITIONS: Final = "route=*/date=*/hour=*"
 _MISFITS: Final = (pa.ArrowException, TypeError, ValueError, OverflowError, KeyError)
 """What is raised for values that are not of their columns' kinds."""
 
-
-def _field(column: Column) -> pa.Field:
-    return pa.field(column.name, _KINDS[column.kind], metadata={"meaning": column.meaning})
-
-
-SCHEMA: Final = pa.schema(
-    [
-        *(_field(column) for column in COLUMNS if column.name != _IN_PATH),
-        *(
-            pa.field(name, pa.list_(pa.struct([_field(column) for column in columns])))
-            for name, columns in LISTS.items()
-        ),
-    ],
-    metadata={"modelproxy.version": __version__, "modelproxy.schema": str(SCHEMA_VERSION)},
-)
-"""Of every file."""
-
-_GETTERS: Final = [(column, value_at(column.path)) for column in COLUMNS if column.name != _IN_PATH]
-_LIST_GETTERS: Final = {
-    name: [(column, value_at(column.path)) for column in columns] for name, columns in LISTS.items()
-}
-
-
-def table_of(records: Sequence[Mapping[str, Any]]) -> pa.Table:
-    """Return ``records`` as a table of ``SCHEMA``.
-
-    Raises:
-        pyarrow.ArrowException: a value is not of its column's kind.
-        TypeError, ValueError, OverflowError: the same.
-    """
-    arrays = [
-        pa.array([_plain(column.kind, get(record)) for record in records], _KINDS[column.kind])
-        for column, get in _GETTERS
-    ]
-    arrays += [
-        pa.array([_entries(name, record) for record in records], SCHEMA.field(name).type) for name in LISTS
-    ]
-    return pa.Table.from_arrays(arrays, schema=SCHEMA)
-
-
-def _entries(name: str, record: Mapping[str, Any]) -> list[dict[str, Any]] | None:
-    """Return the entries of a list of ``LISTS`` as its column holds them.
-
-    Raises:
-        KeyError: the record has no shadows, not even none.
-    """
-    entries = record[name] if name == SHADOWS else record.get(name)
-    if entries is None:
-        return None
-    getters = _LIST_GETTERS[name]
-    return [{column.name: _plain(column.kind, get(entry)) for column, get in getters} for entry in entries]
-
-
-def _plain(kind: str, value: Any) -> Any:
-    """Return ``value`` as its column holds it."""
-    if kind == "object":
-        return None if value is None else orjson.dumps(value).decode()
-    if kind.startswith("map of "):
-        return None if value is None else list(value.items())
-    return datetime.fromisoformat(value) if kind == "time" else value
-
-
-def partition_of(record: Mapping[str, Any]) -> str:
-    """Return the directory of a record's file: names of routes have no character that a path could mean."""
-    ts = record["ts"]
-    return f"route={record['route']}/date={ts[:10]}/hour={ts[11:13]}"
+_Group: TypeAlias = list[tuple[Mapping[str, Any], Token]]
+"""Records of one file, and whose they are."""
 
 
 @dataclass(slots=True)
@@ -226,22 +149,23 @@ class ParquetWriter:
     def _flush(self) -> None:
         """Make row groups of what has gathered."""
         entries, self._gathered, self._held = self._gathered, [], 0
-        groups: dict[str, list[tuple[Mapping[str, Any], Token]]] = {}
+        groups: dict[str, tuple[Shape, _Group]] = {}
         for entry in entries:
             try:
                 record = orjson.loads(entry.line)
-                groups.setdefault(partition_of(record), []).append((record, entry.token))
+                shape = shape_of(record)
+                groups.setdefault(partition_of(record), (shape, []))[1].append((record, entry.token))
             except (orjson.JSONDecodeError, KeyError, TypeError) as error:
                 self._fail([entry.token], error)
-        for partition, group in groups.items():
-            self._append(partition, group)
+        for partition, (shape, group) in groups.items():
+            self._append(partition, shape, group)
 
-    def _append(self, partition: str, group: Sequence[tuple[Mapping[str, Any], Token]]) -> None:
-        table, tokens = self._table(group)
+    def _append(self, partition: str, shape: Shape, group: _Group) -> None:
+        table, tokens = self._table(shape, group)
         if table is None:
             return
         try:
-            file = self._file(partition)
+            file = self._file(partition, shape)
         except (OSError, pa.ArrowException) as error:
             self._fail(tokens, error)
             return
@@ -252,17 +176,17 @@ class ParquetWriter:
             # Half a row group is in it: nothing of the file can be read any more.
             self._abandon(self._open.pop(partition), error)
 
-    def _table(self, group: Sequence[tuple[Mapping[str, Any], Token]]) -> tuple[pa.Table | None, list[Token]]:
+    def _table(self, shape: Shape, group: _Group) -> tuple[pa.Table | None, list[Token]]:
         """Return the records as a table, and whose they are; those that do not fit into one have failed alone."""
         try:
-            return table_of([record for record, _ in group]), [token for _, token in group]
+            return shape.table_of([record for record, _ in group]), [token for _, token in group]
         except _MISFITS as error:
             if len(group) == 1:
                 self._fail([group[0][1]], error)
                 return None, []
         tables, tokens = [], []
         for one in group:
-            table, token = self._table([one])
+            table, token = self._table(shape, [one])
             if table is not None:
                 tables.append(table)
                 tokens += token
@@ -270,14 +194,14 @@ class ParquetWriter:
 
     # Files
 
-    def _file(self, partition: str) -> _Open:
+    def _file(self, partition: str, shape: Shape) -> _Open:
         if partition not in self._open:
             if len(self._open) >= _MAX_OPEN:
                 self._close_all()
-            self._open[partition] = self._begin(self.limits.directory / partition)
+            self._open[partition] = self._begin(self.limits.directory / partition, shape)
         return self._open[partition]
 
-    def _begin(self, directory: Path) -> _Open:
+    def _begin(self, directory: Path, shape: Shape) -> _Open:
         make_private_directory(directory)
         stamp = stamp_of(self._clock_ns())
         for number in range(_MAX_SAME_SECOND):
@@ -297,7 +221,7 @@ class ParquetWriter:
             stream = os.fdopen(fd, "wb")
             try:
                 sink = pa.PythonFile(stream, mode="w")
-                writer = pq.ParquetWriter(sink, SCHEMA, compression=self._compression)
+                writer = pq.ParquetWriter(sink, shape.schema, compression=self._compression)
             except BaseException:
                 stream.close()
                 temporary.unlink()
@@ -343,7 +267,7 @@ class ParquetWriter:
 
     def _clean(self) -> None:
         """Delete what killed processes left."""
-        for path in self.limits.directory.glob(f"{_PARTITIONS}/.{PREFIX}*.parquet.tmp"):
+        for path in self._paths(f".{PREFIX}*.parquet.tmp"):
             if not is_held(path):
                 with suppress(OSError):
                     path.unlink()
@@ -353,9 +277,11 @@ class ParquetWriter:
         limits = self.limits
         oldest_ns = 0 if limits.keep_age_ns is None else now_ns - limits.keep_age_ns
         with suppress(OSError):  # it is tried again in a minute
-            for path in prune(
-                limits.directory.glob(f"{_PARTITIONS}/{PREFIX}*.parquet"), limits.keep_size, oldest_ns
-            ):
+            for path in prune(self._paths(f"{PREFIX}*.parquet"), limits.keep_size, oldest_ns):
                 with suppress(OSError):  # not empty
                     for directory in list(path.parents)[:3]:
                         directory.rmdir()
+
+    def _paths(self, name: str) -> Iterable[Path]:
+        directory = self.limits.directory
+        return chain.from_iterable(directory.glob(f"{partition}/{name}") for partition in PARTITIONS)

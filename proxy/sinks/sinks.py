@@ -1,15 +1,12 @@
 """All sinks of the payload log, as the observer sees them: one place that records go to."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from proxy.clock import monotonic
 from proxy.sinks.sink import NOBODYS, Sink, Token
 
 __all__ = ["Sinks"]
-
-_AS_THEY_ARE: Final = frozenset({"jsonl", "kafka"})
-"""Kinds of sinks that take a line of any kind: the others know the fields of an inference."""
 
 
 class Sinks:
@@ -49,10 +46,9 @@ class Sinks:
         return is_taken
 
     def submit_line(self, line: bytes) -> None:
-        """Queue a line that is no inference's for each sink that writes lines as they are. Never waits."""
+        """Queue a line that is no inference's, such as a label, for each sink. Never waits."""
         for sink in self._sinks:
-            if self._kinds[sink.name] in _AS_THEY_ARE:
-                sink.submit(line, NOBODYS)
+            sink.submit(line, NOBODYS)
 
     def drop(self) -> None:
         """Count a record that was not built, because none had room."""

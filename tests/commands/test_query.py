@@ -20,6 +20,7 @@ from proxy.commands.query import SHOWN_ROWS
 from proxy.commands.query import query as command
 from proxy.sinks.parquet import ParquetWriter
 from proxy.sinks.rolling import FileLimits
+from proxy.sinks.sink import Entry
 from tests.sinks.lines import entry_of, record_of
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
@@ -170,7 +171,7 @@ def test_columns() -> None:
     """What the view has is shown without a log."""
     result = CliRunner().invoke(command, ["--columns", "--json"])
     columns = {row["name"]: row for row in orjson.loads(result.stdout)}
-    assert {row["view"] for row in orjson.loads(result.stdout)} == {"records", "rows"}
+    assert {row["view"] for row in orjson.loads(result.stdout)} == {"records", "rows", "labels"}
     assert columns["weight"]["type"] == "DOUBLE"
     assert all(row["meaning"] for row in columns.values())
     shown = CliRunner().invoke(command, ["--columns"]).stdout
@@ -201,7 +202,8 @@ def test_labels(log: Path) -> None:
     ]
 
 
-def test_true_answers(log: Path) -> None:
+@pytest.mark.parametrize("is_parquet", [False, True], ids=["lines", "Parquet"])
+def test_true_answers(log: Path, tmp_path: Path, *, is_parquet: bool) -> None:
     """The README's example says of each model how often it was right, in the rows that got a label."""
     (sql,) = (each for each in EXAMPLES if "join labels" in each)
     label = {"schema": 2, "kind": "label", "ts": "2026-11-21T05:00:00Z", "route": "wine"}
@@ -209,7 +211,14 @@ def test_true_answers(log: Path) -> None:
         {**label, "request_id": "req-0", "labels": [1, 1]},
         {**label, "request_id": "req-1", "labels": [None, 2]},
     ]
-    (log / "labels.jsonl").write_bytes(b"\n".join(map(orjson.dumps, lines)))
+    if is_parquet:
+        records = [orjson.loads(line(n, variant="v1", rows=ROWS, rows_omitted=0)) for n in range(2)]
+        log = tmp_path / "parquet"
+        writer = ParquetWriter(FileLimits(log, 1 << 20, 1 << 60, 1 << 30))
+        writer.write([Entry(orjson.dumps(each), (0, 0, 0)) for each in (*records, *lines)])
+        writer.close()
+    else:
+        (log / "labels.jsonl").write_bytes(b"\n".join(map(orjson.dumps, lines)))
     (found,) = orjson.loads(ask(sql, log, "--json").stdout)
     assert (found["variant"], found["shadow"], found["rows"]) == ("v1", "wine-v4", 3)
     assert (found["accuracy"], found["of_shadow"]) == (pytest.approx(2 / 3), pytest.approx(2 / 3))

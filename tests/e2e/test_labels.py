@@ -10,8 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import orjson
 import pytest
+from click.testing import CliRunner
 from sklearn.datasets import load_diabetes, load_digits, load_wine
 
+from proxy.commands.query import query
+from proxy.records.reading import PayloadReader
 from proxy.stats import paired
 from proxy.stats.proportion import proportion_sequence
 from tests.compare.test_known_disagreement import BATCH, Array, classified, regressed
@@ -28,6 +31,7 @@ def config(directory: Path, urls: dict[str, str]) -> str:
 listen: 127.0.0.1:0
 admin: 127.0.0.1:0
 state_dir: {directory}/state
+payload_log: {{sinks: [{{kind: jsonl}}, {{kind: parquet, roll_every: 1s}}]}}
 models:
 {models}
 routes:
@@ -176,6 +180,7 @@ async def test_digits(tmp_path: Path) -> None:
         assert await proxy.total("modelproxy_labels_total", outcome="accepted") == len(asked)
         assert await proxy.total("modelproxy_labels_total", outcome="duplicate") == len(asked)
         await logged(tmp_path, asked, truth)
+        await asked_in_sql(proxy, asked, truth, expected)
         await killed(proxy, asked, truth)
         (after,) = (await shadow(proxy, "digits"))["labels"]
         assert after == found
@@ -196,6 +201,33 @@ async def logged(directory: Path, asked: list[Asked], truth: Array) -> None:
     assert records == set(found) == {each.request_id for each in asked}
     for each in asked:
         assert found[each.request_id]["labels"] == truth[each.rows].tolist()
+
+
+async def asked_in_sql(proxy: Running, asked: list[Asked], truth: Array, expected: dict[str, int]) -> None:
+    """Check that the Parquet files say the same, and that each sink counts a label as it does a record."""
+
+    async def written() -> bool:
+        return await proxy.total("modelproxy_sink_records_total", outcome="written") == 4 * len(asked)
+
+    await eventually(written, "both sinks to have everything")
+    log = str(proxy.state / "parquet")
+    sql = "select count(*) as n, count(distinct request_id) as requests, sum(label::int) as total from labels"
+    result = CliRunner().invoke(query, [sql, "--log", log, "--json"])
+    assert result.exit_code == 0, result.stderr
+    (found,) = orjson.loads(result.stdout)
+    assert found == {"n": len(truth), "requests": len(asked), "total": int(truth.sum())}
+    sql = (
+        "select count(*) filter (label = primary_label and label = shadow_label) as both_right, "
+        "count(*) filter (label = primary_label and label != shadow_label) as only_primary, "
+        "count(*) filter (label != primary_label and label = shadow_label) as only_shadow, "
+        "count(*) filter (label != primary_label and label != shadow_label) as both_wrong "
+        "from rows join labels using (route, request_id, row)"
+    )
+    (found,) = orjson.loads(CliRunner().invoke(query, [sql, "--log", log, "--json"]).stdout)
+    assert found == expected
+    reader = PayloadReader([proxy.state / "parquet"])
+    assert len(list(reader)) == len(asked)
+    assert reader.reading.damaged == 0
 
 
 async def killed(proxy: Running, asked: list[Asked], truth: Array) -> None:

@@ -13,7 +13,7 @@ from proxy.records.columnar import ColumnFile, document_of
 from proxy.records.files import LogError, find_files
 from proxy.records.reading import PayloadReader
 from proxy.records.record import Record, read_document
-from proxy.sinks.parquet import table_of
+from proxy.sinks.parquet_tables import table_of
 from tests.records.lines import built_document, line_of, plain_document
 from tests.records.test_table import NEW
 

@@ -1,5 +1,6 @@
 """The view of DuckDB: the same for lines and for Parquet files, of every version."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,19 @@ import orjson
 import pytest
 
 from proxy.records.columns import COLUMNS
-from proxy.records.table import COLUMN_TYPES, ROW_TYPES, parquet_scan, quoted, view_of_lines, view_of_parquet
+from proxy.records.table import (
+    COLUMN_TYPES,
+    LABEL_TYPES,
+    ROW_TYPES,
+    parquet_scan,
+    quoted,
+    view_of_lines,
+    view_of_parquet,
+)
 from proxy.sinks.parquet import ParquetWriter
 from proxy.sinks.rolling import FileLimits
 from proxy.sinks.sink import Entry
-from tests.sinks.lines import RECORD, record_of
+from tests.sinks.lines import LABEL, RECORD, record_of
 
 COMPARED = {
     "result": "disagree",
@@ -53,18 +62,18 @@ OLD = {
 RECORDS = (RECORD, NEW, OLD)
 
 
-def lines(directory: Path) -> duckdb.DuckDBPyConnection:
+def lines(directory: Path, records: Sequence[Any] = RECORDS) -> duckdb.DuckDBPyConnection:
     path = directory / "it's.jsonl"
-    path.write_bytes(b"".join(orjson.dumps(record) + b"\n" for record in RECORDS))
+    path.write_bytes(b"".join(orjson.dumps(record) + b"\n" for record in records))
     connection = duckdb.connect(":memory:")
     connection.execute(view_of_lines([str(path)]))
     return connection
 
 
-def parquet(directory: Path) -> duckdb.DuckDBPyConnection:
+def parquet(directory: Path, records: Sequence[Any] = RECORDS) -> duckdb.DuckDBPyConnection:
     writer = ParquetWriter(FileLimits(directory / "it's", 1 << 20, 1 << 60, 1 << 30))
-    writer.write([Entry(orjson.dumps(record), (0, 0, 0)) for record in RECORDS])
-    assert len(writer.close().written) == len(RECORDS)
+    writer.write([Entry(orjson.dumps(record), (0, 0, 0)) for record in records])
+    assert len(writer.close().written) == len(records)
     files = [str(path) for path in (directory / "it's").rglob("*.parquet")]
     connection = duckdb.connect(":memory:")
     present = {row[0] for row in connection.execute("describe from " + parquet_scan(files)).fetchall()}
@@ -158,37 +167,40 @@ def test_files_of_before_a_column(tmp_path: Path) -> None:
     assert connection.execute(query).fetchall() == [("r", 2.0, None, "agree", None)]
 
 
-def test_labels(tmp_path: Path) -> None:
+ANSWER = record_of(
+    request_id="r1", response={"body": orjson.dumps({"outputs": [{"name": "y", "data": [3, 4]}]}).decode()}
+)
+TRUE = [
+    {**LABEL, "ts": f"2026-11-21T04:05:2{i}Z", "request_id": "r1", "labels": each}
+    for i, each in enumerate([[3, None], [9, "red"], [None, ["a", "b"]]])
+]
+
+
+@KINDS
+def test_labels(connect: Any, tmp_path: Path) -> None:
     """True answers are a view of their own, a row for each row of a request, the first label of each; records are
     without them; they join."""
-    path = tmp_path / "a.jsonl"
-    body = orjson.dumps({"outputs": [{"name": "y", "data": [3, 4]}]}).decode()
-    record = record_of(request_id="r1", response={"body": body})
-    labels = [[3, None], [9, "red"], [None, ["a", "b"]]]
-    of_labels = [
-        {
-            "schema": 2,
-            "kind": "label",
-            "ts": f"2026-11-21T04:05:2{i}Z",
-            "request_id": "r1",
-            "route": "wine",
-            "labels": each,
-        }
-        for i, each in enumerate(labels)
-    ]
-    path.write_bytes(
-        b"".join(orjson.dumps(each) + b"\n" for each in (of_labels[1], record, of_labels[0], of_labels[2]))
-    )
-    connection = duckdb.connect(":memory:")
-    connection.execute(view_of_lines([str(path)]))
+    connection = connect(tmp_path, (TRUE[1], ANSWER, TRUE[0], TRUE[2]))
     assert connection.execute("select request_id from records").fetchall() == [("r1",)]
-    found = connection.execute("select route, request_id, row, label from labels order by row").fetchall()
-    assert found == [("wine", "r1", 0, "3"), ("wine", "r1", 1, "red")]
+    described = connection.execute("describe labels").fetchall()
+    assert {row[0]: row[1] for row in described} == LABEL_TYPES
+    found = connection.execute("select route, request_id, row, label, ts::text from labels order by row")
+    assert found.fetchall() == [
+        ("wine", "r1", 0, "3", "2026-11-21 04:05:20"), ("wine", "r1", 1, "red", "2026-11-21 04:05:21"),
+    ]  # fmt: skip
     joined = connection.execute(
         "select variant, row, label = response_body ->> ('$.outputs[0].data[' || row || ']') "
         "from records join labels using (route, request_id) order by row"
     ).fetchall()
     assert joined == [("v2", 0, True), ("v2", 1, False)]
+
+
+@KINDS
+def test_labels_alone(connect: Any, tmp_path: Path) -> None:
+    """Where there are labels and no records the view of records is empty."""
+    connection = connect(tmp_path, (TRUE[0],))
+    assert connection.execute("select count(*) from records").fetchall() == [(0,)]
+    assert connection.execute("select route, label from labels").fetchall() == [("wine", "3")]
 
 
 @KINDS

@@ -6,7 +6,7 @@ import orjson
 
 from proxy.sinks.sink import Entry
 
-__all__ = ["RECORD", "entry_of", "record_of"]
+__all__ = ["LABEL", "RECORD", "entry_of", "record_of"]
 
 _BODY = {"content_type": "application/json", "encoding": "text", "truncated": False}
 
@@ -57,6 +57,16 @@ RECORD: dict[str, Any] = {
     ],
 }
 """A record with everything that most have."""
+
+LABEL: dict[str, Any] = {
+    "schema": 2,
+    "kind": "label",
+    "ts": "2026-11-21T05:00:00.250000Z",
+    "request_id": "req-1",
+    "route": "wine",
+    "labels": ["planted", None, 7],
+}
+"""What is true of that request."""
 
 
 def record_of(**changes: Any) -> dict[str, Any]:

@@ -8,9 +8,10 @@ import pytest
 
 from proxy.settings.sinks import KEYS
 from proxy.sinks.build import BuiltSinks, directory_of
+from proxy.sinks.sink import NOBODYS
 from tests.observer.exchanges import BASE_CONFIG
 from tests.settings.settings_world import read
-from tests.sinks.lines import entry_of
+from tests.sinks.lines import LABEL, entry_of
 from tests.sinks.receivers import RECEIVERS
 from tests.sinks.test_sink import WAIT_S, Report
 
@@ -22,7 +23,8 @@ def test_every_kind_has_a_receiver() -> None:
 
 @pytest.mark.parametrize("kind", RECEIVERS)
 async def test_a_record_arrives(kind: str, tmp_path: Path) -> None:
-    """A sink of each kind, made from settings, brings a record to its receiver and counts it as written."""
+    """A sink of each kind, made from settings, brings a record and a label to its receiver and counts both as
+    written."""
     async with RECEIVERS[kind](tmp_path) as receiver:
         text = (
             f"state_dir: {tmp_path}\npayload_log: {{sinks: {orjson.dumps([receiver.settings]).decode()}}}\n"
@@ -32,12 +34,13 @@ async def test_a_record_arrives(kind: str, tmp_path: Path) -> None:
         run_dir.mkdir()
         sinks = BuiltSinks(read(text + BASE_CONFIG), run_dir, report.settle)
         assert sinks.submit(entry_of().line, (0, 1, 0))
+        sinks.submit_line(orjson.dumps({**LABEL, "labels": ["sealed", 7]}) + b"\n")
         assert await asyncio.to_thread(sinks.close, WAIT_S) == []
-        assert report.written == [(0, 1, 0)]
+        assert sorted(report.written) == [NOBODYS, (0, 1, 0)]
         received = receiver.received()
-        assert b"planted" in received
-        assert b"harvested" in received
-        assert sinks.statistics()[0]["counts"] == {"taken": 1, "written": 1, "dropped": 0, "failed": 0}
+        for word in (b"planted", b"harvested", b"sealed"):
+            assert word in received
+        assert sinks.statistics()[0]["counts"] == {"taken": 2, "written": 2, "dropped": 0, "failed": 0}
 
 
 def test_the_default_is_a_file_of_lines(tmp_path: Path) -> None:

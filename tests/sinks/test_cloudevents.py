@@ -17,13 +17,19 @@ from proxy.sinks.cloudevents import (
     structured,
     structured_batch,
 )
-from tests.sinks.lines import record_of
+from tests.sinks.lines import LABEL, record_of
 
 RECORDED_NS = 1_763_697_920_500_000_000
 
 
 def events_of(**changes: Any) -> tuple[Event, Event]:
-    return build_events(record_of(**changes), "/modelproxy", RECORDED_NS)
+    request, response = build_events(record_of(**changes), "/modelproxy", RECORDED_NS)
+    return request, response
+
+
+def label_of(**changes: Any) -> Event:
+    (event,) = build_events({**LABEL, **changes}, "/modelproxy", RECORDED_NS)
+    return event
 
 
 def read_binary(event: Event) -> Any:
@@ -169,6 +175,35 @@ def test_batches() -> None:
     parcels = pack_batches([(position, events_of()) for position in range(100)])
     assert [len(parcel.positions) for parcel in parcels] == [64, 36]
     assert [len(orjson.loads(parcel.message.body)) for parcel in parcels] == [128, 72]
+
+
+@MODES
+def test_a_label(read: Any) -> None:
+    """A label is an event of a type of its own, beside those of its request and answer; its data is the line."""
+    event = read(label_of())
+    assert event.get_type() == "org.kubeflow.serving.inference.label"
+    assert event.get_source() == "/modelproxy/wine/label"
+    assert event.get_time().isoformat() == "2026-11-21T05:00:00.250000+00:00"
+    assert event.get_extension("requestid") == "req-1"
+    assert event.get_extension("inferenceservicename") == "wine"
+    assert event.get_datacontenttype() == "application/json"
+    assert event.get_data() == LABEL
+
+
+def test_labels_of_one_request_have_ids_of_their_own() -> None:
+    """What is sent again has the same id, what is said next another one."""
+    ids = [label_of(**changes).attributes["id"] for changes in ({}, {}, {"labels": [None, 1]})]
+    assert ids[0] == ids[1] != ids[2]
+    assert all(each.startswith("req-1/") for each in ids)
+
+
+def test_a_batch_of_both() -> None:
+    """In the batched mode records have two events in the array, labels one."""
+    built = [(0, events_of()), (1, (label_of(),)), (2, events_of())]
+    (parcel,) = pack_batches(built)
+    assert list(parcel.positions) == [0, 1, 2]
+    assert len(orjson.loads(parcel.message.body)) == 5
+    assert [list(each.positions) for each in pack_each(built, binary)] == [[0], [0], [1], [2], [2]]
 
 
 def test_each_event_is_a_message() -> None:

@@ -14,7 +14,7 @@ from opentelemetry.semconv._incubating.attributes import gen_ai_attributes
 from opentelemetry.semconv.attributes import error_attributes, http_attributes, url_attributes
 
 from proxy.sinks.otlp import RETRYABLE, build_log_record, logs_url, pack, refused
-from tests.sinks.lines import RECORD, record_of
+from tests.sinks.lines import LABEL, RECORD, record_of
 
 CHAT: dict[str, Any] = {
     "request": {"path": "/v1/chat/completions", "body": '{"model":"small"}'},
@@ -83,6 +83,17 @@ def test_attributes() -> None:
     assert (found["modelproxy.variant"], found["modelproxy.inclusion_probability"]) == ("v2", 0.5)
     assert not [name for name in found if name.startswith("gen_ai")]
     assert "error.type" not in plain(decoded().attributes)
+
+
+def test_a_label() -> None:
+    """A label has an event name of its own, its own time, and the id of its request; the body is the line."""
+    (parcel,) = pack([(0, build_log_record(LABEL, 5))], "wine-proxy")
+    request = ExportLogsServiceRequest.FromString(parcel.message.body)
+    (record,) = request.resource_logs[0].scope_logs[0].log_records
+    assert (record.event_name, record.severity_text) == ("modelproxy.label", "INFO")
+    assert (record.time_unix_nano, record.observed_time_unix_nano) == (1_795_237_200_250_000_000, 5)
+    assert value(record.body) == LABEL
+    assert plain(record.attributes) == {"modelproxy.route": "wine", "modelproxy.request_id": "req-1"}
 
 
 def test_generating_models() -> None:

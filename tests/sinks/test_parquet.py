@@ -14,13 +14,12 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
-from proxy.records.columns import COLUMNS, LISTS
 from proxy.sinks.locks import hold
-from proxy.sinks.parquet import SCHEMA, ParquetWriter, partition_of, table_of
+from proxy.sinks.parquet import ParquetWriter
 from proxy.sinks.retention import stamp_of
 from proxy.sinks.rolling import FileLimits
 from proxy.sinks.sink import Entry, Result
-from tests.sinks.lines import RECORD, entry_of, record_of
+from tests.sinks.lines import RECORD, entry_of
 
 NOW_NS = 1_760_000_000_000_000_000
 MINUTE_NS = 60_000_000_000
@@ -89,20 +88,6 @@ def test_a_record_comes_back(bench: Bench) -> None:
         0.25,
         '{"harvested":3}',
     )
-
-
-def test_the_schema_is_documented() -> None:
-    """Every column says what it means; the file says which version of the record it holds."""
-    assert set(SCHEMA.names) == {column.name for column in COLUMNS} - {"route"} | {"shadows", "rows"}
-    for column in COLUMNS:
-        if column.name != "route":
-            assert SCHEMA.field(column.name).metadata[b"meaning"].decode() == column.meaning
-    assert SCHEMA.metadata[b"modelproxy.schema"] == b"2"
-    for name, columns in LISTS.items():
-        kind = SCHEMA.field(name).type.value_type
-        assert [kind.field(i).metadata[b"meaning"].decode() for i in range(kind.num_fields)] == [
-            column.meaning for column in columns
-        ]
 
 
 def test_a_directory_is_one_table(bench: Bench) -> None:
@@ -335,20 +320,3 @@ def test_many_partitions_do_not_keep_many_files_open(bench: Bench) -> None:
     written += bench.later().written
     assert sorted(written) == [entry.token for entry in entries]
     assert len(bench.files()) == 150
-
-
-def test_partitions() -> None:
-    """Route, day and hour of the request."""
-    assert partition_of(RECORD) == PARTITION
-
-
-def test_versions_before() -> None:
-    """A record of an older version has null where it has no field."""
-    old = {
-        name: value
-        for name, value in record_of().items()
-        if name not in ("schema", "kept_by", "budget_probability")
-    }
-    (row,) = table_of([old]).to_pylist()
-    assert (row["schema"], row["kept_by"], row["variant"]) == (None, None, "v2")
-    assert isinstance(table_of([]), pa.Table)

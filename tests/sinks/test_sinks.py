@@ -90,11 +90,10 @@ def test_statistics() -> None:
 
 
 def test_a_line_of_another_kind() -> None:
-    """It goes to those that write lines as they are, and nobody hears of it as a record."""
-    report, places = Report(), [Place() for _ in range(3)]
-    sinks = [Sink(f"s{i}", place, 1000, report.settle if i == 0 else None) for i, place in enumerate(places)]
-    together = Sinks(sinks, dict(zip(("s0", "s1", "s2"), ("jsonl", "parquet", "kafka"), strict=True)))
-    together.submit_line(b"{}\n")
-    assert together.close(WAIT_S) == []
-    assert [place.lines for place in places] == [[b"{}\n"], [], [b"{}\n"]]
+    """It goes to all of them and each counts it, and nobody hears of it as a record."""
+    sinks, places, _, report = built(1000, 1000, 1000)
+    sinks.submit_line(b"{}\n")
+    assert sinks.close(WAIT_S) == []
+    assert [place.lines for place in places] == [[b"{}\n"]] * 3
+    assert [each["counts"]["written"] for each in sinks.statistics()] == [1, 1, 1]
     assert all(token is NOBODYS for token in report.written)
