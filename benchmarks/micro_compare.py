@@ -47,6 +47,14 @@ def _pairs() -> dict[str, tuple[ComparisonRule, Answer, Answer]]:
     chat_other = _answer(
         orjson.dumps({"rows": [{"id": n, "score": n / 3.1, "tags": ["a"]} for n in range(100)]})
     )
+    small = _answer(b'{"a": 0.5, "b": "x", "c": 3}')
+    small_other = _answer(b'{"a": 0.5, "c": 3, "b": "x"}')
+    called = _answer(
+        b'{"id": "9f1c6b9e-3f5e-4a8b-8f55-0d3b1f1f6d2a", "y": 0.53, "latency_ms": 3.2, "items": [1, 2]}'
+    )
+    called_other = _answer(
+        b'{"id": "0d3b1f1f-3f5e-4a8b-8f55-9f1c6b9e6d2a", "y": 0.54, "latency_ms": 4.2, "items": [1, 2]}'
+    )
     ignoring = ComparisonRule(as_="json", ignore=("/rows/*/score", "/**/tags"))
     return {
         "OIP label, same bytes": (auto, label, label),
@@ -57,6 +65,8 @@ def _pairs() -> dict[str, tuple[ComparisonRule, Answer, Answer]]:
         "OIP regression, 1 row": (auto, price, price_other),
         "OIP regression, 10,000 rows": (auto, big, near),
         "V1 100 x 3 probabilities": (auto, batch, batch_other),
+        "JSON of 3 members, auto": (auto, small, small_other),
+        "JSON with an id, a time and a list, auto": (auto, called, called_other),
         "JSON, 400 leaves, 200 differ": (ComparisonRule(as_="json"), chat, chat_other),
         "JSON, the same, 2 ignored": (ignoring, chat, chat_other),
         **_more_pairs(),

@@ -26,6 +26,7 @@ _CORNERS: Final = (
     ("left", "top", "right", "bottom"),
 )
 _SIDES: Final = (("x", "y", "width", "height"), ("x", "y", "w", "h"), ("left", "top", "width", "height"))
+_CORNERS_OR_SIDES: Final = _CORNERS + _SIDES
 _NUMBERS: Final = frozenset({int, float})
 
 
@@ -47,7 +48,9 @@ def read_box_row(row: Json) -> BoxRow | None:
     for name in _BOXES:
         if name in row:
             return BoxRow(row[name], label, score)
-    if _named(row, _CORNERS + _SIDES) is not None and (label is not None or score is not None):
+    if label is None and score is None:
+        return None
+    if _named(row, _CORNERS_OR_SIDES) is not None:
         return BoxRow(row, label, score)
     if len(row) == 2 and score is not None and label is None:  # TorchServe
         return next((BoxRow(box, name, score) for name, box in row.items() if _is_four(box)), None)

@@ -35,6 +35,7 @@ __all__ = [
     "BOX_NAMES",
     "BOX_TOTAL_LIMIT",
     "IMAGES",
+    "THING_NAMES",
     "has_boxes",
 ]
 
@@ -153,7 +154,7 @@ def has_boxes(prediction: Prediction) -> bool:
 def _rows_of_boxes(value: Json | None) -> list[list[BoxRow]] | None:
     """Return the things found in every image where all of a list are such, or lists of such."""
     if type(value) is dict:
-        value = next((value[name] for name in _LIST_NAMES if type(value.get(name)) is list), None)
+        value = next((value[name] for name in THING_NAMES if type(value.get(name)) is list), None)
     if type(value) is not list:
         return None
     is_batch = bool(value) and all(type(image) is list for image in value)
@@ -169,7 +170,7 @@ def _rows_of_boxes(value: Json | None) -> list[list[BoxRow]] | None:
     return images
 
 
-_LIST_NAMES: Final = ("detections", "objects", "predictions", "results")
+THING_NAMES: Final = ("detections", "objects", "predictions", "results")
 """What a list of things is called that were found in an image."""
 
 

@@ -54,9 +54,16 @@ from proxy.compare.classes import CLASSES, PROBABILITIES, find_chances
 from proxy.compare.content import decode_content
 from proxy.compare.decode import decode_plain, read_assembled
 from proxy.compare.judge import Judge
-from proxy.compare.labels import are_texts, has_labels, is_classified, is_distribution, select_tensor
+from proxy.compare.labels import (
+    are_texts,
+    has_labels,
+    is_classified,
+    is_distribution,
+    select_tensor,
+)
 from proxy.compare.numbers import NUMBERS
 from proxy.compare.outputs import OUTPUTS
+from proxy.compare.plain import is_plain
 from proxy.compare.predictions import predictions_of
 from proxy.compare.rankings import RANKINGS, find_reranked
 from proxy.compare.rules import ComparisonRule
@@ -211,6 +218,8 @@ def _pick(rule: ComparisonRule, prediction: Prediction) -> str:
     format_, tensors = prediction.format, prediction.tensors
     if format_ == "bytes":
         return "exact"
+    if format_ == "json" and is_plain(prediction):
+        return "json"
     if len(tensors) == 1 and are_texts(tensors[0]) and format_ != "json":
         return "text"
     if format_ != "json" and len(tensors) == 1 and tensors[0].kind != "float" and has_labels(prediction):

@@ -22,7 +22,7 @@ import orjson
 
 from proxy.compare.values import Choice, Completion, Json, ToolCall, Usage
 
-__all__ = ["is_openai", "read_completion", "text_of"]
+__all__ = ["COMPLETION_SIGNS", "is_openai", "read_completion", "text_of"]
 
 _SPENT: Final = (
     ("prompt_tokens", "completion_tokens"),
@@ -56,7 +56,7 @@ def read_completion(document: Json, *, is_streamed: bool = False) -> Completion 
     if type(document) is list:
         rows = _read_rows(document)
         return None if rows is None else Completion(rows, None, is_streamed)
-    if type(document) is not dict or document.keys().isdisjoint(_SIGNS):
+    if type(document) is not dict or document.keys().isdisjoint(COMPLETION_SIGNS):
         return None
     for read in _READERS:
         choices = read(document)
@@ -342,7 +342,7 @@ _READERS: Final[tuple[Callable[[dict[str, Json]], tuple[Choice, ...] | None], ..
 )
 
 
-_SIGNS: Final = frozenset(
+COMPLETION_SIGNS: Final = frozenset(
     {
         *("candidates", "choices", "content", "done", "message", "output", "promptFeedback", "results"),
         *_TEXT_NAMES,

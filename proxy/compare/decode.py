@@ -22,13 +22,14 @@ Whatever says what a model generated has a ``completion`` beside its document, i
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Final
 
-from proxy.compare.completions import is_openai, read_completion
+from proxy.compare.completions import COMPLETION_SIGNS, is_openai, read_completion
 from proxy.compare.content import decode_content, decode_text, media_parameter, media_type, parse_json
 from proxy.compare.delimited import read_delimited, tensors_of_delimited
-from proxy.compare.embeddings import read_embeddings
+from proxy.compare.embeddings import VECTOR_SIGNS, read_embeddings
 from proxy.compare.events import Piece, read_events, read_lines
 from proxy.compare.scored import read_alternatives, read_scored_rows
 from proxy.compare.streams import DONE, assemble_body, assemble_list, parse_piece
@@ -40,7 +41,15 @@ from proxy.compare.tensors import (
     tensors_of_rows,
     tensors_of_scored,
 )
-from proxy.compare.values import DECODED_CAP_BYTES, Format, Json, Prediction, Tensor, Undecodable
+from proxy.compare.values import (
+    DECODED_CAP_BYTES,
+    Format,
+    Json,
+    LateTensors,
+    Prediction,
+    Tensor,
+    Undecodable,
+)
 
 __all__ = [
     "ROW_KEYS",
@@ -266,23 +275,7 @@ def read_csv(body: bytes, content_type: bytes | None) -> Prediction | Undecodabl
 
 def _read_document(document: Json) -> Prediction | Undecodable:
     if type(document) is dict:
-        outputs = document.get("outputs")
-        if type(outputs) is list and outputs and type(outputs[0]) is dict and "datatype" in outputs[0]:
-            return read_named(document, outputs)
-        rows = document.get("predictions")
-        if type(rows) is list:
-            if rows and type(rows[0]) is dict and "embeddings" in rows[0]:
-                found = _read_vectors(document)
-                if found is not None:
-                    return found
-            return Prediction("v1", document, _tensors_of_answers(rows, "predictions"), len(rows))
-        if type(rows) is dict and _are_columns(rows):
-            return read_values(document, rows, "predictions")
-        if len(document) == 1 and type(outputs) in (list, dict):
-            return read_values(document, outputs, "outputs")
-        if len(document) == 1 and type(rows := document.get("results", document.get("result"))) is list:
-            return Prediction("v1", document, _tensors_of_answers(rows, "results"), len(rows))
-        return _read_generated(document) or _read_seldon(document) or _read_row(document)
+        return _read_object(document)
     if type(document) is list:
         assembled = assemble_list(document)
         if assembled is not None:
@@ -296,18 +289,48 @@ def _read_document(document: Json) -> Prediction | Undecodable:
     return Prediction("json", document, () if tensor is None else (tensor,))
 
 
+def _read_object(document: dict[str, Json]) -> Prediction:
+    outputs = document.get("outputs")
+    if type(outputs) is list and outputs and type(outputs[0]) is dict and "datatype" in outputs[0]:
+        return read_named(document, outputs)
+    rows = document.get("predictions")
+    if type(rows) is list:
+        if rows and type(rows[0]) is dict and "embeddings" in rows[0]:
+            found = _read_vectors(document)
+            if found is not None:
+                return found
+        return Prediction("v1", document, _tensors_of_answers(rows, "predictions"), len(rows))
+    if type(rows) is dict and _are_columns(rows):
+        return read_values(document, rows, "predictions")
+    if len(document) == 1 and type(outputs) in (list, dict):
+        return read_values(document, outputs, "outputs")
+    if len(document) == 1 and type(rows := document.get("results", document.get("result"))) is list:
+        return Prediction("v1", document, _tensors_of_answers(rows, "results"), len(rows))
+    if document.keys().isdisjoint(_SIGNS):
+        return _read_row(document)
+    return _read_generated(document) or _read_seldon(document) or _read_row(document)
+
+
+_SIGNS: Final = COMPLETION_SIGNS | VECTOR_SIGNS | {"data"}
+"""Members without any of which a document is what a generating or embedding model says, or Seldon's, by none."""
+
+
 def _read_row(document: Json) -> Prediction:
     # One row, not columns: a list in it may be a batch or a vector, and "one row" never hides a change.
     return Prediction("json", document, _tensors_of_answers([document], "predictions"))
 
 
-def _tensors_of_answers(rows: list[Json], name: str) -> tuple[Tensor, ...]:
+def _tensors_of_answers(rows: list[Json], name: str) -> Sequence[Tensor]:
     """Read rows of an answer; what looks like a class and its score in a request is a feature."""
     scored = read_scored_rows(rows)
-    return tensors_of_rows(rows, name) if scored is None else tensors_of_scored(scored)
+    if scored is not None:
+        return tensors_of_scored(scored)
+    if rows and type(rows[0]) is dict:  # most are compared as they are
+        return LateTensors(partial(tensors_of_rows, rows, name))
+    return tensors_of_rows(rows, name)
 
 
-def _tensors_of_list(document: list[Json]) -> tuple[Tensor, ...]:
+def _tensors_of_list(document: list[Json]) -> Sequence[Tensor]:
     alternatives = read_alternatives(document)
     if alternatives is not None:
         return tensors_of_scored([alternatives])
@@ -372,7 +395,7 @@ def read_values(document: Json, values: Json, name: str) -> Prediction:
     return Prediction("v1", document, tensors, _common_rows(tensors))
 
 
-def _common_rows(tensors: list[Tensor] | tuple[Tensor, ...]) -> int | None:
+def _common_rows(tensors: Sequence[Tensor]) -> int | None:
     """Return the batch size all tensors agree on, else None."""
     if len(tensors) == 1:
         return tensors[0].rows

@@ -130,10 +130,12 @@ class _Walk:
 
     def compare_leaf(self, visit: _Visit) -> None:
         path, a, b, _, row = visit
+        if type(a) is type(b) and a == b:
+            self.found.leaves += 1
+            return
+        equal = False
         if type(a) in _NUMBERS and type(b) in _NUMBERS:
             equal = not self._are_other_integers(a, b) and is_close(b, a, self.rtol, self.atol)
-        else:
-            equal = type(a) is type(b) and a == b
         if equal:
             self.found.leaves += 1
             return

@@ -18,7 +18,7 @@ import numpy as np
 
 from proxy.compare.values import Json, Tensor
 
-__all__ = ["read_embeddings"]
+__all__ = ["VECTOR_SIGNS", "read_embeddings"]
 
 _NUMBERS: Final = frozenset({int, float})
 _BESIDE: Final = frozenset(
@@ -42,6 +42,10 @@ _BESIDE: Final = frozenset(
     }
 )
 """What stands beside vectors without saying anything more of the inputs."""
+
+_NAMES: Final = ("embeddings", "embedding", "predictions")
+VECTOR_SIGNS: Final = frozenset({"data", *_NAMES})
+"""Members without any of which a document has no vectors."""
 
 _ENCODINGS: Final = ("float", "base64", "int8", "uint8")
 """In which Cohere gives the same vectors; the most exact first."""
@@ -95,7 +99,7 @@ def _read_items(listed: list[Json]) -> _Items | None:
 
 def _find_vectors(document: dict[str, Json]) -> list[list[Json]] | None:
     """Return the vectors of the other forms."""
-    for name in ("embeddings", "embedding", "predictions"):
+    for name in _NAMES:
         said = document.get(name)
         if not said or not document.keys() <= _BESIDE | {name}:
             continue

@@ -110,7 +110,8 @@ def find_identities(document: Json, other: Json) -> tuple[str, ...]:
     if not rest:
         return ()
     for name in _ENVELOPES:
-        found += _of_object(document.get(name), other.get(name) if type(other) is dict else None, f"/{name}")
+        if name in document:
+            found += _of_object(document[name], other.get(name) if type(other) is dict else None, f"/{name}")
     return tuple(found)
 
 

@@ -30,6 +30,7 @@ from proxy.compare.tensors import tensor_of, tensors_of_rows
 from proxy.compare.values import Json, Prediction, Tensor, Undecodable
 
 __all__ = [
+    "CLASSIFIED_NAMES",
     "Label",
     "Labels",
     "are_texts",
@@ -61,7 +62,8 @@ _LABEL_NAMES: Final = frozenset(
 )
 _FLOAT_LABEL_NAMES: Final = frozenset({"label", "predicted_label", "class", "class_id", "predicted_class"})
 """Names under which a whole number is a label even if it is written as a float, as SageMaker's algorithms do."""
-_CLASSIFIED_NAMES: Final = _LABEL_NAMES | set(LABEL_KEYS)
+CLASSIFIED_NAMES: Final = _LABEL_NAMES | set(LABEL_KEYS)
+"""What a class is called in a document that holds a class for each row, and its score."""
 _SCORE_NAMES: Final = {*SCORE_KEYS, "scores", "probabilities", "predict_proba", "proba"}
 
 _TEXT_NAMES: Final = frozenset(
@@ -140,7 +142,7 @@ def is_classified(prediction: Prediction) -> bool:
     labels = {tensor.name for tensor in tensors if _is_column_of_labels(tensor)}
     others = [tensor for tensor in tensors if tensor.name in _SCORE_NAMES and tensor.kind == "float"]
     # The number of a class says the same as its name.
-    if not labels <= _CLASSIFIED_NAMES or len(labels - {"class_id"} or labels) != 1 or not others:
+    if not labels <= CLASSIFIED_NAMES or len(labels - {"class_id"} or labels) != 1 or not others:
         return False
     if len(labels) + len(others) < len(tensors):
         return False
@@ -213,7 +215,7 @@ def _family(value: Label) -> str:
     return "text" if isinstance(value, str) else "number"
 
 
-def _by_convention(tensors: tuple[Tensor, ...]) -> Labels | None:
+def _by_convention(tensors: Sequence[Tensor]) -> Labels | None:
     first: Tensor | None = None
     for tensor in tensors:
         if _is_column_of_labels(tensor):
@@ -228,7 +230,7 @@ def _by_convention(tensors: tuple[Tensor, ...]) -> Labels | None:
     return None
 
 
-def _rank(tensor: Tensor, tensors: tuple[Tensor, ...]) -> int:
+def _rank(tensor: Tensor, tensors: Sequence[Tensor]) -> int:
     """Order outputs without a plain label by how surely they tell the class."""
     if _best_classes(tensor, tensors) is not None:
         return 0
@@ -239,7 +241,7 @@ def _rank(tensor: Tensor, tensors: tuple[Tensor, ...]) -> int:
     return 3 if tensor.width > 1 else 4
 
 
-def _labels_of(tensor: Tensor, tensors: tuple[Tensor, ...]) -> Labels | None:
+def _labels_of(tensor: Tensor, tensors: Sequence[Tensor]) -> Labels | None:
     """Read one output as labels."""
     width, data = tensor.width, tensor.data
     if tensor.kind == "float":
@@ -266,7 +268,7 @@ def _labels_of_scores(tensor: Tensor) -> Labels | None:
     return Labels(tensor.name, values, tensor if is_distribution(tensor) else None)
 
 
-def _labels_of_floats(tensor: Tensor, tensors: tuple[Tensor, ...]) -> Labels | None:
+def _labels_of_floats(tensor: Tensor, tensors: Sequence[Tensor]) -> Labels | None:
     """Read one float per row: a label written as float, or the probability of class 1."""
     data = tensor.data
     if tensor.width != 1:
@@ -280,7 +282,7 @@ def _labels_of_floats(tensor: Tensor, tensors: tuple[Tensor, ...]) -> Labels | N
     return None
 
 
-def _best_classes(tensor: Tensor, tensors: tuple[Tensor, ...]) -> list[Label] | None:
+def _best_classes(tensor: Tensor, tensors: Sequence[Tensor]) -> list[Label] | None:
     """Return the class at the highest score of each row, where a row names several classes with scores.
 
     Only for names: among integers, class ids cannot be told from the flags of a multi-label answer.
@@ -326,7 +328,7 @@ def _argmax(tensor: Tensor) -> list[int]:
     return columns
 
 
-def _distribution(tensors: tuple[Tensor, ...], rows: int) -> Tensor | None:
+def _distribution(tensors: Sequence[Tensor], rows: int) -> Tensor | None:
     """Return the first output that holds a distribution for each of ``rows``."""
     for tensor in tensors:
         if tensor.kind == "float" and tensor.rows == rows and is_distribution(tensor):

@@ -22,7 +22,7 @@ from proxy.compare.values import (
 )
 from proxy.compare.verdicts import by_rows, path_of, scores_of
 
-__all__ = ["RANKINGS", "RANKING_LIMIT", "find_reranked", "overlap_at", "rank_biased_overlap"]
+__all__ = ["RANKED_NAMES", "RANKINGS", "RANKING_LIMIT", "find_reranked", "overlap_at", "rank_biased_overlap"]
 
 PERSISTENCE: Final = 0.9
 """Chance to look at one more place, as Webber, Moffat and Zobel have it in their examples: the first ten places
@@ -143,7 +143,7 @@ def find_reranked(prediction: Prediction) -> Ranking | None:
     if prediction.format in ("csv", "ndjson"):
         return None
     if type(document) is dict:
-        document = document.get("results") or document.get("data")
+        document = next((document[name] for name in RANKED_NAMES if document.get(name)), None)
     if type(document) is not list or not document or type(document[0]) is not dict:
         return None
     score = next((name for name in _RERANK_SCORES if name in document[0]), None)
@@ -161,6 +161,9 @@ def find_reranked(prediction: Prediction) -> Ranking | None:
     ranked = sorted(document, key=lambda row: -row[score])
     return list(dict.fromkeys(row["index"] for row in ranked[:RANKING_LIMIT]))
 
+
+RANKED_NAMES: Final = ("results", "data")
+"""Members that hold what was ranked."""
 
 _RERANK_SCORES: Final = ("relevance_score", "score")
 

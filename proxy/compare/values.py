@@ -3,9 +3,9 @@
 Those that are made for each comparison are tuples: a frozen dataclass takes three times as long to make.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias, overload
 
 __all__ = [
     "DECODED_CAP_BYTES",
@@ -20,6 +20,7 @@ __all__ = [
     "Format",
     "Json",
     "Kind",
+    "LateTensors",
     "Predicted",
     "Prediction",
     "Read",
@@ -108,6 +109,48 @@ class Tensor(NamedTuple):
         return self.kind in ("float", "int")
 
 
+class LateTensors(Sequence[Tensor]):
+    """Tensors that are made when somebody looks: of most documents, nobody does."""
+
+    __slots__ = ("_made", "_make")
+
+    def __init__(self, make: Callable[[], tuple[Tensor, ...]]) -> None:
+        """Take what makes them; it is called at most once."""
+        self._make = make
+        self._made: tuple[Tensor, ...] | None = None
+
+    def _all(self) -> tuple[Tensor, ...]:
+        if self._made is None:
+            self._made = self._make()
+        return self._made
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """Go through them in their order."""
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._all())
+
+    @overload
+    def __getitem__(self, at: int) -> Tensor: ...
+    @overload
+    def __getitem__(self, at: slice) -> tuple[Tensor, ...]: ...
+    def __getitem__(self, at: int | slice) -> Tensor | tuple[Tensor, ...]:
+        """Return one of them, or several."""
+        return self._all()[at]
+
+    def __eq__(self, other: object) -> bool:
+        """They are what they hold: equal to a tuple of the same."""
+        return self._all() == (other._all() if isinstance(other, LateTensors) else other)
+
+    __hash__ = None  # type: ignore[assignment]  # their values are lists
+
+    def __repr__(self) -> str:
+        """Show what they hold."""
+        return repr(self._all())
+
+
 class ToolCall(NamedTuple):
     """A function that a model wants to have called."""
 
@@ -152,7 +195,7 @@ class Prediction(NamedTuple):
     document: Json
     """The parsed JSON; ``str`` for text, ``bytes`` for anything else. Of a stream of generated text, what the service
     answers in one piece; of CSV and lines of JSON, the list of rows."""
-    tensors: tuple[Tensor, ...] = ()
+    tensors: Sequence[Tensor] = ()
     """Outputs as named columns where the answer is regular enough to have them, else empty."""
     rows: int | None = None
     """Size of the batch, ``None`` when the answer does not tell. Of a completion, the number of choices."""
