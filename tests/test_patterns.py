@@ -59,11 +59,17 @@ def test_linear_time(name: str) -> None:
         for piece in PIECES:
             for before, behind in EDGES:
                 text = before + piece * (SIZE // len(piece)) + behind
-                began = time.process_time()
-                act(pattern, method, text)
-                assert time.process_time() - began < PATIENCE_S, (
+                # A busy machine may count as ours what another took: what is quadratic takes long each time.
+                assert any(seconds(pattern, method, text) < PATIENCE_S for _ in range(3)), (
                     f"{method}: {before!r}, {piece!r} repeated, {behind!r}"
                 )
+
+
+def seconds(pattern: re.Pattern[str] | re.Pattern[bytes], method: str, text: str) -> float:
+    """Return how much of the processor's time a call takes."""
+    began = time.process_time()
+    act(pattern, method, text)
+    return time.process_time() - began
 
 
 def act(pattern: re.Pattern[str] | re.Pattern[bytes], method: str, text: str) -> None:
