@@ -54,7 +54,12 @@ _EARLY_NS = 5_000_000
 """A timer may fire so much too early, for loops count in milliseconds."""
 
 OBSERVER_WAIT_S = 2.0
-"""How long the first commit waits for the pipe to the observer. Traffic flows without one, but uncompared."""
+"""How long the first commit waits for the pipe to the observer. Traffic flows without one; what there is to compare
+and to record waits in memory."""
+
+HAND_OVER_S = (1.0, 5.0)
+"""At the end, for the observer to take what it has not taken yet: at least, also when the time to drain is over (the
+supervisor allows for a little more), and at most."""
 
 _log = logging.getLogger("modelproxy.worker")
 
@@ -88,6 +93,8 @@ class Worker:
         self._link: Link | None = None
         self._server: asyncio.Server | None = None
         self._starting = asyncio.Lock()
+        self._drained_by_s = 0.0
+        """By the loop's clock, when the time to drain is over."""
         self._arriving = 0
         """While draining: connections that were accepted and may not be among ours yet."""
         self._connections: set[ClientConnection] = set()
@@ -145,7 +152,8 @@ class Worker:
         self._tick()
         await self._stopped.wait()
         self._pools.close()
-        await self.shipper.close()
+        least_s, most_s = HAND_OVER_S
+        await self.shipper.close(min(max(self._drained_by_s - self.loop.time(), least_s), most_s))
 
     def drain(self, seconds: float | None = None) -> None:
         """Stop accepting, let what is in flight finish, and end.
@@ -166,7 +174,9 @@ class Worker:
             return  # nobody is served yet
         if not self._stopped.is_set():
             patience_s = self.table.settings.timeouts.drain / 1e9 if seconds is None else seconds
-            self.loop.call_later(patience_s, self._send_off)
+            end_s = self.loop.time() + patience_s
+            self._drained_by_s = min(self._drained_by_s or end_s, end_s)
+            self.loop.call_at(end_s, self._send_off)
 
     def _send_off(self) -> None:
         """The time to drain is over: end what has not finished, so that nobody takes a part for the whole."""

@@ -36,10 +36,58 @@ def test_hello_comes_first(loop: FakeLoop, shipper: Shipper) -> None:
     assert pipe.writes == [b"onetwo"]
 
 
-def test_frames_are_refused_without_an_observer(loop: FakeLoop, shipper: Shipper) -> None:
-    """Nothing is taken along while there is nobody to take it to."""
-    assert not shipper.ship(b"frame")
+def test_frames_wait_for_an_observer(loop: FakeLoop, shipper: Shipper) -> None:
+    """What comes before there is an observer follows the hello, in order; what comes then follows that."""
+    assert shipper.ship(b"one")
+    assert shipper.ship(b"two")
     loop.advance(1)
+    pipe = FakeTransport(shipper)
+    assert pipe.take() == HELLO + b"onetwo"
+    assert shipper.ship(b"three")
+    loop.advance(FLUSH_AFTER_S)
+    assert pipe.take() == b"three"
+
+
+@pytest.mark.parametrize("size", [1_000, 1 << 20])
+def test_bytes_that_wait_for_an_observer_are_bounded(shipper: Shipper, size: int) -> None:
+    """Without an observer PIPE_BYTES and one frame are kept, whatever its size, and all that was taken arrives."""
+    pieces = [bytes([number % 256]) * size for number in range(PIPE_BYTES // size + 3)]
+    taken = [piece for piece in pieces if shipper.ship(piece)]
+    assert taken == pieces[: -(-PIPE_BYTES // size)]
+    pipe = FakeTransport(shipper)
+    assert max(map(len, pipe.writes)) <= FLUSH_BYTES + size
+    assert pipe.take() == HELLO + b"".join(taken)
+    assert shipper.ship(b"more")
+
+
+def test_frames_that_wait_for_an_observer_are_bounded(shipper: Shipper) -> None:
+    """Small ones are bounded by their number."""
+    assert all(shipper.ship(b"") for _ in range(PIPE_FRAMES))
+    assert not shipper.ship(b"")
+
+
+def test_a_hello_counts_nothing_that_is_still_to_come(loop: FakeLoop) -> None:
+    """It says how many frames had been handed over when the connection before it was lost: the rest follows it."""
+    count = 0
+
+    def hello() -> bytes:
+        return b"<%d>" % count
+
+    shipper = Shipper(cast("asyncio.AbstractEventLoop", loop), Path("observer.sock"), hello)
+    shipper._closing = True  # nothing connects by itself
+    pipe = FakeTransport(shipper)
+    for frame in (b"a", b"b"):
+        count += shipper.ship(frame)
+    loop.advance(FLUSH_AFTER_S)
+    count += shipper.ship(b"c")  # gathers, and goes down with the connection
+    pipe.lose(ConnectionResetError())
+    for frame in (b"d", b"e"):
+        count += shipper.ship(frame)
+    loop.advance(1)
+    again = FakeTransport(shipper)
+    count += shipper.ship(b"f")
+    loop.advance(FLUSH_AFTER_S)
+    assert (pipe.take(), again.take(), count) == (b"<0>ab", b"<3>def", 6)
 
 
 def test_a_long_batch_leaves_at_once(loop: FakeLoop, shipper: Shipper) -> None:
@@ -115,11 +163,11 @@ def test_pauses_between_attempts_grow(
     shipper.ship(b"lost")
     pipe.lose(ConnectionResetError())
     assert spawned == ["observer pipe"]
-    assert pauses == [0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.0, 1.0, 1.0]
-    assert not shipper.ship(b"frame")
+    assert pauses == [0.02, 0.04, 0.08, 0.16, 0.2, 0.2, 0.2, 0.2, 0.2]
+    assert shipper.ship(b"kept")
     again = FakeTransport(shipper)
     loop.advance(module.STABLE_S + 1)
-    assert again.take() == HELLO
+    assert again.take() == HELLO + b"kept"
     again.lose()
     assert pauses[9:] == [0.02]
 
@@ -139,7 +187,7 @@ async def test_real_pipe(tmp_path: Path) -> None:
     shipper = Shipper(asyncio.get_running_loop(), path, lambda: HELLO)
     await shipper.start(5)
     assert shipper.ship(HELLO)
-    await shipper.close()
+    await shipper.close(5)
     await asyncio.wait_for(ended.wait(), 5)
     server.close()
     frames = parse_frames(received)
@@ -148,8 +196,31 @@ async def test_real_pipe(tmp_path: Path) -> None:
 
 
 async def test_start_gives_up_waiting(tmp_path: Path) -> None:
-    """Without an observer the start takes no longer than it was given, and closing ends the attempts."""
+    """Without an observer neither start nor end take longer than they are given, and the attempts end."""
     shipper = Shipper(asyncio.get_running_loop(), tmp_path / "observer.sock", lambda: HELLO)
     await shipper.start(0.01)
-    assert not shipper.ship(HELLO)
-    await shipper.close()
+    assert shipper.ship(HELLO)
+    await shipper.close(0.01)
+
+
+async def test_an_end_before_the_observer_is_there(tmp_path: Path) -> None:
+    """Who ends with frames in hand waits for an observer that is on its way, and gives it all of them."""
+    received = bytearray()
+    ended = asyncio.Event()
+
+    async def intake(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        received.extend(await reader.read(-1))
+        writer.close()
+        ended.set()
+
+    path = tmp_path / "observer.sock"
+    shipper = Shipper(asyncio.get_running_loop(), path, lambda: HELLO)
+    await shipper.start(0.01)
+    for _ in range(3000):
+        assert shipper.ship(HELLO)
+    closing = asyncio.create_task(shipper.close(20))
+    await asyncio.sleep(0)
+    async with await asyncio.start_unix_server(intake, str(path)):
+        await asyncio.wait_for(closing, 20)
+        await asyncio.wait_for(ended.wait(), 20)
+    assert len(parse_frames(received)) == 3001
