@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from proxy import __version__
 from proxy.clock import wall_ns
-from proxy.sinks.counts import SinkCounts
+from proxy.sinks.counts import SinkCounts, level
 from proxy.sinks.delivering import HttpWriter, Parcel
 from proxy.sinks.jsonl import JsonlWriter
 from proxy.sinks.posting import RETRYABLE, Poster
@@ -42,7 +42,9 @@ class BuiltSinks(Sinks):
         self._writers: list[tuple[PayloadSink, Writer]] = []
         sinks: list[Sink] = []
         kinds: dict[str, str] = {}
-        for each in settings.payload_log.sinks:
+        counts = [SinkCounts(run_dir, each.label) for each in settings.payload_log.sinks]
+        level(counts)
+        for each, its_counts in zip(settings.payload_log.sinks, counts, strict=True):
             writer = _writer(settings, each)
             self._writers.append((each, writer))
             kinds[each.label] = str(each.kind)
@@ -52,7 +54,7 @@ class BuiltSinks(Sinks):
                     writer,
                     each.queue or settings.payload_log.queue,
                     on_settled if not sinks else None,
-                    SinkCounts(run_dir, each.label),
+                    its_counts,
                     # Files are deleted by the clock, and what a killed process left at the start.
                     is_eager=each.kind == "parquet"
                     or (each.kind == "jsonl" and settings.payload_log.keep_age is not None),

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from proxy.sinks.counts import SinkCounts
+from proxy.sinks.counts import SinkCounts, level
 from proxy.tally import sink_path
 
 
@@ -28,6 +28,23 @@ def test_what_a_killed_process_had_in_hand_has_failed(tmp_path: Path) -> None:
     assert SinkCounts(tmp_path, "here").show() == expected
     assert SinkCounts(tmp_path, "here").show() == expected
     assert SinkCounts(tmp_path, "there").show() == dict.fromkeys(expected, 0)
+
+
+def test_a_process_killed_between_two_sinks(tmp_path: Path) -> None:
+    """A record that one sink was offered and another was not yet has failed in the other: their totals agree again."""
+    names = ("first", "second", "third")
+    first, second, third = (SinkCounts(tmp_path, name) for name in names)
+    for each in (first, first, second, third):
+        each.taken()
+        each.settled(1, 0)
+    third.dropped()
+    for _ in range(2):
+        level([SinkCounts(tmp_path, name) for name in names])
+        assert [SinkCounts(tmp_path, name).show() for name in names] == [
+            {"taken": 2, "written": 2, "dropped": 0, "failed": 0},
+            {"taken": 2, "written": 1, "dropped": 0, "failed": 1},
+            {"taken": 1, "written": 1, "dropped": 1, "failed": 0},
+        ]
 
 
 def test_without_a_directory_they_are_in_memory() -> None:
