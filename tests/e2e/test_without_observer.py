@@ -106,6 +106,7 @@ async def _is_served(proxy: Running, path: str) -> bool:
     return (await proxy.infer("ann", path))[0] == 200
 
 
+@pytest.mark.long
 async def test_an_observer_that_comes_after_the_last_request(tmp_path: Path) -> None:
     """With an observer that takes longer to start than the traffic lasts, all of it is recorded by the end."""
     async with model_server("one") as model:
