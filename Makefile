@@ -6,6 +6,8 @@ BODIES = 1000000
 SEED = 1
 JOBS = 2
 SPREAD = -n $(JOBS) --dist loadfile --no-loadscope-reorder
+SERVERS = tests/real/test_mlserver.py tests/real/test_kserve.py tests/real/test_mlflow.py tests/real/test_judged_iris.py
+BUT_SERVERS = --ignore tests/real/test_mlserver.py --ignore tests/real/test_kserve.py --ignore tests/real/test_mlflow.py --ignore tests/real/test_judged_iris.py
 PYTHONS = python3.13 python3.12 python3.11 python3
 VENV = .venv
 PY = $(VENV)/bin/python
@@ -22,7 +24,7 @@ help:
 	@echo "make conformance  what it does with HTTP/1.1 and with faults, row by row: case, source, expected, got"
 	@echo "make soak         traffic, reloads and kills for SECONDS=600, then all books compared (Linux)"
 	@echo "make real         real model servers and unmodified clients, with and without the proxy: every byte compared"
-	@echo "make real-servers the same with MLServer and KServe (1.2 GB of packages)"
+	@echo "make real-servers the same with MLServer, KServe and MLflow (1.7 GB of packages)"
 	@echo "make simulate     how often the engine errs and how long it takes: benchmarks/SIMULATION.md (a quarter of an hour on two cores)"
 	@echo "make oracles      our statistics and comparisons next to gbstats, scipy, statsmodels, sacrebleu, rbo, pycocotools (450 MB of packages)"
 	@echo "make bench        CPU, latency and memory next to HAProxy, nginx, Envoy, Traefik, aiohttp and LiteLLM: benchmarks/RESULTS.md"
@@ -71,11 +73,11 @@ soak: $(READY)
 # Servers and clients have environments of their own; naming them makes a missing one an error, not a skipped test.
 real: $(READY)
 	@$(PY) -m tests.real.install small
-	@MODELPROXY_REAL=small $(PY) -m pytest -q tests/real --ignore tests/real/test_mlserver.py --ignore tests/real/test_kserve.py
+	@MODELPROXY_REAL=small $(PY) -m pytest -q tests/real $(BUT_SERVERS)
 
 real-servers: $(READY)
-	@$(PY) -m tests.real.install small mlserver kserve
-	@MODELPROXY_REAL="small mlserver kserve" $(PY) -m pytest -q tests/real/test_mlserver.py tests/real/test_kserve.py
+	@$(PY) -m tests.real.install small mlserver kserve mlflow
+	@MODELPROXY_REAL="small mlserver kserve mlflow" $(PY) -m pytest -q $(SERVERS)
 
 simulate: $(READY)
 	@$(PY) -m benchmarks.simulation

@@ -13,6 +13,7 @@ __all__ = [
     "KSERVE",
     "LITSERVE",
     "LLAMA",
+    "MLFLOW",
     "MLSERVER",
     "PLAIN_CLIENTS",
     "TRITON",
@@ -290,6 +291,29 @@ KSERVE: dict[str, dict[str, Any]] = {
     },
     "predict, fields missing": {"method": "POST", "path": "/v1/models/iris:predict", "json": {}},
     "models": {"method": "GET", "path": "/v1/models"},
+}
+
+
+_TABLE: dict[str, Any] = {"columns": ["a", "b", "c", "d"], "data": _FLOWERS}
+INVOKED = {"method": "POST", "path": "/invocations"}
+
+MLFLOW: dict[str, dict[str, Any]] = {
+    "ping": {"method": "GET", "path": "/ping"},
+    "version": {"method": "GET", "path": "/version"},
+    "head": {"method": "HEAD", "path": "/ping"},
+    "not there": {"method": "GET", "path": "/nope"},
+    "method refused": {"method": "GET", "path": "/invocations"},
+    "instances": INVOKED | {"json": {"instances": _FLOWERS}},
+    "inputs": INVOKED | {"json": {"inputs": _FLOWERS}},
+    "data frame": INVOKED | {"json": {"dataframe_split": _TABLE}},
+    "over one connection": INVOKED | {"json": {"inputs": _FLOWERS}, "times": 5},
+    "large": INVOKED | {"json": {"inputs": [[0.5] * 4] * 4000}},
+    "fields missing": INVOKED | {"json": {}},
+    "body that is no JSON": INVOKED | {"size": 3_000, "headers": {"content-type": "application/json"}},
+    "of no type": INVOKED | {"size": 3_000},
+    "chunked upload": INVOKED | {"size": 30_000, "chunked": True},
+    "compressed upload": INVOKED | {"size": 3_000, "compress": True},
+    "asks first": INVOKED | {"json": {"inputs": _FLOWERS}, "headers": {"Expect": "100-continue"}},
 }
 
 

@@ -2,22 +2,24 @@
 
 import re
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.real.install import ROOT, interpreter
+from tests.real.llamas import llamas
 from tests.real.processes import Driver, driver, needs, server
 from tests.real.stage import Stage, stage
 
 CLIENTS = "tests.real.clients.with_"
+OWN_CLIENTS = {"kserve": "kserve", "mlflow": "mlflow"}
+"""Those that come with a server, and where they are."""
 
 LLAMA_DRAWN = (
     (re.compile(rb'"created":\d+'), b'"created":0'),
-    (re.compile(rb'"id":"(chatcmpl|cmpl)-\w+"'), rb'"id":"\1"'),
+    (re.compile(rb'"(item_)?id":"(chatcmpl|cmpl|resp|msg)[-_]\w+"'), rb'"\1id":"\2"'),
+    (re.compile(rb'"(created|completed)_at":\d+'), rb'"\1_at":0'),
     (re.compile(rb'"timings":\{[^}]*\}'), b'"timings":{}'),
 )
 LITSERVE_DRAWN = (
@@ -48,8 +50,10 @@ def drivers(small: None) -> Iterator[Callable[[str], Driver]]:
         def start(name: str) -> Driver:
             if name == "curl" and shutil.which(name) is None:
                 pytest.skip("no curl")
+            environment = OWN_CLIENTS.get(name, "small")
+            needs(environment)
             if name not in started:
-                started[name] = stack.enter_context(driver("small", CLIENTS + name))
+                started[name] = stack.enter_context(driver(environment, CLIENTS + name))
             return started[name]
 
         yield start
@@ -58,17 +62,8 @@ def drivers(small: None) -> Iterator[Callable[[str], Driver]]:
 @pytest.fixture(scope="module")
 def llama_ports(small: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, int]]:
     """Two llamas of different weights."""
-    directory = tmp_path_factory.mktemp("llama")
-    with ExitStack() as stack:
-        ports = []
-        for seed in (1, 2):
-            model = directory / f"{seed}.gguf"
-            writer = [str(interpreter("small")), "-m", "tests.real.servers.noise_model"]
-            subprocess.run([*writer, str(model), str(seed)], cwd=ROOT, check=True)
-            ports.append(
-                stack.enter_context(server("small", "tests.real.servers.llama", model, ready="/health"))
-            )
-        yield ports[0], ports[1]
+    with llamas(tmp_path_factory.mktemp("llama"), ("1",), ("2",)) as (one, other):
+        yield one, other
 
 
 @pytest.fixture(scope="module")
@@ -119,5 +114,17 @@ def kserve(small: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
     with (
         server("kserve", "tests.real.servers.iris_kserve", ready="/v2/models/iris/ready") as port,
         stage(port, port, tmp_path_factory.mktemp("stage"), KSERVE_DRAWN) as on_stage,
+    ):
+        yield on_stage
+
+
+@pytest.fixture(scope="module")
+def mlflow(small: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """MLflow's scoring server, which gets its own copies."""
+    needs("mlflow")
+    directory = tmp_path_factory.mktemp("mlflow")
+    with (
+        server("mlflow", "tests.real.servers.iris_mlflow", directory, ready="/ping") as port,
+        stage(port, port, tmp_path_factory.mktemp("stage")) as on_stage,
     ):
         yield on_stage

@@ -17,6 +17,7 @@ PINS = {
     "small": "constraints.txt",
     "mlserver": "constraints-mlserver.txt",
     "kserve": "constraints-kserve.txt",
+    "mlflow": "constraints-mlflow.txt",
 }
 """Environment → file with the version of every package in it."""
 REQUIRED = "MODELPROXY_REAL"

@@ -24,6 +24,18 @@ OPENAI: dict[str, dict[str, Any]] = {
     "embeddings": {},
     "missing": {},
     "chat_async": {},
+    "response": {},
+    "response_stream": {},
+}
+
+
+ANTHROPIC: dict[str, dict[str, Any]] = {
+    "message": {},
+    "message over one connection": {"call": "message", "times": 4},
+    "message_stream": {},
+    "message_wrong": {},
+    "count": {},
+    "missing": {},
 }
 
 
@@ -52,3 +64,9 @@ def test_curl_in_http_1_0(llama: Stage, drivers: Callable[[str], Driver], call: 
 def test_openai(llama: Stage, drivers: Callable[[str], Driver], call: str) -> None:
     """The ``openai`` package gets the same answers, events and exceptions."""
     assert llama.compare(drivers("openai"), **{"call": call, **OPENAI[call]}) == []
+
+
+@pytest.mark.parametrize("call", ANTHROPIC)
+def test_anthropic(llama: Stage, drivers: Callable[[str], Driver], call: str) -> None:
+    """The ``anthropic`` package gets the same messages, events and exceptions of the same server."""
+    assert llama.compare(drivers("anthropic"), **{"call": call, **ANTHROPIC[call]}) == []

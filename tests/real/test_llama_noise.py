@@ -1,17 +1,16 @@
 """Text that is sampled never is the same twice: what the champion's second answer tells of two real servers."""
 
 import http.client
-import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
-from tests.real.install import ROOT, interpreter
-from tests.real.processes import eventually, proxy, server
+from tests.real.judged import of_texts
+from tests.real.llamas import llamas
+from tests.real.processes import eventually, proxy
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 
@@ -31,28 +30,14 @@ routes:
     variants: [{{name: v1, model: champion, role: champion}}]
     shadows: [{{model: twin}}, {{model: other}}]
     compare: {{noise: 100}}
+    log: {{percent: 100, content: true}}
 """
 
 
 @pytest.fixture(scope="module")
 def ports(small: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, int, int]]:
     """Two servers of the same weights, and one of others."""
-    directory = tmp_path_factory.mktemp("llama")
-    with ExitStack() as stack:
-        started = []
-        for seed in (1, 1, 2):
-            model = directory / f"{seed}.gguf"
-            writer = [
-                str(interpreter("small")),
-                "-m",
-                "tests.real.servers.noise_model",
-                str(model),
-                str(seed),
-            ]
-            subprocess.run(writer, cwd=ROOT, check=True)
-            started.append(
-                stack.enter_context(server("small", "tests.real.servers.llama", model, ready="/health"))
-            )
+    with llamas(tmp_path_factory.mktemp("llama"), ("1", "0"), ("1", "0"), ("2", "0")) as started:
         yield started[0], started[1], started[2]
 
 
@@ -80,23 +65,43 @@ def noise_after(
         for number in range(REQUESTS):
             ask(listen, number, temperature)
 
-        def judged() -> dict[str, dict[str, Any]]:
+        def judged() -> list[dict[str, Any]]:
             connection = http.client.HTTPConnection("127.0.0.1", admin, timeout=30)
             connection.request("GET", "/api/v1/status")
             route = orjson.loads(connection.getresponse().read())["routes"][0]
             connection.close()
-            found = {shadow["model"]: shadow["noise"] for shadow in route["shadows"]}
+            shadows: list[dict[str, Any]] = route["shadows"]
             is_over = route["noise"]["eligible"] == REQUESTS and all(
                 each["sent"] == each["answered"] + each["failed"]
                 and each["answered"] == each["compared"] + each["uncomparable"] + each["comparison_dropped"]
-                for each in (route["noise"], *(shadow | _compared(shadow) for shadow in route["shadows"]))
+                for each in (route["noise"], *(shadow | _compared(shadow) for shadow in shadows))
             )
-            return found if is_over else {}
+            return shadows if is_over else []
 
-        found: dict[str, dict[str, Any]] = eventually(judged, "every answer to be judged", 60)
+        found: list[dict[str, Any]] = eventually(judged, "every answer to be judged", 60)
         # A server that is slow for a while makes the champion's second calls be dropped, first of all.
-        assert all(each["triples"] > REQUESTS // 2 for each in found.values())
-        return found
+        assert all(each["noise"]["triples"] > REQUESTS // 2 for each in found)
+        differing = eventually(lambda: _differing(directory), "every record", 60)
+        assert {each["model"]: each["disagree"] for each in found} == differing
+        return {each["model"]: each["noise"] for each in found}
+
+
+def _differing(directory: Path) -> dict[str, int]:
+    """Count from the bodies in the records how often each candidate's text is another; nothing before all are there."""
+    files = (directory / "state" / "payloads").glob("*.jsonl")
+    records = [orjson.loads(line) for file in files for line in file.read_bytes().split(b"\n")[:-1]]
+    counts = {"twin": 0, "other": 0}
+    for record in records:
+        for shadow in record["shadows"]:
+            if shadow["comparison"] is not None:
+                texts = of_texts(_text(record["response"]["body"]), _text(shadow["body"]))
+                counts[shadow["model"]] += any(texts.differs)
+    return counts if len(records) == REQUESTS else {}
+
+
+def _text(body: str) -> str:
+    text: str = orjson.loads(body)["choices"][0]["message"]["content"]
+    return text
 
 
 def _compared(shadow: dict[str, Any]) -> dict[str, int]:
@@ -110,6 +115,14 @@ def test_sampled(ports: tuple[int, int, int], tmp_path: Path) -> None:
     assert twin["noise_rate"] > 0.9
     assert twin["evidence_log10"] < 3  # by chance once in 1,000 at most
     assert abs(twin["excess"]) < 0.1
+
+
+def test_sampled_a_little(ports: tuple[int, int, int], tmp_path: Path) -> None:
+    """Where a part of the answers is not the same twice, the same weights are within that noise, others above it."""
+    found = noise_after(ports, tmp_path, 0.02)
+    assert 0.05 < found["twin"]["noise_rate"] < 0.8
+    assert not found["twin"]["is_more"]  # by chance once in 100 at most
+    assert found["other"]["is_more"]
 
 
 def test_not_sampled(ports: tuple[int, int, int], tmp_path: Path) -> None:

@@ -85,6 +85,21 @@ def completion_stream(url: str, **options: Any) -> Any:
         return [_told(event) for event in stream]
 
 
+def response(url: str) -> Any:
+    """Ask for a response."""
+    with _client(url) as client:
+        return _told(
+            client.responses.create(model="m", input="grüß dich", max_output_tokens=24, temperature=0)
+        )
+
+
+def response_stream(url: str) -> Any:
+    """Ask for a response, taking it as it comes."""
+    with _client(url) as client:
+        asked: Any = {"model": "m", "input": "grüß dich", "max_output_tokens": 24, "temperature": 0}
+        return [_told(event) for event in client.responses.create(stream=True, **asked)]
+
+
 def embeddings(url: str) -> Any:
     """Ask a model that has none for embeddings; raises."""
     with _client(url) as client:
@@ -95,6 +110,42 @@ def missing(url: str) -> Any:
     """Ask for what is not there; raises."""
     with _client(url) as client:
         return _told(client.files.list())
+
+
+def answered(url: str, dialect: str, prompt: str, tokens: int) -> Any:
+    """Ask in one of the dialects, taking the answer in one piece or as it comes; return its text."""
+    messages: Any = [{"role": "user", "content": prompt}]
+    with _client(url) as client:
+        match dialect:
+            case "chat":
+                asked: Any = {"model": "m", "messages": messages, "max_tokens": tokens, "temperature": 0}
+                return client.chat.completions.create(**asked).choices[0].message.content
+            case "chat, streamed":
+                asked = {"model": "m", "messages": messages, "max_tokens": tokens, "temperature": 0}
+                events = client.chat.completions.create(stream=True, **asked)
+                return "".join(event.choices[0].delta.content or "" for event in events if event.choices)
+            case "completions":
+                asked = {"model": "m", "prompt": prompt, "max_tokens": tokens, "temperature": 0}
+                return client.completions.create(**asked).choices[0].text
+            case "completions, streamed":
+                asked = {"model": "m", "prompt": prompt, "max_tokens": tokens, "temperature": 0}
+                return "".join(
+                    event.choices[0].text for event in client.completions.create(stream=True, **asked)
+                )
+            case "responses":
+                asked = {"model": "m", "input": prompt, "max_output_tokens": tokens, "temperature": 0}
+                return client.responses.create(**asked).output_text
+            case "responses, streamed":
+                asked = {"model": "m", "input": prompt, "max_output_tokens": tokens, "temperature": 0}
+                events = client.responses.create(stream=True, **asked)
+                return "".join(event.delta for event in events if event.type == "response.output_text.delta")
+    raise ValueError(dialect)
+
+
+def embedded(url: str, prompts: list[str]) -> Any:
+    """Ask for the embeddings of some texts, which the package has sent in base64 and makes lists of."""
+    with _client(url) as client:
+        return [each.embedding for each in client.embeddings.create(model="m", input=prompts).data]
 
 
 async def _in_turn(url: str) -> Any:
@@ -129,7 +180,7 @@ if __name__ == "__main__":
             call.__name__: call
             for call in (
                 models, chat, chat_stream, assembled, chat_wrong, completion, completion_stream, embeddings, missing,
-                chat_async, break_off,
+                chat_async, break_off, answered, embedded, response, response_stream,
             )
         }
     )  # fmt: skip

@@ -85,6 +85,28 @@ def infer(
         ]
 
 
+def arrays(
+    url: str,
+    model: str,
+    rows: dict[str, list[list[float]]],
+    kind: str,
+    outputs: list[str],
+    binary_in: bool,
+    binary_out: bool,
+) -> Any:
+    """Infer of the given rows, by input; return the outputs' values, by name, as lists."""
+    inputs = []
+    for name, values in rows.items():
+        array = np.array(values, {"FP32": np.float32, "FP64": np.float64}[kind])
+        tensor = triton.InferInput(name, list(array.shape), kind)
+        tensor.set_data_from_numpy(array, binary_data=binary_in)
+        inputs.append(tensor)
+    wanted = [triton.InferRequestedOutput(name, binary_data=binary_out) for name in outputs]
+    with _client(url) as client:
+        answer = client.infer(model, inputs, outputs=wanted)
+        return {name: answer.as_numpy(name).tolist() for name in outputs}
+
+
 def infer_at_once(url: str, count: int) -> Any:
     """Infer over several connections at once."""
     with _client(url, concurrency=4) as client:
@@ -144,4 +166,6 @@ def infer_async(url: str) -> Any:
 
 
 if __name__ == "__main__":
-    serve({call.__name__: call for call in (about, about_oip, echo, infer, infer_at_once, infer_async)})
+    serve(
+        {call.__name__: call for call in (about, about_oip, arrays, echo, infer, infer_at_once, infer_async)}
+    )

@@ -1,4 +1,7 @@
-"""KServe's Python server with a small scikit-learn model. ``python -m tests.real.servers.iris_kserve PORT``."""
+"""KServe's Python server with a small scikit-learn model. ``python -m tests.real.servers.iris_kserve PORT [STRENGTH]``.
+
+Another strength of the logistic regression makes another model.
+"""
 
 import sys
 from typing import Any
@@ -15,13 +18,16 @@ class Iris(kserve.Model):
 
     def load(self) -> bool:
         """Train."""
-        self.model = LogisticRegression(max_iter=1000).fit(*load_iris(return_X_y=True))
+        strength = float(sys.argv[2]) if len(sys.argv) > 2 else 1.0
+        self.model = LogisticRegression(C=strength, max_iter=1000).fit(*load_iris(return_X_y=True))
         self.ready = True
         return True
 
     def predict(self, payload: Any, headers: Any = None, response_headers: Any = None) -> Any:
-        """Return labels."""
+        """Return labels; probabilities in V1 where the instances say so."""
         if not isinstance(payload, InferRequest):
+            if payload.get("signature_name") == "chances":
+                return {"predictions": self.model.predict_proba(payload["instances"]).tolist()}
             return {"predictions": self.model.predict(payload["instances"]).tolist()}
         labels = self.model.predict(payload.inputs[0].as_numpy()).astype(np.int64)
         output = InferOutput(name="label", shape=list(labels.shape), datatype="INT64", data=None)

@@ -1,6 +1,7 @@
 """Write a llama of random weights, half a megabyte: its text is noise, but framing, timing, usage and errors are real.
 
-``python -m tests.real.servers.noise_model FILE SEED``. Another seed is another model.
+``python -m tests.real.servers.noise_model FILE SEED [SHARE]``. Another seed is another model. With a share of
+another draw added to its weights it says the same for a part of the prompts, and then letters and blanks alone.
 """
 
 import sys
@@ -20,9 +21,9 @@ def vocabulary() -> tuple[list[bytes], list[int]]:
     return tokens + letters, [*map(int, kinds), *[int(kind.NORMAL)] * len(letters)]
 
 
-def write(path: str, seed: int) -> None:
+def write(path: str, seed: int, share: float | None) -> None:
     """Write the model file."""
-    draw = np.random.default_rng(seed)
+    draw, other = np.random.default_rng(seed), np.random.default_rng(seed + 1000)
     tokens, kinds = vocabulary()
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_name("noise")
@@ -45,7 +46,11 @@ def write(path: str, seed: int) -> None:
     writer.add_chat_template("{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}")
 
     def add(name: str, *shape: int) -> None:
-        weights = np.ones(shape) if len(shape) == 1 else draw.normal(0, 0.2, shape)
+        weights = np.ones(shape)
+        if len(shape) > 1:
+            weights = draw.normal(0, 0.2, shape) + (share or 0.0) * other.normal(0, 0.2, shape)
+        if name == "output" and share is not None:
+            weights[: kinds.index(int(gguf.TokenType.NORMAL))] = 0.0
         writer.add_tensor(f"{name}.weight", weights.astype(np.float32))
 
     add("token_embd", len(tokens), WIDTH)
@@ -67,4 +72,4 @@ def write(path: str, seed: int) -> None:
 
 
 if __name__ == "__main__":
-    write(sys.argv[1], int(sys.argv[2]))
+    write(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]) if len(sys.argv) > 3 else None)

@@ -1,4 +1,4 @@
-"""NVIDIA's Triton inference server on the CPU. ``python -m tests.real.servers.triton PORT DIRECTORY``.
+"""NVIDIA's Triton inference server on the CPU. ``python -m tests.real.servers.triton PORT DIRECTORY [SKEW]``.
 
 The package ``nvidia-pytriton`` carries the server; its Python backend runs two models, kept beside this file.
 """
@@ -32,6 +32,7 @@ backend: "python"
 max_batch_size: 16
 input [{name: "a" data_type: TYPE_FP32 dims: [-1]}, {name: "b" data_type: TYPE_FP32 dims: [-1]}]
 output [{name: "sum" data_type: TYPE_FP32 dims: [-1]}, {name: "difference" data_type: TYPE_FP32 dims: [-1]}]
+parameters [{key: "skew" value: {string_value: "SKEW"}}]
 instance_group [{kind: KIND_CPU count: 1}]
 """,
     "words": """
@@ -52,12 +53,12 @@ instance_group [{{kind: KIND_CPU count: 1}}]
 }
 
 
-def lay_out(directory: Path, package: Path) -> list[str]:
+def lay_out(directory: Path, package: Path, skew: str) -> list[str]:
     """Write a model repository and a folder of backends; return the server's command line but for its address."""
     for name, config in MODELS.items():
         version = directory / "models" / name / "1"
         version.mkdir(parents=True)
-        (version.parent / "config.pbtxt").write_text(config)
+        (version.parent / "config.pbtxt").write_text(config.replace("SKEW", skew))
         shutil.copyfile(Path(__file__).parent / "triton_models" / f"{name}.py", version / "model.py")
     # The backend looks for its interpreter in its own folder; the package keeps one for each version of Python.
     backend = directory / "backends" / "python"
@@ -73,7 +74,8 @@ def lay_out(directory: Path, package: Path) -> list[str]:
 
 
 if __name__ == "__main__":
-    command = lay_out(Path(sys.argv[2]), Path(pytriton.__file__).parent / "tritonserver")
+    skew = sys.argv[3] if len(sys.argv) > 3 else "0"
+    command = lay_out(Path(sys.argv[2]), Path(pytriton.__file__).parent / "tritonserver", skew)
     command += [
         "--http-address=127.0.0.1",
         f"--http-port={sys.argv[1]}",
