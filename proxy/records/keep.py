@@ -11,10 +11,9 @@ Rules
       certain. Its probability is 1 before the budget.
 
 The bound of ``when``
-    An expression comes from the configuration, what it looks at from clients. JMESPath has no loops and no patterns,
-    and a record's lists are as long as the route has copies, or ``log.rows`` says: how long it takes is up to who
-    wrote it, and grows no more than in proportion to the texts that it reads. These are capped: a record whose bodies
-    have more than :data:`MOST_CHARACTERS` is not looked at, which counts as a failure of the rule.
+    An expression comes from the configuration, what it looks at from clients. A record whose bodies have more than
+    :data:`MOST_CHARACTERS` is not looked at, and what an expression does with one is bounded in time and memory
+    (:mod:`proxy.records.expressions`). Either counts as a failure of the rule.
 """
 
 from collections.abc import Mapping
@@ -112,9 +111,9 @@ def compile_keep_rule(*, disagreement: bool, when: tuple[str, ...]) -> KeepRule:
     """
     if not when:
         return KeepRule(disagreement)
-    import jmespath  # half a MiB that hardly anybody needs
+    from proxy.records.expressions import BoundedExpression  # half a MiB that hardly anybody needs
 
-    return KeepRule(disagreement, tuple(jmespath.compile(text) for text in when))
+    return KeepRule(disagreement, tuple(map(BoundedExpression, when)))
 
 
 def _is_true(value: Any) -> bool:

@@ -3,6 +3,10 @@
 A record may be in several messages (its two events), and a message may hold many records (a batch). A record is written
 when all its messages were taken, failed when one never will be, and else is sent again as a whole: what its receiver
 had taken of it comes a second time, with the same ids.
+
+A message that is too large for its receiver (413) is sent again in halves, and these in halves, down to the record that
+is too large by itself: it alone fails. How large messages may be is learnt from that, so that the next ones are not
+refused first; never from a receiver that takes nothing at all.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -58,6 +62,8 @@ class HttpWriter(Generic[T]):
         self._build = build
         self._pack = pack
         self._refused = refused
+        self._too_large: int | None = None
+        """Bytes of the smallest message that was refused for its size and taken in parts."""
 
     def write(self, entries: Sequence[Entry]) -> Result:
         """Send ``entries``."""
@@ -69,9 +75,7 @@ class HttpWriter(Generic[T]):
                 built.append((position, self._build(orjson.loads(entry.line))))
             except Exception as error:  # one record that is not as expected must not spoil the others
                 fates[position], problem = _Fate.FAILED, type(error).__name__
-        parcels = self._pack(built)
-        answers = self._poster.post([parcel.message for parcel in parcels])
-        for parcel, posted in zip(parcels, answers, strict=True):
+        for parcel, posted in self._deliver(dict(built)):
             problem, pause_s = posted.problem or problem, max(pause_s, posted.pause_s)
             for position, fate in zip(parcel.positions, self._fates(parcel, posted), strict=True):
                 fates[position] = max(fates[position], fate)
@@ -84,6 +88,49 @@ class HttpWriter(Generic[T]):
             problem=problem,
             pause_s=pause_s,
         )
+
+    def _deliver(self, built: Mapping[int, T]) -> list[tuple[Parcel, Posted]]:
+        """Send what was built, by position, and return what became of each message that was not sent again in parts.
+
+        Of n records in a message that is at most 2 n - 1 messages, in log2(n) rounds.
+        """
+        delivered, whole = [], []
+        waiting = self._fitting(built, self._pack(list(built.items())))
+        while waiting:
+            answers = self._poster.post([parcel.message for parcel in waiting])
+            refused = []
+            for parcel, posted in zip(waiting, answers, strict=True):
+                if posted.is_too_large and len(parcel.positions) > 1:
+                    refused.append(parcel)
+                else:
+                    delivered.append((parcel, posted))
+            whole += refused
+            waiting = [half for parcel in refused for half in self._halves(built, parcel)]
+        if whole and any(not posted.problem for _, posted in delivered):
+            self._too_large = min(len(parcel.message.body) for parcel in whole)
+        return delivered
+
+    def _fitting(self, built: Mapping[int, T], parcels: Sequence[Parcel]) -> list[Parcel]:
+        """Return ``parcels`` with those in halves that are as large as one that was refused."""
+        fitting: list[Parcel] = []
+        for parcel in parcels:
+            if (
+                self._too_large is None
+                or len(parcel.message.body) < self._too_large
+                or len(parcel.positions) < 2
+            ):
+                fitting.append(parcel)
+            else:
+                fitting += self._fitting(built, self._halves(built, parcel))
+        return fitting
+
+    def _halves(self, built: Mapping[int, T], parcel: Parcel) -> list[Parcel]:
+        positions, middle = parcel.positions, len(parcel.positions) // 2
+        return [
+            half
+            for part in (positions[:middle], positions[middle:])
+            for half in self._pack([(position, built[position]) for position in part])
+        ]
 
     def _fates(self, parcel: Parcel, posted: Posted) -> list[_Fate]:
         count = len(parcel.positions)

@@ -35,7 +35,7 @@ from proxy.clock import wall_ns
 from proxy.private import make_private_directory, open_private
 from proxy.sinks.locks import hold, is_held
 from proxy.sinks.parquet_tables import PARTITIONS, Shape, partition_of, shape_of
-from proxy.sinks.retention import PREFIX, prune, stamp_of
+from proxy.sinks.retention import PREFIX, AgeClock, prune, stamp_of
 from proxy.sinks.rolling import FileLimits
 from proxy.sinks.sink import Entry, Result, Token
 
@@ -78,6 +78,7 @@ class ParquetWriter:
         compression: of the columns: ``none``, ``snappy`` or ``zstd``.
         group_bytes: lines that gather before they become row groups.
         clock_ns: wall time.
+        age_clock: by which files are too old.
     """
 
     def __init__(
@@ -87,11 +88,13 @@ class ParquetWriter:
         *,
         group_bytes: int = GROUP_BYTES,
         clock_ns: Callable[[], int] = wall_ns,
+        age_clock: AgeClock | None = None,
     ) -> None:
         self.limits = limits
         self._compression = compression
         self._group_bytes = group_bytes
         self._clock_ns = clock_ns
+        self._age_clock = AgeClock() if age_clock is None else age_clock
         self._gathered: list[Entry] = []
         self._held = 0
         self._open: dict[str, _Open] = {}
@@ -275,9 +278,9 @@ class ParquetWriter:
     def _prune(self, now_ns: int) -> None:
         self._pruned_ns = now_ns
         limits = self.limits
-        oldest_ns = 0 if limits.keep_age_ns is None else now_ns - limits.keep_age_ns
+        now_ns = self._age_clock.now_ns(now_ns)
         with suppress(OSError):  # it is tried again in a minute
-            for path in prune(self._paths(f"{PREFIX}*.parquet"), limits.keep_size, oldest_ns):
+            for path in prune(self._paths(f"{PREFIX}*.parquet"), limits.keep_size, now_ns, limits.keep_age_ns):
                 with suppress(OSError):  # not empty
                     for directory in list(path.parents)[:3]:
                         directory.rmdir()

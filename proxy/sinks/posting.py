@@ -6,6 +6,7 @@ other answer will be the same again: a redirect too, because credentials were me
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import Final, NamedTuple
 
 import aiohttp
@@ -37,6 +38,8 @@ class Posted(NamedTuple):
     pause_s: float = 0.0
     body: bytes = b""
     """Of an answer of 2xx, the first 64 KiB."""
+    is_too_large: bool = False
+    """It was not taken for its size (RFC 9110 §15.5.14): a smaller one may be."""
 
 
 class Poster:
@@ -113,7 +116,10 @@ class Poster:
         if 200 <= answer.status < 300:
             return Posted("", body=body)
         return Posted(
-            f"status {answer.status}", answer.status in self._retryable, _retry_after_s(answer.headers)
+            f"status {answer.status}",
+            answer.status in self._retryable,
+            _retry_after_s(answer.headers),
+            is_too_large=answer.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         )
 
 

@@ -22,7 +22,7 @@ from typing import Final
 
 from proxy.private import make_private_directory, open_private
 from proxy.sinks.locks import hold, is_held
-from proxy.sinks.retention import PREFIX, begun_ns, prune, stamp_of
+from proxy.sinks.retention import PREFIX, AgeClock, begun_ns, prune, stamp_of
 
 __all__ = ["FileLimits", "RollingFile"]
 
@@ -58,13 +58,18 @@ class RollingFile:
     Args:
         limits: sizes and place.
         write: ``os.write``, or what stands in for it.
+        age_clock: by which files are too old.
     """
 
     def __init__(
-        self, limits: FileLimits, write: Callable[[int, bytes | memoryview], int] = os.write
+        self,
+        limits: FileLimits,
+        write: Callable[[int, bytes | memoryview], int] = os.write,
+        age_clock: AgeClock | None = None,
     ) -> None:
         self.limits = limits
         self._write = write
+        self._age_clock = AgeClock() if age_clock is None else age_clock
         self._fd: int | None = None
         self._path = limits.directory
         self._size = 0
@@ -177,14 +182,15 @@ class RollingFile:
         raise FileExistsError(errno.EEXIST, "no free name for a payload file in this second", str(directory))
 
     def _mend(self) -> bool:
-        """Cut off half a line at the end of the newest file: who is killed while he writes may leave one. False if that
-        cannot be done."""
+        """Cut off half a line at the end of the file written last: who is killed while he writes may leave one.
+        False if that cannot be done."""
         if self.limits.suffix != ".jsonl":
             return True  # readers of frames pass over half a one
         ours = (
             path for path in self.limits.directory.glob(f"{PREFIX}*.jsonl") if begun_ns(path.name) is not None
         )
-        newest = max(ours, default=None)
+        # Not by their names, which a clock that was wrong has given.
+        newest = max(ours, key=_written_ns, default=None)
         if newest is None or is_held(newest):
             return True
         try:
@@ -208,10 +214,17 @@ class RollingFile:
             OSError: one cannot be deleted.
         """
         limits = self.limits
-        oldest_ns = 0 if limits.keep_age_ns is None else wall_ns - limits.keep_age_ns
+        now_ns = self._age_clock.now_ns(wall_ns)
         # Those without compression and those with it: the setting may have changed.
         files = limits.directory.glob(f"{PREFIX}*.jsonl*")
-        prune(files, limits.keep_size - limits.roll_size, oldest_ns)
+        prune(files, limits.keep_size - limits.roll_size, now_ns, limits.keep_age_ns)
+
+
+def _written_ns(path: Path) -> tuple[int, str]:
+    try:
+        return path.lstat().st_mtime_ns, path.name
+    except OSError:  # it is gone
+        return 0, path.name
 
 
 def _whole_lines(fd: int, size: int) -> int:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -91,6 +92,78 @@ def test_closing_closes_the_connections() -> None:
     writer: HttpWriter[Mapping[str, Any]] = HttpWriter(poster, dict, lambda _: [])
     assert writer.tick() == writer.close() == ((), (), (), "", 0.0)
     assert poster.is_closed
+
+
+class Narrow(Poster):
+    """Takes messages of at most so many bytes."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.posted: list[int] = []
+
+    def post(self, messages: Sequence[Message]) -> list[Posted]:
+        self.posted += [len(message.body) for message in messages]
+        return [
+            TAKEN if len(message.body) <= self.most else Posted("status 413", is_too_large=True)
+            for message in messages
+        ]
+
+
+def joined(built: Sequence[tuple[int, bytes]]) -> list[Parcel]:
+    """Pack all records into one message, whose size is that of the records."""
+    return [Parcel(Message({}, b"".join(body for _, body in built)), [position for position, _ in built])]
+
+
+def narrow_writer(poster: Narrow) -> HttpWriter[bytes]:
+    return HttpWriter(poster, lambda record: b"x" * len(record["request_id"]), joined)
+
+
+def entries_of(sizes: Sequence[int]) -> list[Entry]:
+    """Return records that are so large in a message."""
+    return [
+        Entry(orjson.dumps({"request_id": "x" * size}), (0, 0, number)) for number, size in enumerate(sizes)
+    ]
+
+
+def test_a_message_that_is_too_large_is_sent_in_halves() -> None:
+    """The one record that is too large fails, every other is written, in few messages."""
+    poster = Narrow(40)
+    writer = narrow_writer(poster)
+    entries = entries_of([10] * 10 + [41] + [10] * 5)
+    result = writer.write(entries)
+    assert [token[2] for token in result.failed] == [10]
+    assert [token[2] for token in result.written] == [*range(10), *range(11, 16)]
+    assert result.problem == "status 413"
+    assert len(poster.posted) < 2 * len(entries)
+    # What was learnt: nothing is refused any more, and messages are no smaller than need be.
+    poster.posted.clear()
+    assert writer.write(entries_of([10] * 16)).problem == ""
+    assert poster.posted == [40] * 4
+
+
+def test_a_receiver_that_takes_nothing_teaches_nothing() -> None:
+    """Where even single records are refused all fail; once it takes them again, messages are as large as before."""
+    poster = Narrow(0)
+    writer = narrow_writer(poster)
+    assert len(writer.write(entries_of([10] * 8)).failed) == 8
+    assert poster.posted == [80] + [40] * 2 + [20] * 4 + [10] * 8
+    poster.most = 1000
+    poster.posted.clear()
+    assert len(writer.write(entries_of([10] * 8)).written) == 8
+    assert poster.posted == [80]
+
+
+@given(st.lists(st.lists(st.integers(0, 30), min_size=1, max_size=20), max_size=5), st.integers(0, 60))
+def test_only_what_is_too_large_by_itself_fails(batches: list[list[int]], most: int) -> None:
+    """Batch after batch: at most two messages for each record, and none fails for another's size."""
+    poster = Narrow(most)
+    writer = narrow_writer(poster)
+    for sizes in batches:
+        poster.posted.clear()
+        result = writer.write(entries_of(sizes))
+        assert [token[2] for token in result.failed] == [n for n, size in enumerate(sizes) if size > most]
+        assert sorted(token[2] for token in (*result.written, *result.failed)) == list(range(len(sizes)))
+        assert len(poster.posted) < 2 * len(sizes)
 
 
 @given(st.lists(st.sampled_from([TAKEN, BUSY, REFUSED]), max_size=40), st.booleans())

@@ -9,7 +9,7 @@ import pytest
 from backports import zstd
 
 from proxy.sinks.jsonl import JsonlWriter
-from proxy.sinks.retention import stamp_of
+from proxy.sinks.retention import AgeClock, stamp_of
 from proxy.sinks.rolling import FileLimits, RollingFile
 from proxy.sinks.sink import Entry, Result
 
@@ -37,7 +37,10 @@ def limits_of(directory: Path, **changes: Any) -> FileLimits:
 
 def writer_of(disk: Disk, limits: FileLimits, **options: bool) -> JsonlWriter:
     return JsonlWriter(
-        limits, make_file=lambda each: RollingFile(each, disk.write), clock_ns=lambda: disk.now_ns, **options
+        limits,
+        make_file=lambda each: RollingFile(each, disk.write, AgeClock(lambda: disk.now_ns)),
+        clock_ns=lambda: disk.now_ns,
+        **options,
     )
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from proxy.sinks.locks import hold
 from proxy.sinks.parquet import ParquetWriter
-from proxy.sinks.retention import stamp_of
+from proxy.sinks.retention import AgeClock, stamp_of
 from proxy.sinks.rolling import FileLimits
 from proxy.sinks.sink import Entry, Result
 from tests.sinks.lines import RECORD, entry_of
@@ -35,7 +35,10 @@ class Bench:
         self.directory = directory
         plain: dict[str, Any] = {"roll_size": 1 << 26, "roll_every_ns": MINUTE_NS, "keep_size": 1 << 30}
         self.writer = ParquetWriter(
-            FileLimits(directory, **plain | limits), group_bytes=group_bytes, clock_ns=lambda: self.now_ns
+            FileLimits(directory, **plain | limits),
+            group_bytes=group_bytes,
+            clock_ns=lambda: self.now_ns,
+            age_clock=AgeClock(lambda: self.now_ns),
         )
 
     def later(self, seconds: float = 60) -> Result:

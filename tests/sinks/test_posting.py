@@ -48,7 +48,7 @@ ANSWERS = {
     "refused": (400, Posted("status 400")),
     "not for us": (401, Posted("status 401")),
     "gone": (410, Posted("status 410")),
-    "too long": (413, Posted("status 413")),
+    "too long": (413, Posted("status 413", is_too_large=True)),
     "timeout": (408, Posted("status 408", is_retryable=True)),
     "too many": (429, Posted("status 429", is_retryable=True, pause_s=7.0)),
     "broken": (500, Posted("status 500", is_retryable=True)),

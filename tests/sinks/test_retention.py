@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.sinks.locks import hold
-from proxy.sinks.retention import begun_ns, prune, stamp_of, surplus
+from proxy.sinks.retention import AgeClock, Found, begun_ns, prune, stamp_of, surplus
 
 SECOND_NS = 1_000_000_000
 NOW_NS = 1_760_000_000 * SECOND_NS
@@ -16,6 +16,10 @@ NOW_NS = 1_760_000_000 * SECOND_NS
 
 def name_at(second: int, number: int = 0) -> str:
     return f"payloads-{stamp_of(NOW_NS + second * SECOND_NS)}-{number:03d}.jsonl"
+
+
+def found(second: int, size: int) -> Found:
+    return Found(name_at(second), size, NOW_NS + second * SECOND_NS)
 
 
 @given(st.integers(0, 4_000_000_000))
@@ -45,7 +49,7 @@ CASES: dict[str, tuple[list[int], int, int, list[int]]] = {
 @pytest.mark.parametrize(("seconds", "room", "oldest", "gone"), CASES.values(), ids=CASES.keys())
 def test_surplus(seconds: list[int], room: int, oldest: int, gone: list[int]) -> None:
     """The oldest go for want of room, the too old in any case; each file here has 100 bytes."""
-    files = [(name_at(second), 100) for second in reversed(seconds)]
+    files = [found(second, 100) for second in reversed(seconds)]
     assert surplus(files, room, NOW_NS + oldest * SECOND_NS) == {name_at(second) for second in gone}
 
 
@@ -56,7 +60,7 @@ def test_surplus(seconds: list[int], room: int, oldest: int, gone: list[int]) ->
 def test_what_stays_fits_and_no_more_than_needed_goes(files: list[tuple[int, int]], room: int) -> None:
     """Those that stay fit into the room, and with the newest that went they would not; they are the newest."""
     named = {name_at(second): size for second, size in files}
-    gone = surplus(list(named.items()), room, 0)
+    gone = surplus([found(second, size) for second, size in files], room, 0)
     stay = named.keys() - gone
     assert sum(named[name] for name in stay) <= room
     if gone:
@@ -70,8 +74,8 @@ def test_files_of_one_name_are_told_apart(tmp_path: Path) -> None:
     for path in paths:
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"x" * 10)
-    assert prune(paths, 35, 0) == [paths[0], paths[2], paths[4]]
-    assert len(prune(paths, 1000, NOW_NS + 3 * SECOND_NS)) == 3
+    assert prune(paths, 35, NOW_NS) == [paths[0], paths[2], paths[4]]
+    assert len(prune(paths, 1000, NOW_NS + 5 * SECOND_NS, 2 * SECOND_NS)) == 3
 
 
 def test_what_others_put_there_stays(tmp_path: Path) -> None:
@@ -82,8 +86,8 @@ def test_what_others_put_there_stays(tmp_path: Path) -> None:
     theirs[2].mkdir()
     ours = tmp_path / name_at(2)
     ours.write_bytes(b"x" * 10)
-    assert prune([*theirs, ours], 10, 0) == []
-    assert prune([*theirs, ours], 9, 0) == [ours]
+    assert prune([*theirs, ours], 10, NOW_NS) == []
+    assert prune([*theirs, ours], 9, NOW_NS) == [ours]
     assert all(path.exists() for path in theirs)
 
 
@@ -94,6 +98,69 @@ def test_prune_leaves_what_is_being_written(tmp_path: Path) -> None:
         path.write_bytes(b"x" * 10)
     fd = os.open(paths[0], os.O_WRONLY)
     hold(fd)
-    assert prune([*paths, tmp_path / name_at(9)], 0, 0) == paths[1:]
+    assert prune([*paths, tmp_path / name_at(9)], 0, NOW_NS) == paths[1:]
     assert [path.exists() for path in paths] == [True, False, False]
     os.close(fd)
+
+
+HOUR = 3600
+YEAR = 365 * 24 * HOUR
+
+WRONG: dict[str, tuple[int, int, list[int], list[int]]] = {
+    # Seconds after now that the name says, and the time in the file system; when it is there, when it is gone.
+    "a name of the future": (10 * YEAR, -HOUR, [0, 22 * HOUR], [24 * HOUR]),
+    "a name of 1970": (-1_759_999_999, -HOUR, [0, 22 * HOUR], [24 * HOUR]),
+    "both of the future": (10 * YEAR, 10 * YEAR, [0, 23 * HOUR], [25 * HOUR]),
+    "both of 1970": (-1_759_999_999, -1_759_999_000, [0, 23 * HOUR], [25 * HOUR]),
+    "a copy of an old one": (-25 * HOUR, 0, [], [0]),
+    "a clock that is a little ahead": (30, -20 * HOUR, [0, 23 * HOUR], [25 * HOUR]),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_files_of_a_clock_that_was_wrong(name: str, tmp_path: Path) -> None:
+    """Kept for as long as others, a day here, from their last write or from when they were found."""
+    named, written, there, gone = WRONG[name]
+    path = tmp_path / name_at(named)
+    path.write_bytes(b"x")
+    os.utime(path, ns=(0, NOW_NS + written * SECOND_NS))
+    for second in there:
+        assert prune([path], 100, NOW_NS + second * SECOND_NS, 24 * HOUR * SECOND_NS) == []
+    for second in gone:
+        assert prune([path], 100, NOW_NS + second * SECOND_NS, 24 * HOUR * SECOND_NS) == [path]
+
+
+def test_a_clock_that_nobody_has_set_deletes_nothing(tmp_path: Path) -> None:
+    """In 1970 every file is one of the future; it stays as it is, for when the clock is right."""
+    path = tmp_path / name_at(0)
+    path.write_bytes(b"x")
+    os.utime(path, ns=(0, NOW_NS))
+    assert prune([path], 100, 5 * SECOND_NS, HOUR * SECOND_NS) == []
+    assert path.lstat().st_mtime_ns == NOW_NS
+    assert prune([path], 100, NOW_NS + 2 * HOUR * SECOND_NS, HOUR * SECOND_NS) == [path]
+
+
+def test_for_want_of_room_the_one_written_first_goes(tmp_path: Path) -> None:
+    """A file that a clock named for the future is no newer for it."""
+    wrong, right = tmp_path / name_at(10 * YEAR), tmp_path / name_at(0)
+    for path, written in ((wrong, -HOUR), (right, 0)):
+        path.write_bytes(b"x" * 10)
+        os.utime(path, ns=(0, NOW_NS + written * SECOND_NS))
+    assert prune([wrong, right], 15, NOW_NS) == [wrong]
+
+
+def test_a_jump_ahead_is_believed_after_an_hour() -> None:
+    """Until then time goes on as before, and a clock that is set right again has deleted nothing."""
+    steady = 0
+    clock = AgeClock(lambda: steady * SECOND_NS)
+
+    def at(second: int, ahead: int) -> int:
+        nonlocal steady
+        steady = second
+        return (clock.now_ns(NOW_NS + (second + ahead) * SECOND_NS) - NOW_NS) // SECOND_NS
+
+    assert [at(0, 0), at(60, 0), at(120, 5)] == [0, 60, 125]
+    assert [at(180, YEAR), at(3000, YEAR)] == [185, 3005]
+    assert [at(3060, 0), at(3120, YEAR)] == [3060, 3120]  # right again, and wrong again
+    assert [at(3120 + HOUR - 1, YEAR), at(3120 + HOUR, YEAR)] == [3120 + HOUR - 1, 3120 + HOUR + YEAR]
+    assert at(8000, 0) == 8000  # behind is believed at once: it deletes less

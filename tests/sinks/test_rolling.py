@@ -239,12 +239,13 @@ HALF_LINES = {
 
 @pytest.mark.parametrize(("left", "mended"), HALF_LINES.values(), ids=HALF_LINES.keys())
 def test_half_a_line_of_a_killed_process_is_cut_off(tmp_path: Path, left: bytes, mended: bytes) -> None:
-    """Before the first file is begun, the newest one there is cut to whole lines; older ones are left alone."""
+    """Before the first file is begun, the one written last is cut to whole lines, whatever its name; others are not."""
     older, newest = (
-        tmp_path / "payloads-20200101T000000-000.jsonl",
+        tmp_path / "payloads-20990101T000000-000.jsonl",
         tmp_path / "payloads-20210101T000000-000.jsonl",
     )
     older.write_bytes(b"half")
+    os.utime(older, (1e9, 1e9))
     newest.write_bytes(left)
     RollingFile(limits_of(tmp_path)).append([line_of(1)], NOW_NS)
     assert (older.read_bytes(), newest.read_bytes()) == (b"half", mended)
