@@ -76,6 +76,7 @@ def show(document: _Document, examples: int = 5) -> None:
     _show_reasons(console, document["reasons"])
     _show_confusion(console, document["confusion"])
     _show_scores(console, document["scores"])
+    _say_what_has_no_meaning(console, document["meanings"])
     _show_left_out(console, document)
     _show_latency(console, document)
     for example in document["examples"][:examples]:
@@ -181,6 +182,18 @@ def _show_scores(console: "Console", scores: _Document) -> None:
         for name, each in scores.items():
             table.add_row(name, *(f"{each[key]:.4g}" for key in ("mean", "min", "max")), f"{each['count']:,}")
         console.print(table)
+
+
+def _say_what_has_no_meaning(console: "Console", meanings: _Document) -> None:
+    """Say of how many texts nobody has said how far they are apart in meaning."""
+    if meanings["withheld"]:
+        console.print(
+            f"the embedder was not asked about {meanings['withheld']:,} comparisons: their routes redact bodies, and "
+            "live it is told what the redaction leaves",
+            soft_wrap=True,
+        )
+    if meanings["failed"]:
+        console.print(f"the embedder had no answer about {meanings['failed']:,} comparisons", soft_wrap=True)
 
 
 def _show_left_out(console: "Console", document: _Document) -> None:

@@ -22,7 +22,7 @@ from proxy.compare import Comparison
 from proxy.records.reading import Reading
 from proxy.records.record import rfc3339_of
 from proxy.records.weights import Sample
-from proxy.replay.judging import Outcome
+from proxy.replay.judging import MEANINGS, Outcome
 from proxy.replay.pacing import Schedule
 from proxy.replay.results import Example, Group, Results
 from proxy.stats.histogram import Counts, quantile_ns
@@ -111,6 +111,7 @@ def build_document(
             }
             for name, score in sorted(results.scores.items())
         },
+        "meanings": {name: results.meanings[name] for name in MEANINGS},
         "groups": [
             {"route": route, "variant": variant, **_group(group)}
             for (route, variant), group in sorted(results.groups.items())

@@ -1,11 +1,16 @@
 """One replayed request → what came of it. Pure; the same comparer as live, and the same exceptions to it."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from proxy.compare import Answer, Comparison, ComparisonRule, compare
 from proxy.records.record import Record
 
-__all__ = ["Asked", "Outcome", "judge"]
+__all__ = ["MEANINGS", "Asked", "Outcome", "judge"]
+
+
+MEANINGS: Final = ("told", "failed", "withheld")
+"""The embedder said how far texts are apart, could not say so, or was not asked: the route redacts what is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,8 @@ class Outcome:
     """Sent so much after it was due; at least 0."""
     comparison: Comparison | None
     """None when there is nothing to compare: one of those that were asked did not answer."""
+    meaning: str = ""
+    """What came of asking the embedder: a member of :data:`MEANINGS`; empty where there was nothing to ask."""
 
 
 def judge(

@@ -178,6 +178,8 @@ class Results:
         """Whether answers differ or are missing, of those that were compared or are missing."""
         self.confusion: Counter[tuple[str, str]] = Counter()
         """Rows, by the reference's label and the new one's; only of routes whose values may be shown."""
+        self.meanings: Counter[str] = Counter()
+        """What came of asking the embedder, by :data:`proxy.replay.judging.MEANINGS`."""
         self.scores: dict[str, Score] = {}
         """Secondary figures of the methods, by name."""
         self._examples = examples
@@ -196,6 +198,8 @@ class Results:
         self.late[bucket_of(outcome.late_ns)] += 1
         self.most_late_ns = max(self.most_late_ns, outcome.late_ns)
         self._weigh(outcome)
+        if outcome.meaning:
+            self.meanings[outcome.meaning] += 1
         comparison = outcome.comparison
         if comparison is not None:
             self._collect(comparison, shows_values=shows_values)

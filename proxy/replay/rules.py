@@ -25,7 +25,9 @@ class RouteRule:
     shows_values: bool = True
     """Nothing of the route's bodies is redacted or left out: values of differences may be shown."""
     asks_meaning: bool = False
-    """The embedder is asked how far texts are apart: never where something of them must not be told."""
+    """The embedder is asked how far texts are apart."""
+    withholds_meaning: bool = False
+    """It must not be: something is redacted in bodies, and a new answer is not redacted here."""
 
     def matches(self, path: str) -> bool:
         """Tell whether ``path`` begins with the part that is replaced."""
@@ -65,11 +67,13 @@ def compile_rules(settings: Settings, changes: Mapping[str, Any]) -> RouteRules:
             route.name: RouteRule(
                 ComparisonRule.of(compare),
                 matched_prefix(route.match.path),
-                shows_values=not route.log.redact and route.log.content is not False,
-                asks_meaning=compare.embedder and not route.log.redact,
+                shows_values=not redacts and route.log.content is not False,
+                asks_meaning=compare.embedder,
+                withholds_meaning=redacts,
             )
             for route in settings.routes
             for compare in (_changed(route.compare, changes),)
+            for redacts in (any(entry.header is None for entry in route.log.redact),)
         },
         None,
     )

@@ -163,33 +163,38 @@ class Replay:
             self.abandoned += 1
             raise
         against = prepared.recorded if reference is None else reference.answer
-        comparison = None
+        comparison, meaning = None, ""
         if against is not None and new.answer is not None:
             comparison = _judge(
                 prepared.rule.compare, record, against, new.answer, is_recorded=reference is None
             )
             try:
-                comparison = await self._with_meaning(prepared.rule, comparison, against, new.answer)
+                comparison, meaning = await self._with_meaning(prepared.rule, comparison, against, new.answer)
             except asyncio.CancelledError:
                 self.abandoned += 1
                 raise
         content = record.response.content
         shows_values = prepared.rule.shows_values and not content.redacted and content.body is not None
-        self._on_outcome(Outcome(record, new, reference, late_ns, comparison), shows_values)
+        self._on_outcome(Outcome(record, new, reference, late_ns, comparison, meaning), shows_values)
 
     async def _with_meaning(
         self, rule: RouteRule, comparison: Comparison, reference: Answer, new: Answer
-    ) -> Comparison:
-        """Return the comparison with how far its texts are apart in meaning, where somebody can say so."""
+    ) -> tuple[Comparison, str]:
+        """Return the comparison with how far its texts are apart in meaning, where somebody can say so, and what came
+        of asking."""
         if self._embedder is None or not rule.asks_meaning or comparison.method != "text":
-            return comparison
+            return comparison, ""
         if comparison.result == "uncomparable":
-            return comparison
+            return comparison, ""
+        if rule.withholds_meaning:
+            return comparison, "withheld"
         pairs = text_pairs(rule.compare, reference, new)
-        distance = await self._embedder.distance(pairs) if pairs else None
+        if not pairs:
+            return comparison, ""
+        distance = await self._embedder.distance(pairs)
         if distance is None:
-            return comparison
-        return comparison._replace(scores=(*comparison.scores, (SCORE, distance)))
+            return comparison, "failed"
+        return comparison._replace(scores=(*comparison.scores, (SCORE, distance))), "told"
 
     async def _ask(self, prepared: Prepared) -> tuple[Asked, Asked | None]:
         """Ask the model under test, and the other one if there is one, at the same time."""

@@ -280,7 +280,9 @@ class ParquetWriter:
         limits = self.limits
         now_ns = self._age_clock.now_ns(now_ns)
         with suppress(OSError):  # it is tried again in a minute
-            for path in prune(self._paths(f"{PREFIX}*.parquet"), limits.keep_size, now_ns, limits.keep_age_ns):
+            for path in prune(
+                self._paths(f"{PREFIX}*.parquet"), limits.keep_size, now_ns, limits.keep_age_ns
+            ):
                 with suppress(OSError):  # not empty
                     for directory in list(path.parents)[:3]:
                         directory.rmdir()

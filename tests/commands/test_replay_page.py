@@ -73,6 +73,15 @@ def test_hidden_values(capsys: pytest.CaptureFixture[str]) -> None:
     assert "1 places, not shown" in page(results, capsys)
 
 
+def test_what_has_no_meaning(capsys: pytest.CaptureFixture[str]) -> None:
+    """Figures of the embedder that are missing are told, with the reason."""
+    results = Results()
+    results.meanings.update({"told": 5, "failed": 3, "withheld": 2})
+    text = page(results, capsys)
+    assert "the embedder was not asked about 2 comparisons" in text
+    assert "the embedder had no answer about 3 comparisons" in text
+
+
 def test_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     """A run that compared nothing says so."""
     assert "nothing was compared" in page(Results(), capsys)

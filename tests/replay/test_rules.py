@@ -39,6 +39,22 @@ def test_values_of_redacted_routes_stay_hidden(more: str) -> None:
     assert not wine.shows_values
 
 
+REDACTED = {
+    "[]": (True, False),
+    "[{header: x-a}]": (True, False),
+    "[{json: /a}, {header: x-a}]": (False, True),
+}
+
+
+@pytest.mark.parametrize("redact", REDACTED)
+def test_what_is_redacted_in_bodies_is_told_nobody(redact: str) -> None:
+    """As live: what is redacted in headers alone keeps neither values nor texts back."""
+    text = BASE_CONFIG.replace("body: 1KiB}", f"body: 1KiB, content: true, redact: {redact}}}")
+    wine = compile_rules(parse(text, environ={}), {}).find("wine")
+    assert wine is not None
+    assert (wine.shows_values, wine.withholds_meaning) == REDACTED[redact]
+
+
 def test_one_rule_for_all() -> None:
     """Without a configuration every route has the default rule, or what is said of it."""
     rule = one_rule({}, None).find("any")

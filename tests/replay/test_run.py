@@ -7,11 +7,15 @@ from typing import Any
 
 import pytest
 
-from proxy.compare import ComparisonRule
+from proxy.compare import Answer, ComparisonRule
+from proxy.embedder import Embedder
+from proxy.records.reading import Reading
 from proxy.records.record import Record
+from proxy.replay.document import build_document
 from proxy.replay.judging import Outcome
 from proxy.replay.pacing import Pace
 from proxy.replay.preparing import Preparer
+from proxy.replay.results import Results
 from proxy.replay.rules import RouteRule, RouteRules
 from proxy.replay.run import Replay
 from proxy.tasks import spawn
@@ -206,6 +210,48 @@ async def test_what_breaks_telling_ends_the_run() -> None:
     with pytest.raises(OSError, match="no space left"):
         await run.run()
     assert len(model.calls) < 1000
+
+
+class FakeEmbedder(Embedder):
+    """Says one distance of everything."""
+
+    def __init__(self, distance: float | None) -> None:
+        self.said = distance
+        self.asked = 0
+
+    async def distance(self, pairs: object) -> float | None:
+        self.asked += 1
+        return self.said
+
+
+MEANINGS: dict[str, tuple[bool, float | None, dict[str, int], int]] = {
+    "told": (False, 0.25, {"told": 1, "failed": 0, "withheld": 0}, 1),
+    "failed": (False, None, {"told": 0, "failed": 1, "withheld": 0}, 1),
+    "withheld": (True, 0.25, {"told": 0, "failed": 0, "withheld": 1}, 0),
+}
+
+
+@pytest.mark.parametrize("name", MEANINGS)
+async def test_meaning(name: str) -> None:
+    """The embedder is asked about texts that differ, but of routes that redact; what came of it is counted."""
+    withholds, distance, counts, asked_times = MEANINGS[name]
+    rule = RouteRule(ComparisonRule("text"), asks_meaning=True, withholds_meaning=withholds)
+    embedder, results = FakeEmbedder(distance), Results()
+    replay = Replay(
+        [record_of(response={"body": "one text", "content_type": "text/plain"})],
+        Preparer(RouteRules({}, rule)),
+        FakeModel(lambda call: asked(Answer(200, b"text/plain", None, b"another text"))),
+        None,
+        pace=Pace(),
+        concurrency=1,
+        embedder=embedder,
+        on_refused=results.refuse,
+        on_outcome=lambda outcome, shows_values: results.add(outcome, shows_values=shows_values),
+    )
+    await replay.run()
+    document = build_document(results, Reading(), None)
+    assert (document["meanings"], embedder.asked) == (counts, asked_times)
+    assert ("meaning_distance" in document["scores"]) == (name == "told")
 
 
 async def test_a_comparison_that_fails_is_uncomparable() -> None:
