@@ -109,7 +109,7 @@ def find_logs(places: Sequence[Path]) -> tuple[list[str], list[str]]:
         ]
     if (pattern := next((path for path in found if _PATTERN & set(str(path.resolve()))), None)) is not None:
         raise fail(f"{pattern}: DuckDB takes * and ? in a name for a pattern; rename it")
-    names = [str(path.resolve()) for path in found]
+    names = list(dict.fromkeys(str(path.resolve()) for path in found))
     return [name for name in names if name.endswith(LINES)], [
         name for name in names if name.endswith(PARQUET)
     ]

@@ -106,6 +106,7 @@ def _say_what_was_done(console: "Console", document: _Document) -> None:
     told = [f"{log['damaged']:,} damaged"] if log["damaged"] else []
     told += [f"{log['unfinished']} files end in half a line"] if log["unfinished"] else []
     told += [f"{log['skipped']:,} others passed over"] if log["skipped"] else []
+    told += [f"{log['repeated']:,} found in another file too, and taken once"] if log["repeated"] else []
     console.print(
         f"log: {log['files']:,} files, {log['records']:,} records read{''.join(', ' + each for each in told)}",
         soft_wrap=True,

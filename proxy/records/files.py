@@ -49,10 +49,12 @@ def find_files(places: Iterable[Path]) -> list[Path]:
             found += sorted(
                 path
                 for path in _walk(place)
-                if path.name.endswith(SUFFIXES) and not path.name.startswith(".")
+                if path.name.endswith(SUFFIXES) and not path.name.startswith(".") and path.is_file()
             )
-        elif place.exists():
+        elif place.is_file():
             found.append(place)
+        elif place.exists():
+            raise LogError(f"{place}: no file that can be read twice, such as a pipe; write it to one first")
         else:
             raise LogError(f"{place}: no such file or directory")
     named = ", ".join(map(str, places))
@@ -60,6 +62,7 @@ def find_files(places: Iterable[Path]) -> list[Path]:
         raise LogError(
             f"{named}: both lines of JSON and Parquet files, perhaps of the same records; name one kind's directory"
         )
+    found = list({path.resolve(): path for path in reversed(found)}.values())[::-1]
     if not found:
         raise LogError(f"{named}: no payload log there; expected files that end in {', '.join(SUFFIXES)}")
     return found

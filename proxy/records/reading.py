@@ -9,6 +9,7 @@ Theory of operation
 Rules
     * What cannot be read is counted and told, never raised: one bad line costs one record.
     * Who reads twice gets the same records in the same order, if nothing was written in between.
+    * A record that is in several files comes once: two sinks write the same ones, and directories above both are read.
 """
 
 import heapq
@@ -33,10 +34,15 @@ WINDOW_RECORDS: Final = 4096
 WINDOW_BYTES: Final = 32 << 20
 """What waits for earlier records: at 1 000 records a second, requests of up to four seconds come out in order."""
 
+MAX_OF_A_MOMENT: Final = 1 << 16
+"""Records of one microsecond that are known again. No log has as many, but for one without a clock."""
+
 _PROBLEMS_KEPT: Final = 10
 
 _Records: TypeAlias = Iterator[tuple[int, Record]]
 """Records of one file, each with the length of its line."""
+_Numbered: TypeAlias = Iterator[tuple[int, int, Record]]
+"""Records of several, each with the number of its file and the length of its line."""
 _Heads: TypeAlias = list[tuple[int, int, int, Record, _Records]]
 """A heap: of each open file its next record, by time and then by the file's number, and what follows it."""
 
@@ -53,6 +59,8 @@ class Reading:
     """Records that were wanted."""
     skipped: int = 0
     """Whole records that were not."""
+    repeated: int = 0
+    """Records that had come from another file: two sinks wrote them, or a file was copied."""
     others: int = 0
     """Whole lines of another kind, such as labels."""
     damaged: int = 0
@@ -98,10 +106,25 @@ class PayloadReader:
         self._is_stopped = True
 
     def __iter__(self) -> Iterator[Record]:
-        return _in_order(self._merged(), self._window)
+        return self._once(_in_order(self._merged(), self._window))
 
-    def _merged(self) -> _Records:
-        """Yield ``(size, record)`` of all files, merged as well as their order allows."""
+    def _once(self, records: Iterator[tuple[int, Record]]) -> Iterator[Record]:
+        """Yield each of ``(file, record)`` but those that came from another file before.
+
+        Those have the same time, so that they come one right after the other.
+        """
+        moment_ns, files = -1, dict[tuple[object, ...], int]()
+        for number, record in records:
+            if record.ts_wall_ns != moment_ns or len(files) >= MAX_OF_A_MOMENT:
+                moment_ns, files = record.ts_wall_ns, {}
+            if files.setdefault(_identity(record), number) == number:
+                yield record
+            else:
+                self.reading.records -= 1
+                self.reading.repeated += 1
+
+    def _merged(self) -> _Numbered:
+        """Yield ``(file, size, record)`` of all files, merged as well as their order allows."""
         waiting = deque(sorted((_first_moment(path), number) for number, path in enumerate(self._paths)))
         heads: _Heads = []
         while waiting or heads:
@@ -111,7 +134,7 @@ class PayloadReader:
             if not heads:
                 continue
             _, number, size, record, records = heapq.heappop(heads)
-            yield size, record
+            yield number, size, record
             self._push(heads, number, records)
 
     def _push(self, heads: _Heads, number: int, records: _Records) -> None:
@@ -161,19 +184,25 @@ def _first_moment(path: Path) -> int:
     return 0
 
 
-def _in_order(records: _Records, window: int) -> Iterator[Record]:
-    """Yield records by time, holding back at most ``window`` of them and ``WINDOW_BYTES``.
+def _identity(record: Record) -> tuple[object, ...]:
+    """Return what tells a record from others of the same microsecond; ids may be the clients' own."""
+    response = record.response
+    return record.request_id, record.route, record.unit, record.variant, response.status, response.duration_ms
+
+
+def _in_order(records: _Numbered, window: int) -> Iterator[tuple[int, Record]]:
+    """Yield ``(file, record)`` by time, holding back at most ``window`` of them and ``WINDOW_BYTES``.
 
     Equal times stay in the order in which they came.
     """
-    held: list[tuple[int, int, int, Record]] = []
+    held: list[tuple[int, int, int, int, Record]] = []
     weight = 0
-    for sequence, (size, record) in enumerate(records):
-        heapq.heappush(held, (record.ts_wall_ns, sequence, size, record))
+    for sequence, (number, size, record) in enumerate(records):
+        heapq.heappush(held, (record.ts_wall_ns, sequence, size, number, record))
         weight += size
         while len(held) > window or (weight > WINDOW_BYTES and len(held) > 1):
-            _, _, size, first = heapq.heappop(held)
+            _, _, size, number, record = heapq.heappop(held)
             weight -= size
-            yield first
+            yield number, record
     while held:
-        yield heapq.heappop(held)[3]
+        yield heapq.heappop(held)[3:]

@@ -5,6 +5,10 @@ each row of a request that a true answer came for. Files may hold records, label
 
 Pure: names of files → SQL. Lines are read with a type that is spelt out, never guessed from the first of them, so a
 column has its type also where no record has a value. What a file lacks is null.
+
+Two sinks write the same records, each into a directory of its own, and replicas write different ones. So where files
+lie in several directories, or one twice in one, compressed and not, a record that is in more than one file is taken
+from the first of them alone. That costs reading them twice, so in all other cases it is not asked.
 """
 
 from collections.abc import Collection, Sequence
@@ -33,6 +37,12 @@ LABELS: Final = "labels"
 """The view of what true answers came for."""
 WEIGHT: Final = "weight"
 """Column that is not in the files: for how many requests a record stands, ``1 / inclusion_probability``."""
+
+_FILE: Final = "modelproxy_file"
+"""Column of the views' sources: which file a row is from."""
+
+_KEY: Final = "concat_ws('|', ts, route, request_id)"
+"""What tells records apart, with the microsecond; never null."""
 
 _TYPES: Final = {
     "text": "VARCHAR",
@@ -143,6 +153,7 @@ def view_of_lines(files: Sequence[str]) -> str:
         types[name] = f"{_type_of(_tree(inner))}[]"
     columns = ", ".join(f"{_named(key)}: {quoted(kind)}" for key, kind in types.items())
     listed = ", ".join(map(quoted, files))
+    is_record = f"{KIND_COLUMN} IS NULL AND request_id IS NOT NULL"
     selected = [f"{_access('', column.path)} AS {_named(column.name)}" for column in COLUMNS]
     for name, inner in LISTS.items():
         fields = ", ".join(f"{_named(column.name)} := {_access('s', column.path)}" for column in inner)
@@ -150,11 +161,28 @@ def view_of_lines(files: Sequence[str]) -> str:
     # What comes into it are names of files, as literals, and names of ours.
     return (
         f"CREATE VIEW lines AS SELECT * FROM read_json([{listed}], format='newline_delimited', "
-        f"columns={{{columns}}}, ignore_errors=true, maximum_object_size=1073741824); "
+        f"columns={{{columns}}}, ignore_errors=true, maximum_object_size=1073741824, filename={quoted(_FILE)}); "
         f"CREATE VIEW {VIEW} AS SELECT *, {_WEIGHT} FROM "
-        f"(SELECT {', '.join(selected)} FROM lines WHERE {KIND_COLUMN} IS NULL) "
-        f"WHERE request_id IS NOT NULL; {_ROWS_VIEW}; {_LABELS_OF_LINES}"
+        f"(SELECT {', '.join(selected)} FROM lines WHERE {is_record}{_once(files, 'lines', is_record)}); "
+        f"{_ROWS_VIEW}; {_LABELS_OF_LINES}"
     )
+
+
+def _once(files: Sequence[str], source: str, condition: str) -> str:
+    """Return what more must hold of a row of ``source``, so that each record is there once."""
+    stems = {file.partition(".jsonl")[0] for file in files}
+    if len({_place_of(file) for file in files}) < 2 and len(stems) == len(files):
+        return ""
+    first = f"SELECT {_KEY}, min({_FILE}) FROM {source} WHERE {condition} GROUP BY ALL"
+    return f" AND ({_KEY}, {_FILE}) IN ({first})"
+
+
+def _place_of(file: str) -> str:
+    """Return the directory of a sink that a file is of: above those of Hive's partitions, which are ``name=value``."""
+    parts = file.split("/")[:-1]
+    while parts and "=" in parts[-1]:
+        parts.pop()
+    return "/".join(parts)
 
 
 def view_of_parquet(files: Sequence[str], present: Collection[str]) -> str:
@@ -164,12 +192,12 @@ def view_of_parquet(files: Sequence[str], present: Collection[str]) -> str:
         files: their paths, with Hive's partitions in them.
         present: names of the columns that any of them has.
     """
-    scan, has_labels = parquet_scan(files), KIND_COLUMN in present
+    scan, has_labels = f"(FROM {parquet_scan(files, _FILE)})", KIND_COLUMN in present
     selected = [_cast(name, kind, present) for name, kind in COLUMN_TYPES.items() if name != WEIGHT]
-    records = f"SELECT {', '.join(selected)} FROM {scan}"
+    is_record = f"{KIND_COLUMN} IS NULL" if has_labels else "true"
+    records = f"SELECT {', '.join(selected)} FROM {scan} WHERE {is_record}{_once(files, scan, is_record)}"
     labels = _NO_LABELS
     if has_labels:
-        records += f" WHERE {KIND_COLUMN} IS NULL"
         selected = [_cast(name, kind, present) for name, kind in LABEL_TYPES.items()]
         labels = _labels_view(
             f"SELECT {', '.join(selected)} FROM {scan} WHERE {KIND_COLUMN} = {quoted(KIND)}"
@@ -182,7 +210,13 @@ def _cast(name: str, kind: str, present: Collection[str]) -> str:
     return f"CAST({source if name in present else 'NULL'} AS {kind}) AS {_named(name)}"
 
 
-def parquet_scan(files: Sequence[str]) -> str:
-    """Return what reads Parquet files, with the route out of their paths and columns matched by name."""
+def parquet_scan(files: Sequence[str], file_column: str | None = None) -> str:
+    """Return what reads Parquet files, with the route out of their paths and columns matched by name.
+
+    Args:
+        files: their paths.
+        file_column: of the path that a row is from; None: there is no such column.
+    """
     listed = ", ".join(map(quoted, files))
-    return f"read_parquet([{listed}], hive_partitioning=true, hive_types_autocast=false, union_by_name=true)"
+    more = "" if file_column is None else f", filename={quoted(file_column)}"
+    return f"read_parquet([{listed}], hive_partitioning=true, hive_types_autocast=false, union_by_name=true{more})"

@@ -85,6 +85,7 @@ def build_document(
             "files": reading.files,
             "records": reading.records,
             "skipped": reading.skipped,
+            "repeated": reading.repeated,
             "damaged": reading.damaged,
             "unfinished": reading.unfinished,
             "problems": list(reading.problems),

@@ -69,6 +69,46 @@ def ask(sql: str, log: Path | None, *options: str) -> Result:
     return CliRunner().invoke(command, [sql, *places, *options])
 
 
+COPIES = {
+    "lines of two sinks": lambda log: zstd_copy(log, log.parent / "second"),
+    "a file beside what it was made of": lambda log: gzip_copy(log / "payloads-1.jsonl"),
+    "Parquet of two sinks": lambda log: parquet_copies(log),
+}
+
+
+def zstd_copy(log: Path, to: Path) -> Path:
+    """Write the records of ``log`` as another sink would."""
+    to.mkdir()
+    (to / "payloads-9.jsonl.zst").write_bytes(zstd.compress(b"".join(line(number) for number in range(5))))
+    return log.parent
+
+
+def gzip_copy(path: Path) -> Path:
+    """Compress a file, and leave it there."""
+    path.with_name(path.name + ".gz").write_bytes(gzip.compress(path.read_bytes()))
+    return path.parent
+
+
+def parquet_copies(log: Path) -> Path:
+    """Write records by two Parquet sinks."""
+    for name in ("a", "b"):
+        writer = ParquetWriter(FileLimits(log.parent / "columns" / name, 1 << 20, 1 << 60, 1 << 30))
+        writer.write(
+            [Entry(line(number, variant="v1" if number < 3 else "v2"), (0, 0, 0)) for number in range(5)]
+        )
+        writer.close()
+    return log.parent / "columns"
+
+
+@pytest.mark.parametrize("name", COPIES)
+def test_a_record_counts_once(log: Path, name: str) -> None:
+    """Whatever files it is in: two sinks write the same ones into directories of their own."""
+    result = ask(
+        "select count(*) as n, count(distinct request_id) as d from records", COPIES[name](log), "--json"
+    )
+    assert orjson.loads(result.stdout) == [{"n": 5, "d": 5}]
+
+
 def test_a_table(log: Path) -> None:
     """For people there is a table; what could not be read is said on standard error."""
     result = ask(FIRST, log)

@@ -27,7 +27,7 @@ def page(
 ) -> str:
     """Return what is printed."""
     document = {"replay": HOW, "interrupted": False} | more
-    show(document | build_document(results, Reading(files=1, skipped=3, unfinished=1), limit))
+    show(document | build_document(results, Reading(files=1, skipped=3, unfinished=1, repeated=7), limit))
     return capsys.readouterr().out
 
 
@@ -50,6 +50,7 @@ def test_everything_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
         "sent late by",
         "interrupted",
         "3 others passed over",
+        "7 found in another file too, and taken once",
     ):
         assert part in text
     assert "1 files end in half a line" in text

@@ -1,6 +1,7 @@
 """Files of lines: found, undone, cut; whatever they hold."""
 
 import gzip
+import os
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,24 @@ def test_finding(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     found = [str(path.relative_to(tmp_path)) for path in find_files([tmp_path, tmp_path / "notes.txt"])]
     assert found == ["b/x.jsonl.gz", "b/y.jsonl.zst", "payloads-1.jsonl", "payloads-2.jsonl", "notes.txt"]
+
+
+def test_one_file_by_two_names(tmp_path: Path) -> None:
+    """A file that is named twice is read once, where it stands first."""
+    path, other = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
+    for each in (path, other):
+        each.touch()
+    (tmp_path / "c.jsonl").symlink_to(path)
+    assert find_files([other, tmp_path, tmp_path / ".." / tmp_path.name / "a.jsonl"]) == [other, path]
+
+
+def test_a_pipe_is_no_file(tmp_path: Path) -> None:
+    """What can be read once is refused where it is named, and left out where it is found: reading it would wait."""
+    os.mkfifo(tmp_path / "p.jsonl")
+    with pytest.raises(LogError, match="write it to one first"):
+        find_files([tmp_path / "p.jsonl"])
+    (tmp_path / "a.jsonl").touch()
+    assert find_files([tmp_path]) == [tmp_path / "a.jsonl"]
 
 
 def test_nothing_to_find(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import gzip
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,21 @@ def test_what_is_not_wanted_is_counted(tmp_path: Path) -> None:
     reader = PayloadReader([tmp_path], Selection(routes={"wine"}))
     assert ids(reader) == [0, 3, 6]
     assert (reader.reading.records, reader.reading.skipped) == (3, 6)
+
+
+def test_two_sinks_of_the_same_records(tmp_path: Path) -> None:
+    """A record that two sinks wrote comes once, however each cut its files; others of its moment stay."""
+    for name, cuts in (("one", [0, 40, 100]), ("two", [0, 25, 77, 100])):
+        (tmp_path / name).mkdir()
+        for first, last in pairwise(cuts):
+            write(tmp_path / name / f"{first}.jsonl", range(first, last))
+    (tmp_path / "two" / "z.jsonl.gz").write_bytes(gzip.compress(b"".join(map(line_of, range(90, 100)))))
+    at_once = [line_of(5, request_id=f"r{number}") for number in (200, 201)]
+    (tmp_path / "one" / "more.jsonl").write_bytes(at_once[0] * 2)
+    (tmp_path / "two" / "more.jsonl").write_bytes(at_once[0] * 2 + at_once[1])
+    reader = PayloadReader([tmp_path])
+    assert sorted(ids(reader)) == [*range(100), 200, 200, 201]
+    assert (reader.reading.records, reader.reading.repeated) == (103, 112)
 
 
 def test_more_files_than_may_be_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
