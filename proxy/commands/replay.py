@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +31,7 @@ from proxy.commands.replay_options import (
 )
 
 if TYPE_CHECKING:
-    from proxy.records.reading import PayloadReader
+    from proxy.records.reading import PayloadReader, Reading
     from proxy.replay.judging import Outcome
     from proxy.replay.pacing import Pace, Schedule
     from proxy.replay.preparing import Preparer
@@ -232,6 +232,7 @@ def _replay_as(given: Mapping[str, Any], *, as_json: bool) -> None:
     except OSError as error:
         raise fail(f"the replay cannot go on: {(error.strerror or str(error)).lower()}") from None
     document = {"replay": _described(given, options), "interrupted": not is_whole}
+    document["not_found"] = _not_found(given, reader.reading) if is_whole else []
     document |= build_document(results, reader.reading, limit, schedule)
     code = _exit_code(document, is_whole=is_whole)
     # The event loop has given the signals back.
@@ -250,6 +251,20 @@ def _check(given: Mapping[str, Any]) -> None:
         raise click.UsageError("--confident is about --fail-over: give --fail-over PERCENT too")
     if given["most_wait"] is not None and (given["speed"] is None or given["rate"] is not None):
         raise click.UsageError("--max-wait is about --speed: give --speed 1x too, without --rate")
+
+
+def _not_found(given: Mapping[str, Any], reading: "Reading") -> list[dict[str, Any]]:
+    """Return the names that were asked for and are in no record, with those that are."""
+    there = {
+        "route": {route for route, _ in reading.names},
+        "variant": {variant for _, variant in reading.names},
+    }
+    return [
+        {"what": what, "name": name, "there": sorted(names)}
+        for what, names in there.items()
+        for name in given[f"{what}s"]
+        if name not in names
+    ]
 
 
 def _foretell(options: _Options, reader: "PayloadReader") -> None:
@@ -382,6 +397,7 @@ def _rules(given: Mapping[str, Any]) -> "tuple[RouteRules, int, EmbedderSettings
     try:
         if given["config"] is not None:
             settings = load_settings(given["config"])
+            _check_routes(given["routes"], [route.name for route in settings.routes])
             return compile_rules(settings, changes), settings.limits.copy_, settings.embedder
         if given["match"] is None and any(map(_has_path, (given["target"], given["reference"]))):
             raise click.UsageError(
@@ -391,6 +407,15 @@ def _rules(given: Mapping[str, Any]) -> "tuple[RouteRules, int, EmbedderSettings
         return one_rule(changes, given["match"]), _DEFAULT_COPY_BYTES, None
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="'--as' / '--rule'") from None
+
+
+def _check_routes(asked: Sequence[str], named: Sequence[str]) -> None:
+    for name in asked:
+        if name not in named:
+            raise click.BadParameter(
+                f"{name!r} is no route of the configuration; there are: {', '.join(named)}",
+                param_hint="'--route'",
+            )
 
 
 def _has_path(url: str | None) -> bool:

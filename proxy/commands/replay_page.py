@@ -17,6 +17,7 @@ __all__ = ["foretold", "show"]
 _Document = Mapping[str, Any]
 
 _FLIPS_SHOWN = 10
+_NAMES_SHOWN = 20
 
 _FAULTS = {
     "connect": "no connection: is it the right address, and does a server listen there?",
@@ -111,6 +112,12 @@ def _say_what_was_done(console: "Console", document: _Document) -> None:
         f"log: {log['files']:,} files, {log['records']:,} records read{''.join(', ' + each for each in told)}",
         soft_wrap=True,
     )
+    for each in document.get("not_found", ()):
+        names = ", ".join(map(printable, each["there"][:_NAMES_SHOWN])) or "none"
+        names += ", …" if len(each["there"]) > _NAMES_SHOWN else ""
+        console.print(
+            f"no record is of {each['what']} {printable(each['name'])}; there are: {names}", soft_wrap=True
+        )
     for problem in log["problems"]:
         console.print(f"  {printable(problem)}", soft_wrap=True)
     _say_what_was_left_of_time(console, document.get("waits"))

@@ -38,6 +38,7 @@ MAX_OF_A_MOMENT: Final = 1 << 16
 """Records of one microsecond that are known again. No log has as many, but for one without a clock."""
 
 _PROBLEMS_KEPT: Final = 10
+_NAMES_KEPT: Final = 10_000
 
 _Records: TypeAlias = Iterator[tuple[int, Record]]
 """Records of one file, each with the length of its line."""
@@ -67,6 +68,8 @@ class Reading:
     """Lines that are no records, and files that broke in the middle."""
     unfinished: int = 0
     """Files that end in half a line: they are being written, or their writer was killed."""
+    names: set[tuple[str, str]] = field(default_factory=set)
+    """Routes and variants of whole records, wanted or not; of a log of very many the first."""
     problems: list[str] = field(default_factory=list)
     """The first of what is damaged: ``file:line: reason``."""
 
@@ -154,11 +157,14 @@ class PayloadReader:
                 reading.others += 1
             elif isinstance(found, Damaged):
                 reading.tell(f"{path}:{number}: {found.reason}")
-            elif takes(found):
-                reading.records += 1
-                yield size, found
             else:
-                reading.skipped += 1
+                if len(reading.names) < _NAMES_KEPT:
+                    reading.names.add((found.route, found.variant))
+                if takes(found):
+                    reading.records += 1
+                    yield size, found
+                else:
+                    reading.skipped += 1
         reading.read_bytes += file.read_bytes - before
         reading.unfinished += file.is_unfinished
         for number in file.overlong:

@@ -121,6 +121,23 @@ def test_rules_and_paths_of_a_configuration(log: Path, tmp_path: Path) -> None:
     assert {path for _, path, _, _ in model.requests} == {"/new/infer"}
 
 
+def test_names_that_there_are_not(log: Path, tmp_path: Path) -> None:
+    """A route that no record is of is told with those that there are; one that no configuration has is usage."""
+    config = tmp_path / "modelproxy.yaml"
+    config.write_text(BASE_CONFIG)
+    arguments = ("--log", str(log), "--to", "http://127.0.0.1:1", "--route", "wien")
+    result = run(*arguments, "--variant", "v1", "--variant", "v7")
+    assert result.exit_code == 1
+    assert "no record is of route wien; there are: wine" in result.stdout
+    assert "no record is of variant v7; there are: v1" in result.stdout
+    assert document_of(run(*arguments, "--json"))["not_found"] == [
+        {"what": "route", "name": "wien", "there": ["wine"]}
+    ]
+    refused = run(*arguments, "--config", str(config))
+    assert refused.exit_code == 2
+    assert "'wien' is no route of the configuration; there are: wine" in refused.stderr
+
+
 def test_what_goes_along(log: Path) -> None:
     """A header that is named goes along with every request."""
     with answering(200, ANSWER) as model:
