@@ -21,6 +21,7 @@ from proxy.compare.labels import (
     select_tensor,
 )
 from proxy.compare.rules import ComparisonRule
+from proxy.compare.tolerance import exceeds
 from proxy.compare.values import (
     DIFFERENCE_LIMIT,
     Comparison,
@@ -201,7 +202,7 @@ def _why(
         decisive = slice(1, 2) if len(p) == 2 else slice(None)
         if any((a >= threshold) != (b >= threshold) for a, b in zip(p[decisive], q[decisive], strict=True)):
             return "threshold"
-    return "tolerance" if variation > tolerance else None
+    return "tolerance" if exceeds(variation, tolerance) else None
 
 
 def total_variation(p: Sequence[float], q: Sequence[float]) -> float:

@@ -278,7 +278,7 @@ def _labels_of_floats(tensor: Tensor, tensors: Sequence[Tensor]) -> Labels | Non
     if all(0.0 <= value <= 1.0 for value in data):
         both = [part for value in data for part in (1.0 - value, value)]
         probabilities = Tensor(tensor.name, "FP64", "float", (tensor.rows, 2), both, tensor.rows, 2)
-        return Labels(tensor.name, [int(value >= 0.5) for value in data], probabilities)
+        return Labels(tensor.name, [int(value > 0.5) for value in data], probabilities)
     return None
 
 

@@ -16,7 +16,7 @@ from proxy.compare.documents import render
 from proxy.compare.judge import Judge
 from proxy.compare.labels import select_tensor
 from proxy.compare.rules import ComparisonRule
-from proxy.compare.tolerance import close_mask, largest_difference
+from proxy.compare.tolerance import close_mask, exceeds, largest_difference
 from proxy.compare.values import (
     DIFFERENCE_LIMIT,
     Comparison,
@@ -115,9 +115,9 @@ def _judge_tensors(
             largest = max(largest, largest_difference(b.data, a.data))
             found = cosine(a.data, b.data) if a.data else 1.0
             lowest = found if isnan(found) else min(lowest, found)
-    allowed = (rule.tolerance or 0.0) * width
+    tolerance = rule.tolerance or 0.0
     reasons = [
-        "not_finite" if pattern else "tolerance" if count > allowed else None
+        "not_finite" if pattern else "tolerance" if count and exceeds(count / width, tolerance) else None
         for count, pattern in zip(outside, is_pattern, strict=True)
     ]
     scores = scores_of([("max_abs", largest), ("cosine", lowest)]) if has_floats else ()

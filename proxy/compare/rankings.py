@@ -12,6 +12,7 @@ from proxy.compare.documents import render
 from proxy.compare.judge import Judge
 from proxy.compare.places import nested, select_value, whole
 from proxy.compare.rules import ComparisonRule
+from proxy.compare.tolerance import exceeds
 from proxy.compare.values import (
     DIFFERENCE_LIMIT,
     Comparison,
@@ -65,7 +66,7 @@ def _judge_rankings(rule: ComparisonRule, first: _Rankings, second: _Rankings) -
         if a[:1] != b[:1]:
             reasons.append("top")
         else:
-            reasons.append("overlap" if 1.0 - overlaps[-1] > tolerance else None)
+            reasons.append("overlap" if exceeds(1.0 - overlaps[-1], tolerance) else None)
         if reasons[-1] is not None and len(differences) < DIFFERENCE_LIMIT:
             differences.append(Difference(f"{path_of(first.source)}/{row}", _spell(a), _spell(b)))
     rows = len(reasons)

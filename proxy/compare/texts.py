@@ -17,6 +17,7 @@ from proxy.compare.judge import Judge
 from proxy.compare.places import select_value
 from proxy.compare.pointers import compile_patterns
 from proxy.compare.rules import ComparisonRule
+from proxy.compare.tolerance import exceeds
 from proxy.compare.trees import ATOL, RTOL
 from proxy.compare.values import (
     DIFFERENCE_LIMIT,
@@ -189,7 +190,7 @@ def _judge_prose(rule: ComparisonRule, path: str, text: str, other: str) -> _Row
         reason: str | None = "length"
     else:
         is_other = _is_word(plain) and _is_word(second) and rule.tolerance is None
-        reason = "text" if is_other or distance > tolerance else None
+        reason = "text" if is_other or exceeds(distance, tolerance) else None
     shown = () if reason is None else (Difference(path, render(text), render(other)),)
     return _Row(reason, distance, shown, tuple(scores))
 

@@ -9,6 +9,7 @@ import numpy as np
 __all__ = [
     "close_mask",
     "compare_numbers",
+    "exceeds",
     "is_close",
     "largest_difference",
     "relative_distance",
@@ -20,6 +21,19 @@ _Vector: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
 
 _VECTOR_LENGTH: Final = 64
 """From here on numpy's fixed cost (about 15 µs) is less than a Python loop: benchmarks/micro_compare.py."""
+
+
+_ROUNDING: Final = 1e-12
+"""What sums and differences of a few numbers in [0, 1] may be off by."""
+
+
+def exceeds(distance: float, tolerance: float) -> bool:
+    """Whether a distance in [0, 1] is beyond ``tolerance``; at the tolerance it is not, however it was rounded.
+
+    >>> exceeds(1.0 - 0.7, 0.3), exceeds(0.31, 0.3)
+    (False, True)
+    """
+    return distance > tolerance + _ROUNDING
 
 
 def is_close(value: float, reference: float, rtol: float, atol: float) -> bool:

@@ -13,6 +13,7 @@ from proxy.compare.judge import Judge
 from proxy.compare.labels import select_tensor
 from proxy.compare.places import likeliest
 from proxy.compare.rules import ComparisonRule
+from proxy.compare.tolerance import exceeds
 from proxy.compare.values import (
     DIFFERENCE_LIMIT,
     Comparison,
@@ -50,7 +51,7 @@ def _judge_vectors(rule: ComparisonRule, first: Tensor, second: Tensor) -> Compa
         if not isfinite(row_cosine):
             reasons.append("not_finite")
         else:
-            reasons.append("tolerance" if 1.0 - row_cosine > tolerance else None)
+            reasons.append("tolerance" if exceeds(1.0 - row_cosine, tolerance) else None)
     distances = [min(1.0, 1.0 - found) if isfinite(found) else 1.0 for found in cosines]
     prefix = path_of(first.name)
     differences = [

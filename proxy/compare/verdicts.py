@@ -14,6 +14,8 @@ from proxy.compare.values import Comparison, Confusion, Difference, Json, Read, 
 __all__ = [
     "CONFUSION_LIMIT",
     "DISAGREEMENTS",
+    "OTHER_MATCH",
+    "OTHER_MISTAKE",
     "UNCOMPARABLES",
     "breaks_client",
     "by_rows",
@@ -84,7 +86,11 @@ UNCOMPARABLES: Final = (
 """Why two answers cannot be compared."""
 
 CONFUSION_LIMIT: Final = 64
-"""Pairs of labels kept per comparison: the most frequent, then in the order of their first row."""
+"""Pairs of labels kept per comparison: mistakes before labels that are the same, of these the most frequent, then in
+the order of their first row. The rows of all others are counted together, as `OTHER_MISTAKE` and `OTHER_MATCH`."""
+
+OTHER_MATCH: Final = ("(other)", "(other)")
+OTHER_MISTAKE: Final = ("(other)", "(another)")
 
 LABEL_LIMIT: Final = 64
 """Characters of a label that are kept."""
@@ -183,14 +189,40 @@ def scores_of(figures: Iterable[tuple[str, float]]) -> Scores:
 
 
 def confusion_of(primary: Sequence[Json], shadow: Sequence[Json]) -> Confusion:
-    """Return how often which label stood against which, the most frequent first."""
+    """Return how often which label stood against which, the most frequent first; every row is counted."""
     if len(primary) == 1:
         label, other = primary[0], shadow[0]
         # Most labels are numbers and most rows agree.
-        word = str(label) if type(label) is int else word_of(label)
-        return ((word, word if label is other else word_of(other), 1),)
-    pairs = Counter(zip(primary, shadow, strict=True))
-    return tuple((word_of(a), word_of(b), rows) for (a, b), rows in pairs.most_common(CONFUSION_LIMIT))
+        if label is other:
+            word = str(label) if type(label) is int else word_of(label)
+            return ((word, word, 1),)
+        return ((*_words_of(label, other), 1),)
+    pairs: Counter[tuple[str, str]] = Counter()
+    for (label, other), rows in Counter(zip(primary, shadow, strict=True)).items():
+        pairs[_words_of(label, other)] += rows
+    kept = pairs.most_common()
+    if len(kept) > CONFUSION_LIMIT:
+        kept = _capped(kept)
+    return tuple((*words, rows) for words, rows in kept)
+
+
+def _words_of(label: Json, other: Json) -> tuple[str, str]:
+    """Return the words of two labels, which are not the same where only what is not kept of them differs."""
+    word, second = word_of(label), word_of(other)
+    if word == second and len(word) == LABEL_LIMIT and label_word(label) != label_word(other):
+        second = second[:-1] + "…"
+    return word, second
+
+
+def _capped(pairs: list[tuple[tuple[str, str], int]]) -> list[tuple[tuple[str, str], int]]:
+    """Return what is kept of pairs that are too many, and the rows of the others."""
+    # Right answers of a hundred classes are more frequent than any mistake, and say less.
+    ranked = sorted(pairs, key=lambda pair: pair[0][0] == pair[0][1])
+    left: Counter[tuple[str, str]] = Counter()
+    for words, rows in ranked[CONFUSION_LIMIT:]:
+        left[OTHER_MATCH if words[0] == words[1] else OTHER_MISTAKE] += rows
+    kept = sorted(ranked[:CONFUSION_LIMIT], key=lambda pair: -pair[1])
+    return [*kept, *left.items()]
 
 
 def word_of(label: Json) -> str:

@@ -27,6 +27,9 @@ _SPACE: Final = re.compile(r"\s+")
 _MARK: Final = re.compile(r"(?<!\d)(?:[^\w\s]|_)(?!\d)")
 """Whatever is neither of a word nor space, but for what stands beside a digit: 3.5 is not 35."""
 
+_END: Final = re.compile(r"(?<=\d)[.,;:?。、，；：？]+(?=\s|\Z)")
+"""What ends a clause behind a number: it changes none. A percent sign does, and so may an exclamation mark."""
+
 _ARTICLES: Final = re.compile(r"\b(?:a|an|the)\b")
 _ASCII_PUNCTUATION: Final = str.maketrans("", "", string.punctuation)
 
@@ -34,8 +37,8 @@ _ASCII_PUNCTUATION: Final = str.maketrans("", "", string.punctuation)
 def normalise(text: str) -> str:
     """Return ``text`` in NFC, without case, without punctuation, with single spaces.
 
-    Punctuation beside a digit stays: ``-5`` and ``5``, ``3.5`` and ``35`` are not the same answer. So does all of
-    it where there is nothing else: ``?`` is not ``!``.
+    Punctuation beside a digit stays, but for the end of a clause: ``-5`` and ``5``, ``3.5`` and ``35`` are not the same
+    answer, ``42.`` and ``42`` are. So does all of it where there is nothing else: ``?`` is not ``!``.
     """
     folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
     bare = _without_punctuation(folded)
@@ -44,7 +47,7 @@ def normalise(text: str) -> str:
 
 
 def _without_punctuation(text: str) -> str:
-    return _MARK.sub(_without_mark, text)
+    return _END.sub("", _MARK.sub(_without_mark, text))
 
 
 def _without_mark(found: re.Match[str]) -> str:

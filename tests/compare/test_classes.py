@@ -29,6 +29,12 @@ CASES: dict[str, tuple[ComparisonRule, Answer, Answer, tuple[Any, ...]]] = {
         v1([0.2, 0.8]),
         ("agree", 0.1, None, 1, 0),
     ),
+    "at the tolerance, however it is rounded": (
+        RULE,
+        v1([0.4, 0.6], [0.02, 0.98], [0.35, 0.65]),
+        v1([0.45, 0.55], [0.07, 0.93], [0.3, 0.7]),
+        ("agree", 0.05, None, 3, 0),
+    ),
     "another class by a hair": (RULE, v1([0.51, 0.49]), v1([0.49, 0.51]), ("disagree", 0.02, "label", 1, 1)),
     "one of two rows": (
         RULE,
@@ -123,6 +129,16 @@ CONFUSIONS: dict[str, tuple[Answer, Answer, tuple[tuple[str, str, int], ...]]] =
     "one row": (v1("cat"), v1("dog"), (("cat", "dog", 1),)),
     "several labels per row": (v1([0, 1]), v1([1, 1]), (("[0, 1]", "[1, 1]", 1),)),
     "long labels are cut": (v1("x" * 99), v1("y"), (("x" * 64, "y", 1),)),
+    "long labels that differ where they are cut": (
+        v1("x" * 99, "x" * 99),
+        v1("x" * 98, "x" * 99),
+        (("x" * 64, "x" * 63 + "…", 1), ("x" * 64, "x" * 64, 1)),
+    ),
+    "what is no number is one label": (
+        json_answer(b'{"predictions": [[NaN, 0.5], [NaN, 0.1]]}'),
+        json_answer(b'{"predictions": [[NaN, 0.5], [NaN, 0.2]]}'),
+        (("nan", "nan", 2),),
+    ),
     "names for numbers": (v1(1), v1("a"), ()),
 }
 
@@ -135,11 +151,34 @@ def test_confusion(name: str) -> None:
 
 
 def test_confusion_is_capped() -> None:
-    """Of very many classes the most frequent pairs are kept."""
+    """Of very many classes the most frequent pairs are kept, and the others counted together."""
     rows = [f"c{at}" for at in range(200)] + ["c7"]
     found = compare(ComparisonRule("classification"), v1(*rows), v1(*rows)).confusion
-    assert len(found) == 64
     assert found[0] == ("c7", "c7", 2)
+    assert found[-1] == ("(other)", "(other)", 136)
+    assert len(found) == 65
+
+
+def test_mistakes_come_before_right_answers() -> None:
+    """However many classes are right more often than a mistake is made, the mistakes are what is kept."""
+    classes = [at for at in range(100) for _ in range(5)]
+    said = compare(ComparisonRule("classification"), v1(*classes, 7, 8), v1(*classes, 8, 7)).confusion
+    assert {("7", "8", 1), ("8", "7", 1)} < set(said)
+    assert sum(rows for *_, rows in said) == 502
+
+    many = [(at, at + 1) for at in range(80)]
+    said = compare(
+        ComparisonRule("classification"), v1(*(a for a, _ in many)), v1(*(b for _, b in many))
+    ).confusion
+    assert said[-1] == ("(other)", "(another)", 16)
+    assert all(label != other for label, other, _ in said)
+
+
+def test_half_a_chance_is_class_0_for_every_method() -> None:
+    """A probability alone is that of class 1 against class 0, and of equal ones the first is chosen."""
+    for method in ("classification", "probabilities"):
+        said = compare(ComparisonRule(method), v1(0.5), v1(0.51))
+        assert (said.reason, said.confusion) == ("label", (("0", "1", 1),)), method
 
 
 COSTS = ComparisonRule(

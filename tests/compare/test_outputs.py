@@ -48,6 +48,12 @@ CASES: dict[str, tuple[ComparisonRule, Answer, Answer, tuple[Any, ...]]] = {
         one("FP32", 1, 2, 9, 9, 5, 9, shape=[3, 2]),
         ("disagree", 0.5, "tolerance", 3, 1),
     ),
+    "as many values as are tolerated": (
+        ComparisonRule("tensor", tolerance=0.29),
+        one("FP32", *[1.0] * 100, shape=[1, 100]),
+        one("FP32", *[2.0] * 29, *[1.0] * 71, shape=[1, 100]),
+        ("agree", 0.29, None, 1, 0),
+    ),
     "two outputs, in another order": (
         RULE,
         oip(("a", "FP32", [1], [1.5]), ("b", "INT32", [1], [2])),

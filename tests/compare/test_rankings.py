@@ -132,6 +132,12 @@ CASES: dict[str, tuple[ComparisonRule, Answer, Answer, tuple[Any, ...]]] = {
         json_answer(["a", "b"]),
         ("agree", 0.0, None, 1, 0, 1.0),
     ),
+    "as many others as are tolerated": (
+        ComparisonRule("ranking", tolerance=0.3),
+        json_answer(list(range(10))),
+        json_answer([*range(7), "x", "y", "z"]),
+        ("agree", 1.0 - rank_biased_overlap(list(range(10)), [*range(7), "x", "y", "z"]), None, 1, 0, 0.7),
+    ),
     "true is not 1": (RULE, json_answer([True]), json_answer([1]), ("disagree", 1.0, "top", 1, 1, 0.0)),
     "far below nobody looks": (
         RULE,
