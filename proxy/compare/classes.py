@@ -96,7 +96,7 @@ def _judge_labels(rule: ComparisonRule, first: Labels, second: Labels) -> Compar
     )
 
 
-CLASSES: Final = Judge("classification", "labels", "no_label", find_labels, _judge_labels)
+CLASSES: Final = Judge("classification", "labels", "no_label", find_labels, _judge_labels, is_named=True)
 
 
 def _costs(rule: ComparisonRule, first: Labels, second: Labels, flipped: Sequence[int]) -> Sequence[float]:
@@ -268,5 +268,5 @@ def _spell(values: Sequence[Label]) -> str:
 
 
 PROBABILITIES: Final = Judge(
-    "probabilities", "probabilities", "no_probabilities", find_chances, _judge_chances
+    "probabilities", "probabilities", "no_probabilities", find_chances, _judge_chances, is_named=True
 )

@@ -8,7 +8,7 @@ Rules
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 from proxy.compare.rules import ComparisonRule
 from proxy.compare.values import Comparison, Prediction, Undecodable
@@ -48,6 +48,8 @@ class Judge(Generic[T]):
     """Compares what was found in the primary with what was found in the shadow, of as many rows."""
     noun: str = "rows"
     """What rows are called; empty: another number of them is for ``judge`` to look at."""
+    is_named: bool = False
+    """Any key may hold what it compares, so in an answer of no known form it must be the primary's key."""
     refuse: Callable[[T], str | None] | None = None
     """Returns why what was found in a primary cannot be compared: a word of ``verdicts``, None where it can."""
 
@@ -65,7 +67,7 @@ class Judge(Generic[T]):
         rows = first.rows
         if isinstance(shadow, Undecodable):
             return shadow_undecodable(shadow, self.method, rows, first)
-        second = self.find(rule, shadow, first)
+        second = self.find_beside(rule, primary, first, shadow)
         if second is None:
             there = f"{self.what} in {first.source or 'the body'}"
             return disagree_whole("format", self.method, rows, there, f"no {self.what}", first)
@@ -73,3 +75,33 @@ class Judge(Generic[T]):
             counts = f"{rows} {self.noun}", f"{second.rows} {self.noun}"
             return disagree_whole("rows", self.method, rows, *counts, first)
         return self.judge(rule, first, second)
+
+    def find_beside(
+        self, rule: ComparisonRule, primary: Prediction, first: T, shadow: Prediction
+    ) -> T | None:
+        """Return what is compared in the shadow's answer, None where it has nothing.
+
+        Args:
+            rule: how they are compared.
+            primary: the answer in which ``first`` was found.
+            first: what is compared in it.
+            shadow: the other answer.
+        """
+        second = self.find(rule, shadow, first)
+        if second is None or not self.is_named or rule.place is not None:
+            return second
+        return second if _is_in_place(primary, first, shadow, second) else None
+
+
+_ENVELOPES: Final = frozenset({"oip_v2", "v1"})
+
+
+def _is_in_place(primary: Prediction, first: Found, shadow: Prediction, second: Found) -> bool:
+    """Whether who reads the primary's answer finds in the shadow's what was found there: ``{"error": 1}`` is no label.
+
+    Answers of two protocols are taken for what they mean, one of none beside them is not.
+    """
+    formats = primary.format, shadow.format
+    if formats == ("json", "json"):
+        return first.source == second.source
+    return "json" not in formats or _ENVELOPES.isdisjoint(formats)

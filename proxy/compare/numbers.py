@@ -82,4 +82,4 @@ def _find_values(rule: ComparisonRule, prediction: Prediction, beside: Tensor | 
     return likeliest([tensor for tensor in prediction.tensors if tensor.is_numeric], beside, _VALUE_NAMES)
 
 
-NUMBERS: Final = Judge("regression", "numbers", "no_value", _find_values, _judge_values)
+NUMBERS: Final = Judge("regression", "numbers", "no_value", _find_values, _judge_values, is_named=True)

@@ -59,11 +59,11 @@ def _read(
 ) -> Predicted | None:
     found = judge.find(rule, primary, None)
     first = None if found is None else values(found)
-    if first is None:
+    if found is None or first is None:
         return None
     second: _Values = None
     if isinstance(shadow, Prediction):
-        other = found if shadow is primary else judge.find(rule, shadow, found)
+        other = found if shadow is primary else judge.find_beside(rule, primary, found, shadow)
         second = None if other is None else values(other)
         if second is not None and len(second) != len(first):
             second = None

@@ -14,7 +14,7 @@ from proxy.compare import DECODED_CAP_BYTES
 from proxy.compare.content import decode_content, media_type, parse_json
 from proxy.compare.values import Undecodable
 from proxy.exchange import Details, Primary
-from proxy.observer.breakdown import NONE, as_value
+from proxy.observer.breakdown import NONE, OTHER, as_value
 from proxy.observer.heads import fields, request_fields
 from proxy.observer.record import RecordRule
 from proxy.privacy.actions import keyed_hash
@@ -76,8 +76,14 @@ def read_slices(readers: tuple[SliceReader, ...], rule: RecordRule, primary: Pri
             text = None if raw is None else _allowed(rule, each, raw.decode("utf-8", "replace"))
         if text and each.is_unit:
             text = keyed_hash(rule.redactor.key, text.encode())[:_HASH_SHOWN]
-        found[each.name] = as_value(text) if text else NONE
+        found[each.name] = _named(text) if text else NONE
     return found
+
+
+def _named(text: str) -> str:
+    """Return the name of a value; a client's own word for what has a meaning here is in quotes."""
+    value = as_value(text)
+    return f'"{value}"' if value in (NONE, OTHER) else value
 
 
 def _allowed(rule: RecordRule, each: SliceReader, text: str) -> str | None:

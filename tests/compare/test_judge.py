@@ -5,12 +5,14 @@ from typing import Final, NamedTuple
 
 import pytest
 
+from proxy.compare import Answer, compare
 from proxy.compare.compare import JUDGES
 from proxy.compare.judge import Judge
 from proxy.compare.rules import ComparisonRule
 from proxy.compare.values import Comparison, Prediction, Undecodable
 from proxy.compare.verdicts import UNCOMPARABLES
 from proxy.methods import METHODS
+from tests.compare.answers import json_answer, oip, v1
 
 RULE: Final = ComparisonRule()
 
@@ -75,6 +77,41 @@ def test_the_road(name: str) -> None:
     found = WORDS.compare(RULE, primary, shadow)
     assert (found.result, found.reason, found.rows) == expected
     assert tuple(text for each in found.differences for text in (each.primary, each.shadow)) == told
+
+
+LABEL: Final = oip(("label", "INT64", [1], [1]))
+
+# method, primary, shadow → result, reason
+PLACES: dict[str, tuple[str, Answer, Answer, tuple[str, str | None]]] = {
+    "an error is no label": ("auto", LABEL, json_answer({"error": 1}), ("disagree", "format")),
+    "nor is one without a name": ("auto", v1(1), json_answer([1]), ("disagree", "format")),
+    "nor a number": ("regression", v1(1.5), json_answer({"retry_after": 1.5}), ("disagree", "format")),
+    "nor a chance": ("probabilities", v1(0.5), json_answer({"load": 0.5}), ("disagree", "format")),
+    "nor is it for one who asks plain JSON": (
+        "classification",
+        json_answer({"label": 1}),
+        json_answer({"code": 1}),
+        ("disagree", "format"),
+    ),
+    "the same key": (
+        "classification",
+        json_answer({"y": 1}),
+        json_answer({"y": 1, "z": 0.5}),
+        ("agree", None),
+    ),
+    "two protocols": ("auto", LABEL, v1(1), ("agree", None)),
+    "two outputs of one protocol": ("auto", LABEL, oip(("predict", "INT64", [1], [1])), ("agree", None)),
+}
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_where_it_stands(name: str) -> None:
+    """What a client of the primary's would not find in the shadow's answer is not found."""
+    method, primary, shadow, expected = PLACES[name]
+    found = compare(ComparisonRule(method, keeps_predictions=True), primary, shadow)
+    assert (found.result, found.reason) == expected
+    assert found.predicted is not None
+    assert (found.predicted.shadow is None) is (found.result == "disagree")
 
 
 def test_rows_may_be_the_judges_own() -> None:

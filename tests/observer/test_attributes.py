@@ -109,6 +109,14 @@ def test_values_are_fit_to_be_shown() -> None:
     assert len(found["tier"]) == 64
 
 
+@pytest.mark.parametrize("word", ["none", "other"])
+def test_words_that_mean_something_here(word: str) -> None:
+    """A client that says so is neither counted with those that say nothing nor with later values."""
+    head = HEAD.replace(b"gold", word.encode()) % b""
+    assert read(slices="{tier: header:x-tier}", head=head) == {"tier": f'"{word}"'}
+    assert read(orjson.dumps({"lang": word}), slices="{lang: json:/lang}") == {"lang": f'"{word}"'}
+
+
 def test_a_request_that_did_not_come_along() -> None:
     """Without the request there are no values, not even none."""
     route = table_of(BASE_CONFIG.replace("as: classification", "slices: {tier: header:x-tier}")).routes[0]
