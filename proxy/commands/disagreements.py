@@ -19,6 +19,9 @@ TIMEOUT_S = 15
 SHOWN_CHARACTERS = 2000
 """Of a body; ``--json`` has all that is kept of it."""
 
+VALUES_SHOWN = 20
+"""Of a slice's; ``--json`` has all of them."""
+
 FIELDS_SHOWN = 10
 """Of those in which answers differ, what differs above noise first; ``--json`` has all of them."""
 
@@ -149,7 +152,10 @@ def _shadow(route: Mapping[str, Any], shadow: Mapping[str, Any], confidence: flo
         if shadow[counts]:
             told = ", ".join(f"{name} {number}" for name, number in shadow[counts].items())
             parts.append(Text(f"  {title}: {told}"))
-    parts += [_values(name, values, _distance_word(route)) for name, values in shadow["slices"].items()]
+    for name, values in shadow["slices"].items():
+        parts.append(_values(name, values[:VALUES_SHOWN], _distance_word(route)))
+        if len(values) > VALUES_SHOWN:
+            parts.append(Text(f"  and {len(values) - VALUES_SHOWN} more values of {name}: --json"))
     if shadow["confusion"]:
         parts.append(_mistakes(shadow["confusion"]))
     # A proxy before an upgrade does not say.
@@ -190,7 +196,7 @@ def _noise(shadow: Mapping[str, Any], confidence: float) -> "list[RenderableType
     ]
     if noise["triples"]:
         figures = f"  above noise: {noise['excess']:.2%} ({noise['low']:.2%} to {noise['high']:.2%} with "
-        figures += f"{confidence:.0%} confidence at any time), log10 e {noise['evidence_log10']:.1f}"
+        figures += f"{confidence:.0%} confidence at any time), log10 e {_evidence(noise['evidence_log10'])}"
         lines.append(Text(figures))
     return [*lines, _fields(noise["fields"])] if noise["fields"] else lines
 
@@ -223,10 +229,14 @@ def _values(name: str, values: list[Mapping[str, Any]], distance: str) -> "Rende
             f"{low:.2%}",
             f"{high:.2%}",
             *_mean(value),
-            f"{value['log10_e']:.1f}",
+            _evidence(value["log10_e"]),
             Text("disagrees more than the others", style="red") if value["stands_out"] else "",
         )
     return table
+
+
+def _evidence(log10_e: float) -> str:
+    return f"{round(log10_e, 1) + 0.0:.1f}"  # never -0.0
 
 
 def _mean(value: Mapping[str, Any]) -> list[str]:
@@ -252,7 +262,7 @@ def _labels(labels: list[Mapping[str, Any]]) -> "list[RenderableType]":
     )
     for each in labels:
         shares = [_share(each["primary"]), _share(each["shadow"])]
-        evidence = (f"{each['log10_e_worse']:.1f}", f"{each['log10_e_better']:.1f}")
+        evidence = (_evidence(each["log10_e_worse"]), _evidence(each["log10_e_better"]))
         table.add_row(each["variant"], str(sum(each["rows"].values())), *shares[0], *shares[1], *evidence)
     told = [Text(f"  beside {each['variant']}: {each['sentence']}") for each in labels]
     return [table, *told]

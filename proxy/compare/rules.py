@@ -126,7 +126,7 @@ class ComparisonRule:
                 yield f"ignore to hold JSON pointers that start with '/', got {pointer!r}"
         for name in ("at", "label", "score"):
             place = getattr(self, name)
-            if place is not None and (not place or "/**" in place):
+            if place is not None and (not place or (place[0] == "/" and "**" in place.split("/"))):
                 yield f"{name} to be a tensor name or a JSON pointer without '**', got {place!r}"
         for label, other, cost in self.costs:
             if not 0.0 <= cost <= 1.0:

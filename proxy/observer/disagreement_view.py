@@ -207,7 +207,7 @@ def _reasons(cells: Mapping[Cell, Numbers], place: int) -> dict[str, int]:
 
 
 def _slices(cells: Mapping[Cell, Numbers]) -> dict[str, list[dict[str, Any]]]:
-    """Return the values of each slice, those with the highest rates first."""
+    """Return the values of each slice: those that stand out, then those with the highest rates that are shown."""
     values = [(cell, numbers) for cell, numbers in cells.items() if cell.part == "slice"]
     weights = [1.0 / (j * (j + 1)) for j in range(1, len(values) + 1)]
     evidence = _evidence(values, weights)
@@ -224,7 +224,8 @@ def _slices(cells: Mapping[Cell, Numbers]) -> dict[str, list[dict[str, Any]]]:
             }
         )
     for each in shown.values():
-        each.sort(key=lambda value: -(value["rate"] or 0.0))
+        # By the low end: one pair of one says nothing, and there may be many such values.
+        each.sort(key=lambda value: (not value["stands_out"], -value["interval"][0], -(value["rate"] or 0.0)))
     return shown
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from decimal import Decimal
+from typing import Final
 
 from proxy.durations import format_duration
 from proxy.errors import Problem
@@ -33,7 +34,7 @@ def warnings(settings: Settings, source: Source | None = None) -> tuple[Problem,
     for i, route in enumerate(settings.routes):
         found += _outgrown(route, ("routes", i, "variants"), where)
         found += _idle_log(route, ("routes", i, "log"), where)
-        found += _idle_labels(route, ("routes", i, "compare"), where)
+        found += _idle_comparison(route, ("routes", i, "compare"), where)
         found += rollout_warnings(route, ("routes", i), where)
         found += noise_warnings(settings, route, ("routes", i), where)
     return tuple(sorted(found, key=lambda p: (p.line, p.column, p.path)))
@@ -113,11 +114,31 @@ def _idle_log(route: Route, path: Path, source: Source) -> Iterator[Problem]:
         yield source.problem((*path, "budget"), "a percent or a rule of keep beside it", found, at_key=True)
 
 
-def _idle_labels(route: Route, path: Path, source: Source) -> Iterator[Problem]:
-    """Find true answers that are waited for where there is nothing that they could tell apart."""
-    if route.compare.labels is not None and not route.shadows:
+def _idle_comparison(route: Route, path: Path, source: Source) -> Iterator[Problem]:
+    """Find what is said about a comparison and comes to nothing."""
+    compare = route.compare
+    if compare.labels is not None and not route.shadows:
         expected = "shadows: a true answer says which of two predictions is right"
         yield source.problem((*path, "labels"), expected, "labels where nothing is compared", at_key=True)
+    if compare.slices and (not route.shadows or compare.as_ == "none"):
+        expected = "shadows to be compared, and another compare.as than none"
+        yield source.problem((*path, "slices"), expected, "slices where nothing is compared", at_key=True)
+    for name, attribute in compare.slices.items():
+        if attribute.kind == "json" and "*" in attribute.name.split("/"):
+            expected = "a pointer to one place: in a slice '*' is a key like any other"
+            yield source.problem((*path, "slices", name), expected)
+    for key, methods in _READ_BY.items():
+        if getattr(compare, key) not in (None, ()) and compare.as_ not in methods:
+            expected = f"no {key} beside as: {compare.as_}, which does not look at it: it is for {', '.join(methods)}"
+            yield source.problem((*path, key), expected, at_key=True)
+
+
+_READ_BY: Final = {
+    "rtol": ("auto", "json", "regression", "tensor", "text"),
+    "atol": ("auto", "json", "regression", "tensor", "text"),
+    "ignore": ("auto", "json", "text"),
+}
+"""Key → methods that read it, of those that others have always let pass."""
 
 
 def _outgrown(route: Route, path: Path, source: Source) -> Iterator[Problem]:

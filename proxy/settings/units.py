@@ -467,7 +467,13 @@ def parse_inner_path(text: str) -> Path:
 
 def parse_label(text: str) -> str:
     """Return where a label stands: a JSON pointer, or the name of a tensor."""
-    return parse_pointer(text) if text.startswith("/") else text
+    if not text.startswith("/"):
+        return text
+    if "**" in text.split("/"):
+        raise ValueError(
+            "a JSON pointer without '**', where '*' stands for one key or index, or a tensor's name"
+        )
+    return parse_pointer(text)
 
 
 def parse_pointer(text: str) -> str:

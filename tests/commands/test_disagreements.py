@@ -185,6 +185,18 @@ def test_nothing_drives_the_terminal() -> None:
         assert not set("\x1b\x9b\r") & set(text)
 
 
+def test_a_slice_with_many_values() -> None:
+    """The terminal shows twenty values and how many more there are; evidence is never minus nothing."""
+    told = orjson.loads(document())
+    slices = told["routes"][0]["shadows"][0]["slices"]
+    slices["tier"] = [{**slices["tier"][0], "value": f"t{i}", "log10_e": -0.04} for i in range(50)]
+    with answering(200, orjson.dumps(told)) as asked:
+        text = run(asked).stdout
+    assert [f"t{i}" for i in range(50) if f" t{i} " in text] == [f"t{i}" for i in range(20)]
+    assert "and 30 more values of tier: --json" in text
+    assert "-0.0" not in text
+
+
 REFUSALS: dict[str, tuple[int, bytes, str]] = {
     "no such route": (404, b'{"error": "no route is called x; there are: wine"}', "no route is called x"),
     "no token": (401, b'{"error": "reading this needs a token"}', "give --token or MODELPROXY_ADMIN_TOKEN"),

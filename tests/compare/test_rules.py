@@ -81,3 +81,19 @@ def test_every_key_is_said() -> None:
     assert ComparisonRule.of(Compare.model_validate({"labels": "1h"})) == ComparisonRule(
         keeps_predictions=True
     )
+
+
+@pytest.mark.parametrize("key", ["at", "label", "score"])
+@pytest.mark.parametrize(
+    "place", ["/**/a", "/a/**", "/**", "a/**", "/a/**b", "/", "/*/0", "**", "/~0**", " "]
+)
+def test_whatever_may_be_configured_makes_a_rule(key: str, place: str) -> None:
+    """What the settings take is a rule: who would meet the error is a running observer."""
+    fields: dict[str, Any] = {"as_": "detection", key: place}
+    try:
+        compare = Compare.model_validate({"as": "detection", key: place})
+    except ValueError:
+        with pytest.raises(ValueError, match=key):
+            ComparisonRule(**fields)
+        return
+    assert getattr(ComparisonRule.of(compare), key) == place

@@ -107,6 +107,18 @@ def test_what_stands_out() -> None:
     assert not any(value["stands_out"] for value in counts(alike)["slices"]["tier"])
 
 
+def test_what_is_shown_comes_before_what_may_be_chance() -> None:
+    """A value with one pair that disagrees says less than one with a hundred of a thousand."""
+    cells: dict[Cell, Numbers] = {
+        TOTAL: (1, 1, 0, 0, 0, 0, 0, 0),
+        Cell("slice", "tier", "once"): (0, 1, 0, 0, 0, 0, 0, 0),
+        Cell("slice", "tier", "often"): (900, 100, 0, 0, 0, 0, 0, 0),
+        Cell("slice", "tier", "seldom"): (990, 10, 0, 0, 0, 0, 0, 0),
+        Cell("slice", "tier", "worst"): (500, 500, 0, 0, 0, 0, 0, 0),
+    }
+    assert [each["value"] for each in counts(cells)["slices"]["tier"]] == ["worst", "often", "once", "seldom"]
+
+
 def test_evidence_is_adjusted_for_all_values_that_may_come() -> None:
     """The first value has half of the money, whatever comes after it, and its evidence is so much less."""
     gold, _ = counts(CELLS)["slices"]["tier"]

@@ -49,12 +49,37 @@ IDLE: dict[str, tuple[dict[str, Any], str]] = {
     "disagreement": ({"log": {"keep": ["disagreement"]}, "shadows": [{"model": "two"}]}, ""),
     "labels without copies": ({"compare": {"labels": "1h"}}, "routes[0].compare.labels"),
     "labels": ({"compare": {"labels": "1h"}, "shadows": [{"model": "two"}]}, ""),
+    "slices without copies": ({"compare": {"slices": {"a": "header:x"}}}, "routes[0].compare.slices"),
+    "slices of what is not compared": (
+        {"compare": {"slices": {"a": "header:x"}, "as": "none"}, "shadows": [{"model": "two"}]},
+        "routes[0].compare.slices",
+    ),
+    "a slice of many places": (
+        {"compare": {"slices": {"a": "json:/x/*/y"}}, "shadows": [{"model": "two"}]},
+        "routes[0].compare.slices.a",
+    ),
+    "slices": (
+        {"compare": {"slices": {"a": "json:/x*/y", "b": "header:*"}}, "shadows": [{"model": "two"}]},
+        "",
+    ),
+    "a tolerance that nobody looks at": (
+        {"compare": {"as": "ranking", "rtol": 0.1}, "shadows": [{"model": "two"}]},
+        "routes[0].compare.rtol",
+    ),
+    "places that nobody walks": (
+        {"compare": {"as": "classification", "ignore": ["/a"]}, "shadows": [{"model": "two"}]},
+        "routes[0].compare.ignore",
+    ),
+    "tolerances of documents": (
+        {"compare": {"as": "text", "ignore": ["/a"], "atol": 0}, "shadows": [{"model": "two"}]},
+        "",
+    ),
 }
 
 
 @pytest.mark.parametrize("name", IDLE)
 def test_what_comes_to_nothing(name: str) -> None:
-    """What is said about the payload log, or labels, and can never have an effect is pointed out."""
+    """What is said about the payload log, or the comparison, and can never have an effect is pointed out."""
     route, path = IDLE[name]
     assert [found for found in advice(minimal(route=route)) if found.startswith("routes")] == [path] * bool(
         path

@@ -320,6 +320,10 @@ class TestNames:
         assert units.parse_label("label 1") == "label 1"
         with pytest.raises(ValueError, match="a JSON pointer"):
             units.parse_label("/a~2")
+        for place in ("/**", "/a/**/b", "/a/**"):
+            with pytest.raises(ValueError, match=r"without .\*\*"):
+                units.parse_label(place)
+        assert units.parse_label("/a/**b") == "/a/**b"
 
 
 class TestPathPattern:
