@@ -202,6 +202,8 @@ class Breakdown:
             for i, (now, before) in enumerate(zip(read, saved, strict=True)):
                 numbers[i] += now - before
             self._saved[cell] = tuple(read)
+        # What was there before comes first: how much of the evidence a value may use goes by its place.
+        self.cells = {cell: self.cells[cell] for cell in (TOTAL, *rows, *self.cells)}
 
     def forget_saved(self) -> None:
         """Take note that the disk has nothing of it any more."""

@@ -160,6 +160,19 @@ def test_a_disk_that_is_replaced() -> None:
     assert breakdown.is_changed
 
 
+def test_the_order_of_values_outlives_a_restart() -> None:
+    """What came first has the first place again, whatever comes before the disk is read."""
+    old, new = Breakdown(0), Breakdown(0)
+    for value in ("gold", "silver"):
+        old.count(FLIP, {"tier": value})
+    for value in ("tin", "silver", "gold"):
+        new.count(FLIP, {"tier": value})
+    new.on_read(old.unsaved())
+    assert [cell.value for cell in new.cells if cell.part == "slice"] == ["gold", "silver", "tin"]
+    new.count(FLIP)
+    assert new.cells[TOTAL][1] == 6
+
+
 def test_values_that_were_read_are_known() -> None:
     """After a restart there is no second helping of fifty values."""
     old = Breakdown(0)
