@@ -18,7 +18,7 @@ plain text      by detectors alone: rules that name a place need places
 
 import csv
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from io import StringIO
 from typing import Final, NamedTuple
 
@@ -185,11 +185,16 @@ def _columns_of(redactor: Redactor) -> dict[str | int, Treatment] | None:
 
 def _redact_columns(key: bytes, columns: Mapping[str | int, Treatment], rows: list[list[str]]) -> bool | None:
     """Treat the columns; tell whether there were any, None if that cannot be told."""
-    header, names = rows[0], {name for name in columns if isinstance(name, str)}
+    rows = [row for row in rows if row]  # blank lines, which no reader takes for a header
+    header, names = rows[0] if rows else [], {name for name in columns if isinstance(name, str)}
     if names and any(map(_is_number, header)):
         return None  # no header
     if any(name != cell and name in cell for name in names for cell in header):
         return None  # perhaps another separator
+    if names and (names.isdisjoint(header) and not _is_header(rows)):
+        return None  # perhaps no header
+    if names and any(len(row) > len(header) for row in rows):
+        return None  # the header of other columns
     if any(isinstance(at, int) and at >= len(header) for at in columns):
         return None  # the same
     treated = [(at, columns[name], 1) for at, name in enumerate(header) if name in names]
@@ -204,6 +209,15 @@ def _redact_columns(key: bytes, columns: Mapping[str | int, Treatment], rows: li
     return has_found
 
 
+def _is_header(rows: Sequence[Sequence[str]]) -> bool:
+    """Tell whether the first row surely names columns: there are numbers below a word, and it has none itself."""
+    return any(
+        _WORD.fullmatch(column[0]) and len(column) > 1 and all(map(_is_number, column[1:]))
+        for column in zip(*rows, strict=False)
+    )
+
+
+_WORD: Final = re.compile(r"(?!(?i:na|none|null|missing)$)[^\W\d][\w .-]*")
 _PLACE: Final = re.compile(r"0|[1-9][0-9]{0,5}")
 
 

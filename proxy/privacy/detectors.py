@@ -39,6 +39,11 @@ _DIGIT_RUN: Final = re.compile(r"(?<!\d)(?<!\d[ \u00a0-])(?<!\d\.)\d(?:[ \u00a0-
 
 _DIGIT_GROUP: Final = re.compile(r"\d++")
 
+_MARKED_GROUPS: Final = re.compile(
+    r"(?<![\w.])\d{4}([._/])\d{4}(?:\d\d\1\d{5}|\1\d{4}\1\d{4}(?:\1\d{3})?)(?!\1?\w)"
+)
+"""The same with signs that part other numbers as well: in the ways in which cards are printed alone."""
+
 _CARD_DIGITS: Final = range(13, 20)
 """ISO/IEC 7812-1 section 4.1 allows 19 digits at most; the issuers below have given 13 at least."""
 
@@ -51,12 +56,17 @@ _PHONE: Final = re.compile(r"(?<![\w+])\+[1-9](?:[ \u00a0()/.-]{0,2}\d){7,15}(?!
 """International form: a plus sign, up to 15 digits (ITU-T E.164 section 6.1; 16 with a "(0)"), in groups (E.123)."""
 
 _CREDENTIALS: Final = re.compile(
-    r"(?<![A-Za-z])(?i:bearer|basic)[ ]++(?=[a-z._~+/-]*+[A-Z0-9=])([A-Za-z0-9._~+/-]{8,}+=*+)"
+    r"(?<![A-Za-z])(?i:bearer|basic)[ \t]++(?=[a-z._~+/-]*+[A-Z0-9=])([A-Za-z0-9._~+/-]{8,}+=*+)"
 )
 """RFC 6750 section 2.1 and RFC 7617 section 2. Prose ("basic understanding") is lower-case all through."""
 
-_USER_INFO: Final = re.compile(r"(?<=://)[^\s/:@?#]*+:([^\s/@?#]++)@")
-"""The password of a URL (RFC 3986 section 3.2.1)."""
+_USER_INFO: Final = re.compile(r"(?<=://)[^\s/:@?#]*+:([^\s/?#]*[^\s/?#@])@")
+"""The password of a URL (RFC 3986 section 3.2.1), which may hold the sign behind it, as browsers read it."""
+
+_SECRET_ACCESS_KEY: Final = re.compile(
+    r"(?i:secret_?access_?key)[\"']?[ ]?[:=][ ]?[\"']?([A-Za-z0-9/+]{40})(?![A-Za-z0-9/+])"
+)
+"""AWS: nothing but the name in front of it, as in the file and the variables of its tools, tells of this one."""
 
 _JSON_TOKEN: Final = re.compile(r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{5,}+(?:\.[A-Za-z0-9_-]*+){2,4}")
 """JWS and JWE in compact form (RFC 7515 section 3.1, RFC 7516 section 3.1), and with them JWT (RFC 7519): the first
@@ -78,12 +88,18 @@ _ISSUED: Final = re.compile(
     r"|ya29\.[A-Za-z0-9_.-]{20,}+"  # Google: OAuth 2.0 access tokens
     r"|sk-(?=[a-z_-]{0,64}+[A-Z0-9])[A-Za-z0-9_-]{20,}+"  # OpenAI, Anthropic (sk-ant-), OpenRouter (sk-or-)
     r"|gsk_[A-Za-z0-9]{32,}+"  # Groq
+    r"|(?:xai|pplx|nvapi)-[A-Za-z0-9_-]{40,}+"  # xAI, Perplexity, NVIDIA
+    r"|r8_[A-Za-z0-9]{37,}+"  # Replicate: "API tokens"
     r"|hf_[A-Za-z0-9]{30,}+"  # Hugging Face: "User access tokens"
     r"|dapi[a-f0-9]{32}(?:-\d)?"  # Databricks: personal access tokens
     r"|[rs]k_(?:live|test)_[A-Za-z0-9]{16,}+"  # Stripe: "API keys"
     r"|whsec_[A-Za-z0-9+/_-]{24,}+=*+"  # Standard Webhooks, "Signature scheme"
     r"|xox[abeoprs]-[A-Za-z0-9-]{10,}+"  # Slack: "Tokens"
     r"|xapp-[A-Za-z0-9-]{10,}+"
+    r"|hooks\.slack\.com/(?:services|workflows)/[A-Za-z0-9/_-]{20,}+"  # Slack: "Sending messages using webhooks"
+    r"|ATATT3[A-Za-z0-9_=-]{40,}+"  # Atlassian: API tokens
+    r"|do[oprt]_v1_[a-f0-9]{64}"  # DigitalOcean: "API tokens"
+    r"|shp(?:at|ca|pa|ss)_[A-Fa-f0-9]{32}"  # Shopify: access tokens
     r"|npm_[A-Za-z0-9]{36,}+"  # npm: "About access tokens"
     r"|pypi-[A-Za-z0-9_-]{32,}+"  # PyPI: a macaroon in base64url
     r"|SG\.[A-Za-z0-9_-]{16,}+\.[A-Za-z0-9_-]{16,}+"  # SendGrid: "API keys"
@@ -101,14 +117,18 @@ def _cards(text: str) -> Iterator[Span]:
     for run in _DIGIT_RUN.finditer(text):
         if run.end() - run.start() >= _CARD_DIGITS.start:
             yield from _cards_of_run(text, run)
+    if "." in text or "/" in text or "_" in text:
+        for marked in _MARKED_GROUPS.finditer(text):
+            if is_card_number(marked[0].replace(marked[1], "")):
+                yield marked.span()
 
 
 def _cards_of_run(text: str, run: re.Match[str]) -> Iterator[Span]:
     """Yield the numbers that begin and end with groups of ``run``: before and behind them other digits may stand."""
     groups = [group.span() for group in _DIGIT_GROUP.finditer(text, run.start(), run.end())]
-    if run.start() and _is_word(text[run.start() - 1]):
+    if run.start() and text[run.start() - 1].isalnum():
         groups = groups[1:]
-    if run.end() < len(text) and _is_word(text[run.end()]):
+    if run.end() < len(text) and text[run.end()].isalnum():
         groups = groups[:-1]
     first = 0
     while first < len(groups):
@@ -131,10 +151,6 @@ def _longest_card(text: str, groups: list[Span], first: int) -> int | None:
         if is_card_number(digits):
             best = at
     return best
-
-
-def _is_word(character: str) -> bool:
-    return character.isalnum() or character == "_"
 
 
 def is_card_number(digits: str) -> bool:
@@ -187,8 +203,9 @@ def _tokens(text: str) -> Iterator[Span]:
         yield from (found.span() for found in _JSON_TOKEN.finditer(text))
     if "://" in text:
         yield from (found.span(1) for found in _USER_INFO.finditer(text))
-    if " " in text:
+    if " " in text or "\t" in text:
         yield from (found.span(1) for found in _CREDENTIALS.finditer(text))
+    yield from (found.span(1) for found in _SECRET_ACCESS_KEY.finditer(text))
     yield from (found.span() for found in _ISSUED.finditer(text))
 
 

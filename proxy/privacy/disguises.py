@@ -12,17 +12,33 @@ from html import unescape
 from typing import Final
 from urllib.parse import unquote
 
-__all__ = ["readings"]
+__all__ = ["NO_LETTERS", "readings"]
 
-_ESCAPE: Final = re.compile(r"(?<!\\)\\++(?:u([0-9A-Fa-f]{4})|x([0-9A-Fa-f]{2}))")
-"""Escapes of JSON (RFC 8259 section 7) and of programs, also such as were escaped themselves."""
+_ESCAPE: Final = re.compile(
+    r"(?<!\\)\\++(?:u([0-9A-Fa-f]{4})|x([0-9A-Fa-f]{2})|u\{0{0,4}([0-9A-Fa-f]{1,4})\}|([0-3][0-7]{2}))"
+)
+"""Escapes of JSON (RFC 8259 section 7) and of programs, octal ones too, also such as were escaped themselves."""
+
+_QUOTED: Final = re.compile(r"=(?:([0-9A-Fa-f]{2})|\r?\n)")
+"""Quoted-printable: letters, and ends of lines that are none (RFC 2045 section 6.7)."""
 
 _PERCENT: Final = re.compile(r"%[0-9A-Fa-f]{2}")
 
 _BASE64: Final = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{12,}+=*+")
 """What may be base64 of a text (RFC 4648 sections 4 and 5), alone, in a data URL (RFC 2397) or amid words."""
 
-_HEX: Final = re.compile(r"(?<![0-9A-Za-z])(?:0x)?((?:[0-9A-Fa-f]{2}){12,})(?![0-9A-Za-z])")
+_HEX: Final = re.compile(
+    r"(?<![0-9A-Za-z])(?:0x)?[0-9A-Fa-f]{2}(?:[:,-]?[ \n]?(?:0x)?[0-9A-Fa-f]{2}){11,}(?![0-9A-Za-z])"
+)
+"""Bytes in hex, one behind the other or parted as dumps and debuggers do."""
+_NO_HEX: Final = re.compile(r"0x|[^0-9A-Fa-f]")
+
+_CODES: Final = re.compile(r"(?<![\w.-])[0-9]{1,3}(?:(?:,[ \n]?|[ \n])[0-9]{1,3}){11,}(?![\w.])")
+"""Bytes in decimal, as a list of them is printed."""
+_CODE: Final = re.compile(r"[0-9]+")
+
+NO_LETTERS: Final = frozenset(range(32)) - {0, 9, 10, 13}
+"""Codes that no text has: what has some is a list of numbers, such as ages."""
 
 _TO_STANDARD: Final = str.maketrans("-_", "+/")
 
@@ -36,9 +52,12 @@ def _readings(text: str, layers: int) -> Iterator[str]:
     plain = _undone(text)
     if plain != text:
         yield plain
+    if "=" in plain and (quoted := _QUOTED.sub(_unquoted, plain)) != plain:
+        yield quoted
     if not layers:
         return
-    inner = [_text_of(bytes.fromhex(found[1])) for found in _HEX.finditer(plain)]
+    inner = [_text_of(bytes.fromhex(_NO_HEX.sub("", found[0]))) for found in _HEX.finditer(plain)]
+    inner += [_text_of_codes(found[0]) for found in _CODES.finditer(plain)]
     inner += [_text_of_base64(found[0]) for found in _BASE64.finditer(plain)]
     for each in inner:
         if each:
@@ -56,12 +75,25 @@ def _undone(text: str) -> str:
         text = _ESCAPE.sub(_unescaped, text)
     if "%" in text and _PERCENT.search(text):
         text = unquote(text)
-    text = unescape(text) if "&" in text else text
+    for _ in range(_MOST_LAYERS):
+        text = unescape(text) if "&" in text else text
     return text if text.isascii() else text.translate(_AS_ASCII)
 
 
 def _unescaped(found: re.Match[str]) -> str:
-    return chr(int(found[1] or found[2], 16))
+    octal = found[4]
+    return chr(int(octal, 8) if octal else int(found[1] or found[2] or found[3], 16))
+
+
+def _unquoted(found: re.Match[str]) -> str:
+    return chr(int(found[1], 16)) if found[1] else ""
+
+
+def _text_of_codes(text: str) -> str | None:
+    codes = {int(code) for code in _CODE.findall(text)}
+    if max(codes) > 255 or not codes.isdisjoint(NO_LETTERS):
+        return None
+    return _text_of(bytes(int(code) for code in _CODE.findall(text)))
 
 
 def _text_of_base64(text: str) -> str | None:

@@ -168,6 +168,8 @@ def _redact_events(redactor: Redactor, plain: bytes) -> RedactedBody | None:
             has_changed |= is_changed
             said = orjson.dumps(document).decode()
         written.append(f"event: {name}\ndata: {said}\n\n" if name else f"data: {said}\n\n")
+    if not written and plain.lstrip()[:1] in (b"{", b"["):
+        return None  # a document, whatever it was sent as
     return RedactedBody("".join(written).encode(), has_changed)
 
 

@@ -9,8 +9,8 @@ Pure. Rules
       is no text): equal values stay equal, and a user id in a body has the hash that the record's ``unit``
       has.
     * A tensor's name is an output's or input's (Open Inference Protocol), a column's (rows that are objects, columns
-      by name, MLflow's ``dataframe_split``), or a member's of the document itself. Of a tensor that is dropped name,
-      type and shape stay.
+      by name, MLflow's ``dataframe_split``, Seldon's ``names``), or a member's of the document itself. Of a tensor
+      that is dropped name, type and shape stay.
     * Detectors look into every text, keys included, also where it is JSON itself or has another spelling
       (:mod:`proxy.privacy.disguises`), at numbers as large as those of cards, and at lists of bytes. Each text is
       looked at alone, but for the parts of one message: what is spread over several is not found. So where they look, a
@@ -32,7 +32,7 @@ from proxy.compare.completions import read_completion
 from proxy.compare.pointers import Patterns, advance, any_element, parse_pointer, start_of
 from proxy.privacy.actions import MASK, Treatment, stronger, treat_text, treat_value
 from proxy.privacy.detectors import DETECTORS, Detector, find, is_card_number
-from proxy.privacy.disguises import readings
+from proxy.privacy.disguises import NO_LETTERS, readings
 
 __all__ = ["RedactedBody", "Redactor", "Rule", "Target"]
 
@@ -273,7 +273,8 @@ class _Walk:
                     self._redact_data(tensor, treatment)
         for member in _ROWS:
             self._redact_rows(document.get(member), name, treatment)
-        self._redact_frame(document.get("dataframe_split"), name, treatment)
+        for frame in (document.get("dataframe_split"), document, document.get("data")):
+            self._redact_frame(frame, name, treatment)
         self._redact_rows([document], name, treatment)
 
     def _redact_rows(self, rows: Any, name: str, treatment: Treatment) -> None:
@@ -296,9 +297,13 @@ class _Walk:
         return treat_value(treatment, self._redactor.key, data)
 
     def _redact_frame(self, frame: Any, name: str, treatment: Treatment) -> None:
-        """Treat a column of MLflow's ``{"columns": [...], "data": [row, ...]}``."""
-        columns = frame.get("columns") if isinstance(frame, dict) else None
-        rows = frame.get("data") if isinstance(frame, dict) else None
+        """Treat a column of ``{"columns": [...], "data": [row, ...]}`` (pandas, MLflow), or of Seldon's ``names`` and
+        ``ndarray``."""
+        if not isinstance(frame, dict):
+            return
+        columns, rows = frame.get("columns"), frame.get("data")
+        if "names" in frame:
+            columns, rows = frame["names"], frame.get("ndarray")
         if not isinstance(columns, list) or not isinstance(rows, list):
             return
         for at, column in enumerate(columns):
@@ -424,7 +429,8 @@ def _text_of_codes(codes: list[int | float]) -> str | None:
     if most > 255:
         return None if least < 0 else "".join(chr(int(code)) for code in codes)
     data = bytes(int(code) & 255 for code in codes).rstrip(b"\0")
-    return data.decode(errors="replace") if min(data) >= 9 else None  # a picture has darker places
+    # A picture has darker places.
+    return data.decode(errors="replace") if min(data) >= 9 and NO_LETTERS.isdisjoint(data) else None
 
 
 def _spelt(data: Any) -> str:

@@ -37,6 +37,20 @@ SPELLINGS = {
     "a break that takes no room": SECRET.replace("ple", "\u200bple"),
     "a hyphen that is soft": SECRET.replace("@", "@\u00ad"),
     "capital hex": SECRET.encode().hex().upper(),
+    "hex with spaces": SECRET.encode().hex(" "),
+    "hex with colons": SECRET.encode().hex(":").upper(),
+    "hex with hyphens": SECRET.encode().hex("-"),
+    "hex by two bytes": SECRET.encode().hex(" ", 2),
+    "hex of a list in a program": ", ".join(f"0x{code:02X}" for code in SECRET.encode()),
+    "codes": " ".join(map(str, SECRET.encode())),
+    "codes of a list": str(list(SECRET.encode())),
+    "octal": "".join(f"\\{ord(letter):03o}" for letter in SECRET),
+    "one octal escape": r"ada\100example.com",
+    "escaped with braces": r"ada\u{40}example.com",
+    "quoted-printable": "ada=40example.com",
+    "quoted-printable, every letter": "".join(f"={ord(letter):02X}" for letter in SECRET),
+    "quoted-printable in two lines": "ada@exam=\r\nple.com",
+    "an entity in an entity": "ada&amp;#64;example.com",
 }
 
 
@@ -55,6 +69,12 @@ def test_nothing_else(text: str) -> None:
     assert [reading for reading in readings(text) if len(reading) > len(text)] == []
 
 
+@pytest.mark.parametrize("text", ["55 68 64 83 50 55 46 90 74 28 48 87 97", "1" + ", 999" * 20])
+def test_numbers_that_are_no_codes(text: str) -> None:
+    """Ages, and numbers that are larger than a byte's, spell nothing; in hex the first are no text either."""
+    assert list(readings(text)) == []
+
+
 @given(st.text(max_size=80))
 def test_total(text: str) -> None:
     """Any text has readings, and is none of its own."""
@@ -68,6 +88,20 @@ def test_what_was_escaped_is_read(text: str) -> None:
 
 
 PIECES = (
+    "a0 ",
+    "a0:",
+    "0x41, ",
+    "0x",
+    "97, ",
+    "97 ",
+    "999 ",
+    "1.",
+    "\\1",
+    "\\101",
+    "\\u{",
+    "=4",
+    "=41",
+    "=\n",
     "%4",
     "%41",
     "\\u00",

@@ -108,6 +108,17 @@ TENSORS: dict[str, tuple[Action, Any, Any]] = {
         {"dataframe_split": {"columns": ["age", "ssn"], "data": [[3, "***"], [4, "***"]]}},
     ),
     "not there": ("drop", {"inputs": [OTHER]}, {"inputs": [OTHER]}),
+    "a column of a bare frame": (
+        "mask",
+        {"columns": ["age", "ssn"], "data": [[3, "078"]]},
+        {"columns": ["age", "ssn"], "data": [[3, "***"]]},
+    ),
+    "a column of an array with names": (
+        "mask",
+        {"data": {"names": ["age", "ssn"], "ndarray": [[3, "078"]]}},
+        {"data": {"names": ["age", "ssn"], "ndarray": [[3, "***"]]}},
+    ),
+    "names that are none": ("mask", {"data": {"names": 1, "ndarray": [[3]]}, "columns": "ssn"}, None),
     "of another form": ("drop", {"inputs": "ssn", "predictions": 7, "dataframe_split": []}, None),
 }
 
@@ -373,6 +384,7 @@ def test_what_is_spelt_otherwise(name: str) -> None:
 KEPT: dict[str, Any] = {
     "features that are called tokens": {"instances": [{"input_ids": [101, 7592], "tokens": [3]}], "context": {"a": 1}},
     "rows of texts": {"instances": [{"text": "hello ada"}, {"text": "@home"}]},
+    "ages": {"data": [55, 68, 64, 83, 50, 55, 46, 90, 74, 28, 40, 34]},
     "numbers as large as bytes": {"data": list(range(9, 200)), "pixels": [0.0, 64.0] * 50, "odd": [0.5] * 20},
     "words of a row": {"tokens": ["Ada", "lives", "@", "home"]},
     "letters of something else": {"data": list("abcdefghijklmnopqrstuvwxyz")},
