@@ -1,7 +1,8 @@
 """A label that was accepted → a line of the payload log, to be joined with the record of its request.
 
 Pure. A label is a value that a model should have answered: where bodies are redacted, or left out (``log.content:
-false``), hashes stand for labels, as they do for those in counts of mistakes.
+false``, ``log.body: 0B``), hashes stand for labels, as they do for those in counts of mistakes; and the request's id is
+told as its record tells it.
 """
 
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import orjson
 
 from proxy.control.label_items import LabelItem, TrueLabel
-from proxy.observer.record import RecordRule, timestamp
+from proxy.observer.record import RecordRule, shown_id, timestamp
 from proxy.privacy.actions import keyed_hash
 from proxy.records.label import KIND
 from proxy.records.schema import SCHEMA_VERSION
@@ -26,13 +27,13 @@ def label_line(rule: RecordRule, route: str, item: LabelItem, wall_ns: int) -> b
         item: what was accepted.
         wall_ns: when.
     """
-    is_hidden = rule.redactor.concerns_bodies or rule.content is False
+    is_hidden = rule.redactor.concerns_bodies or rule.content is False or not rule.body_cap
     labels: list[Any] = list(item.labels)
     document: dict[str, Any] = {
         "schema": SCHEMA_VERSION,
         "kind": KIND,
         "ts": timestamp(wall_ns),
-        "request_id": item.request_id,
+        "request_id": shown_id(rule, item.request_id.encode()),
         "route": route,
         "labels": labels,
     }

@@ -3,7 +3,7 @@
 Rules
     * What a batch of labels changes is one transaction, and on the disk when it is acknowledged
       (``synchronous=FULL``): the counts, and which units have counted already.
-    * Units are there as hashes. One counts once for each of the two things that are concluded from units
+    * Units are there as keyed hashes. One counts once for each of the two things that are concluded from units
       (:mod:`proxy.labels.verdict`), also after a restart.
     * What was counted for other models or another rule than those in force is forgotten.
 """

@@ -5,6 +5,8 @@ Rules
       remembered is in memory alone, :data:`REMEMBERED_BYTES` for all routes: after a restart labels of earlier requests
       are unknown.
     * A label is for the models and the rule of its request. Where these are not in force any more it is late.
+    * A unit is known by a keyed hash: who has the file but not the key cannot try whose it is. After a new key
+      (:mod:`proxy.unit_keys`) a unit is another one, and counts once more.
     * One batch at a time: it is looked up, judged, written, and only then marked as labelled. A disk that takes too
       long is waited for by whoever comes next.
 """
@@ -27,7 +29,7 @@ from proxy.observer.blocks import Blocks, LabelOutcome
 from proxy.observer.breakdown_store import StretchKey
 from proxy.observer.disagreements import stretch_key
 from proxy.observer.label_store import FILE_NAME, KnownLabels, LabelKey, Labelled, LabelStore, open_labels
-from proxy.routing.hashing import bucket, salt_prefix
+from proxy.privacy.actions import keyed_hash
 from proxy.routing.table import Table
 
 __all__ = ["REMEMBERED_BYTES", "LabelTold", "Labelling"]
@@ -163,12 +165,13 @@ class Labelling:
 
     # What is predicted
 
-    def remember(self, primary: Primary, comparisons: Mapping[int, Comparison]) -> None:
+    def remember(self, primary: Primary, comparisons: Mapping[int, Comparison], key: bytes) -> None:
         """Remember what one exchange predicted.
 
         Args:
             primary: of a version and a route that there are.
             comparisons: by index of the shadow.
+            key: of the hash that stands for the unit, in memory and on the disk.
         """
         keys = self._keys[primary.version][primary.route]
         if keys is None:
@@ -183,7 +186,8 @@ class Labelling:
             if index < len(keys) and comparison.predicted is not None
         ]
         if sides:
-            unit = _signed(bucket(salt_prefix(f"{route.name}/labels"), primary.unit or primary.request_id))
+            who = b"%b\n%b" % (route.name.encode(), primary.unit or primary.request_id)
+            unit = _signed(int(keyed_hash(key, who)[:16], 16))
             entry = Remembered(self._clock_ns(), variant, unit, compact(sides))
             memory.add(_name_of(route.name, primary.request_id), entry)
 

@@ -51,8 +51,8 @@ class Witness(Protocol):
 class Rememberer(Protocol):
     """Who remembers what was predicted; see :class:`proxy.observer.labelling.Labelling`."""
 
-    def remember(self, primary: Primary, comparisons: Mapping[int, Comparison]) -> None:
-        """Remember an exchange of a route that asks for it. Never waits."""
+    def remember(self, primary: Primary, comparisons: Mapping[int, Comparison], key: bytes) -> None:
+        """Remember an exchange of a route that asks for it, its unit hashed with ``key``. Never waits."""
 
 
 class NullWitness:
@@ -61,7 +61,7 @@ class NullWitness:
     def note(self, rules: RouteRules, primary: Primary, part: ShadowPart, comparison: Comparison) -> None:
         """Do nothing."""
 
-    def remember(self, primary: Primary, comparisons: Mapping[int, Comparison]) -> None:
+    def remember(self, primary: Primary, comparisons: Mapping[int, Comparison], key: bytes) -> None:
         """Do nothing."""
 
 
@@ -157,7 +157,8 @@ class Outcomes:
                 ),
             )
         if rules.compare.keeps_predictions:
-            self._guard("labels", lambda: self._rememberer.remember(primary, comparisons))
+            key = rules.record.redactor.key
+            self._guard("labels", lambda: self._rememberer.remember(primary, comparisons, key))
         paces = {} if shed else self._paces(rules, primary, pair)
         if primary.flags & DETAILED:
             self._tell(rules, primary, pair, comparisons, paces)

@@ -49,7 +49,7 @@ from proxy.observer.record_comparisons import (
     comparison_document,
     noise_document,
 )
-from proxy.privacy.actions import Treatment, key_id, keyed_hash
+from proxy.privacy.actions import MASK, Treatment, key_id, keyed_hash
 from proxy.privacy.bodies import redact_body
 from proxy.privacy.content import (
     answer_speaks,
@@ -77,6 +77,7 @@ __all__ = [
     "is_cut_short",
     "kept_fields",
     "masked_id",
+    "masked_method",
     "masked_path",
     "request_document",
     "shown_id",
@@ -110,7 +111,8 @@ class RecordRule:
 def compile_record_rule(route: Route, key: bytes) -> RecordRule:
     """Return the rule of ``route``; ``key`` is the key of every hash in its records.
 
-    A header that the unit may come from is hashed even where nobody said so: the raw unit is never written.
+    A header that the unit may come from is hashed even where nobody said so: the raw unit is never written. But for
+    the request's id, by which a record is found.
     """
     log = route.settings.log
     names = [
@@ -118,6 +120,7 @@ def compile_record_rule(route: Route, key: bytes) -> RecordRule:
         for reader in route.readers
         if reader.kind in ("header", "cookie")
     ]
+    names = [name for name in names if name != _ID_HEADER]
     rules = [Rule("header", name, Treatment("hash")) for name in names]
     redactor = Redactor.of(key, [*map(_compile_redaction, log.redact), *rules])
     headers = frozenset(name.lower().encode() for name in log.headers)
@@ -183,7 +186,7 @@ def build_record(
     record = {
         "schema": SCHEMA_VERSION,
         "ts": timestamp(primary.started_wall_ns),
-        "request_id": shown_id(rule, primary),
+        "request_id": shown_id(rule, primary.request_id),
         "route": route.name,
         "table_version": primary.version,
         "config_version": primary.version,
@@ -316,7 +319,7 @@ def request_document(rule: RecordRule, primary: Primary, details: Details, *, wi
     path = _text(_path(details.target))
     shown = rule.redactor.redact_path(path)
     document: _Document = {
-        "method": _text(request_line(head)[0]),
+        "method": rule.redactor.redact_text(_text(request_line(head)[0])),  # any word may be one
         "path": shown,
         **({} if shown == path else _PATH_REDACTED),
         "content_type": _content_type(rule, content),
@@ -343,7 +346,8 @@ def _asked(rule: RecordRule, details: Details) -> _Document:
     """Return what else decides the answer, where there is any: whoever replays the request has to know."""
     asked: _Document = _HAS_QUERY if b"?" in details.target else {}
     accept = accept_field(details.request_head)
-    return asked if accept in _ANYTHING else {**asked, "accept": rule.redactor.redact_text(_text(accept))}
+    shown = None if accept in _ANYTHING else rule.redactor.redact_header("accept", _text(accept))
+    return asked if shown is None else {**asked, "accept": shown}
 
 
 def _response(rule: RecordRule, primary: Primary, details: Details, *, withheld: bool) -> _Document:
@@ -387,7 +391,7 @@ def answer_document(
 
 def _content_type(rule: RecordRule, content: ContentFields) -> str | None:
     """Return what a message says of its body: a client may write anything there."""
-    return None if content[0] is None else rule.redactor.redact_text(_text(content[0]))
+    return None if content[0] is None else rule.redactor.redact_header("content-type", _text(content[0]))
 
 
 def is_cut_short(primary: Primary) -> bool:
@@ -512,15 +516,23 @@ def _headers(rule: RecordRule, head: bytes) -> _Document:
     return {"headers": kept}
 
 
-def shown_id(rule: RecordRule, primary: Primary) -> str:
-    """Return the id of a request, which a client may choose, without what detectors find in it."""
-    return rule.redactor.redact_text(_text(primary.request_id))
+_ID_HEADER: Final = "x-request-id"
+
+
+def shown_id(rule: RecordRule, request_id: bytes) -> str:
+    """Return the id of a request, which a client may choose, without what must not be written of it."""
+    shown = rule.redactor.redact_header(_ID_HEADER, _text(request_id))
+    return MASK if shown is None else shown
 
 
 def _masking(route: Route) -> Redactor | None:
-    """Return what masks in spans what the detectors of the route's records find; None where there are none."""
+    """Return what masks in spans what the detectors of the route's records find, and an id that those do not hold;
+    None where there is neither."""
+    rules = map(_compile_redaction, route.settings.log.redact)
     found = [
-        Rule("detect", entry.detect, Treatment("mask")) for entry in route.settings.log.redact if entry.detect
+        rule._replace(treatment=Treatment("mask"))
+        for rule in rules
+        if rule.target == "detect" or (rule.target == "header" and rule.name.lower() == _ID_HEADER)
     ]
     return Redactor.of(b"", found) if found else None
 
@@ -534,6 +546,12 @@ def masked_path(route: Route, target: bytes) -> str:
 def masked_id(route: Route, request_id: bytes) -> str:
     """Return the id of a request as spans tell it."""
     text, redactor = _text(request_id), _masking(route)
+    return text if redactor is None else redactor.redact_header(_ID_HEADER, text) or MASK
+
+
+def masked_method(route: Route, method: bytes) -> str:
+    """Return the method of a request as spans tell it."""
+    text, redactor = _text(method), _masking(route)
     return text if redactor is None else redactor.redact_text(text)
 
 

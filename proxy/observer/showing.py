@@ -186,7 +186,7 @@ def example_document(shown: Shown) -> dict[str, Any]:
     return {
         "id": example_id(shown),
         "ts": timestamp(primary.started_wall_ns),
-        "request_id": shown_id(rules.record, primary),
+        "request_id": shown_id(rules.record, primary.request_id),
         "table_version": primary.version,
         "unit": shown.unit,
         "variant": rules.route.variants[primary.variant].name,

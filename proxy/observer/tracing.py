@@ -26,7 +26,7 @@ from proxy.identifiers import random_bits
 from proxy.model import Fault
 from proxy.observer.heads import first_fields, request_line
 from proxy.observer.pairing import Pair
-from proxy.observer.record import masked_id, masked_path
+from proxy.observer.record import masked_id, masked_method, masked_path
 from proxy.routing.table import Model, Route, Table
 
 __all__ = ["OtlpTracer", "build_spans", "traces_url"]
@@ -242,7 +242,7 @@ def _span(
 
 def _common(primary: Primary, details: Details, route: Route) -> Attributes:
     return {
-        "http.request.method": request_line(details.request_head)[0].decode("latin-1"),
+        "http.request.method": masked_method(route, request_line(details.request_head)[0]),
         "modelproxy.route": route.name,
         "modelproxy.variant": route.variants[primary.variant].name,
         "modelproxy.version": primary.version,

@@ -1,5 +1,6 @@
 """A label as a line of the payload log."""
 
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -15,8 +16,8 @@ KEY = b"k" * 32
 ITEM = LabelItem(1, "wine", "abc", ("red", None, 7, ("a", "b")))
 
 
-def line(log: str = "") -> dict[str, Any]:
-    text = BASE_CONFIG.replace("body: 1KiB", f"body: 1KiB{log}")
+def line(log: str = "body: 1KiB") -> dict[str, Any]:
+    text = BASE_CONFIG.replace("body: 1KiB", log)
     rule = RouteRules(table_of(text).routes[0], KEY).record
     found = label_line(rule, "wine", ITEM, STARTED_WALL_NS)
     assert found.endswith(b"}\n")
@@ -38,7 +39,13 @@ def test_what_is_written() -> None:
 
 
 @pytest.mark.parametrize(
-    "log", [", redact: [{json: /outputs/*/data}]", ", redact: [{detect: email}]", ", content: false"]
+    "log",
+    [
+        "body: 1KiB, redact: [{json: /outputs/*/data}]",
+        "body: 1KiB, redact: [{detect: email}]",
+        "body: 1KiB, content: false",
+        "body: 0B",
+    ],
 )
 def test_what_must_not_be_written(log: str) -> None:
     """Where bodies are redacted or left out hashes stand for labels, under the key that the line names."""
@@ -50,3 +57,12 @@ def test_what_must_not_be_written(log: str) -> None:
         keyed_hash(KEY, b'["a","b"]'),
     ]
     assert (found["redacted"], found["unit_key_id"]) == (True, key_id(KEY))
+
+
+@pytest.mark.parametrize("rule", ["{detect: email}", "{header: X-Request-Id}"])
+def test_an_id_is_that_of_the_record(rule: str) -> None:
+    """What may not be written of a request's id in its record may not be in the line of its label."""
+    text = BASE_CONFIG.replace("body: 1KiB", f"body: 1KiB, redact: [{rule}]")
+    rules = RouteRules(table_of(text).routes[0], KEY).record
+    item = replace(ITEM, request_id="ada@example.com")
+    assert orjson.loads(label_line(rules, "wine", item, STARTED_WALL_NS))["request_id"] == "***"

@@ -1,8 +1,10 @@
 """Labels in the observer: what is remembered, what becomes of each, and what a full disk or a reload does to it."""
 
 import asyncio
+import sqlite3
 import threading
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from proxy.observer.label_store import FILE_NAME, LabelStore, open_labels
 from proxy.observer.labelling import Labelling, LabelTold
 from proxy.observer.outcomes import Outcomes
 from proxy.observer.pairing import Pair
+from proxy.privacy.actions import keyed_hash
 from proxy.tally import read_all
 from tests.observer.exchanges import BASE_CONFIG, agreeing, primary_part, shadow_part, table_of
 from tests.observer.test_disagreements import KEY, NoSink, NoTracer
@@ -310,3 +313,20 @@ async def test_several_at_once(bench: Bench) -> None:
     assert sum(each.counts.get("duplicate", 0) for each in told) == 400
     assert bench.counts().rows == 200
     await bench.close()
+
+
+def _units(directory: Path) -> set[int]:
+    with closing(sqlite3.connect(directory / FILE_NAME)) as file:
+        return {unit for (unit,) in file.execute("SELECT unit FROM units")}
+
+
+async def test_units_are_there_by_a_keyed_hash(bench: Bench) -> None:
+    """The file names no unit to who has no key; under a new key the same unit is another one."""
+    for name, key in (("a", KEY), ("b", KEY), ("c", b"another key")):
+        bench.outcomes.rekey(key)
+        bench.pair(name, shadow=2, unit=b"u1")
+        await bench.say((name, 1))
+    await bench.close()
+    expected = [int(keyed_hash(key, b"wine\nu1")[:16], 16) for key in (KEY, b"another key")]
+    assert _units(bench.directory) == {number - (number >> 63 << 64) for number in expected}
+    assert bench.counts().won_primary == 2

@@ -512,6 +512,29 @@ def test_redaction_by_name_and_by_form() -> None:
     assert (asked["accept"], asked["content_type"]) == ("a/b;by=***", "text/csv;by=***")
 
 
+def test_a_header_that_is_told_by_itself_is_redacted_too() -> None:
+    """Id, ``accept`` and ``content-type`` have fields of their own: rules for headers hold there as well, and a word
+    that a client calls a method is looked at."""
+    rules = (
+        "{header: Accept}, {header: content-type, action: mask}, {header: x-request-id, action: hash}, "
+        "{detect: token}"
+    )
+    head = f"ghp_{'a1B2' * 9} / HTTP/1.1\r\naccept: s3cr3t\r\ncontent-type: s3cr3t\r\n\r\n".encode()
+    record = record_of(
+        primary_part(request_head=head), config=with_log(f"{{percent: 50, redact: [{rules}]}}")
+    )
+    asked = record["request"]
+    assert (asked["method"], asked["content_type"], "accept" in asked) == ("***", "***", False)
+    assert record["request_id"] == keyed_hash(KEY, primary_part().request_id)
+
+
+def test_an_id_that_is_the_unit_is_told() -> None:
+    """By it a record is found: only who says so has it hidden."""
+    config = BASE_CONFIG.replace('unit: ["header:x-user-id"', 'unit: ["header:x-request-id"')
+    assert config != BASE_CONFIG
+    assert record_of(primary_part(), config=config)["request_id"] == primary_part().request_id.decode()
+
+
 def test_ids_of_the_trace() -> None:
     """A traced request's record says trace and span as the model saw them; another one's says nothing of it."""
     trace_id, span_id = "4bf92f3577b34da6a3ce929d0e0e4736", "1122334455667788"
