@@ -13,6 +13,7 @@ import sys
 from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,7 +27,6 @@ from click.testing import CliRunner
 
 from proxy.cli import COMMANDS, main
 from proxy.rundir import left_behind, owner_of
-from proxy.settings import Compare
 from tests.e2e.listening import listener
 from tests.e2e.planting import Heard
 from tests.e2e.running import Running, eventually, serve
@@ -53,6 +53,7 @@ NAMED = {
     "a label": "label-Jn4Xw8Tz",
     "a copy's label": "copy-label-Mb6Qd3Yr",
     "a field of a compressed answer": "compressed-Lh8Pc5Rv",
+    "a true answer": "true-label-Cw5Hn9Vd",
 }
 """Rules name the place where they stand."""
 FORMED = {
@@ -61,6 +62,9 @@ FORMED = {
     "an address in a binary tensor": "tensor.Rt6@mail-kx4.example",
     "an address as characters": "chars.Jb8@mail-kx4.example",
     "an address in base64": "base.Nc3@mail-kx4.example",
+    "an address in hex": "hex.Tf2@mail-kx4.example",
+    "an address in quoted-printable": "quoted.Yc7@mail-kx4.example",
+    "an address in octal": "octal.Dk1@mail-kx4.example",
     "an address in an answer": "answer.Vd9@mail-kx4.example",
     "an address in a header": "header.Hs4@mail-kx4.example",
     "a card": "4556 7375 8689 9855",
@@ -91,6 +95,7 @@ NEVER = {
     "the admin token": "admin-token-Jq2vX8",
     "the key of hashes": "unit-key-R7wNhbT4kLp9",
     "the force secret": "force-secret-Zt5mKe",
+    "the embedder's key": "embedder-key-Kx6Mw2",
     "the hook's secret": "hook-secret-4YcPud7Wx2Qn9Bv5Kz",
     "the hook's path": "hook-path-Gd5Xr2",
 }
@@ -165,6 +170,9 @@ def calls() -> Iterator[Call]:
             f"from {FORMED['an address']}, pay {FORMED['a card']}", FORMED["a token"], FORMED["a telephone number"],
         ],
         "by": {FORMED["an address that is a key"]: 1},
+        "hex": FORMED["an address in hex"].encode().hex(" "),
+        "mime": "".join(f"={code:02X}" for code in FORMED["an address in quoted-printable"].encode()),
+        "octal": "".join(f"\\{code:03o}" for code in FORMED["an address in octal"].encode()),
         "b64": urlsafe(f"mail {FORMED['an address in base64']}"),
     }  # fmt: skip
     path = f"/v2/models/{FORMED['an address'].replace('@', '%40')}/infer?user={NEVER['a query']}"
@@ -186,8 +194,8 @@ def calls() -> Iterator[Call]:
         )
     for dialect in DIALECTS:
         yield Call(f"/talk/{dialect}", person, orjson.dumps({"note": MARK}))
-    yield Call("/v2/classes/infer", {**person, "content-type": "application/json"}, orjson.dumps(document))
     person["x-request-id"] = FORMED["an address in a request's id"]
+    yield Call("/v2/classes/infer", {**person, "content-type": "application/json"}, orjson.dumps(document))
     yield Call("/v1/audio", {**person, "content-type": "text/plain"}, f"{MARK} {SAID['a text']}".encode())
 
 
@@ -267,21 +275,18 @@ async def generate(request: web.Request, wanted: str, *, is_copy: bool) -> web.S
     return web.Response(body=data, headers=headers)
 
 
-def settings(state: Path, model: str, collector: str, sinks: list[Receiver], *, told: bool) -> dict[str, Any]:
+def settings(
+    state: Path, model: str, collector: str, embedder: str, sinks: list[Receiver], *, told: bool
+) -> dict[str, Any]:
     """Return the configuration: everything there is, written to everywhere there is."""
-    compare: dict[str, Any] = {}
-    if "examples" in Compare.model_fields:
-        compare["examples"] = 100
-    if "noise" in Compare.model_fields:
-        compare |= {"noise": 100, "as": "json"}
-    if "slices" in Compare.model_fields:
-        compare["slices"] = {
-            "key": "header:x-api-key",
-            "note": "header:x-note",
-            "user": "json:/parameters/user",
-            "who": "cookie:session",
-            "unit": "header:x-user-id",
-        }
+    slices = {
+        "key": "header:x-api-key",
+        "note": "header:x-note",
+        "user": "json:/parameters/user",
+        "who": "cookie:session",
+        "unit": "header:x-user-id",
+    }
+    compare: dict[str, Any] = {"examples": 100, "noise": 100, "as": "json", "slices": slices}
     rules = {"redact": REDACT} if told else {"content": True}
     log = {"percent": 100, "headers": HEADERS, **rules}
     variants = [
@@ -296,6 +301,11 @@ def settings(state: Path, model: str, collector: str, sinks: list[Receiver], *, 
         "state_dir": str(state),
         "log_level": "debug",
         "trusted": ["127.0.0.1"],
+        "embedder": {
+            "url": embedder,
+            "model": "m",
+            "headers": {"authorization": NEVER["the embedder's key"]},
+        },
         "tracing": {"otlp": collector, "percent": 100},
         "payload_log": {
             "unit_key": NEVER["the key of hashes"],
@@ -318,6 +328,7 @@ def settings(state: Path, model: str, collector: str, sinks: list[Receiver], *, 
                 "match": {"path": "/talk/*"},
                 "unit": ["header:x-user-id"],
                 **common,
+                "compare": compare | {"as": "text", "embedder": True},
                 "log": {**log, "content": True},
             },
             {
@@ -325,17 +336,26 @@ def settings(state: Path, model: str, collector: str, sinks: list[Receiver], *, 
                 "match": {"path": "/v2/classes/*"},
                 "unit": ["header:x-user-id"],
                 **common,
-                "compare": compare | {"as": "classification", "noise": 0},
+                "compare": compare | {"as": "classification", "noise": 0, "labels": "1h"},
             },
             {"name": "chat", "match": {"path": "/v1/*"}, "unit": ["client_ip", "header:x-user-id"], **common},
         ],
     }
 
 
+async def embed(heard: Heard, request: web.Request) -> web.Response:
+    """Hear what is sent to the embedder, and answer as one."""
+    body = await request.read()
+    heard.take("embedder", body)
+    data = [{"index": at, "embedding": [1.0, float(at)]} for at, _ in enumerate(orjson.loads(body)["input"])]
+    return web.json_response({"data": data})
+
+
 class World(NamedTuple):
     """A proxy with everything that it can write to."""
 
     proxy: Running
+    model: str
     spans: list[bytes]
 
 
@@ -353,12 +373,13 @@ async def world(directory: Path, heard: Heard, *, told: bool) -> AsyncIterator[W
     async with AsyncExitStack() as stack:
         model = await stack.enter_async_context(listener(answer))
         collector = await stack.enter_async_context(listener(collect))
+        embedder = await stack.enter_async_context(listener(partial(embed, heard)))
         sinks = [await stack.enter_async_context(make(state)) for make in RECEIVERS.values()]
-        text = yaml.safe_dump(settings(state, model, collector, sinks, told=told))
+        text = yaml.safe_dump(settings(state, model, collector, embedder, sinks, told=told))
         stack.callback(hear_sinks, sinks, heard)
         log = stack.enter_context((directory / "stderr").open("wb"))
         proxy = await stack.enter_async_context(serve(directory, text, log))
-        yield World(proxy, spans)
+        yield World(proxy, model, spans)
 
 
 def hear_sinks(sinks: list[Receiver], heard: Heard) -> None:
@@ -381,6 +402,19 @@ async def send_everything(proxy: Running) -> int:
     return number
 
 
+async def label(proxy: Running) -> None:
+    """Say what the true answer of a request was, and one of a request that nobody knows."""
+    headers = {"authorization": f"Bearer {NEVER['the admin token']}"}
+    said = {"route": "classes", "label": NAMED["a true answer"]}
+    items = [{**said, "request_id": each} for each in (FORMED["an address in a request's id"], "nobody")]
+    async with (
+        aiohttp.ClientSession(headers=headers) as session,
+        session.post(f"{proxy.admin}/api/v1/feedback", json=items) as response,
+    ):
+        told = await response.json()
+        assert (response.status, told["accepted"], told["unknown"]) == (200, 1, 1)
+
+
 async def ask_everything(proxy: Running, heard: Heard) -> None:
     """Read every page that the description of the admin address names."""
     headers = {"authorization": f"Bearer {NEVER['the admin token']}"}
@@ -398,16 +432,33 @@ SERVERS = {"serve", "demo"}
 """Commands that do not end by themselves."""
 
 
-def run_commands(proxy: Running, heard: Heard) -> None:
+def run_commands(proxy: Running, model: str, heard: Heard) -> None:
     """Run every command in the ways that commands are called."""
     config, payloads = str(proxy.config), str(proxy.state / "payloads")
+    replay = [
+        "--log",
+        payloads,
+        "--to",
+        model,
+        "--despite",
+        "redacted",
+        "--despite",
+        "query",
+        "--examples",
+        "99",
+    ]
     admin = ["--admin", proxy.admin]
     path = f"/v2/models/{FORMED['an address']}/x?user={NEVER['a query']}"
     special = {
         "explain": [[config, "--path", path]],
         "plan": [[config, config]],
         "query": [["select * from records", "--log", payloads]],
-        "replay": [["--log", payloads, "--to", "http://127.0.0.1:9", "--limit", "1"]],
+        "replay": [
+            ["--log", payloads, "--to", "http://127.0.0.1:9", "--limit", "1"],
+            replay,
+            [*replay, "--json"],
+            [*replay, "--config", config, "--out", str(proxy.state / "replayed.jsonl")],
+        ],
         "report": [["wine", "--state-dir", str(proxy.state)]],
     }
     for name in sorted(COMMANDS.keys() - SERVERS):
@@ -452,11 +503,12 @@ def dump(path: Path) -> bytes:
 async def listen_to_everything(directory: Path, *, told: bool) -> Heard:
     """Send every secret through a proxy, and return everything that came out of it on any side but the client's."""
     heard = Heard()
-    async with world(directory, heard, told=told) as (proxy, spans):
+    async with world(directory, heard, told=told) as (proxy, model, spans):
         number = await send_everything(proxy)
         await proxy.settled()
+        await label(proxy)
         await ask_everything(proxy, heard)
-        await asyncio.to_thread(run_commands, proxy, heard)
+        await asyncio.to_thread(run_commands, proxy, model, heard)
         await eventually(
             lambda: asyncio.sleep(0, b"".join(spans).count(b"/v1/audio")), "spans of the last request"
         )
@@ -487,6 +539,7 @@ async def test_what_is_told_in_confidence_does_not_come_out(tmp_path: Path) -> N
     """No sink, page, command, span, log line or file holds anything that was planted, in any form."""
     heard = await listen_to_everything(tmp_path, told=True)
     assert leaked(heard, NAMED | FORMED | SAID | NEVER) == {}
+    assert MARK.encode() in heard.said["embedder"]
     wanted = {where for where in heard.said if where.startswith(("sink ", "payloads"))}
     assert {where for where in wanted if MARK.encode() not in heard.said[where]} == set()
     put_together = b"".join(what for where, what in heard.said.items() if "payloads-" in where)
@@ -502,6 +555,10 @@ async def test_the_search_finds_what_comes_out(tmp_path: Path) -> None:
     found = leaked(heard, NAMED | FORMED | SAID)
     missed = {what: set(sinks) - set(found.get(what, [])) for what in NAMED | FORMED | SAID}
     for what in missed:
+        if "true" in what:
+            missed[what] = {
+                sink for sink in missed[what] if "payloads" in sink
+            }  # not every kind has lines for labels
         if "copy" in what:
             missed[what].discard("sink cloudevents")  # KServe's events know no copies
     assert {what: where for what, where in missed.items() if where} == {}
