@@ -14,7 +14,16 @@ if TYPE_CHECKING:
 
     from proxy.settings import Settings
 
-__all__ = ["CONFIG", "as_json_option", "build_console", "build_grid", "fail", "load_settings", "print_json"]
+__all__ = [
+    "CONFIG",
+    "as_json_option",
+    "build_console",
+    "build_grid",
+    "fail",
+    "json_text",
+    "load_settings",
+    "print_json",
+]
 
 CONFIG = click.Path(dir_okay=False, path_type=Path)
 """A configuration file. Whether it exists is said by the command (exit 1), not by the parser (exit 2)."""
@@ -46,14 +55,19 @@ def load_settings(path: Path) -> "Settings":
 
 
 def print_json(document: Any) -> None:
-    """Print ``document`` as indented JSON, in UTF-8 whatever the locale says.
+    """Print ``document`` as :func:`json_text` has it, in UTF-8 whatever the locale says."""
+    click.echo(json_text(document).encode())
+
+
+def json_text(document: Any) -> str:
+    """Return ``document`` as indented JSON.
 
     What is not printable is escaped, of which JSON asks only for a part: a terminal obeys U+009B as well.
     """
     import orjson
 
     text = orjson.dumps(document, option=orjson.OPT_INDENT_2).decode()
-    click.echo("".join(c if c.isprintable() or c == "\n" else _json_escape(c) for c in text).encode())
+    return "".join(c if c.isprintable() or c == "\n" else _json_escape(c) for c in text)
 
 
 def _json_escape(character: str) -> str:

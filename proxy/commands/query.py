@@ -4,19 +4,17 @@ The query can read the records and nothing else: no other file, no network, no e
 must be a single ``SELECT``. That is held by DuckDB's own settings, which are locked before the query is looked at.
 """
 
-import csv
-import sys
 from collections.abc import Sequence
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
+from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
-from uuid import UUID
+from tempfile import SpooledTemporaryFile
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import click
 
 from proxy.commands.output import as_json_option, build_console, fail, print_json
+from proxy.commands.query_output import Take, first_page, show_page, unlike, write_csv, write_json
 from proxy.printable import printable
 
 if TYPE_CHECKING:
@@ -28,8 +26,6 @@ LINES = (".jsonl", ".jsonl.gz", ".jsonl.zst")
 PARQUET = ".parquet"
 _PATTERN = frozenset("*?")
 SHOWN_ROWS = 100
-SHOWN_CHARACTERS = 200
-"""Of a value in a table for people."""
 
 
 @click.command()
@@ -71,23 +67,26 @@ def query(
         raise click.UsageError(
             "Missing argument 'SQL', such as \"select variant, count(*) from records group by 1\"."
         )
-    result = _ask(sql, log or (Path("modelproxy-state/payloads"),))
-    if as_json:
-        print_json([dict(zip(result.names, map(_plain, row), strict=True)) for row in result.rows])
-    elif as_csv:
-        writer = csv.writer(sys.stdout)
-        writer.writerow(result.names)
-        writer.writerows([["" if value is None else _plain(value) for value in row] for row in result.rows])
+    places = log or (Path("modelproxy-state/payloads"),)
+    if as_json or as_csv:
+        # Not to the screen: a question begins anew where a file turns out to be broken.
+        with SpooledTemporaryFile(_IN_MEMORY) as written:
+            _, unreadable = _ask(sql, places, partial(write_json if as_json else write_csv, written))
+            written.seek(0)
+            while chunk := written.read(_CHUNK):
+                click.echo(chunk, nl=False)
     else:
-        _show(result, SHOWN_ROWS if limit is None else limit)
-    if result.unreadable:
-        click.echo(f"{result.unreadable} lines could not be read and are left out", err=True)
+        most = SHOWN_ROWS if limit is None else limit
+        page, unreadable = _ask(sql, places, partial(first_page, most))
+        show_page(page)
+    if unreadable:
+        lines = "1 line" if unreadable == 1 else f"{unreadable} lines"
+        click.echo(f"{lines} could not be read: left out", err=True)
 
 
-class _Result(NamedTuple):
-    names: list[str]
-    rows: list[tuple[Any, ...]]
-    unreadable: int
+_CHUNK: Final = 1 << 20
+_IN_MEMORY: Final = 16 << 20
+_T = TypeVar("_T")
 
 
 def find_logs(places: Sequence[Path]) -> tuple[list[str], list[str]]:
@@ -115,7 +114,8 @@ def find_logs(places: Sequence[Path]) -> tuple[list[str], list[str]]:
     ]
 
 
-def _ask(sql: str, places: Sequence[Path]) -> _Result:
+def _ask(sql: str, places: Sequence[Path], take: Take[_T]) -> tuple[_T, int]:
+    """Return what ``take`` makes of the rows, and how many lines could not be read."""
     try:
         import_module("duckdb")
     except ImportError:
@@ -130,7 +130,7 @@ def _ask(sql: str, places: Sequence[Path]) -> _Result:
     if not lines and not parquet:
         raise fail(f"{named}: no records there; expected files that end in {', '.join((*LINES, PARQUET))}")
     try:
-        return _answer(sql, lines, parquet)
+        return _answer(sql, lines, parquet, take)
     except _FilesError as error:
         # DuckDB gives a whole question up for one broken file. Which one it is costs reading, so only now.
         broken = {path: why for path in (*lines, *parquet) if (why := _damage(path)) is not None}
@@ -142,7 +142,7 @@ def _ask(sql: str, places: Sequence[Path]) -> _Result:
     if not lines and not parquet:
         raise fail(f"{named}: no records that can be read")
     try:
-        return _answer(sql, lines, parquet)
+        return _answer(sql, lines, parquet, take)
     except _FilesError as error:
         raise fail(str(error)) from None
 
@@ -151,8 +151,8 @@ class _FilesError(Exception):
     """DuckDB could not read the files; the text is its own."""
 
 
-def _answer(sql: str, lines: Sequence[str], parquet: Sequence[str]) -> _Result:
-    """Return what ``sql`` gives over these files.
+def _answer(sql: str, lines: Sequence[str], parquet: Sequence[str], take: Take[_T]) -> tuple[_T, int]:
+    """Return what ``take`` makes of what ``sql`` gives over these files, and how many lines could not be read.
 
     Raises:
         _FilesError: one of them cannot be read.
@@ -170,18 +170,22 @@ def _answer(sql: str, lines: Sequence[str], parquet: Sequence[str]) -> _Result:
         if kinds != [duckdb.StatementType.SELECT]:
             raise fail("one SELECT is taken, and nothing else: records are only read")
         cursor = connection.execute(sql)
-        rows = cursor.fetchall()
-        names = [column[0] for column in cursor.description or ()]
+        names = unlike([column[0] for column in cursor.description or ()])
+        # DuckDB computes while it is read from: what is wrong with a file may be found out behind the first million.
+        taken = take(names, iter(lambda: cursor.fetchmany(_BATCH), []))
         unreadable = 0
         if lines:
             ((unreadable,),) = connection.execute(
                 "SELECT count(*) FROM lines WHERE request_id IS NULL"
             ).fetchall()
-        return _Result(names, rows, unreadable)
+        return taken, unreadable
     except (duckdb.IOException, duckdb.InvalidInputException) as error:
         raise _FilesError(str(error)) from None
     except duckdb.Error as error:
         raise fail(str(error)) from None
+
+
+_BATCH: Final = 10_000
 
 
 def _damage(path: str) -> str | None:
@@ -224,6 +228,8 @@ def _connect(lines: Sequence[str], parquet: Sequence[str]) -> "DuckDBPyConnectio
     )
     allowed = ", ".join(map(quoted, (*lines, *parquet)))
     connection.execute(f"SET allowed_paths = [{allowed}]")
+    # Times of records are UTC. Whoever compares them with now() does not mean that of this machine's zone.
+    connection.execute("SET TimeZone = 'UTC'")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
     if lines:
@@ -233,52 +239,6 @@ def _connect(lines: Sequence[str], parquet: Sequence[str]) -> "DuckDBPyConnectio
     present = connection.execute(f"DESCRIBE SELECT * FROM {parquet_scan(parquet)}").fetchall()  # noqa: S608
     connection.execute(view_of_parquet(parquet, {row[0] for row in present}))
     return connection
-
-
-def _show(result: _Result, limit: int) -> None:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    shown = result.rows[:limit] if limit else result.rows
-    for position, name in enumerate(result.names):
-        is_number = bool(shown) and all(
-            isinstance(row[position], int | float | Decimal | None) for row in shown
-        )
-        table.add_column(printable(name), justify="right" if is_number else "left", overflow="fold")
-    for row in shown:
-        table.add_row(*map(_cell, row))
-    build_console().print(table)
-    if len(shown) < len(result.rows):
-        click.echo(f"{len(shown)} of {len(result.rows)} rows; --limit 0 shows all", err=True)
-
-
-def _cell(value: Any) -> str:
-    text = "" if value is None else printable(str(_plain(value)))
-    return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
-
-
-def _plain(value: Any) -> Any:
-    """Return ``value`` as JSON can hold it."""
-    match value:
-        case None | bool() | float() | str():
-            return value
-        case int():
-            return value if -(1 << 63) <= value < 1 << 64 else str(value)
-        case Decimal():
-            return float(value)
-        case datetime() | date() | time():
-            return value.isoformat()
-        case timedelta() | UUID():
-            return str(value)
-        case bytes():
-            return value.hex()
-        case dict():
-            return {str(key): _plain(inner) for key, inner in value.items()}
-        case list() | tuple():
-            return [_plain(inner) for inner in value]
-        case _:
-            return str(value)
 
 
 def _show_columns(as_json: bool) -> None:

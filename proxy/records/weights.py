@@ -68,7 +68,8 @@ def weighting_of(record: Mapping[str, Any]) -> Weighting:
     Raises:
         ValueError: its probabilities are none.
     """
-    inclusion, second = record["inclusion_probability"], record.get("budget_probability", 1.0)
+    inclusion, second = record["inclusion_probability"], record.get("budget_probability")
+    second = 1.0 if second is None else second  # of version 1, or null in a table of several versions
     if not 0 < inclusion <= second <= 1:
         raise ValueError(f"expected 0 < inclusion <= budget probability <= 1, got {inclusion} and {second}")
     unit = record.get("unit")

@@ -3,7 +3,9 @@
 import csv
 import gzip
 import io
+import os
 import re
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +20,7 @@ from click.testing import CliRunner, Result
 
 from proxy.commands.query import SHOWN_ROWS
 from proxy.commands.query import query as command
+from proxy.commands.query_output import COUNTED_ROWS
 from proxy.sinks.parquet import ParquetWriter
 from proxy.sinks.rolling import FileLimits
 from proxy.sinks.sink import Entry
@@ -114,7 +117,7 @@ def test_a_table(log: Path) -> None:
     result = ask(FIRST, log)
     assert result.exit_code == 0
     assert re.search(r"variant\s+n\s+w\s+─+\s+v1\s+3\s+6.0\s+v2\s+2\s+4.0", result.stdout)
-    assert result.stderr == "1 lines could not be read and are left out\n"
+    assert result.stderr == "1 line could not be read: left out\n"
 
 
 def test_json(log: Path) -> None:
@@ -145,6 +148,45 @@ def test_long_tables_are_cut(log: Path) -> None:
     assert result.stdout.count("\n") < SHOWN_ROWS + 10
     assert "999" in ask(sql, log, "--limit", "0").stdout
     assert len(orjson.loads(ask(sql, log, "--json").stdout)) == 1000
+
+
+def test_wide_tables_are_shown_one_value_below_the_other(log: Path) -> None:
+    """What has more columns than a screen has room for is shown row by row, without what is null."""
+    found = ask("select * from records order by request_id limit 2", log).stdout
+    first, second = found.split("\n\n")
+    assert re.search(r"^row 1\n  schema +2$.*^  request_id +req-0$", first, re.MULTILINE | re.DOTALL)
+    assert second.startswith("row 2\n")
+    assert "\n  fault " not in found
+    assert ask("select * from records where false", log).stdout.startswith("no rows of schema, ts, ")
+
+
+def test_rows_are_not_all_in_memory(log: Path) -> None:
+    """A result of any length is counted so far, and written batch by batch."""
+    result = ask("select * from range(3_000_000)", log)
+    assert f"{SHOWN_ROWS} of more than {COUNTED_ROWS} rows" in result.stderr
+    written = ask("select range as a, 2 as a from range(25_000)", log, "--json").stdout
+    assert orjson.loads(written) == [{"a": number, "a_1": 2} for number in range(25_000)]
+    assert ask("select 1 where false", log, "--json").stdout == "[]\n"
+    assert ask("select * from range(25_000)", log, "--csv").stdout.split() == [
+        "range",
+        *map(str, range(25_000)),
+    ]
+
+
+def test_values_in_csv(log: Path) -> None:
+    """What is no text or number is JSON there."""
+    result = ask("select true as a, [1, null] as b, {'c': 'd'} as e, null as f", log, "--csv")
+    assert list(csv.reader(io.StringIO(result.stdout)))[1] == ["true", "[1,null]", '{"c":"d"}', ""]
+
+
+def test_times_are_utc(log: Path) -> None:
+    """A time with a zone can be shown, and compared with those of records, wherever the machine is."""
+    at = orjson.loads(ask("select max(ts) as at from records", log, "--json").stdout)[0]["at"]
+    sql = f"select timestamptz '{at}+00' as at, count(*) as n from records where ts >= timestamptz '{at}+00'"  # noqa: S608
+    command = [sys.executable, "-m", "proxy", "query", "--log", str(log), "--json", sql]
+    environment = {**os.environ, "TZ": "America/New_York"}
+    done = subprocess.run(command, env=environment, capture_output=True, check=True)
+    assert orjson.loads(done.stdout) == [{"at": f"{at}+00:00", "n": 5}]
 
 
 def test_what_a_body_holds_does_not_reach_the_terminal(log: Path) -> None:
@@ -231,6 +273,17 @@ def test_the_examples_of_the_readme(sql: str, log: Path) -> None:
     result = ask(sql, log, "--json")
     assert result.exit_code == 0, result.stderr
     assert orjson.loads(result.stdout)
+
+
+def test_the_weights_of_the_readme(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The example in Python runs as it stands, over records of old versions too."""
+    (code,) = (each for each in re.findall(r"```python\n(.*?)```", README, re.S) if "weighting_of" in each)
+    old = {key: value for key, value in record_of(request_id="old").items() if key != "budget_probability"}
+    (log / "old.jsonl").write_bytes(orjson.dumps(old) + b"\n")
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=":")
+    found: dict[str, Any] = {}
+    exec(code.replace("modelproxy-state/payloads", str(log)), found)  # noqa: S102
+    assert found["share"].value == pytest.approx(1 / 6)
 
 
 def test_labels(log: Path) -> None:
