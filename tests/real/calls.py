@@ -279,6 +279,12 @@ MLSERVER: dict[str, dict[str, Any]] = {
     **OIP,
     "model's documentation": {"method": "GET", "path": "/v2/docs/dataplane.json"},
     "repository": {"method": "POST", "path": "/v2/repository/index", "json": {}},
+    "answers, streamed": {
+        "method": "POST",
+        "path": "/v2/models/words/infer_stream",
+        "json": {"inputs": [{"name": "prompt", "shape": [1], "datatype": "BYTES", "data": ["1"]}]},
+        "stream": True,
+    },
 }
 
 KSERVE: dict[str, dict[str, Any]] = {

@@ -29,6 +29,7 @@ LITSERVE_DRAWN = (
 _UUID = rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 MLSERVER_DRAWN = (
     (re.compile(rb'"id":"%b"' % _UUID), b'"id":""'),
+    (re.compile(rb'"Ce-(Id|Requestid)":"%b"' % _UUID), rb'"Ce-\1":""'),
     (re.compile(rb"ce-(id|requestid): %b" % _UUID), rb"ce-\1: "),
     (re.compile(rb"'id': '%b'" % _UUID), b"'id': ''"),
 )

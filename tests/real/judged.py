@@ -128,7 +128,8 @@ def hold(
     """Ask, and require of each pair the method, the rows that differ and the distance; return what was said."""
     answers, said = stand.judge(ask, questions)
     pairs = [expected(one, other) for one, other in answers]
-    assert {each["method"] for each in said} == {method}
+    methods = {each["method"] for each in said}
+    assert methods == {method}, methods
     wrong = [
         f"{one!r:.300} and {other!r:.300}: expected {pair!r:.300}, {each}"
         for (one, other), pair, each in zip(answers, pairs, said, strict=True)

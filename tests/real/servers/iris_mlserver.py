@@ -1,7 +1,7 @@
 """MLServer with small models. ``python -m tests.real.servers.iris_mlserver PORT DIRECTORY [STRENGTH]``.
 
-``iris`` is scikit-learn's logistic regression, ``progress`` LightGBM's trees for a number. Another strength makes
-other models.
+``iris`` is scikit-learn's logistic regression, ``progress`` LightGBM's trees for a number, ``words`` streams.
+Another strength makes other models.
 """
 
 import json
@@ -47,7 +47,13 @@ def write(directory: Path, strength: float) -> None:
 
 if __name__ == "__main__":
     directory = Path(sys.argv[2])
-    write(directory, float(sys.argv[3]) if len(sys.argv) > 3 else 1.0)
+    strength = float(sys.argv[3]) if len(sys.argv) > 3 else 1.0
+    write(directory, strength)
+    words = {"name": "words", "implementation": "tests.real.servers.words_mlserver.Words"}
+    (directory / "words").mkdir()
+    (directory / "words" / "model-settings.json").write_text(
+        json.dumps({**words, "parameters": {"extra": {"strength": strength}}})
+    )
     settings = {
         "host": "127.0.0.1",
         "http_port": int(sys.argv[1]),
