@@ -27,6 +27,7 @@ __all__ = [
     "judging",
     "of_chances",
     "of_numbers",
+    "of_rankings",
     "of_rows",
     "of_texts",
     "of_vectors",
@@ -166,6 +167,14 @@ def of_vectors(one: Array, other: Array) -> Pair:
     """Embeddings, a row each: 1 - cosine of 0.01 is tolerated."""
     cosines = (one * other).sum(axis=1) / np.linalg.norm(one, axis=1) / np.linalg.norm(other, axis=1)
     return Pair((1 - cosines > 0.01).tolist(), float((1 - cosines).mean()))
+
+
+def of_rankings(one: list[int], other: list[int]) -> Pair:
+    """One ranking of all items: extrapolated RBO of persistence 0.9, equation 32 of Webber, Moffat and Zobel 2010."""
+    shared = [len({*one[:depth]} & {*other[:depth]}) / depth for depth in range(1, len(one) + 1)]
+    weights = 0.9 ** np.arange(1, len(one) + 1)
+    alike = shared[-1] * weights[-1] + 0.1 / 0.9 * float(np.dot(shared, weights))
+    return Pair([one[0] != other[0] or {*one[:10]} != {*other[:10]}], float(1 - alike))
 
 
 def of_texts(one: str, other: str) -> Pair:

@@ -12,14 +12,24 @@ __all__ = ["llamas"]
 
 
 @contextmanager
-def llamas(directory: Path, *weights: tuple[str, ...], mode: tuple[str, ...] = ()) -> Iterator[list[int]]:
-    """Run a llama for each seed and, where there is one, share of another draw; give their ports."""
+def llamas(directory: Path, *weights: tuple[str, ...], mode: str = "") -> Iterator[list[int]]:
+    """Run a llama for each seed and, where there is one, share of another draw; give their ports.
+
+    Args:
+        directory: for the files of weights.
+        weights: seed, and share.
+        mode: "embeddings" or "ranks", else they generate.
+    """
     with ExitStack() as stack:
         ports = []
         for number, drawn in enumerate(weights):
             model = directory / f"{number}.gguf"
             writer = [str(interpreter("small")), "-m", "tests.real.servers.noise_model"]
-            subprocess.run([*writer, str(model), *drawn], cwd=ROOT, check=True)
-            running = server("small", "tests.real.servers.llama", model, *mode, ready="/health")
+            subprocess.run(
+                [*writer, str(model), *drawn, *(["ranks"] if mode == "ranks" else [])], cwd=ROOT, check=True
+            )
+            running = server(
+                "small", "tests.real.servers.llama", model, *([mode] if mode else []), ready="/health"
+            )
             ports.append(stack.enter_context(running))
         yield ports

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterator
 
 import numpy as np
+import orjson
 import pytest
 
-from tests.real.judged import Judging, Pair, hold, judging, of_texts, of_vectors
+from tests.real.judged import Judging, Pair, hold, judging, of_rankings, of_texts, of_vectors
 from tests.real.llamas import llamas
 from tests.real.processes import Driver
 
@@ -55,7 +56,7 @@ def test_texts(stand: Judging, drivers: Callable[[str], Driver], client: str, di
 def embedders(small: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judging]:
     """The same weights, asked for embeddings."""
     with (
-        llamas(tmp_path_factory.mktemp("llama"), ("1", "0"), ("1", "0.04"), mode=("embeddings",)) as (
+        llamas(tmp_path_factory.mktemp("llama"), ("1", "0"), ("1", "0.04"), mode="embeddings") as (
             one,
             other,
         ),
@@ -76,3 +77,27 @@ def test_embeddings(embedders: Judging, drivers: Callable[[str], Driver]) -> Non
         return of_vectors(np.array(one), np.array(other))
 
     hold(embedders, ask, QUESTIONS, "embedding", expected)
+
+
+@pytest.fixture(scope="module")
+def rankers(small: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judging]:
+    """Weights that rank, and the same a little moved."""
+    with (
+        llamas(tmp_path_factory.mktemp("llama"), ("1", "0"), ("1", "0.01"), mode="ranks") as (one, other),
+        judging(one, other, tmp_path_factory.mktemp("proxy")) as ready,
+    ):
+        yield ready
+
+
+def test_rankings(rankers: Judging, drivers: Callable[[str], Driver]) -> None:
+    """Texts in the order of their scores: the same first one and the same ten, and 1 - RBO of all twelve."""
+
+    def ask(url: str, number: int) -> list[int]:
+        texts = [f"text {number * place} {'abcdefghijkl'[place]}" for place in range(12)]
+        asked = {"model": "m", "query": f"question {number}", "documents": texts}
+        told = drivers("httpx").call("plain", url, method="POST", path="/v1/rerank", json=asked)
+        assert "gave" in told, told
+        results = orjson.loads(told["gave"][0]["text"])["results"]
+        return [each["index"] for each in sorted(results, key=lambda each: -each["relevance_score"])]
+
+    hold(rankers, ask, QUESTIONS, "ranking", of_rankings)

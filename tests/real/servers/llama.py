@@ -1,4 +1,4 @@
-"""llama.cpp's own HTTP server. ``python -m tests.real.servers.llama PORT MODEL [embeddings]``."""
+"""llama.cpp's own HTTP server. ``python -m tests.real.servers.llama PORT MODEL [embeddings | ranks]``."""
 
 import signal
 import sys
@@ -18,10 +18,12 @@ if __name__ == "__main__":
     # An answer must not depend on what was asked before.
     wanted.cache_prompt = False
     wanted.cache_ram_mib = 0
-    if sys.argv[3:] == ["embeddings"]:
+    if mode := sys.argv[3:]:
+        pooling = xllamacpp.llama_pooling_type
+        ranks = mode == ["ranks"]
         wanted.embedding = True
         wanted.n_ctx = 1 << 12
-        wanted.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
+        wanted.pooling_type = pooling.LLAMA_POOLING_TYPE_RANK if ranks else pooling.LLAMA_POOLING_TYPE_MEAN
     running = xllamacpp.Server(wanted)
     signal.sigwait({signal.SIGTERM})
     # The destructor waits for generations under way; a test that ends has none it cares for.

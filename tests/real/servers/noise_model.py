@@ -1,7 +1,8 @@
 """Write a llama of random weights, half a megabyte: its text is noise, but framing, timing, usage and errors are real.
 
-``python -m tests.real.servers.noise_model FILE SEED [SHARE]``. Another seed is another model. With a share of
+``python -m tests.real.servers.noise_model FILE SEED [SHARE [ranks]]``. Another seed is another model. With a share of
 another draw added to its weights it says the same for a part of the prompts, and then letters and blanks alone.
+One that ranks scores how well a text answers a question.
 """
 
 import sys
@@ -21,11 +22,12 @@ def vocabulary() -> tuple[list[bytes], list[int]]:
     return tokens + letters, [*map(int, kinds), *[int(kind.NORMAL)] * len(letters)]
 
 
-def write(path: str, seed: int, share: float | None) -> None:
+def write(path: str, seed: int, share: float | None, *, ranks: bool = False) -> None:
     """Write the model file."""
     draw, other = np.random.default_rng(seed), np.random.default_rng(seed + 1000)
     tokens, kinds = vocabulary()
-    writer = gguf.GGUFWriter(path, "llama")
+    # Of the simple architectures it is Qwen's whose rerankers the server knows.
+    writer = gguf.GGUFWriter(path, "qwen3" if ranks else "llama")
     writer.add_name("noise")
     writer.add_context_length(CONTEXT)
     writer.add_embedding_length(WIDTH)
@@ -45,6 +47,12 @@ def write(path: str, seed: int, share: float | None) -> None:
     writer.add_eos_token_id(2)
     writer.add_chat_template("{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}")
 
+    if ranks:
+        writer.add_key_length(WIDTH // HEADS)
+        writer.add_value_length(WIDTH // HEADS)
+        writer.add_pooling_type(gguf.PoolingType.RANK)
+        writer.add_classifier_output_labels(["yes", "no"])
+
     def add(name: str, *shape: int) -> None:
         weights = np.ones(shape)
         if len(shape) > 1:
@@ -58,6 +66,9 @@ def write(path: str, seed: int, share: float | None) -> None:
         block = f"blk.{layer}"
         for name in ("attn_q", "attn_k", "attn_v", "attn_output"):
             add(f"{block}.{name}", WIDTH, WIDTH)
+        if ranks:
+            add(f"{block}.attn_q_norm", WIDTH // HEADS)
+            add(f"{block}.attn_k_norm", WIDTH // HEADS)
         add(f"{block}.attn_norm", WIDTH)
         add(f"{block}.ffn_norm", WIDTH)
         add(f"{block}.ffn_gate", INNER, WIDTH)
@@ -65,6 +76,8 @@ def write(path: str, seed: int, share: float | None) -> None:
         add(f"{block}.ffn_down", WIDTH, INNER)
     add("output_norm", WIDTH)
     add("output", len(tokens), WIDTH)
+    if ranks:
+        add("cls.output", 2, WIDTH)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -72,4 +85,9 @@ def write(path: str, seed: int, share: float | None) -> None:
 
 
 if __name__ == "__main__":
-    write(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]) if len(sys.argv) > 3 else None)
+    write(
+        sys.argv[1],
+        int(sys.argv[2]),
+        float(sys.argv[3]) if len(sys.argv) > 3 else None,
+        ranks="ranks" in sys.argv[4:],
+    )
