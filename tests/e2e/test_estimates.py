@@ -154,16 +154,25 @@ async def test_a_killed_observer_leaves_no_record_without_an_end(tmp_path: Path)
             await ask(proxy, orders)
             await killing
             await eventually(proxy.is_watched, "both workers to reach the new observer")
-            # The new one's budget has to see a load before it thins any.
-            for _ in range(20):
-                await ask(proxy, orders[:200])
-                await proxy.settled()
-                counts = await outcomes(proxy)
-                if counts["thinned"]:
-                    break
+            # The new one's budget has to see a load that lasts before it thins any: of a burst it loses the rest.
+            asking = asyncio.create_task(_keep_asking(proxy, orders[:200]))
+            await eventually(lambda: _thins(proxy), "the new observer's budget to thin")
+            asking.cancel()
+            await asyncio.wait([asking])
+            await proxy.settled()
+            counts = await outcomes(proxy)
     assert counts["sampled"] == sum(n for word, n in counts.items() if word != "sampled")
     assert counts["written"]
     assert counts["thinned"]
+
+
+async def _keep_asking(proxy: Running, orders: list[str]) -> None:
+    while True:
+        await ask(proxy, orders)
+
+
+async def _thins(proxy: Running) -> bool:
+    return (await outcomes(proxy))["thinned"] > 0
 
 
 async def _kill_after(proxy: Running, model: CountingModel, requests: int) -> None:
