@@ -3,7 +3,10 @@
 A :class:`Child` is a *slot* (``worker 0``, ``observer``): it lives as long as the supervisor, while processes
 come and go in it. A process is *linked* from its ``ready`` to its end; only then is anything sent to it.
 
-A linked process is asked every few seconds whether it is there. One that says nothing for five times in a row
+A linked process has a while to come up: to take in every table and commit one. What is left of a busy core is little,
+and a process that was killed for being slow would be as slow the next time. Nobody waits for it meanwhile.
+
+A process that is up is asked every few seconds whether it is there. One that says nothing for five times in a row
 *hangs*: it is told to write where it stands (``SIGUSR1``), killed, and started again. The times are counted by our
 own loop, so that a machine or a container that slept, and woke up with every deadline past, kills nobody.
 """
@@ -38,9 +41,9 @@ class Timing:
     settled_s: float = 10.0
     """A process that lived so long starts the pauses anew."""
     start_s: float = 30.0
-    """From the start of a process to its ``ready``; longer means hung."""
+    """From the start of a process to its ``ready``, and from there to its first ``committed``; longer means hung."""
     answer_s: float = 5.0
-    """To answer ``prepare``, ``commit`` or ``retire``; longer means hung."""
+    """To answer ``prepare``, ``commit`` or ``retire``: so long one waits; longer means hung, if the process is up."""
     unlinked_s: float = 2.0
     """From the end of the link to the end of the process."""
     beat_s: float = 3.0
@@ -108,6 +111,7 @@ class Child:
         self._asked: dict[tuple[str, int], asyncio.Future[dict[str, Any] | None]] = {}
         self._stopping = asyncio.Event()
         self._is_heard = False
+        self._overdue: asyncio.TimerHandle | None = None
         self._is_starting = False
         self._restarts_before = restarts
 
@@ -179,7 +183,8 @@ class Child:
     async def ask(self, message: dict[str, Any], answer: str, version: int = 0) -> dict[str, Any] | None:
         """Send ``message`` and wait for the answer ``answer`` about ``version``.
 
-        Returns None when the process is gone, or was killed because it did not answer in time.
+        Returns None when the process is gone, did not answer in time because it still comes up, or was killed because
+        it did not.
         """
         if not self.is_linked:
             return None
@@ -191,8 +196,8 @@ class Child:
             async with asyncio.timeout(self._timing.answer_s):
                 return await future
         except TimeoutError:
-            # One that drains is busy ending, and has its own time for that.
-            if process is self._process and not self._stopping.is_set():
+            # One that drains is busy ending, and one that is not up is busy starting: each has its own time for that.
+            if process is self._process and self.is_up and not self._stopping.is_set():
                 self._end_hung(process, f"no {answer} within {self._timing.answer_s:g} s")
             return None
         finally:
@@ -214,13 +219,13 @@ class Child:
             finally:
                 self._is_starting = False
         self._process = process
-        overdue = loop.call_later(self._timing.start_s, self._on_overdue, process)
+        self._overdue = loop.call_later(self._timing.start_s, self._on_overdue, process)
         beat = spawn(self._keep_beating(process), name=f"heartbeat of {self.name}")
         try:
             self._owner.on_change(self)
             code = await process.wait()
         finally:
-            overdue.cancel()
+            self._overdue.cancel()
             beat.cancel()
             self._forget()
         if not self._stopping.is_set() or code not in (0, -signal.SIGTERM):
@@ -252,14 +257,21 @@ class Child:
         self._owner.on_change(self)
 
     def _on_overdue(self, process: asyncio.subprocess.Process) -> None:
-        if process is self._process and not self.is_linked:
-            self._end_hung(process, f"not ready within {self._timing.start_s:g} s")
+        if process is self._process and not self.is_up and not self._stopping.is_set():
+            what = "no table" if self.is_linked else "not ready"
+            self._end_hung(process, f"{what} within {self._timing.start_s:g} s")
+
+    def _expect_table(self) -> None:
+        if self._overdue is not None and self._process is not None:
+            self._overdue.cancel()
+            loop = asyncio.get_running_loop()
+            self._overdue = loop.call_later(self._timing.start_s, self._on_overdue, self._process)
 
     async def _keep_beating(self, process: asyncio.subprocess.Process) -> None:
         timing, missed = self._timing, 0
         while not self._stopping.is_set():
             await asyncio.sleep(timing.beat_s)
-            if not self.is_linked:
+            if not self.is_up:
                 continue
             missed = 0 if self._is_heard else missed + 1
             self._is_heard = False
@@ -287,6 +299,7 @@ class Child:
             return
         if op == "ready":
             self.is_linked = True
+            self._expect_table()
             self._owner.on_ready(self)
             self._owner.on_change(self)
             if self._stopping.is_set():

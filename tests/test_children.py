@@ -19,6 +19,7 @@ pytestmark = pytest.mark.slow
 PATIENCE_S = 30.0
 
 READY = 'os.write(fd, b\'{"op":"ready","pid":1}\\n\');'
+UP = READY + 'os.write(fd, b\'{"op":"committed","version":1}\\n\');'
 SLEEP = "signal.pause()"
 
 
@@ -107,11 +108,30 @@ async def test_what_closes_its_link_is_killed(caplog: pytest.LogCaptureFixture) 
 async def test_what_does_not_answer_is_killed(caplog: pytest.LogCaptureFixture) -> None:
     """Nobody waits for longer than the patience, and the answer is none."""
     with caplog.at_level(logging.ERROR):
-        async with running(READY + SLEEP, answer_s=0.05) as (child, owner):
-            await asyncio.wait_for(owner.ready.get(), PATIENCE_S)
+        async with running(UP + SLEEP, answer_s=0.05) as (child, owner):
+            await owner.wait_until(lambda: child.is_up)
             assert await child.ask({"op": "prepare", "version": 1}, "prepared", 1) is None
             await owner.wait_for_restarts(child, 1)
     assert "no prepared within 0.05 s; it hangs and is killed" in caplog.text
+
+
+async def test_what_comes_up_slowly_lives() -> None:
+    """Nobody waits longer than the patience for a process that has no table yet, and it is let alone meanwhile, mute as
+    it is."""
+    slowly = READY + "import time; time.sleep(1);" + UP.removeprefix(READY) + SLEEP
+    async with running(slowly, answer_s=0.05, beat_s=0.02, missed_beats=1000) as (child, owner):
+        first = await asyncio.wait_for(owner.ready.get(), PATIENCE_S)
+        assert await child.ask({"op": "commit", "version": 1}, "committed", 1) is None
+        await owner.wait_until(lambda: child.is_up)
+        assert (child.pid, child.version, child.hangs) == (first, 1, 0)
+
+
+async def test_what_never_comes_up_is_killed(caplog: pytest.LogCaptureFixture) -> None:
+    """A process that is ready and takes no table is ended."""
+    with caplog.at_level(logging.ERROR):
+        async with running(READY + SLEEP, start_s=0.5) as (child, owner):
+            await owner.wait_for_restarts(child, 1)
+    assert "within 0.5 s; it hangs and is killed" in caplog.text
 
 
 async def test_who_asks_a_dying_process_gets_no_answer() -> None:
@@ -160,7 +180,7 @@ async def test_a_message_that_was_not_asked_for_goes_to_the_owner() -> None:
 async def test_what_says_nothing_hangs(caplog: pytest.LogCaptureFixture) -> None:
     """A process that was ready and does not answer any more writes where it stands, is killed and replaced."""
     busy = "import faulthandler, time; faulthandler.register(signal.SIGUSR1);"
-    script = busy + READY + "time.sleep(3600)"
+    script = busy + UP + "time.sleep(3600)"
     with caplog.at_level(logging.WARNING):
         async with running(script, beat_s=0.02, missed_beats=3) as (child, owner):
             await owner.wait_for_restarts(child, 1)
@@ -171,14 +191,14 @@ async def test_what_says_nothing_hangs(caplog: pytest.LogCaptureFixture) -> None
 
 async def test_what_is_stopped_is_killed_all_the_same() -> None:
     """A process that cannot even take a signal is replaced."""
-    script = READY + "os.kill(os.getpid(), signal.SIGSTOP);" + SLEEP
+    script = UP + "os.kill(os.getpid(), signal.SIGSTOP);" + SLEEP
     async with running(script, beat_s=0.02, missed_beats=3) as (child, owner):
         await owner.wait_for_restarts(child, 1)
 
 
 async def test_what_answers_lives() -> None:
     """A process that says anything at all between two questions is let alone."""
-    script = READY + 'f = os.fdopen(fd); [os.write(fd, b\'{"op":"pong"}\\n\') for line in f]'
+    script = UP + 'f = os.fdopen(fd); [os.write(fd, b\'{"op":"pong"}\\n\') for line in f]'
     async with running(script, beat_s=0.02, missed_beats=100) as (child, owner):
         first = await asyncio.wait_for(owner.ready.get(), PATIENCE_S)
         # As long as it would take to be killed, were it mute.
