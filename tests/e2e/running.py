@@ -192,12 +192,18 @@ class Running:
 
     async def settled(self) -> None:
         """Wait until nothing is in flight and everything shipped is accounted for."""
+        open_routes: list[dict[str, Any]] = []
 
         async def is_settled() -> bool:
-            status = await self.status()
-            return bool(status) and all(_is_settled(route) for route in status["routes"])
+            if status := await self.status():
+                open_routes[:] = [route for route in status["routes"] if not _is_settled(route)]
+            return bool(status) and not open_routes
 
-        await eventually(is_settled, "all requests and comparisons accounted for")
+        try:
+            await eventually(is_settled, "all requests and comparisons accounted for")
+        except AssertionError as error:
+            shown = ("name", "variants", "shadows", "noise", "log")
+            raise AssertionError(f"{error}: {[{k: r[k] for k in shown} for r in open_routes]}") from error
 
 
 def _is_settled(route: dict[str, Any]) -> bool:
