@@ -206,6 +206,8 @@ OBSERVER_FIELDS = (
     "disagreement_failures",
     "label_failures",
     "labels_forgotten",
+    "predictions_saved",
+    "predictions_unsaved",
     "meanings_asked",
     "meanings_answered",
     "meanings_failed",

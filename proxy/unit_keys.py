@@ -20,6 +20,8 @@ Rules
 import errno
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -102,6 +104,14 @@ class UnitKeys:
             if str(error) != self._problem:  # it is looked for often: said once
                 self._problem = str(error)
                 _log.error("unit keys: %s; the one in use stays", error)
+
+    def every(self) -> Iterator[bytes]:
+        """Yield the key in force, then those before it that are still there. Reads files."""
+        yield self.key
+        if self._configured is None:
+            with suppress(OSError):  # what cannot be read is as good as gone
+                for held in held_keys(self._state_dir):
+                    yield _read(held.path)
 
     def _take(self, path: Path) -> None:
         key = _read(path)

@@ -196,3 +196,16 @@ def test_a_bad_key_does_not_replace_a_good_one(tmp_path: Path, caplog: pytest.Lo
     keys.refresh(NOW_NS, None, None)
     assert keys.key == before
     assert caplog.text.count("the one in use stays") == 1
+
+
+def test_every_key(tmp_path: Path) -> None:
+    """The key in force comes first, then all that are kept; a configured one is alone."""
+    keys = first_made_at(tmp_path, NOW_NS - HOUR_NS)
+    first = keys.key
+    rotate(tmp_path, NOW_NS)
+    keys.refresh(NOW_NS, None, None)
+    assert keys.key != first
+    assert list(keys.every()) == [keys.key, first, keys.key]
+    (tmp_path / FIRST_KEY).unlink()
+    assert first not in keys.every()
+    assert list(UnitKeys(tmp_path, "configured").every()) == [b"configured"]

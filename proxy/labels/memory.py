@@ -55,6 +55,8 @@ class Remembered(Generic[K]):
     """Of each row, whether a label came for it; empty: for none."""
     weight: int = 0
     """Bytes that it is taken to occupy in memory."""
+    is_saved: bool = False
+    """It is put by elsewhere, or is about to be: it can be found there when it is not remembered here any more."""
 
     @property
     def rows(self) -> frozenset[int]:
@@ -81,7 +83,7 @@ class Memory(Generic[K]):
         self.keep_ns = keep_ns
         self.budget_bytes = budget_bytes
         self.forgotten = 0
-        """Requests that went before their time, for want of room."""
+        """Requests that went before their time, for want of room, and are nowhere else."""
         self.weight = 0
         self._max_requests = max_requests
         self._entries: OrderedDict[int, Remembered[K]] = OrderedDict()
@@ -101,8 +103,7 @@ class Memory(Generic[K]):
         self.weight += entry.weight
         self.expire(entry.arrived_ns)
         while self.weight > self.budget_bytes or len(self._entries) > self._max_requests:
-            self._forget()
-            self.forgotten += 1
+            self.forgotten += not self._forget().is_saved
 
     def find(self, name: int, now_ns: int) -> Remembered[K] | Literal["late", "unknown"]:
         """Return what is remembered of a request."""
@@ -126,14 +127,16 @@ class Memory(Generic[K]):
             elif len(sides) < len(entry.sides):
                 entry.sides = sides
 
-    def _forget(self) -> None:
-        self._remove(next(iter(self._entries)))
+    def _forget(self) -> Remembered[K]:
+        return self._remove(next(iter(self._entries)))
 
-    def _remove(self, name: int) -> None:
-        self.weight -= self._entries.pop(name).weight
+    def _remove(self, name: int) -> Remembered[K]:
+        entry = self._entries.pop(name)
+        self.weight -= entry.weight
         self._late[name] = None
         if len(self._late) > MAX_LATE:
             self._late.popitem(last=False)
+        return entry
 
 
 def compact(sides: Sequence[Side[K]]) -> tuple[Side[K], ...]:

@@ -5,17 +5,19 @@ false``, ``log.body: 0B``), hashes stand for labels, as they do for those in cou
 told as its record tells it.
 """
 
+from functools import partial
 from typing import Any
 
 import orjson
 
 from proxy.control.label_items import LabelItem, TrueLabel
+from proxy.observer.predictions import NOTHING_HIDDEN, Hiding
 from proxy.observer.record import RecordRule, shown_id, timestamp
 from proxy.privacy.actions import keyed_hash
 from proxy.records.label import KIND
 from proxy.records.schema import SCHEMA_VERSION
 
-__all__ = ["label_line"]
+__all__ = ["hiding_of", "label_line"]
 
 
 def label_line(rule: RecordRule, route: str, item: LabelItem, wall_ns: int) -> bytes:
@@ -27,7 +29,6 @@ def label_line(rule: RecordRule, route: str, item: LabelItem, wall_ns: int) -> b
         item: what was accepted.
         wall_ns: when.
     """
-    is_hidden = rule.redactor.concerns_bodies or rule.content is False or not rule.body_cap
     labels: list[Any] = list(item.labels)
     document: dict[str, Any] = {
         "schema": SCHEMA_VERSION,
@@ -37,10 +38,21 @@ def label_line(rule: RecordRule, route: str, item: LabelItem, wall_ns: int) -> b
         "route": route,
         "labels": labels,
     }
-    if is_hidden:
+    if _is_hidden(rule):
         document["labels"] = [None if label is None else _hashed(rule, label) for label in item.labels]
         document |= {"redacted": True, "unit_key_id": rule.key_id}
     return orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def hiding_of(rule: RecordRule) -> Hiding:
+    """Return how labels of a route are hidden where they are put by: with the hash that its records have."""
+    if not _is_hidden(rule):
+        return NOTHING_HIDDEN
+    return Hiding(rule.key_id, partial(keyed_hash, rule.redactor.key))
+
+
+def _is_hidden(rule: RecordRule) -> bool:
+    return rule.redactor.concerns_bodies or rule.content is False or not rule.body_cap
 
 
 def _hashed(rule: RecordRule, label: TrueLabel) -> str:

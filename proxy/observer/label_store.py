@@ -1,8 +1,9 @@
-"""Counts of labelled rows on the disk: ``state_dir/labels.sqlite``.
+"""Counts of labelled rows on the disk: ``state_dir/labels.sqlite``. Beside them is what was predicted
+(:mod:`proxy.observer.prediction_store`).
 
 Rules
     * What a batch of labels changes is one transaction, and on the disk when it is acknowledged
-      (``synchronous=FULL``): the counts, and which units have counted already.
+      (``synchronous=FULL``): the counts, which units have counted already, and which rows have their label.
     * Units are there as keyed hashes. One counts once for each of the two things that are concluded from units
       (:mod:`proxy.labels.verdict`), also after a restart.
     * What was counted for other models or another rule than those in force is forgotten.
@@ -12,9 +13,10 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from proxy.engine.sqlite_file import SqliteFile, open_file
+from proxy.engine.sqlite_file import open_file
 from proxy.labels import COUNT_FIELDS, PRIMARY_BETTER, SHADOW_BETTER, LabelCounts, Outcome
 from proxy.observer.breakdown_store import StretchKey
+from proxy.observer.prediction_store import Mark, PredictionStore
 
 __all__ = ["FILE_NAME", "KnownLabels", "LabelKey", "LabelStore", "Labelled", "open_labels"]
 
@@ -71,7 +73,7 @@ class Labelled(NamedTuple):
     """In the order of the rows."""
 
 
-class LabelStore(SqliteFile):
+class LabelStore(PredictionStore):
     """The open file."""
 
     tables = _TABLES
@@ -79,8 +81,12 @@ class LabelStore(SqliteFile):
     application_id = _APPLICATION_ID
     synchronous = "FULL"
 
-    def take(self, labelled: Sequence[Labelled]) -> dict[LabelKey, LabelCounts]:
+    def take(self, labelled: Sequence[Labelled], marks: Sequence[Mark] = ()) -> dict[LabelKey, LabelCounts]:
         """Count all of ``labelled``, or nothing; return what is then counted for each of their keys.
+
+        Args:
+            labelled: what labels say.
+            marks: which rows of which requests have their label then.
 
         Raises:
             sqlite3.Error: the disk refused it; nothing was counted.
@@ -93,6 +99,8 @@ class LabelStore(SqliteFile):
                 sums[each.key] = sums.get(each.key, LabelCounts()).plus(counted)
             for key, counts in sums.items():
                 self._add(key, counts)
+            for mark in marks:
+                self._mark(mark)
             return {key: self._read(key) for key in sums}
 
     def counts(self) -> Mapping[LabelKey, LabelCounts]:

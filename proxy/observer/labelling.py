@@ -1,9 +1,11 @@
 """Labels: what was predicted is remembered, and each true answer that comes later says, row by row, who was right.
 
 Rules
-    * What is answered as accepted is on the disk (:mod:`~proxy.observer.label_store`), and counts once. What is
-      remembered is in memory alone, :data:`REMEMBERED_BYTES` for all routes: after a restart labels of earlier requests
-      are unknown.
+    * What is answered as accepted is on the disk (:mod:`~proxy.observer.label_store`), and counts once, whoever is
+      killed meanwhile.
+    * What is remembered is in memory, :data:`REMEMBERED_BYTES` for all routes, and a moment later on the disk too
+      (:mod:`~proxy.observer.predictions`), where there is room for more and where it outlives the process. Labels are
+      held against what memory has, else against what the disk has.
     * A label is for the models and the rule of its request. Where these are not in force any more it is late.
     * A unit is known by a keyed hash: who has the file but not the key cannot try whose it is. After a new key
       (:mod:`proxy.unit_keys`) a unit is another one, and counts once more.
@@ -15,20 +17,34 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
-from proxy.clock import monotonic_ns
+from proxy.clock import monotonic_ns, wall_ns
 from proxy.compare import Comparison
 from proxy.control.label_items import LabelItem
 from proxy.engine.feedback import TAKE_PATIENCE_S, BusyError
+from proxy.engine.sqlite_file import StoreError
 from proxy.engine.store_thread import FileThread
 from proxy.evidence.ring import id_hash
 from proxy.exchange import Primary
-from proxy.labels import LabelCounts, Memory, Remembered, Side, compact, fits, outcomes_of
+from proxy.labels import (
+    Hide,
+    LabelCounts,
+    Memory,
+    Remembered,
+    Side,
+    Truth,
+    compact,
+    disguise,
+    fits,
+    outcomes_of,
+)
 from proxy.observer.blocks import Blocks, LabelOutcome
 from proxy.observer.breakdown_store import StretchKey
 from proxy.observer.disagreements import stretch_key
 from proxy.observer.label_store import FILE_NAME, KnownLabels, LabelKey, Labelled, LabelStore, open_labels
+from proxy.observer.prediction_store import Mark
+from proxy.observer.predictions import NOTHING_HIDDEN, Found, HideOf, HidingOf, Predictions, signed
 from proxy.privacy.actions import keyed_hash
 from proxy.routing.table import Table
 
@@ -67,6 +83,8 @@ class _Judged(NamedTuple):
     """An item that is to be counted."""
 
     route: str
+    name: int
+    """Of the request."""
     item: LabelItem
     entry: Remembered[LabelKey]
     rows: Sequence[int]
@@ -89,6 +107,9 @@ class Labelling:
         keep: writes down what was accepted.
         shelf: the thread of the file; tests bring their own.
         clock_ns: monotonic time.
+        wall: wall time, nanoseconds.
+        hiding_of: how labels of a route are hidden on the disk.
+        hide_of: how those were that are there.
     """
 
     def __init__(
@@ -98,8 +119,13 @@ class Labelling:
         keep: Keep,
         shelf: FileThread[LabelStore] | None = None,
         clock_ns: Callable[[], int] = monotonic_ns,
+        wall: Callable[[], int] = wall_ns,
+        hiding_of: HidingOf = lambda *_: NOTHING_HIDDEN,
+        hide_of: HideOf = lambda _: None,
     ) -> None:
         self.shelf = shelf or FileThread(state_dir, open_labels, "counts of labels")
+        self.predictions = Predictions(self.shelf, hiding_of, hide_of, clock_ns, wall)
+        self._wall = wall
         self._blocks = blocks
         self._keep = keep
         self._clock_ns = clock_ns
@@ -109,6 +135,8 @@ class Labelling:
         self._version = 0
         self._memories: dict[str, Memory[LabelKey]] = {}
         """Of the table in force, by route."""
+        self._wanted: set[LabelKey] = set()
+        """What labels are counted for, of the table in force."""
         self._counts: dict[LabelKey, LabelCounts] = {}
         self._forgotten = 0
         """Of routes that are not there any more."""
@@ -132,6 +160,7 @@ class Labelling:
         stretches = frozenset(key for keys in self._keys[version] for key in keys or ())
         budget = REMEMBERED_BYTES // max(1, len(routes))
         memories: dict[str, Memory[LabelKey]] = {}
+        self._wanted = set()
         for name, route in routes.items():
             keep_ns = route.settings.compare.labels or 0
             memory = self._memories.pop(name, None)
@@ -139,12 +168,15 @@ class Labelling:
                 memory = Memory(keep_ns, budget)
             memory.keep_ns, memory.budget_bytes = keep_ns, budget
             memories[name] = memory
-            memory.keep_only({LabelKey(key, variant.name) for key in stretches for variant in route.variants})
+            wanted = {LabelKey(key, variant.name) for key in stretches for variant in route.variants}
+            memory.keep_only(wanted)
+            self._wanted |= wanted
         self._forgotten += sum(memory.forgotten for memory in self._memories.values())
         self._memories = memories
         self._counts = {key: counts for key, counts in self._counts.items() if key.stretch in stretches}
         if stretches or (self.shelf.directory / FILE_NAME).exists():  # who never wanted labels has no file
-            self._load(stretches)
+            self._load(stretches, frozenset(routes))
+        self.predictions.keep({name: memory.keep_ns for name, memory in memories.items()})
 
     def retire(self, versions: Sequence[int]) -> None:
         """Forget ``versions``."""
@@ -152,9 +184,10 @@ class Labelling:
             self._tables.pop(version, None)
             self._keys.pop(version, None)
 
-    def _load(self, stretches: frozenset[StretchKey]) -> None:
+    def _load(self, stretches: frozenset[StretchKey], routes: frozenset[str]) -> None:
         def act(store: LabelStore) -> Mapping[LabelKey, LabelCounts]:
             store.keep_only(stretches)
+            store.keep_routes(routes)
             return store.counts()
 
         def settle(future: "asyncio.Future[Mapping[LabelKey, LabelCounts]]") -> None:
@@ -187,9 +220,11 @@ class Labelling:
         ]
         if sides:
             who = b"%b\n%b" % (route.name.encode(), primary.unit or primary.request_id)
-            unit = _signed(int(keyed_hash(key, who)[:16], 16))
+            unit = signed(int(keyed_hash(key, who)[:16], 16))
             entry = Remembered(self._clock_ns(), variant, unit, compact(sides))
-            memory.add(_name_of(route.name, primary.request_id), entry)
+            name = _name_of(route.name, primary.request_id)
+            memory.add(name, entry)
+            self.predictions.note(primary.version, route.name, name, entry)
 
     @property
     def remembered(self) -> int:
@@ -203,8 +238,9 @@ class Labelling:
 
     @property
     def forgotten(self) -> int:
-        """Requests that were forgotten before their time, for want of room."""
-        return self._forgotten + sum(memory.forgotten for memory in self._memories.values())
+        """Requests that were forgotten before their time, for want of room: in memory, and on the disk."""
+        held = sum(memory.forgotten for memory in self._memories.values())
+        return self._forgotten + held + self.predictions.forgotten
 
     # What is true
 
@@ -226,10 +262,11 @@ class Labelling:
         try:
             await self._write_out()
             told = {name: LabelTold() for name in items}
-            judged = await self._judge(items, told)
+            judged = await self._judge(items, told, await self._look(items))
             if judged:
                 labelled = [each for one in judged for each in one.labelled]
-                self._writing = _Writing(judged, self.shelf.submit(lambda store: store.take(labelled)))
+                marks = [Mark(signed(one.name), one.rows) for one in judged]
+                self._writing = _Writing(judged, self.shelf.submit(lambda store: store.take(labelled, marks)))
                 await self._write_out()
         except BusyError:
             self.refuse({name: len(said) for name, said in items.items()})
@@ -246,8 +283,23 @@ class Labelling:
         for name, number in requests.items():
             self._blocks.count_label(self._version, name, "refused", number)
 
+    async def _look(self, items: Mapping[str, Sequence[LabelItem]]) -> Mapping[int, Found]:
+        """Return what is on the disk of these requests.
+
+        Raises:
+            BusyError: the disk does not say.
+        """
+        names = {_name_of(route, item.request_id.encode()) for route, said in items.items() for item in said}
+        try:
+            return await self.predictions.find(names, TAKE_PATIENCE_S)
+        except StoreError as error:
+            raise BusyError(f"no label was taken: {error}") from None
+
     async def _judge(
-        self, items: Mapping[str, Sequence[LabelItem]], told: Mapping[str, LabelTold]
+        self,
+        items: Mapping[str, Sequence[LabelItem]],
+        told: Mapping[str, LabelTold],
+        stored: Mapping[int, Found],
     ) -> list[_Judged]:
         judged: list[_Judged] = []
         taken: dict[int, set[int]] = {}
@@ -256,37 +308,61 @@ class Labelling:
             for i, item in enumerate(said):
                 if i % _BREATH == _BREATH - 1:
                     await asyncio.sleep(0)
-                found = self._judge_one(name, item, told[name], taken)
+                found = self._judge_one(name, item, told[name], taken, stored)
                 if found is not None:
                     judged.append(found)
         return judged
 
     def _judge_one(
-        self, route: str, item: LabelItem, told: LabelTold, taken: dict[int, set[int]]
+        self,
+        route: str,
+        item: LabelItem,
+        told: LabelTold,
+        taken: dict[int, set[int]],
+        stored: Mapping[int, Found],
     ) -> _Judged | None:
-        memory, name = self._memories.get(route), _name_of(route, item.request_id.encode())
-        entry = "unknown" if memory is None else memory.find(name, self._clock_ns())
+        name = _name_of(route, item.request_id.encode())
+        entry, hide = self._entry(route, name, stored.get(name))
         if isinstance(entry, str):
             told.tell(entry, item.number, _SENTENCES[entry])
             return None
-        if len(item.labels) not in entry.rows:
-            told.tell("mismatch", item.number, _wrong_rows(len(item.labels), sorted(entry.rows)))
+        truth = item.labels if hide is None else tuple(disguise(label, hide) for label in item.labels)
+        if len(truth) not in entry.rows:
+            told.tell("mismatch", item.number, _wrong_rows(len(truth), sorted(entry.rows)))
             return None
-        if not fits(item.labels, [side.predicted for side in entry.sides]):
+        if not fits(truth, [side.predicted for side in entry.sides]):
             told.tell("mismatch", item.number, _SENTENCES["kind"])
             return None
         before, said = entry.labelled, taken.setdefault(name, set())
         fresh = [
             row
-            for row, label in enumerate(item.labels)
-            if label is not None and row not in said and not (before and before[row])
+            for row, label in enumerate(truth)
+            if label is not None and row not in said and not (row < len(before) and before[row])
         ]
         if not fresh:
             told.tell("duplicate", item.number)
             return None
         said.update(fresh)
         told.tell("accepted", item.number)
-        return _Judged(route, item, entry, fresh, _labelled(item, entry, frozenset(fresh)))
+        return _Judged(route, name, item, entry, fresh, _labelled(truth, entry, frozenset(fresh)))
+
+    def _entry(
+        self, route: str, name: int, found: Found | None
+    ) -> tuple[Remembered[LabelKey] | Literal["late", "unknown"], Hide | None]:
+        """Return what is known of a request, and how labels are hidden in it."""
+        memory = self._memories.get(route)
+        entry = "unknown" if memory is None else memory.find(name, self._clock_ns())
+        if found is None or memory is None:
+            return entry, None
+        if isinstance(entry, Remembered):
+            if entry.is_saved:  # who answered before this process was there may have taken labels for it
+                entry.mark(row for row, is_labelled in enumerate(found.entry.labelled) if is_labelled)
+            return entry, None
+        stored = found.entry
+        stored.sides = tuple(side for side in stored.sides if side.key in self._wanted)
+        if not stored.sides or self._wall() - found.at_ms * 1_000_000 > memory.keep_ns:
+            return "late", None
+        return stored, found.hide
 
     async def _write_out(self) -> None:
         """Have what is on its way to the disk arrive there.
@@ -324,11 +400,12 @@ class Labelling:
 
     async def close(self, timeout_s: float) -> bool:
         """Write what is on its way, then close the file; False if that takes longer."""
+        self.predictions.close()
         return await self.shelf.close(timeout_s)
 
 
 _SENTENCES: Final = {
-    "unknown": "no answer of this route that was compared had this x-request-id, or it came before the last restart",
+    "unknown": "no answer of this route that was compared had this x-request-id, or it is forgotten",
     "late": "the true answer comes too late: compare.labels says how long it is waited for, and what is remembered "
     "has a bound; or the models or their rule are others by now",
     "kind": "none of the models predicts anything of this kind: a number where they have names, or a name where "
@@ -341,20 +418,15 @@ def _wrong_rows(labels: int, rows: Sequence[int]) -> str:
     return f"expected a label for each row of the answer, null where it is not known: {there}, got {labels}"
 
 
-def _labelled(item: LabelItem, entry: Remembered[LabelKey], fresh: frozenset[int]) -> list[Labelled]:
+def _labelled(truth: Truth, entry: Remembered[LabelKey], fresh: frozenset[int]) -> list[Labelled]:
     """Return what the ``fresh`` rows say of each shadow whose rows are as many."""
     found = []
     for key, predicted in entry.sides:
-        if predicted.rows == len(item.labels):
-            outcomes = [row.outcome for row in outcomes_of(item.labels, predicted) if row.number in fresh]
+        if predicted.rows == len(truth):
+            outcomes = [row.outcome for row in outcomes_of(truth, predicted) if row.number in fresh]
             found.append(Labelled(key, entry.unit, outcomes))
     return found
 
 
 def _name_of(route: str, request_id: bytes) -> int:
     return id_hash(b"%b\n%b" % (route.encode(), request_id))
-
-
-def _signed(number: int) -> int:
-    # SQLite's integers have a sign.
-    return number - (1 << 64) if number >> 63 else number

@@ -167,6 +167,8 @@ class Observer:
                 "disagreement_failures": running.disagreements.shelf.failures,
                 "label_failures": running.labelling.shelf.failures,
                 "labels_forgotten": running.labelling.forgotten,
+                "predictions_saved": running.labelling.predictions.saved,
+                "predictions_unsaved": running.labelling.predictions.unsaved,
                 "meanings_asked": meanings.asked,
                 "meanings_answered": meanings.answered,
                 "meanings_failed": meanings.failed,

@@ -2,21 +2,25 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from proxy.clock import wall_ns
 from proxy.control.label_items import LabelItem
 from proxy.engine.deciding import Deciding, Request
+from proxy.labels import Hide
 from proxy.observer.blocks import Blocks
 from proxy.observer.disagreements import Disagreements
 from proxy.observer.intake import Intake
-from proxy.observer.label_record import label_line
+from proxy.observer.label_record import hiding_of, label_line
 from proxy.observer.labelling import Labelling
 from proxy.observer.meanings import make_meanings
 from proxy.observer.noise import NoiseBook
 from proxy.observer.outcomes import Outcomes
 from proxy.observer.pairing import Pair
+from proxy.observer.predictions import Hiding
+from proxy.privacy.actions import key_id, keyed_hash
 from proxy.routing.table import Table
 from proxy.sinks.build import BuiltSinks
 from proxy.unit_keys import UnitKeys
@@ -61,7 +65,13 @@ class Parts:
         self.meanings = make_meanings(settings.embedder)
         self.disagreements = Disagreements(settings.state_dir, meanings=self.meanings)
         noise = NoiseBook(blocks, run_dir)
-        self.labelling = Labelling(settings.state_dir, blocks, self._keep_label)
+        self.labelling = Labelling(
+            settings.state_dir,
+            blocks,
+            self._keep_label,
+            hiding_of=self._hiding_of,
+            hide_of=self._hide_of,
+        )
         self.outcomes = Outcomes(
             blocks,
             self.log,
@@ -87,6 +97,16 @@ class Parts:
         rules = self.outcomes.rules_of(version, route)
         if rules is not None and rules.route.is_recorded:
             self.log.submit_line(label_line(rules.record, route, item, wall_ns()))
+
+    def _hiding_of(self, version: int, route: str) -> Hiding | None:
+        """Return how labels of a route are to be hidden on the disk: as they are in the lines of its records."""
+        rules = self.outcomes.rules_of(version, route)
+        return None if rules is None else hiding_of(rules.record)
+
+    def _hide_of(self, name: str) -> Hide | None:
+        """Return the hash under the key of this id, of those that are kept."""
+        key = next((key for key in self.keys.every() if key_id(key) == name), None)
+        return None if key is None else partial(keyed_hash, key)
 
 
 def make_tracer(settings: "Settings") -> "NullTracer | OtlpTracer":

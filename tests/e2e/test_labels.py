@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import orjson
 import pytest
+from aiohttp import ClientError
 from click.testing import CliRunner
 from sklearn.datasets import load_diabetes, load_digits, load_wine
 
@@ -153,14 +154,21 @@ def by_units(
 
 async def test_digits(tmp_path: Path) -> None:
     """Rows and units of the digits, with users who come back, are exactly those that numpy counts; they are metrics
-    and in the log; a duplicate changes nothing; a killed observer keeps them."""
+    and in the log; a duplicate changes nothing; neither does an observer that is killed between answers and labels."""
     tree, bayes = (each.labels for each in classified("digits"))
     truth = load_digits(return_X_y=True)[1][1::2]
     async with proxy_with(tmp_path) as proxy:
         asked = await ask(proxy, "digits", len(tree))
         items = [labels("digits", each, truth) for each in asked]
+        told = await say(proxy, items[::2])
+        assert (told["accepted"], told["duplicate"], told["problems"]) == (len(items[::2]), 0, [])
+        await killed(proxy, len(asked), len(items[::2]))
         told = await say(proxy, items)
-        assert (told["accepted"], told["duplicate"], told["problems"]) == (len(asked), 0, [])
+        assert (told["accepted"], told["duplicate"], told["problems"]) == (
+            len(items[1::2]),
+            len(items[::2]),
+            [],
+        )
         assert (await say(proxy, items))["duplicate"] == len(asked)
         (found,) = (await shadow(proxy, "digits"))["labels"]
         expected = outcomes(truth, tree, bayes)
@@ -178,12 +186,11 @@ async def test_digits(tmp_path: Path) -> None:
         for name, number in expected.items():
             assert await proxy.total("modelproxy_labelled_rows_total", route="digits", outcome=name) == number
         assert await proxy.total("modelproxy_labels_total", outcome="accepted") == len(asked)
-        assert await proxy.total("modelproxy_labels_total", outcome="duplicate") == len(asked)
+        assert await proxy.total("modelproxy_labels_total", outcome="duplicate") == len(asked) + len(
+            items[::2]
+        )
         await logged(tmp_path, asked, truth)
         await asked_in_sql(proxy, asked, truth, expected)
-        await killed(proxy, asked, truth)
-        (after,) = (await shadow(proxy, "digits"))["labels"]
-        assert after == found
 
 
 async def logged(directory: Path, asked: list[Asked], truth: Array) -> None:
@@ -230,20 +237,49 @@ async def asked_in_sql(proxy: Running, asked: list[Asked], truth: Array, expecte
     assert reader.reading.damaged == 0
 
 
-async def killed(proxy: Running, asked: list[Asked], truth: Array) -> None:
-    """Kill the observer: what it remembered is unknown afterwards."""
-    os.kill(proxy.observer_pid(), signal.SIGKILL)
+async def killed(proxy: Running, requests: int, labelled: int) -> None:
+    """Kill the observer, once all that it remembers is put by and its sinks have everything, and wait for another."""
 
-    async def unknown() -> bool:
+    async def saved() -> bool:
+        if await proxy.total("modelproxy_sink_records_total", outcome="written") < 2 * (requests + labelled):
+            return False
+        return await proxy.total("modelproxy_observer_predictions_saved_total") == requests
+
+    await eventually(saved, "predictions to be put by")
+    pid = proxy.observer_pid()
+    os.kill(pid, signal.SIGKILL)
+
+    async def succeeded() -> bool:
         try:
-            async with proxy.session.post(
-                f"{proxy.admin}/api/v1/feedback", json=labels("digits", asked[0], truth)
-            ) as answer:
-                return answer.status == 200 and (await answer.json())["unknown"] == 1
-        except OSError:
+            return proxy.observer_pid() != pid and bool(await proxy.status())
+        except (AssertionError, OSError, ClientError):
             return False
 
-    await eventually(unknown, "an observer that remembers nothing")
+    await eventually(succeeded, "another observer")
+    assert await proxy.total("modelproxy_observer_labels_remembered") == 0
+
+
+@pytest.mark.long
+async def test_an_upgrade(tmp_path: Path) -> None:
+    """What the observer before remembered the next one has labels for, and which of them came already."""
+    tree, bayes = (each.labels for each in classified("wine"))
+    truth = load_wine(return_X_y=True)[1][1::2]
+    async with proxy_with(tmp_path) as proxy:
+        asked = await ask(proxy, "wine", len(tree))
+        items = [labels("wine", each, truth) for each in asked]
+        assert (await say(proxy, items[:2]))["accepted"] == 2
+        proxy.process.send_signal(signal.SIGUSR2)
+
+        async def is_upgraded() -> bool:
+            told = (await proxy.status()).get("config", {})
+            return told.get("upgrades_total") == 1 and not told["earlier_pids"]
+
+        await eventually(is_upgraded, "the end of the upgrade", 60)
+        told = await say(proxy, items)
+        assert (told["accepted"], told["duplicate"], told["unknown"]) == (len(items) - 2, 2, 0)
+        (found,) = (await shadow(proxy, "wine"))["labels"]
+        expected = outcomes(truth, tree, bayes)
+        assert {name: found["rows"][name] for name in expected} == expected
 
 
 async def test_row_by_row(tmp_path: Path) -> None:

@@ -3,8 +3,8 @@
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +17,20 @@ from proxy.engine.store_thread import FileThread
 from proxy.exchange import Flag
 from proxy.labels import LabelCounts
 from proxy.observer import labelling as labelling_module
+from proxy.observer import predictions as predictions_module
 from proxy.observer.blocks import Blocks
 from proxy.observer.label_store import FILE_NAME, LabelStore, open_labels
 from proxy.observer.labelling import Labelling, LabelTold
 from proxy.observer.outcomes import Outcomes
 from proxy.observer.pairing import Pair
+from proxy.observer.predictions import NOTHING_HIDDEN, Hiding
 from proxy.privacy.actions import keyed_hash
 from proxy.tally import read_all
 from tests.observer.exchanges import BASE_CONFIG, agreeing, primary_part, shadow_part, table_of
 from tests.observer.test_disagreements import KEY, NoSink, NoTracer
 
 LABELLED = BASE_CONFIG.replace("as: classification", "as: classification, labels: 1h")
+START_WALL_NS = 1_760_000_000_000_000_000
 HOUR_NS = 3_600_000_000_000
 BATCH = b'{"outputs":[{"name":"label","datatype":"INT64","shape":[3],"data":%b}]}'
 
@@ -35,13 +38,22 @@ BATCH = b'{"outputs":[{"name":"label","datatype":"INT64","shape":[3],"data":%b}]
 class Bench:
     """Labelling behind the outcomes that an observer has."""
 
-    def __init__(self, directory: Path, text: str = LABELLED, shelf: Any = None) -> None:
+    def __init__(
+        self, directory: Path, text: str = LABELLED, shelf: Any = None, hiding: Hiding = NOTHING_HIDDEN
+    ) -> None:
         self.directory = directory
         self.now_ns = 0
         self.kept: list[tuple[int, str, LabelItem]] = []
         self.blocks = Blocks(directory)
         self.labelling = Labelling(
-            directory, self.blocks, lambda *what: self.kept.append(what), shelf, lambda: self.now_ns
+            directory,
+            self.blocks,
+            lambda *what: self.kept.append(what),
+            shelf,
+            lambda: self.now_ns,
+            lambda: START_WALL_NS + self.now_ns,
+            lambda *_: hiding,
+            lambda _: hiding.hide,
         )
         self.outcomes = Outcomes(self.blocks, NoSink(), NoTracer(), KEY, rememberer=self.labelling)
         self.last = 0
@@ -211,15 +223,19 @@ async def test_nobody_asked(tmp_path: Path) -> None:
 
 
 async def test_a_restart(tmp_path: Path) -> None:
-    """Counts stay, and who has bet; what was remembered is unknown."""
+    """Counts stay, who has bet, what was predicted, and which rows have their label."""
     first = Bench(tmp_path)
     first.pair("a", unit=b"u")
     await first.say(("a", 1))
+    first.pair("b", unit=b"u")
     await first.close()
     second = Bench(tmp_path)
-    assert (await second.say(("a", 1))).counts == {"unknown": 1}
-    second.pair("b", unit=b"u")
-    await second.say(("b", 1))
+    assert (await second.say(("a", 1), ("b", 1), ("b", 2), ("c", 1))).counts == {
+        "duplicate": 2,
+        "accepted": 1,
+        "unknown": 1,
+    }
+    assert second.labelling.remembered == 0
     assert second.counts() == LabelCounts(only_primary=2, first_only_primary=1, won_primary=1)
     await second.close()
     third = Bench(tmp_path)
@@ -229,15 +245,89 @@ async def test_a_restart(tmp_path: Path) -> None:
     await third.close()
 
 
+async def test_a_restart_of_what_is_hidden(tmp_path: Path) -> None:
+    """Labels are held against the hashes that stand for what was predicted: right, wrong, of another kind."""
+    hiding = Hiding("ab12", partial(keyed_hash, KEY))
+    first = Bench(tmp_path, hiding=hiding)
+    first.pair("a", shadow=2, primary=1)
+    first.pair("b", primary=b"[1,2,3]", shadow=b"[1,9,9]")
+    await first.close()
+    second = Bench(tmp_path, hiding=hiding)
+    told = await second.say(("a", "red"), ("a", 1.0), ("b", (1, 9, None)), ("b", (1, 2)))
+    assert told.counts == {"mismatch": 2, "accepted": 2}
+    assert second.counts()[:4] == (1, 1, 1, 0)
+    assert [item.labels for _, _, item in second.kept] == [(1.0,), (1, 9, None)]
+    await second.close()
+
+
+async def test_what_the_disk_has_is_late_too(tmp_path: Path) -> None:
+    """After a restart as before: what is too old, or of other models, is late; what was labelled is a duplicate row by
+    row."""
+    first = Bench(tmp_path)
+    first.pair("old")
+    first.now_ns = HOUR_NS // 2
+    first.pair("b", primary=b"[1,2,3]", shadow=b"[1,9,9]")
+    await first.say(("b", (1, None, None)))
+    await first.close()
+    second = Bench(tmp_path)
+    second.now_ns = HOUR_NS + 1_000_000
+    assert (await second.say(("old", 1))).counts == {"late": 1}
+    told = await second.say(("b", (5, None, None)), ("b", (5, 9, None)), ("b", (None, None, 9)))
+    assert told.counts == {"duplicate": 1, "accepted": 2}
+    assert second.counts()[:4] == (1, 0, 2, 0)
+    await second.close()
+    third = Bench(tmp_path, LABELLED.replace("labels: 1h", "labels: 1h, at: label"))
+    third.now_ns = HOUR_NS + 1_000_000
+    assert (await third.say(("b", (1, 2, 3)))).counts == {"late": 1}
+    third.publish(BASE_CONFIG)
+    third.publish(LABELLED)
+    assert (await third.say(("b", (1, 2, 3)))).counts == {"unknown": 1}
+    await third.close()
+
+
+async def test_an_id_that_comes_again(tmp_path: Path) -> None:
+    """The later request is labelled for itself, whatever came for the earlier one, in memory and on the disk."""
+    first = Bench(tmp_path)
+    for primary in (1, 2):
+        first.pair("a", primary=primary)
+        assert (await first.say(("a", 1), ("a", 1))).counts == {"accepted": 1, "duplicate": 1}
+    first.pair("a", primary=3)
+    await first.close()
+    second = Bench(tmp_path)
+    assert (await second.say(("a", 3), ("a", 3))).counts == {"accepted": 1, "duplicate": 1}
+    assert second.counts().rows == 3
+    await second.close()
+
+
+async def test_two_observers(tmp_path: Path) -> None:
+    """While one takes over from another, each finds what the other remembers, and no row counts twice."""
+    first, second = Bench(tmp_path), Bench(tmp_path)
+    first.pair("a")
+    second.pair("b")
+    first.labelling.predictions.save()
+    await first.labelling.shelf.call(lambda _: None, 10.0)
+    assert (await second.say(("a", 1), ("b", 1))).counts == {"accepted": 2}
+    assert (await first.say(("a", 1), ("b", 1))).counts == {"duplicate": 2}
+    assert second.counts().rows == 2
+    await first.close()
+    await second.close()
+
+
 async def test_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond the bytes of all routes the oldest is forgotten and counted."""
+    """Beyond the bytes of all routes the oldest leaves the memory; the disk still has it. What is on no disk is
+    forgotten, and counted."""
     monkeypatch.setattr(labelling_module, "REMEMBERED_BYTES", 2000)
     bench = Bench(tmp_path)
     for name in "abcd":
         bench.pair(name)
     assert bench.labelling.remembered_bytes <= 2000
-    assert (bench.labelling.remembered, bench.labelling.forgotten) == (2, 2)
-    assert (await bench.say(("a", 1), ("d", 1))).counts == {"late": 1, "accepted": 1}
+    assert (bench.labelling.remembered, bench.labelling.forgotten) == (2, 0)
+    assert (await bench.say(("a", 1), ("d", 1))).counts == {"accepted": 2}
+    monkeypatch.setattr(predictions_module, "MAX_WAITING", 0)
+    for name in "efgh":
+        bench.pair(name)
+    assert (bench.labelling.forgotten, bench.labelling.predictions.unsaved) == (2, 4)
+    assert (await bench.say(("e", 1), ("h", 1))).counts == {"late": 1, "accepted": 1}
     bench.publish(BASE_CONFIG)
     assert bench.labelling.forgotten == 2
     await bench.close()
@@ -255,11 +345,11 @@ class Stuck:
         stuck = self
 
         class Slow(LabelStore):
-            def take(self, labelled: Sequence[Any]) -> Any:
+            def take(self, *what: Any) -> Any:
                 stuck.goes_on.wait(10)
                 if stuck.fails:
                     raise StoreError("the disk is full")
-                return super().take(labelled)
+                return super().take(*what)
 
         open_labels(directory, wall_ns).close()
         return Slow(directory / FILE_NAME)
@@ -287,7 +377,8 @@ async def test_a_slow_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     bench.pair("a")
     bench.pair("b")
     stuck.goes_on.clear()
-    monkeypatch.setattr(labelling_module, "TAKE_PATIENCE_S", 0.02)
+    await bench.labelling.shelf.call(lambda _: None, 10.0)
+    monkeypatch.setattr(labelling_module, "TAKE_PATIENCE_S", 0.5)  # to be asked what it has, it goes on
     with pytest.raises(BusyError, match="a duplicate then"):
         await bench.say(("a", 1))
     with pytest.raises(BusyError, match="a duplicate then"):
