@@ -16,6 +16,7 @@ from proxy.control.disagreement_schema import disagreements_schema
 from proxy.engine.evidence_view import Seen, evidence_document
 from proxy.engine.judging import point
 from proxy.engine.rollout_view import rollout_document
+from proxy.labels import OUTCOMES
 from proxy.rollout import decide
 from proxy.rollout.state import Phase
 from proxy.rollout.verdict import Verdict
@@ -103,6 +104,9 @@ def fields() -> dict[str, Iterable[str]]:
         "noise": book["properties"]["noise"]["anyOf"][0]["properties"],
         "field": book["properties"]["noise"]["anyOf"][0]["properties"]["fields"]["items"]["properties"],
         "mistake": book["properties"]["confusion"]["items"]["properties"],
+        "labelled": (labelled := book["properties"]["labels"]["items"]["properties"]),
+        "answered": labelled["primary"]["properties"],
+        "better": labelled["differing_units"]["properties"],
         "example": book["properties"]["examples"]["items"]["properties"],
         "differing": {"path", "primary", "shadow"},
         "rollout": rollout,
@@ -170,3 +174,14 @@ def test_what_it_asks_of_disagreements_can_be_asked() -> None:
     assert "modelproxy disagreements" in SCRIPT
     read = set(re.findall(r"(?<![\w.])told\.(shadows|slices|examples_percent)\b", SCRIPT))
     assert read <= set(disagreement_schema())
+
+
+def test_true_answers_are_shown_where_there_are_some() -> None:
+    """The part about labels is left out without any, and reads rows by outcomes that there are."""
+    part = SCRIPT.partition("function labelsPart(book) {")[2].partition("\n}\n")[0]
+    assert part.lstrip().startswith("if (!book.labels.length) return null;")
+    assert (
+        set(re.findall(r"rows\.(\w+)", part))
+        == {"primary_closer", "shadow_closer", "as_close"}
+        <= set(OUTCOMES)
+    )
