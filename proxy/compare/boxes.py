@@ -5,7 +5,9 @@ first those of one class, then what is left: those have another ``label``. A box
 The distance is 1 - the mean IoU, over matched pairs and, with 0, unmatched boxes.
 
 Where boxes stand, unless ``at``, ``label`` and ``score`` say so: in outputs or keys named ``boxes``, ``labels``,
-``scores`` (torchvision), ``detection_boxes``, … (TensorFlow), or as a list of objects that name them (``box_rows``).
+``scores`` (torchvision), ``detection_boxes``, … (TensorFlow), ``bboxes``, ``displayNames``, ``confidences`` (Vertex AI,
+whose numbers are x1, x2, y1, y2), inside ``instances`` (Detectron2), or as a list of objects that name them
+(``box_rows``).
 """
 
 from collections.abc import Mapping, Sequence
@@ -50,7 +52,10 @@ BOX_TOTAL_LIMIT: Final = 4096
 
 BOX_NAMES: Final = ("boxes", "bboxes", "detection_boxes", "pred_boxes", "bounding_boxes")
 _BOX_NAMES: Final = frozenset(BOX_NAMES)
-_LABEL_NAMES: Final = ("labels", "classes", "detection_classes", "pred_classes", "class_ids", "class_names")
+_LABEL_NAMES: Final = (
+    *("labels", "classes", "detection_classes", "pred_classes", "class_ids", "class_names"),
+    "displayNames",
+)
 _SCORE_NAMES: Final = ("scores", "detection_scores", "confidences", "confidence")
 
 _NUMBERS: Final = frozenset({int, float})
@@ -145,7 +150,13 @@ def has_boxes(prediction: Prediction) -> bool:
     for tensor in prediction.tensors:
         if tensor.name in _BOX_NAMES and tensor.kind in ("float", "int"):
             return tensor.shape[-1:] == (4,) or not tensor.data
-    found = _rows_of_boxes(whole(prediction)) if prediction.format != "oip_v2" else None
+    if prediction.format == "oip_v2":
+        return False
+    rows = whole(prediction)
+    first = rows[0] if type(rows) is list and rows else rows
+    if type(first) is dict and not _inside(first).keys().isdisjoint(_BOX_NAMES) and "instances" in first:
+        return True
+    found = _rows_of_boxes(rows)
     return found is not None and any(
         read_corners(row.box, "xyxy") is not None for image in found for row in image
     )
@@ -170,7 +181,7 @@ def _rows_of_boxes(value: Json | None) -> list[list[BoxRow]] | None:
     return images
 
 
-THING_NAMES: Final = ("detections", "objects", "predictions", "results")
+THING_NAMES: Final = ("detections", "instances", "objects", "predictions", "results")
 """What a list of things is called that were found in an image."""
 
 
@@ -233,11 +244,34 @@ def _by_convention(prediction: Prediction) -> _Found | None:
 
 def _columns(named: Mapping[str, Json]) -> _Found | None:
     """Return what stands under the usual names."""
+    named = _inside(named)
     boxes, labels, scores = [
         next((named[name] for name in names if name in named), None)
         for names in (BOX_NAMES, _LABEL_NAMES, _SCORE_NAMES)
     ]
-    return (boxes, labels, scores) if type(boxes) is list else None
+    if type(boxes) is not list:
+        return None
+    if "displayNames" in named:
+        boxes = _in_order(boxes)
+    return boxes, labels, scores
+
+
+def _inside(named: Mapping[str, Json]) -> Mapping[str, Json]:
+    """Return what Detectron2 says of an image, which it calls ``instances``."""
+    inner = named.get("instances")
+    return inner if type(inner) is dict and len(named) == 1 else named
+
+
+def _in_order(boxes: list[Json]) -> list[Json]:
+    """Return Vertex AI's boxes, x1, x2, y1, y2, as x1, y1, x2, y2; those of an image or of several."""
+    return [
+        [box[0], box[2], box[1], box[3]]
+        if type(box) is list and len(box) == 4 and type(box[0]) is not list
+        else _in_order(box)
+        if type(box) is list and all(type(each) is list for each in box)
+        else box
+        for box in boxes
+    ]
 
 
 def _is_batch(boxes: list[Json]) -> bool:

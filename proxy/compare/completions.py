@@ -56,13 +56,26 @@ def read_completion(document: Json, *, is_streamed: bool = False) -> Completion 
     if type(document) is list:
         rows = _read_rows(document)
         return None if rows is None else Completion(rows, None, is_streamed)
-    if type(document) is not dict or document.keys().isdisjoint(COMPLETION_SIGNS):
+    if type(document) is not dict:
+        return None
+    if is_streamed and (text := _streamed_output(document)) is not None:
+        return Completion((Choice(0, text, None, None, ()),), None, True)
+    if document.keys().isdisjoint(COMPLETION_SIGNS):
         return None
     for read in _READERS:
         choices = read(document)
         if choices is not None:
             return Completion(choices, _usage(document), is_streamed)
     return None
+
+
+def _streamed_output(document: dict[str, Json]) -> str | None:
+    """Return the one text of an answer of the Open Inference Protocol; in one piece it may as well be a label."""
+    outputs = document.get("outputs")
+    if type(outputs) is not list or len(outputs) != 1 or _at(outputs[0], "datatype") != "BYTES":
+        return None
+    data = outputs[0].get("data")
+    return data[0] if type(data) is list and len(data) == 1 and type(data[0]) is str else None
 
 
 def is_openai(document: Json) -> bool:
@@ -277,6 +290,10 @@ _BESIDE: Final = frozenset(
 )
 
 
+_SPAN: Final = frozenset({"answer", "score", "start", "end"})
+"""What Hugging Face says of an answer that it found in a text."""
+
+
 def _read_text(document: dict[str, Json]) -> tuple[Choice, ...] | None:
     """Read the forms that are a text, or one for each that was sent, and little more."""
     for name in _TEXT_NAMES:
@@ -287,6 +304,8 @@ def _read_text(document: dict[str, Json]) -> tuple[Choice, ...] | None:
     for name in _ALONE:
         if name in document and document.keys() <= _BESIDE | {name}:
             return _choices(document[name], _finish(document))
+    if "answer" in document and document.keys() == _SPAN:
+        return _choices(document["answer"], None)
     results = document.get("results")
     if type(results) is list and results and all("outputText" in row for row in _objects(results)):
         return _read_rows(results)  # Amazon's Titan
@@ -308,6 +327,8 @@ def _choices(said: Json, finish: str | None) -> tuple[Choice, ...] | None:
     """Read a text, several, or the messages of a conversation, whose last one was generated."""
     if type(said) is str:
         return (Choice(0, said, finish, None, ()),)
+    if type(said) is dict and "role" in said:
+        said = [said]  # SageMaker JumpStart
     if type(said) is not list or not said:
         return None
     if all(type(text) is str for text in said):

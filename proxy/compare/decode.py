@@ -4,9 +4,12 @@ Formats, told apart by what the answer is and not by the path it came from:
 
 =========== =======================================================================================
 ``openai``  OpenAI's chat, completions and responses, also streamed: server-sent events, assembled into
-            the answer in one piece (``streams``); embeddings, as numbers or base64
+            the answer in one piece (``streams``); embeddings, as numbers or base64; scores, classes and
+            moderation, of each text that was sent (``graded``)
 ``oip_v2``  Open Inference Protocol V2: ``{"outputs": [{"name", "datatype", "shape", "data"}]}``,
-            data flat or nested, or binary after the JSON (``Inference-Header-Content-Length``)
+            data flat or nested, or binary after the JSON (``Inference-Header-Content-Length``); as
+            server-sent events (MLServer's ``infer_stream``), what they add up to; protobuf's JSON of
+            tensors (``protobufs``), written as above
 ``v1``      TensorFlow Serving and KServe V1: ``{"predictions": [row, …]}``; columnar
             ``{"outputs": {name: [value per row]}}``, MLflow's ``{"predictions": {name: [value per row]}}``;
             classify and regress ``{"results": [row, …]}``; Seldon's ``{"data": {"ndarray": [row, …]}}``
@@ -31,6 +34,8 @@ from proxy.compare.content import decode_content, decode_text, media_parameter, 
 from proxy.compare.delimited import read_delimited, tensors_of_delimited
 from proxy.compare.embeddings import VECTOR_SIGNS, read_embeddings
 from proxy.compare.events import Piece, read_events, read_lines
+from proxy.compare.graded import GRADED_SIGNS, read_graded
+from proxy.compare.protobufs import read_protobufs
 from proxy.compare.scored import read_alternatives, read_scored_rows
 from proxy.compare.streams import DONE, assemble_body, assemble_list, parse_piece
 from proxy.compare.tensors import (
@@ -216,6 +221,9 @@ def read_assembled(body: bytes) -> Prediction | Undecodable:
 
 def _read_assembled(document: Json) -> Prediction:
     completion = read_completion(document, is_streamed=True)
+    outputs = document.get("outputs") if type(document) is dict else None
+    if type(outputs) is list and outputs:
+        return read_named(document, outputs)._replace(completion=completion)
     rows = None if completion is None else len(completion.choices)
     return Prediction("openai" if is_openai(document) else "json", document, (), rows, completion)
 
@@ -295,24 +303,41 @@ def _read_object(document: dict[str, Json]) -> Prediction:
         return read_named(document, outputs)
     rows = document.get("predictions")
     if type(rows) is list:
-        if rows and type(rows[0]) is dict and "embeddings" in rows[0]:
-            found = _read_vectors(document)
-            if found is not None:
-                return found
+        if rows and type(rows[0]) is dict and (found := _read_parts(document, rows)) is not None:
+            return found
         return Prediction("v1", document, _tensors_of_answers(rows, "predictions"), len(rows))
     if type(rows) is dict and _are_columns(rows):
         return read_values(document, rows, "predictions")
+    if type(outputs) is dict and (named := read_protobufs(outputs)) is not None:
+        listed, tensors = named
+        return Prediction("oip_v2", {**document, "outputs": listed}, tuple(tensors), _common_rows(tensors))
     if len(document) == 1 and type(outputs) in (list, dict):
         return read_values(document, outputs, "outputs")
     if len(document) == 1 and type(rows := document.get("results", document.get("result"))) is list:
         return Prediction("v1", document, _tensors_of_answers(rows, "results"), len(rows))
     if document.keys().isdisjoint(_SIGNS):
         return _read_row(document)
-    return _read_generated(document) or _read_seldon(document) or _read_row(document)
+    return (
+        _read_generated(document) or _read_graded(document) or _read_seldon(document) or _read_row(document)
+    )
 
 
-_SIGNS: Final = COMPLETION_SIGNS | VECTOR_SIGNS | {"data"}
-"""Members without any of which a document is what a generating or embedding model says, or Seldon's, by none."""
+_SIGNS: Final = COMPLETION_SIGNS | VECTOR_SIGNS | GRADED_SIGNS | {"data"}
+"""Members without any of which a document is none of a generating or embedding model's, of grades, or of Seldon's."""
+
+
+def _read_parts(document: dict[str, Json], rows: list[Json]) -> Prediction | None:
+    """Read predictions that are the parts of one: Vertex AI's vectors, Custom Vision's tags of an image."""
+    if "embeddings" in rows[0]:
+        return _read_vectors(document)
+    pairs = read_alternatives(rows, least=1) if "tagName" in rows[0] else None
+    return None if pairs is None else Prediction("v1", document, tensors_of_scored([pairs]), 1)
+
+
+def _read_graded(document: dict[str, Json]) -> Prediction | None:
+    """Read what a service says of each text that it was given."""
+    graded = read_graded(document)
+    return None if graded is None else Prediction("openai", document, graded.tensors, graded.rows)
 
 
 def _read_row(document: Json) -> Prediction:

@@ -1,15 +1,17 @@
 """What a stream's pieces add up to: the base of all such answers, and those of services with a form of their own.
 
-``streams`` has the forms that many servers speak and says which is which; here are Gemini's, Cohere's, and those that
-repeat what was said before with every piece (SGLang, vLLM's ``generate``).
+``streams`` has the forms that many servers speak and says which is which; here are Gemini's, Cohere's, those that
+repeat what was said before with every piece (SGLang, vLLM's ``generate``), OpenAI's transcriptions, and MLServer's,
+whose pieces are answers of the Open Inference Protocol.
 """
 
 from abc import ABC, abstractmethod
 
 from proxy.compare.completions import text_of
-from proxy.compare.values import Json
+from proxy.compare.tensors import oip_tensor
+from proxy.compare.values import Json, Tensor
 
-__all__ = ["Candidates", "CohereMessage", "GrowingAnswer", "GrownText"]
+__all__ = ["Candidates", "CohereMessage", "GrowingAnswer", "GrowingOutputs", "GrownText", "Transcript"]
 
 _Object = dict[str, Json]
 
@@ -201,3 +203,83 @@ class GrownText(GrowingAnswer):
         """Return the answer as the service gives it in one piece."""
         texts = ["".join(self._texts[index]) for index in sorted(self._texts)]
         return {**self._last, "text": texts if self._is_list else "".join(texts)}
+
+
+class Transcript(GrowingAnswer):
+    """OpenAI's transcriptions: pieces of text, then all of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._texts: list[str] = []
+        self._whole: _Object = {}
+
+    def add(self, piece: _Object) -> bool:
+        """Take a piece; True if it has a part of what was heard."""
+        kind, delta = piece.get("type"), piece.get("delta")
+        if kind == "transcript.text.done":
+            self.has_ended = True
+            self._whole = {key: piece[key] for key in ("text", "usage") if key in piece}
+        if kind != "transcript.text.delta" or type(delta) is not str or not delta:
+            return False
+        self._texts.append(delta)
+        return True
+
+    def document(self) -> _Object:
+        """Return the answer as the service gives it in one piece."""
+        return {"text": "".join(self._texts), **self._whole}
+
+
+class GrowingOutputs(GrowingAnswer):
+    """MLServer's ``infer_stream``: every piece is a whole answer of the Open Inference Protocol.
+
+    Texts that come one by one are one text, cut anywhere; all else is rows, one after the other.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.has_ended = True  # no piece says that it is the last one
+        self._head: _Object = {}
+        self._outputs: dict[str, list[Tensor]] = {}
+        self._others: list[Json] = []
+
+    @staticmethod
+    def begins_with(piece: _Object) -> bool:
+        """Whether a stream that begins with ``piece`` is such an answer."""
+        outputs = piece.get("outputs")
+        return (
+            type(outputs) is list
+            and bool(outputs)
+            and all(oip_tensor(output) is not None for output in outputs)
+        )
+
+    def add(self, piece: _Object) -> bool:
+        """Take a piece; True if it has a part of what was generated."""
+        self._head = self._head or {key: value for key, value in piece.items() if key != "outputs"}
+        outputs = piece.get("outputs")
+        has_content = False
+        for output in outputs if type(outputs) is list else ():
+            tensor = oip_tensor(output)
+            if tensor is None:
+                self._others.append(output)
+            else:
+                self._outputs.setdefault(tensor.name, []).append(tensor)
+                has_content |= any(value != "" for value in tensor.data)
+        return has_content
+
+    def document(self) -> _Object:
+        """Return the answer as the service gives it in one piece."""
+        return {**self._head, "outputs": [*map(_joined, self._outputs.values()), *self._others]}
+
+
+def _joined(pieces: list[Tensor]) -> _Object:
+    first = pieces[0]
+    data = [value for piece in pieces for value in piece.data]
+    shape = list(first.shape)
+    if all(piece.kind == "bytes" and len(piece.data) == 1 for piece in pieces):
+        data = ["".join(data)]
+    elif len(pieces) > 1:
+        is_alike = shape and all(
+            piece.shape[1:] == first.shape[1:] and piece.datatype == first.datatype for piece in pieces
+        )
+        shape = [sum(piece.rows for piece in pieces), *shape[1:]] if is_alike else [len(data)]
+    return {"name": first.name, "datatype": first.datatype, "shape": shape, "data": data}

@@ -25,7 +25,7 @@ from proxy.compare.content import parse_json
 from proxy.compare.documents import render
 from proxy.compare.pointers import resolve
 from proxy.compare.rules import ComparisonRule
-from proxy.compare.scored import LABEL_KEYS, SCORE_KEYS
+from proxy.compare.scored import LABEL_KEYS, SCORE_KEYS, read_best
 from proxy.compare.tensors import tensor_of, tensors_of_rows
 from proxy.compare.values import Json, Prediction, Tensor, Undecodable
 
@@ -113,6 +113,10 @@ def find_labels(rule: ComparisonRule, prediction: Prediction, beside: Labels | N
     if rule.place is not None:
         tensor = select_tensor(prediction, rule.place)
         return None if tensor is None else _labels_of(tensor, tensors)
+    if prediction.format == "json" and rule.as_ == "classification":
+        rows = prediction.document if type(prediction.document) is list else [prediction.document]
+        if (best := read_best(rows)) is not None:
+            return Labels("label", best, None)
     if beside is not None:
         for tensor in tensors:
             if tensor.name == beside.source:

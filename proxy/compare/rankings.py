@@ -150,7 +150,7 @@ def find_reranked(prediction: Prediction) -> Ranking | None:
     score = next((name for name in _RERANK_SCORES if name in document[0]), None)
     if score is None:
         return None
-    allowed = {"index", "document", "text", score}
+    allowed = {"index", "document", "text", "meta_info", score}  # the last but one is SGLang's
     if any(
         type(row) is not dict
         or not row.keys() <= allowed

@@ -4,6 +4,7 @@
 Hugging Face            ``[{"label", "score"}, …]`` for each text or image; ``{"labels": […], "scores": […]}``
 TensorFlow Serving      ``[[label, score], …]`` for each row (classify)
 TorchServe              ``{label: score, …}``
+Custom Vision           ``{"predictions": [{"tagName", "probability"}, …]}`` for an image
 ======================= ==============================================================================
 """
 
@@ -13,7 +14,14 @@ from typing import Final, TypeAlias
 
 from proxy.compare.values import Json
 
-__all__ = ["LABEL_KEYS", "SCORE_KEYS", "Pairs", "read_alternatives", "read_scored_rows"]
+__all__ = [
+    "LABEL_KEYS",
+    "SCORE_KEYS",
+    "Pairs",
+    "read_alternatives",
+    "read_best",
+    "read_scored_rows",
+]
 
 Pairs: TypeAlias = list[tuple[str, float]]
 """Labels of one row with their scores, in the order in which they were written."""
@@ -24,13 +32,14 @@ LABEL_KEYS: Final = (
     "class_name",
     "category",
     "tagName",
+    "token_str",
     "predicted_label",
     "predicted_class",
 )
 SCORE_KEYS: Final = ("score", "confidence", "probability", "prob")
 """What a class and its score are called."""
 
-_BESIDE: Final = frozenset({"class_id", "id", "index", "tagId"})
+_BESIDE: Final = frozenset({"class_id", "id", "index", "sequence", "tagId", "tagType", "token"})
 _SUM_TOLERANCE: Final = 1e-3
 _TOP: Final = 5
 """Labels from which a map of falling scores is the first ones of a classifier, though they do not add up to 1. Five is
@@ -51,16 +60,33 @@ def read_scored_rows(rows: Sequence[Json]) -> list[Pairs] | None:
     return found
 
 
-def read_alternatives(rows: Sequence[Json]) -> Pairs | None:
+def read_alternatives(rows: Sequence[Json], least: int = 2) -> Pairs | None:
     """Return the pairs of a list of ``{"label", "score"}`` that is one row: what one input may be, the best first.
 
-    A list of as many inputs looks the same, but that their scores do not fall below what is left of 1.
+    A list of as many inputs looks the same, but that their scores do not fall below what is left of 1; of fewer than
+    ``least`` that says nothing.
     """
-    pairs = _read_objects(list(rows)) if len(rows) > 1 else None
+    pairs = _read_objects(list(rows)) if len(rows) >= least else None
     if pairs is None or len({label for label, _ in pairs}) < len(pairs):
         return None
     scores = [score for _, score in pairs]
     return pairs if _are_falling(scores) and sum(scores) <= 1.0 + _SUM_TOLERANCE else None
+
+
+def read_best(rows: Sequence[Json]) -> list[str] | None:
+    """Return the first label of every map from label to score, where someone says that they are such.
+
+    Whoever asks for classes gets them of fewer than `_TOP` as well: of falling scores, at most 1 in all.
+    """
+    found: list[str] = []
+    for row in rows:
+        if type(row) is not dict or len(row) < 2 or not _NUMBERS.issuperset(map(type, row.values())):
+            return None
+        scores = list(row.values())
+        if scores[-1] < 0.0 or not _are_falling(scores) or sum(scores) > 1.0 + _SUM_TOLERANCE:
+            return None
+        found.append(next(iter(row)))
+    return found or None
 
 
 def _read_row(row: Json) -> Pairs | None:

@@ -18,7 +18,14 @@ import orjson
 
 from proxy.compare.completions import text_of
 from proxy.compare.content import parse_json
-from proxy.compare.dialects import Candidates, CohereMessage, GrowingAnswer, GrownText
+from proxy.compare.dialects import (
+    Candidates,
+    CohereMessage,
+    GrowingAnswer,
+    GrowingOutputs,
+    GrownText,
+    Transcript,
+)
 from proxy.compare.events import Piece
 from proxy.compare.values import Json, Undecodable
 
@@ -152,23 +159,31 @@ def _answer_of(piece: Json) -> GrowingAnswer | None:
         # A line that is a whole answer is a row of a batch, not a piece.
         is_whole = any(type(each) is dict and "message" in each and "delta" not in each for each in choices)
         return None if is_whole else _Choices()
-    if type(kind) is str:
-        if kind.startswith("response."):
-            return _Response()
-        if kind in ("message_start", "ping"):
-            return _Message()
-        if kind == "message-start":
-            return CohereMessage()
+    if type(kind) is str and (answer := _answer_of_kind(kind)) is not None:
+        return answer
     if Candidates.begins_with(piece):
         return Candidates()
     if "event_type" in piece and "is_finished" in piece:
         return _Plain(("text",))  # Cohere, of old
     if GrownText.begins_with(piece):
         return GrownText()
+    if GrowingOutputs.begins_with(piece):
+        return GrowingOutputs()
     for place, mark in _PLAIN:
         if mark in piece and type(_at(piece, place)) is str:
             return _Plain(place)
     return _Failed() if piece.get("error") and piece.keys() <= _ERROR_KEYS else None
+
+
+def _answer_of_kind(kind: str) -> GrowingAnswer | None:
+    """Return the kind of answer whose first piece says that it is of the type ``kind``."""
+    if kind.startswith("response."):
+        return _Response()
+    if kind in ("message_start", "ping"):
+        return _Message()
+    if kind == "message-start":
+        return CohereMessage()
+    return Transcript() if kind.startswith("transcript.text.") else None
 
 
 _ERROR_KEYS: Final = frozenset(

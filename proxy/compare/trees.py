@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from proxy.compare.decode import ROW_KEYS
 from proxy.compare.documents import differ
+from proxy.compare.graded import are_links
 from proxy.compare.identities import find_identities
 from proxy.compare.judge import Judge
 from proxy.compare.pointers import compile_patterns
@@ -29,7 +30,10 @@ RTOL: Final = 1e-5
 ATOL: Final = 1e-8
 """Tolerances of numbers in documents where the rule names none."""
 
-_IDENTITY: Final = ("/id", "/model_name", "/model_version", "/parameters", "/outputs/*/parameters")
+_IDENTITY: Final = (
+    *("/id", "/model_name", "/model_version", "/parameters", "/outputs/*/parameters"),
+    *("/modelSpec", "/model_spec"),  # TensorFlow Serving's, beside tensors
+)
 """Fields of inference envelopes that speak of the model, the call or the encoding: a shadow has its own."""
 
 _GENERATED_IDENTITY: Final = (
@@ -75,6 +79,8 @@ class _Document(NamedTuple):
     """A whole answer that is JSON."""
 
     prediction: Prediction
+    is_linked: bool = False
+    """What was made stands behind a link, of its own for every call."""
     source: str = ""
 
     @property
@@ -84,9 +90,16 @@ class _Document(NamedTuple):
 
 
 def _find_document(
-    _rule: ComparisonRule, prediction: Prediction, _beside: _Document | None = None
+    rule: ComparisonRule, prediction: Prediction, _beside: _Document | None = None
 ) -> _Document | None:
-    return _Document(prediction) if prediction.is_json else None
+    if not prediction.is_json:
+        return None
+    is_linked = prediction.format == "openai" and rule.as_ == "auto" and are_links(prediction.document)
+    return _Document(prediction, is_linked)
+
+
+def _refuse_links(document: _Document) -> str | None:
+    return "linked" if document.is_linked else None
 
 
 def _judge_documents(rule: ComparisonRule, first: _Document, second: _Document) -> Comparison:
@@ -130,11 +143,11 @@ def _judge_documents(rule: ComparisonRule, first: _Document, second: _Document) 
 
 def _identity(prediction: Prediction) -> tuple[str, ...]:
     """Return the places that speak of the model, the call or the encoding, where the format says which they are."""
+    if prediction.format == "oip_v2":
+        return _IDENTITY
     if prediction.completion is not None or prediction.format == "openai":
         return _GENERATED_IDENTITY
-    if prediction.format == "v1":
-        return _IDENTITY + _VERTEX_IDENTITY
-    return _IDENTITY if prediction.format == "oip_v2" else ()
+    return _IDENTITY + _VERTEX_IDENTITY if prediction.format == "v1" else ()
 
 
 def _align_outputs(primary: Prediction, shadow: Prediction) -> tuple[Json, Json]:
@@ -182,9 +195,11 @@ def _row_widths(primary: Prediction, document: Json) -> dict[int, int]:
     if primary.format in ("csv", "ndjson"):
         return {id(document): 1}
     if primary.format == "openai":
-        lists = [document.get("choices"), document.get("data")]
+        lists = [document.get("choices"), document.get("data"), document.get("results")]
         return {id(rows): 1 for rows in lists if type(rows) is list}
     return {}
 
 
-DOCUMENTS: Final = Judge("json", "documents", "not_json", _find_document, _judge_documents, noun="")
+DOCUMENTS: Final = Judge(
+    "json", "documents", "not_json", _find_document, _judge_documents, noun="", refuse=_refuse_links
+)

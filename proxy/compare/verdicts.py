@@ -76,6 +76,7 @@ UNCOMPARABLES: Final = (
     "too_many_boxes",
     "no_text",
     "no_embedding",
+    "linked",  # what was made stands behind a link, of its own for every call
     "not_wanted",  # the method is none
     "assembled",  # byte by byte, but only what a stream added up to was kept
     # What the observer adds, which knows more than two answers.

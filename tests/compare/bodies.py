@@ -190,6 +190,13 @@ _SGLANG: Final = event_stream(
     {"text": "Hel", "meta_info": {"finish_reason": None}},
     {"text": "Hello", "meta_info": {"finish_reason": {"type": "stop"}, "prompt_tokens": 3}},
 )
+
+
+def _text_output(text: str) -> dict[str, Any]:
+    output = {"name": "y", "datatype": "BYTES", "shape": [1, 1], "data": [text]}
+    return {"model_name": "m", "outputs": [output]}
+
+
 _CSV: Final = b'label,score,note\r\ncat,0.9,"a, b"\r\ndog,,"two\nlines ""quoted"""\r\n'
 
 BODIES: Final[dict[str, Body]] = {
@@ -241,6 +248,39 @@ BODIES: Final[dict[str, Body]] = {
     "Gemini, a list": Body(orjson.dumps(_GEMINI)),
     "Cohere, streamed": Body(_COHERE, EVENTS),
     "SGLang, streamed": Body(_SGLANG, EVENTS),
+    "MLServer, streamed": Body(event_stream(*map(_text_output, ("Hel", "lo")), end=b""), EVENTS),
+    "a transcription, streamed": Body(
+        event_stream(
+            {"type": "transcript.text.delta", "delta": "Hello"},
+            {"type": "transcript.text.done", "text": "Hello", "usage": {"output_tokens": 2}},
+            end=b"",
+        ),
+        EVENTS,
+    ),
+    "ONNX Runtime": Body(
+        b'{"outputs": {"y": {"dims": ["1", "2"], "dataType": 1, "rawData": "AAAAPwAAID4="}, '
+        b'"n": {"dims": [1], "dataType": "INT64", "int64Data": ["9"]}}}'
+    ),
+    "TensorFlow, protobuf": Body(
+        b'{"outputs": {"y": {"dtype": "DT_HALF", "tensorShape": {"dim": [{"size": "2"}]}, '
+        b'"halfVal": [15360]}}, "modelSpec": {"name": "m"}}'
+    ),
+    "classes of vLLM": Body(
+        b'{"object": "list", "data": [{"index": 0, "label": "a", "probs": [0.75, 0.25], "num_classes": 2}]}'
+    ),
+    "scores of vLLM": Body(b'{"object": "list", "data": [{"index": 0, "object": "score", "score": 0.5}]}'),
+    "moderation": Body(
+        b'{"id": "modr-1", "results": '
+        b'[{"flagged": true, "categories": {"hate": true}, "category_scores": {"hate": 0.9}}]}'
+    ),
+    "images": Body(b'{"created": 1, "data": [{"b64_json": "AA=="}, {"url": "https://host/a"}]}'),
+    "boxes, Detectron2": Body(
+        b'{"instances": {"pred_boxes": [[1, 2, 3, 4.5]], "scores": [0.9], "pred_classes": [1]}}'
+    ),
+    "boxes, Vertex AI": Body(
+        b'{"predictions": [{"displayNames": ["a"], "bboxes": [[0.1, 0.2, 0.3, 0.4]], "confidences": [0.9]}]}'
+    ),
+    "Custom Vision": Body(b'{"predictions": [{"probability": 0.9, "tagName": "a", "tagType": "Regular"}]}'),
     "Bedrock": Body(
         b'{"output": {"message": {"content": [{"text": "a"}, {"toolUse": {"name": "f", "input": {}}}]}}, '
         b'"stopReason": "end_turn", "usage": {"inputTokens": 1, "outputTokens": 2}}'
