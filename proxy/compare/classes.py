@@ -157,7 +157,8 @@ class Chances(NamedTuple):
 def _judge_chances(rule: ComparisonRule, first: Chances, second: Chances) -> Comparison:
     """Compare the distribution of every row; the distance is the mean total variation."""
     if list(first.names) != list(second.names):
-        return disagree_whole("shape", "probabilities", first.rows, _classes(first), _classes(second), first)
+        whole = disagree_whole("shape", "probabilities", first.rows, _classes(first), _classes(second))
+        return whole._replace(read=Read(first, second, range(first.rows)))
     tolerance = TOLERANCE if rule.tolerance is None else rule.tolerance
     reasons: list[str | None] = []
     differences: list[Difference] = []

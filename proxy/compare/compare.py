@@ -64,7 +64,7 @@ from proxy.compare.labels import (
 from proxy.compare.numbers import NUMBERS
 from proxy.compare.outputs import OUTPUTS
 from proxy.compare.plain import is_plain
-from proxy.compare.predictions import predictions_of
+from proxy.compare.predictions import predicted_alone, predictions_of
 from proxy.compare.rankings import RANKINGS, find_reranked
 from proxy.compare.rules import ComparisonRule
 from proxy.compare.texts import TEXTS
@@ -175,7 +175,7 @@ def _compare_bodies(
         second = _decoded(shadow, other)
     comparison = _COMPARE[method](rule, prediction, second)
     if rule.keeps_predictions and comparison.result != "uncomparable":
-        return comparison._replace(predicted=predictions_of(rule, method, prediction, second))
+        return comparison._replace(predicted=predictions_of(rule, comparison))
     return comparison
 
 
@@ -200,7 +200,7 @@ def _predicted_alone(
     if isinstance(prediction, Undecodable):
         return None
     method = _pick(rule, prediction) if rule.as_ == "auto" else rule.as_
-    found = predictions_of(rule, method, prediction, None)
+    found = predicted_alone(rule, method, prediction)
     if found is None or is_primary:
         return found
     return Predicted(None, found.primary, found.is_number)

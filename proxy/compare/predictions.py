@@ -1,6 +1,6 @@
 """What two answers predicted, row by row: what a label that comes later is held against.
 
-It is read as the methods read it, by their own functions, so a row that they call equal has the same prediction twice.
+It is what their judge read (`Read`), so a row that they call equal has the same prediction twice.
 Of ``classification`` it is the label, of ``probabilities`` the class at the highest probability (of two classes, where
 the rule has a ``threshold``, the side of it), of ``regression`` the number, where a row has one. Others have none.
 
@@ -8,81 +8,70 @@ An answer that is none, or that its client could not have read, predicted nothin
 cannot be read by us tells nothing, and neither does its pair.
 """
 
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeAlias
 
 from proxy.compare.classes import CLASSES, PROBABILITIES, Chances
-from proxy.compare.judge import Found, Judge
 from proxy.compare.labels import Label, Labels
 from proxy.compare.numbers import NUMBERS
 from proxy.compare.rules import ComparisonRule
 from proxy.compare.tolerance import relative_distance
-from proxy.compare.values import Predicted, Prediction, Tensor, Undecodable
-from proxy.compare.verdicts import breaks_client
+from proxy.compare.values import Comparison, Predicted, Prediction, Tensor
 
-__all__ = ["differing_rows", "predictions_of"]
+__all__ = ["differing_rows", "predicted_alone", "predictions_of"]
 
-T = TypeVar("T", bound=Found)
-
-_Values = Sequence[Label] | None
+_Values: TypeAlias = Sequence[Label] | None
 
 
-def predictions_of(
-    rule: ComparisonRule, method: str, primary: Prediction, shadow: Prediction | Undecodable | None
-) -> Predicted | None:
-    """Return what both predicted; None where that cannot be told.
-
-    Args:
-        rule: by which they are compared.
-        method: that judges.
-        primary: the reference.
-        shadow: the other; None: there is no answer.
-    """
-    if isinstance(shadow, Undecodable) and not breaks_client(shadow):
+def predictions_of(rule: ComparisonRule, comparison: Comparison) -> Predicted | None:
+    """Return what both answers predicted: what their judge read of them. None where that cannot be told."""
+    read, tell = comparison.read, _VALUES.get(comparison.method)
+    if read is None or read.primary is None or tell is None:
         return None
-    if method == CLASSES.method:
-        return _read(CLASSES, _labels, rule, primary, shadow)
-    if method == PROBABILITIES.method:
-        return _read(PROBABILITIES, partial(_decided, rule.threshold), rule, primary, shadow)
-    if method == NUMBERS.method:
-        return _read(NUMBERS, _numbers, rule, primary, shadow)
-    return None
-
-
-def _read(
-    judge: Judge[T],
-    values: Callable[[T], _Values],
-    rule: ComparisonRule,
-    primary: Prediction,
-    shadow: Prediction | Undecodable | None,
-) -> Predicted | None:
-    found = judge.find(rule, primary, None)
-    first = None if found is None else values(found)
-    if found is None or first is None:
+    first = tell(rule, read.primary)
+    if first is None:
         return None
-    second: _Values = None
-    if isinstance(shadow, Prediction):
-        other = found if shadow is primary else judge.find_beside(rule, primary, found, shadow)
-        second = None if other is None else values(other)
-        if second is not None and len(second) != len(first):
-            second = None
-    return Predicted(first, second, judge.method == NUMBERS.method)
+    second = None if read.shadow is None else tell(rule, read.shadow)
+    if second is not None and len(second) != len(first):
+        second = None
+    return Predicted(first, second, comparison.method == NUMBERS.method)
 
 
-def _labels(labels: Labels) -> _Values:
+def predicted_alone(rule: ComparisonRule, method: str, prediction: Prediction) -> Predicted | None:
+    """Return what an answer predicted beside which there is no other, as the primary's."""
+    tell = _VALUES.get(method)
+    found = None if tell is None else _FIND[method](rule, prediction, None)
+    values = None if tell is None or found is None else tell(rule, found)
+    return None if values is None else Predicted(values, None, method == NUMBERS.method)
+
+
+def _labels(_rule: ComparisonRule, labels: Labels) -> _Values:
     return labels.values
 
 
-def _numbers(tensor: Tensor) -> _Values:
+def _numbers(_rule: ComparisonRule, tensor: Tensor) -> _Values:
     return tensor.data if tensor.width == 1 else None
 
 
-def _decided(threshold: float | None, chances: Chances) -> _Values:
-    names = chances.names
+def _decided(rule: ComparisonRule, chances: Chances) -> _Values:
+    names, threshold = chances.names, rule.threshold
     if threshold is not None and len(names) == 2:
         return [names[row[1] >= threshold] for row in chances.values]
     return [names[row.index(max(row))] for row in chances.values]
+
+
+_VALUES: Final[Mapping[str, Callable[[ComparisonRule, Any], _Values]]] = {
+    CLASSES.method: _labels,
+    PROBABILITIES.method: _decided,
+    NUMBERS.method: _numbers,
+}
+"""How each method's reading tells a value of each row."""
+
+_FIND: Final[Mapping[str, Callable[[ComparisonRule, Prediction, None], Any]]] = {
+    CLASSES.method: CLASSES.find,
+    PROBABILITIES.method: PROBABILITIES.find,
+    NUMBERS.method: NUMBERS.find,
+}
 
 
 def differing_rows(predicted: Predicted, most: int) -> tuple[int, ...]:

@@ -300,5 +300,5 @@ class Comparison(NamedTuple):
     """What its rows say; ``None`` when uncomparable, or when no row in particular disagrees. Whoever keeps the
     comparison lets go of it."""
     predicted: Predicted | None = None
-    """What each row was read as; only where the rule asks for it and the method reads a label or a number. Raw parts of
-    the bodies."""
+    """What of ``read`` a label that comes later is held against, to be kept: only where the rule asks for it and the
+    method reads a label or a number. Raw parts of the bodies."""
