@@ -1,11 +1,33 @@
 """Bytes → prediction → disagreement. Pure and total: any bytes give a value or a reason, never an exception.
 
-``content`` undoes encodings and parses JSON; ``events`` cuts what comes in pieces, ``delimited`` reads CSV →
-``tensors`` and ``embeddings`` make named columns of it, ``completions`` a model's words, ``streams`` an answer
-of its pieces → ``decode`` says what an answer is, ``requests`` what was asked. ``labels`` finds the class per
-row, ``documents`` walks two JSON values, ``tolerance`` tells when two numbers are one, ``pointers`` names places.
-``judge`` is the road that all methods share, ``compare`` picks the method; its docstring holds the rules. ``rows`` puts
-a judgement into words, row by row.
+A map, in the order in which a pair of answers goes through
+
+============================================ =======================================================================
+read bytes
+``content``                                  content-encodings, charsets, JSON as servers write it
+``events`` ``delimited``                     pieces of a stream, rows of CSV
+read what services write
+``tensors`` ``protobufs`` ``embeddings``     named columns: the shape in which labels and numbers are looked for
+``scored`` ``graded``                        classes beside scores, what is said of each text that was sent
+``completions``                              words of generating models, in one piece
+``streams`` ``dialects`` ``pace``            the same in pieces: what they add up to, and how fast they came
+``decode`` ``requests``                      which of all that an answer is, and a request
+find what is compared
+``pointers`` ``places``                      where a rule looks: JSON pointers, tensor names
+``labels`` ``box_rows`` ``identities``       the class of each row, a box, and what is of the call alone
+compare values
+``tolerance`` ``overlaps`` ``wording``       numbers, boxes, words
+``documents``                                two JSON values, leaf by leaf
+judge
+``rules`` ``values`` ``verdicts``            the words: how, what, and what comes out
+``judge``                                    the road that all methods share
+``classes`` ``numbers`` ``outputs``          a method each: classification and probabilities, regression, tensor,
+``rankings`` ``boxes`` ``texts`` ``vectors`` ranking, detection, text, embedding,
+``trees``                                    json and exact
+``plain`` ``compare``                        which method ``auto`` picks; the rules that hold of all
+tell
+``rows`` ``predictions`` ``meaning``         a judgement row by row, what labels are held against, texts to embed
+============================================ =======================================================================
 """
 
 from proxy.compare.compare import compare

@@ -6,7 +6,7 @@ import orjson
 
 from proxy.compare import Answer
 
-__all__ = ["chat", "json_answer", "oip", "text_answer", "v1"]
+__all__ = ["bare", "chat", "json_answer", "oip", "text_answer", "v1"]
 
 
 def json_answer(document: Any, **fields: Any) -> Answer:
@@ -24,6 +24,11 @@ def oip(*outputs: tuple[str, str, list[int], list[Any]], **fields: Any) -> Answe
 def v1(*rows: Any) -> Answer:
     """Return predictions, one per row."""
     return json_answer({"predictions": list(rows)})
+
+
+def bare(body: bytes, encoding: bytes | None = None) -> Answer:
+    """Return text of no charset, as sent: in a coding, perhaps."""
+    return Answer(200, b"text/plain", encoding, body)
 
 
 def text_answer(text: str) -> Answer:
