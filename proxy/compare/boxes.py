@@ -264,14 +264,13 @@ def _inside(named: Mapping[str, Json]) -> Mapping[str, Json]:
 
 def _in_order(boxes: list[Json]) -> list[Json]:
     """Return Vertex AI's boxes, x1, x2, y1, y2, as x1, y1, x2, y2; those of an image or of several."""
-    return [
-        [box[0], box[2], box[1], box[3]]
-        if type(box) is list and len(box) == 4 and type(box[0]) is not list
-        else _in_order(box)
-        if type(box) is list and all(type(each) is list for each in box)
-        else box
-        for box in boxes
-    ]
+    if _is_batch(boxes):
+        return [list(map(_swapped, image)) for image in boxes]
+    return list(map(_swapped, boxes))
+
+
+def _swapped(box: Json) -> Json:
+    return [box[0], box[2], box[1], box[3]] if type(box) is list and len(box) == 4 else box
 
 
 def _is_batch(boxes: list[Json]) -> bool:

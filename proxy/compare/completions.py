@@ -290,10 +290,6 @@ _BESIDE: Final = frozenset(
 )
 
 
-_SPAN: Final = frozenset({"answer", "score", "start", "end"})
-"""What Hugging Face says of an answer that it found in a text."""
-
-
 def _read_text(document: dict[str, Json]) -> tuple[Choice, ...] | None:
     """Read the forms that are a text, or one for each that was sent, and little more."""
     for name in _TEXT_NAMES:
@@ -304,8 +300,6 @@ def _read_text(document: dict[str, Json]) -> tuple[Choice, ...] | None:
     for name in _ALONE:
         if name in document and document.keys() <= _BESIDE | {name}:
             return _choices(document[name], _finish(document))
-    if "answer" in document and document.keys() == _SPAN:
-        return _choices(document["answer"], None)
     results = document.get("results")
     if type(results) is list and results and all("outputText" in row for row in _objects(results)):
         return _read_rows(results)  # Amazon's Titan

@@ -32,6 +32,8 @@ _CHARSETS: Final = {
     b"utf-16le": "utf-16-le",
     b"utf-16be": "utf-16-be",
     b"utf-32": "utf-32",
+    b"utf-32le": "utf-32-le",
+    b"utf-32be": "utf-32-be",
     b"iso-8859-1": "latin-1",
     b"iso8859-1": "latin-1",
     b"latin-1": "latin-1",
@@ -56,6 +58,8 @@ def decode_content(body: bytes, content_encoding: bytes | None, cap_bytes: int) 
     """
     if content_encoding is None or content_encoding == b"identity":
         return body
+    if not body:
+        return body  # of no bytes there is nothing to undo, and no client minds
     codings = [
         c for part in content_encoding.lower().split(b",") if (c := part.strip()) not in (b"", b"identity")
     ]

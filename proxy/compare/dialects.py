@@ -239,7 +239,7 @@ class GrowingOutputs(GrowingAnswer):
         super().__init__()
         self.has_ended = True  # no piece says that it is the last one
         self._head: _Object = {}
-        self._outputs: dict[str, list[Tensor]] = {}
+        self._outputs: dict[tuple[str, str], list[Tensor]] = {}
         self._others: list[Json] = []
 
     @staticmethod
@@ -262,7 +262,7 @@ class GrowingOutputs(GrowingAnswer):
             if tensor is None:
                 self._others.append(output)
             else:
-                self._outputs.setdefault(tensor.name, []).append(tensor)
+                self._outputs.setdefault((tensor.name, tensor.datatype), []).append(tensor)
                 has_content |= any(value != "" for value in tensor.data)
         return has_content
 
@@ -278,8 +278,6 @@ def _joined(pieces: list[Tensor]) -> _Object:
     if all(piece.kind == "bytes" and len(piece.data) == 1 for piece in pieces):
         data = ["".join(data)]
     elif len(pieces) > 1:
-        is_alike = shape and all(
-            piece.shape[1:] == first.shape[1:] and piece.datatype == first.datatype for piece in pieces
-        )
+        is_alike = shape and all(piece.shape[1:] == first.shape[1:] for piece in pieces)
         shape = [sum(piece.rows for piece in pieces), *shape[1:]] if is_alike else [len(data)]
     return {"name": first.name, "datatype": first.datatype, "shape": shape, "data": data}

@@ -153,6 +153,19 @@ CASES: dict[str, tuple[ComparisonRule, Answer, Answer, tuple[Any, ...]]] = {
 }
 
 
+DEEP = b"[" * 900 + b"]" * 900
+NESTED = [DEEP, b"[%s, [1, 2, 3, 4]]" % DEEP, b"[[[1, 2, 3]]]", b"[null]", b"[[]]", b"5", b'{"a": 1}']
+
+
+@pytest.mark.parametrize("boxes", NESTED, ids=range(len(NESTED)))
+def test_boxes_of_any_nesting(boxes: bytes) -> None:
+    """What stands in the place of Vertex AI's or Detectron2's boxes is read or is none, however deep it is."""
+    for row in (b'{"displayNames": ["a"], "bboxes": %s}', b'{"instances": {"pred_boxes": %s}}'):
+        answer = json_answer(b'{"predictions": [%s]}' % (row % boxes))
+        for method in ("auto", "detection"):
+            assert compare(ComparisonRule(method), answer, answer).result in ("agree", "uncomparable")
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_boxes(name: str) -> None:
     """One pair of answers, one verdict."""

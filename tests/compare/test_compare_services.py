@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 import pytest
 
-from proxy.compare import Answer, ComparisonRule, compare
+from proxy.compare import Answer, ComparisonRule, Prediction, Undecodable, compare, decode
 from tests.compare.answers import json_answer
 from tests.compare.bodies import event_stream
 from tests.compare.test_graded import moderated
@@ -181,11 +181,6 @@ PAIRS: dict[str, tuple[Answer, Answer, tuple[str, float | None, str | None, str,
         ("agree", 0.0, None, "text", 1),
     ),
     "a mask that is filled": (_masked("b"), _masked("c"), ("agree", 0.0, None, "classification", 1)),
-    "an answer found in a text": (
-        json_answer({"score": 0.9, "start": 1, "end": 4, "answer": "Ada"}),
-        json_answer({"score": 0.8, "start": 1, "end": 4, "answer": "Ada"}),
-        ("agree", 0.0, None, "text", 1),
-    ),
     "SageMaker JumpStart's chat": (
         json_answer([{"generation": {"role": "assistant", "content": "Hey"}}]),
         json_answer([{"generation": {"role": "assistant", "content": "hey."}}]),
@@ -219,6 +214,22 @@ def test_a_few_classes_where_one_asks_for_them(rows: int) -> None:
     found = compare(rule, first, other)
     assert (found.rows, found.rows_disagreeing, found.confusion) == (rows, rows, (("tabby", "tiger", rows),))
     assert compare(ComparisonRule(), first, same).method == "json"
+
+
+def test_pieces_of_two_types_are_two_outputs() -> None:
+    """A name that changes its type is two outputs; an error among the pieces ends them."""
+    word = {"name": "y", "datatype": "BYTES", "shape": [], "data": ["a"]}
+    number = {"name": "y", "datatype": "INT8", "shape": [2], "data": [1, 2]}
+    found = decode(
+        200, b"text/event-stream", None, event_stream({"outputs": [word]}, {"outputs": [number]}, end=b"")
+    )
+    assert isinstance(found, Prediction)
+    assert [(tensor.datatype, tensor.data) for tensor in found.tensors] == [
+        ("BYTES", ["a"]),
+        ("INT8", [1, 2]),
+    ]
+    failed = event_stream({"outputs": [word]}, {"error": "x"}, end=b"")
+    assert decode(200, b"text/event-stream", None, failed) == Undecodable("stream_error")
 
 
 def test_a_stream_that_is_no_text_is_rows() -> None:
