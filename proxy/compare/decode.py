@@ -167,6 +167,8 @@ def decode_plain(
         return _UNSUPPORTED_TYPE
     if is_json_type(kind, body):
         document = parse_json(body, charset)
+        if type(document) is dict:  # most are
+            return _read_object(document)
         if not isinstance(document, Undecodable):
             return _read_document(document)
         if kind not in _SNIFFED:

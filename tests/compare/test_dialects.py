@@ -36,6 +36,12 @@ def sglang(text: str, finish: str | None = None) -> dict[str, Any]:
     return {"text": text, "meta_info": {"finish_reason": reason, "prompt_tokens": 3, "completion_tokens": 2}}
 
 
+def output(text: str) -> dict[str, Any]:
+    """Return one piece of MLServer's."""
+    named = {"name": "y", "datatype": "BYTES", "shape": [1, 1], "data": [text]}
+    return {"model_name": "m", "id": "a", "outputs": [named]}
+
+
 CALL = {"functionCall": {"name": "f", "args": {"a": 1}}}
 STREAMS: dict[str, tuple[list[Any], list[Choice], Usage | None, list[int]]] = {
     "Gemini": (
@@ -102,6 +108,26 @@ STREAMS: dict[str, tuple[list[Any], list[Choice], Usage | None, list[int]]] = {
         Usage(3, 2),
         [1, 2],
     ),
+    "MLServer": (
+        [output("Hel"), output(""), output("lo")],
+        [Choice(0, "Hello", None, None, ())],
+        None,
+        [1, 3],
+    ),
+    "a transcription": (
+        [
+            {"type": "transcript.text.delta", "delta": "Hel"},
+            {"type": "transcript.text.delta", "delta": "lo"},
+            {
+                "type": "transcript.text.done",
+                "text": "Hello",
+                "usage": {"type": "tokens", "input_tokens": 3, "output_tokens": 2},
+            },
+        ],
+        [Choice(0, "Hello", None, None, ())],
+        Usage(3, 2),
+        [1, 2],
+    ),
     "vLLM, generate": (
         [{"text": ["He", "H"]}, {"text": ["Hello", "Hey"]}],
         [Choice(0, "Hello", None, None, ()), Choice(1, "Hey", None, None, ())],
@@ -121,6 +147,24 @@ def test_streams(name: str) -> None:
     assert found.ends == ends
 
 
+def test_outputs_are_joined() -> None:
+    """What MLServer says piece by piece is one answer: texts are one, rows follow each other, each output by itself."""
+
+    def piece(*rows: int) -> dict[str, Any]:
+        numbers = {"name": "n", "datatype": "INT64", "shape": [len(rows), 1], "data": [list(rows)]}
+        return {"outputs": [*output("a")["outputs"], numbers]}
+
+    found = assemble(pieces({"id": "1", **piece(1)}, {"id": "2", **piece(2, 3)}))
+    assert isinstance(found, Assembled)
+    assert found.document == {
+        "id": "1",
+        "outputs": [
+            {"name": "y", "datatype": "BYTES", "shape": [1, 1], "data": ["aa"]},
+            {"name": "n", "datatype": "INT64", "shape": [3, 1], "data": [1, 2, 3]},
+        ],
+    }
+
+
 def test_parts_are_joined() -> None:
     """What Gemini says piece by piece stands in its answer as one part of each kind."""
     found = assemble(pieces(*STREAMS["Gemini"][0]))
@@ -133,6 +177,7 @@ CUT: dict[str, list[Any]] = {
     "Gemini": STREAMS["Gemini"][0][:-1],
     "Gemini, one of two": STREAMS["Gemini, candidates by turns"][0][:-1],
     "Cohere": STREAMS["Cohere"][0][:-1],
+    "a transcription": STREAMS["a transcription"][0][:-1],
 }
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from proxy.compare.scored import read_alternatives, read_scored_rows
+from proxy.compare.scored import read_alternatives, read_best, read_scored_rows
 
 PAIRS = [("a", 0.7), ("b", 0.3)]
 OBJECTS = [{"label": "a", "score": 0.7}, {"label": "b", "score": 0.3}]
@@ -21,6 +21,10 @@ ROWS: dict[str, tuple[list[Any], Any]] = {
     "five that rise": ([dict(reversed(FALLING.items()))], None),
     "a map of more than one": ([{"a": 0.7, "b": 0.4}], None),
     "a map with less than none": ([{"a": 1.2, "b": -0.2}], None),
+    "filled masks": (
+        [[{"score": 0.9, "token": 7, "token_str": "a", "sequence": "x a"}]],
+        [[("a", 0.9)]],
+    ),
     "a map of one": ([{"a": 1.0}], None),
     "a map of counts": ([{"a": 1, "b": 0}], None),
     "a map with NaN": ([{"a": float("nan"), "b": 0.3}], None),
@@ -58,3 +62,30 @@ def test_alternatives(name: str) -> None:
     """A flat list is one input's if its scores can be one distribution, the best first."""
     rows, expected = ALTERNATIVES[name]
     assert read_alternatives(rows) == expected
+
+
+def test_a_single_alternative() -> None:
+    """One alternative says nothing of whether it is all of an input, but where a service lists one input's alone."""
+    assert read_alternatives(OBJECTS[:1], least=1) == PAIRS[:1]
+    assert read_alternatives([], least=1) is None
+
+
+BEST: dict[str, tuple[list[Any], list[str] | None]] = {
+    "three of many": ([{"a": 0.4, "b": 0.3, "c": 0.1}], ["a"]),
+    "of two inputs": ([{"a": 0.4, "b": 0.3}, {"b": 1, "a": 0.0}], ["a", "b"]),
+    "that rise": ([{"a": 0.3, "b": 0.4}], None),
+    "of more than 1": ([{"a": 0.8, "b": 0.4}], None),
+    "of less than nothing": ([{"a": 0.8, "b": -0.1}], None),
+    "of NaN": ([{"a": float("nan"), "b": 0.1}], None),
+    "one": ([{"a": 0.8}], None),
+    "a word": ([{"a": 0.8, "b": "x"}], None),
+    "no map": ([3], None),
+    "no inputs": ([], None),
+}
+
+
+@pytest.mark.parametrize("name", BEST)
+def test_the_best_of_a_few(name: str) -> None:
+    """The first of falling scores, where someone says that they are scores of classes."""
+    rows, expected = BEST[name]
+    assert read_best(rows) == expected
