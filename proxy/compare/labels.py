@@ -58,6 +58,7 @@ _LABEL_NAMES: Final = frozenset(
         "predict",
         "prediction",
         "predictions",
+        "displaynames",  # Vertex AI's
     }
 )
 _FLOAT_LABEL_NAMES: Final = frozenset({"label", "predicted_label", "class", "class_id", "predicted_class"})
@@ -237,12 +238,12 @@ def _by_convention(tensors: Sequence[Tensor]) -> Labels | None:
 def _rank(tensor: Tensor, tensors: Sequence[Tensor]) -> int:
     """Order outputs without a plain label by how surely they tell the class."""
     if _best_classes(tensor, tensors) is not None:
-        return 0
+        return 1 if tensor.name == "ids" else 0  # Vertex AI's, of each model its own
     if is_distribution(tensor):
-        return 1
-    if tensor.kind != "float":
         return 2
-    return 3 if tensor.width > 1 else 4
+    if tensor.kind != "float":
+        return 3
+    return 4 if tensor.width > 1 else 5
 
 
 def _labels_of(tensor: Tensor, tensors: Sequence[Tensor]) -> Labels | None:

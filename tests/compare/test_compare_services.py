@@ -42,6 +42,19 @@ def _vertex(boxes: Any) -> Answer:
     return json_answer({"predictions": rows, "deployedModelId": "1", "model": "m", "modelDisplayName": "d"})
 
 
+def _named(*classes: tuple[str, float], at: int) -> Answer:
+    """Return what Vertex AI says of an image's class."""
+    names, scores = zip(*classes, strict=True)
+    row = {
+        "ids": [str(at + place) for place in range(len(names))],
+        "displayNames": names,
+        "confidences": scores,
+    }
+    return json_answer(
+        {"predictions": [row], "deployedModelId": str(at), "model": "m", "modelDisplayName": "d"}
+    )
+
+
 def _tagged(*tags: tuple[str, float], at: str = "2026-01-01", **more: Any) -> Answer:
     """Return what Custom Vision says of an image."""
     listed = [{"probability": p, "tagId": t, "tagName": t, "tagType": "Regular", **more} for t, p in tags]
@@ -99,6 +112,21 @@ PAIRS: dict[str, tuple[Answer, Answer, tuple[str, float | None, str | None, str,
         _events(_numbers(0.5, 2.5, shape=[1, 2]), _numbers(1.5, 3.5, shape=[1, 2])),
         json_answer(_numbers(0.5, 2.5, 1.5, 4.5, shape=[2, 2], model="n")),
         ("disagree", 0.25, "tolerance", "tensor", 2),
+    ),
+    "Vertex AI's classes, whose ids are of the model": (
+        _named(("cat", 0.7), ("dog", 0.3), at=1),
+        _named(("cat", 0.6), ("dog", 0.4), at=5),
+        ("agree", 0.0, None, "classification", 1),
+    ),
+    "Vertex AI's classes, another": (
+        _named(("cat", 0.7), ("dog", 0.3), at=1),
+        _named(("dog", 0.6), ("cat", 0.4), at=1),
+        ("disagree", 1.0, "label", "classification", 1),
+    ),
+    "Vertex AI's first class": (
+        _named(("cat", 0.7), at=1),
+        _named(("cat", 0.6), at=5),
+        ("agree", 0.0, None, "classification", 1),
     ),
     "Vertex AI's boxes": (
         _vertex([[0.1, 0.2, 0.3, 0.4], [0.2, 0.3, 0.4, 0.5]]),
