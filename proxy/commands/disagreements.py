@@ -349,6 +349,8 @@ def _message(title: str, message: Mapping[str, Any] | None) -> "list[RenderableT
     body = message.get("body")
     if body is None:
         return [Text(f"{title}: {what}", style="bold"), Text(f"  {_unshown(message)}", style="dim")]
+    if message.get("encoding") == "base64":
+        what += ", bytes in base64"
     more = " …" if len(body) > SHOWN_CHARACTERS or message.get("truncated") else ""
     return [Text(f"{title}: {what}", style="bold"), Text(f"  {body[:SHOWN_CHARACTERS]}{more}")]
 

@@ -1,6 +1,7 @@
 """What commands share on the way out: settings or their problems, JSON, tables."""
 
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,6 +86,10 @@ def build_console() -> "Console":
             """Leave to the command what its exit code is."""
             raise
 
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(
+            errors="replace"
+        )  # what a locale has no letter for is no reason to show nothing
     width = None if sys.stdout.isatty() else PLAIN_WIDTH
     return Plain(file=sys.stdout, width=width, markup=False, highlight=False, emoji=False)
 

@@ -141,6 +141,10 @@ def changed(**changes: Any) -> bytes:
 UNSHOWN: dict[str, tuple[dict[str, Any], str]] = {
     "no request": ({"request": None}, "request: did not go along (compare.examples)"),
     "stripped": ({"response": {"status": 200}, "omitted": "too large"}, "left out: too large"),
+    "bytes": (
+        {"response": {"status": 200, "content_type": "image/png", "body": "AAH/", "encoding": "base64"}},
+        "the client got: 200 image/png, bytes in base64",
+    ),
     "free text": (
         {"response": {"status": 200, "size": 7, "body": None, "withheld": True}},
         "7 bytes, free text is not shown (log.content)",
@@ -183,6 +187,17 @@ def test_nothing_drives_the_terminal() -> None:
             text = run(asked, *arguments).stdout
         assert "[bold]" in text
         assert not set("\x1b\x9b\r") & set(text)
+
+
+def test_a_locale_without_letters() -> None:
+    """What cannot be written as the locale has it is a question mark, and the rest is shown."""
+    told = orjson.loads(document())
+    told["routes"][0]["shadows"][0]["slices"]["tier"][0]["value"] = "gold 金"
+    with answering(200, orjson.dumps(told)) as asked:
+        environment = {"MODELPROXY_ADMIN": asked.url, "MODELPROXY_ADMIN_TOKEN": None}
+        result = CliRunner(charset="ascii").invoke(main, ["disagreements"], env=environment)
+    assert (result.exit_code, result.exception) == (0, None)
+    assert "gold ?" in result.stdout
 
 
 def test_a_slice_with_many_values() -> None:
