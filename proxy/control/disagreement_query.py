@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal, cast
 
+from proxy.model import DISAGREEMENT_REASONS
 from proxy.printable import printable
 
 __all__ = ["DEFAULT_LIMIT", "MAX_LIMIT", "PARAMETERS", "SORTS", "Query", "parse_query"]
@@ -55,10 +56,14 @@ def parse_query(pairs: Iterable[tuple[str, str]]) -> Query:
     sort = given.get("sort", "newest")
     if sort not in SORTS:
         raise ValueError(f"sort: expected {' or '.join(SORTS)}, got {_shown(sort)}")
+    reason = given.get("reason", "")
+    if reason and reason not in DISAGREEMENT_REASONS:
+        known = ", ".join(DISAGREEMENT_REASONS)
+        raise ValueError(f"no reason is called {_shown(reason)}; there are: {known}")
     return Query(
         route=given.get("route", ""),
         shadow=given.get("shadow", ""),
-        reason=given.get("reason", ""),
+        reason=reason,
         slice=_slice(given["slice"]) if "slice" in given else None,
         sort=cast("Literal['newest', 'extreme']", sort),
         limit=_limit(given["limit"]) if "limit" in given else DEFAULT_LIMIT,

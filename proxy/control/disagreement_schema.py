@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from proxy.control.disagreement_query import DEFAULT_LIMIT, MAX_LIMIT, SORTS
 from proxy.control.noise_schema import noise_schema
+from proxy.model import DISAGREEMENT_REASONS
 
 __all__ = ["disagreements_schema", "query_parameters"]
 
@@ -17,7 +18,7 @@ _SHARE: Final[Schema] = {"type": "number", "minimum": 0, "maximum": 1}
 _PARAMETERS: Final[dict[str, Schema]] = {
     "route": {**_TEXT, "description": "Only this route."},
     "shadow": {**_TEXT, "description": "Only the shadow to this model."},
-    "reason": {**_TEXT, "description": "Only examples with this reason."},
+    "reason": {"enum": list(DISAGREEMENT_REASONS), "description": "Only examples with this reason."},
     "slice": {**_TEXT, "pattern": "^[^:]+:.+$", "description": "Only examples with this value: tier:gold."},
     "sort": {"enum": list(SORTS), "default": SORTS[0], "description": "Order of the examples."},
     "limit": {

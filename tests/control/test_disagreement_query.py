@@ -37,6 +37,10 @@ REFUSED: dict[str, tuple[list[tuple[str, str]], str]] = {
         "no parameter is called rout; there are: route, shadow, reason, slice, sort, limit",
     ),
     "twice": ([("route", "a"), ("route", "b")], "route: expected once"),
+    "no such reason": (
+        [("reason", "lable")],
+        "no reason is called lable; there are: status, format, rows, names",
+    ),
     "empty": ([("reason", "")], "reason: expected a value, or leave it out"),
     "sort": ([("sort", "oldest")], "sort: expected newest or extreme, got oldest"),
     "a slice without value": ([("slice", "tier")], "slice: expected NAME:VALUE such as tier:gold, got tier"),

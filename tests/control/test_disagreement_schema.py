@@ -12,7 +12,8 @@ def test_every_parameter_is_described() -> None:
     assert tuple(described) == PARAMETERS
     assert described["limit"]["schema"]["maximum"] == MAX_LIMIT
     assert parse_query([("limit", str(described["limit"]["schema"]["default"]))]).limit == DEFAULT_LIMIT
-    assert [parse_query([("sort", each)]).sort for each in described["sort"]["schema"]["enum"]]
+    for name in ("sort", "reason"):
+        assert all(parse_query([(name, each)]) for each in described[name]["schema"]["enum"])
     assert all(parameter["description"].endswith(".") for parameter in described.values())
 
 
