@@ -23,6 +23,9 @@ _VECTOR_LENGTH: Final = 64
 """From here on numpy's fixed cost (about 15 µs) is less than a Python loop: benchmarks/micro_compare.py."""
 
 
+_EXACT: Final = 2.0**53
+"""From here on, integers that differ may be one float."""
+
 _ROUNDING: Final = 1e-12
 """What sums and differences of a few numbers in [0, 1] may be off by."""
 
@@ -57,16 +60,29 @@ def close_mask(values: Sequence[float], references: Sequence[float], rtol: float
             is_close(value, reference, rtol, atol)
             for value, reference in zip(values, references, strict=True)
         ]
-    return _close(np.array(values, np.float64), np.array(references, np.float64), rtol, atol)
+    left, right = np.array(values, np.float64), np.array(references, np.float64)
+    return _close(values, references, left, right, rtol, atol)
 
 
-def _close(left: _Vector, right: _Vector, rtol: float, atol: float) -> list[bool]:
+def _close(
+    values: Sequence[float],
+    references: Sequence[float],
+    left: _Vector,
+    right: _Vector,
+    rtol: float,
+    atol: float,
+) -> list[bool]:
     # np.isclose does the same in three times the time.
     with np.errstate(over="ignore", invalid="ignore"):
-        mask = np.abs(left - right) <= atol + rtol * np.maximum(np.abs(left), np.abs(right))
-    mask &= np.isfinite(left) & np.isfinite(right)
+        magnitude = np.maximum(np.abs(left), np.abs(right))
+        mask = np.abs(left - right) <= atol + rtol * magnitude
+    finite = np.isfinite(left) & np.isfinite(right)
+    mask &= finite
     mask |= (left == right) | (np.isnan(left) & np.isnan(right))
     close: list[bool] = mask.tolist()
+    is_large = finite & (magnitude >= _EXACT)
+    for at in np.flatnonzero(is_large).tolist() if is_large.any() else ():
+        close[at] = is_close(values[at], references[at], rtol, atol)
     return close
 
 
@@ -161,6 +177,11 @@ def compare_numbers(
             largest_difference(values, references),
         )
     left, right = np.array(values, np.float64), np.array(references, np.float64)
-    mask = _close(left, right, rtol, atol) if rtol or atol else close_mask(values, references, rtol, atol)
+    is_exact = not (rtol or atol)
+    mask = (
+        close_mask(values, references, rtol, atol)
+        if is_exact
+        else _close(values, references, left, right, rtol, atol)
+    )
     distance = _mean_distance(left, right, atol) if scale is None else _mean_scaled(left, right, scale)
     return mask, distance, _largest(left, right)

@@ -67,6 +67,17 @@ def test_long_and_short_lists_are_judged_alike(
     assert one_by_one * 70 == close_mask(values * 70, references * 70, rtol, atol)
 
 
+@pytest.mark.parametrize("large", [2**53 + 1, 2**60 + 1, 2**63 - 1, 1 - 2**63])
+def test_large_integers_are_judged_alike(large: int) -> None:
+    """Neighbours that are one number as floats are two, in a list of any length."""
+    for length in (1, 200):
+        values, others = [large] * length, [large] * (length - 1) + [large - 1]
+        assert close_mask(values, others, 0.0, 0.5) == [True] * (length - 1) + [False], length
+        assert compare_numbers(values, others, 0.0, 0.5)[0] == [True] * (length - 1) + [False], length
+        assert all(close_mask(values, others, 0.0, 1.0)), length
+        assert all(close_mask(values, others, 1e-9, 0.0)), length
+
+
 @given(st.lists(st.tuples(numbers, numbers), max_size=5), tolerances, tolerances)
 def test_both_at_once(pairs: list[tuple[float, float]], rtol: float, atol: float) -> None:
     """Asked together, mask and distance are what they are alone, for few numbers and for many."""
