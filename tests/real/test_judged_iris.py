@@ -12,7 +12,7 @@ import orjson
 import pytest
 from sklearn.datasets import load_diabetes, load_iris
 
-from tests.real.judged import Judging, Pair, hold, judging, of_chances, of_numbers, of_rows
+from tests.real.judged import Judging, Pair, hold, judging, of_chances, of_numbers, of_rows, of_texts
 from tests.real.processes import Driver, needs, server
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
@@ -110,6 +110,19 @@ def test_mlserver(mlserver: Judging, drivers: Callable[[str], Driver], name: str
         return gave(drivers("tritonclient"), "arrays", url, **asked, binary_in=False, binary_out=binary)
 
     hold(mlserver, ask, len(rows), method, expected)
+
+
+def test_mlserver_streams(mlserver: Judging, drivers: Callable[[str], Driver]) -> None:
+    """A stream of answers is compared as the text that its pieces are, whatever they say of the call."""
+
+    def ask(url: str, number: int) -> str:
+        prompt = {"name": "prompt", "shape": [1], "datatype": "BYTES", "data": [str(number)]}
+        asked = {"method": "POST", "path": "/v2/models/words/infer_stream", "json": {"inputs": [prompt]}}
+        (told,) = gave(drivers("httpx"), "plain", url, **asked, stream=True)
+        pieces = [orjson.loads(line.removeprefix("data: ")) for line in told["lines"] if line]
+        return "".join(piece["outputs"][0]["data"][0] for piece in pieces)
+
+    hold(mlserver, ask, 9, "text", of_texts)
 
 
 @pytest.mark.parametrize(

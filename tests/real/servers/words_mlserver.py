@@ -20,7 +20,7 @@ class Words(MLModel):
         async for payload in payloads:
             prompt = int(StringCodec.decode_input(payload.inputs[0])[0])
             is_other = self.settings.parameters.extra["strength"] != 1.0 and prompt % 3 == 0
-            for word in ("alpha ", f"beta{prompt} ", "gamma" if is_other else "delta"):
+            for word in ("alpha ", f"beta{prompt} ", "what nobody asked for" if is_other else "delta"):
                 yield InferenceResponse(
                     model_name=self.name, outputs=[StringCodec.encode_output("output", [word])]
                 )
