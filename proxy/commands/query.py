@@ -183,6 +183,14 @@ def _answer(sql: str, lines: Sequence[str], parquet: Sequence[str], take: Take[_
         raise _FilesError(str(error)) from None
     except duckdb.Error as error:
         raise fail(str(error)) from None
+    except RuntimeError as error:
+        if _INTERRUPTED not in str(error):
+            raise
+        raise KeyboardInterrupt from None
+
+
+_INTERRUPTED = "Query interrupted"
+"""So DuckDB says that it saw Ctrl-C."""
 
 
 _BATCH: Final = 10_000

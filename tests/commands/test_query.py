@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,6 +19,7 @@ import pytest
 from backports import zstd
 from click.testing import CliRunner, Result
 
+from proxy.commands import query as query_module
 from proxy.commands.query import SHOWN_ROWS
 from proxy.commands.query import query as command
 from proxy.commands.query_output import COUNTED_ROWS
@@ -187,6 +189,20 @@ def test_times_are_utc(log: Path) -> None:
     environment = {**os.environ, "TZ": "America/New_York"}
     done = subprocess.run(command, env=environment, capture_output=True, check=True)
     assert orjson.loads(done.stdout) == [{"at": f"{at}+00:00", "n": 5}]
+
+
+def test_ctrl_c_is_no_trace(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who interrupts a question is told that it was, and no more."""
+
+    class Interrupted:
+        extract_statements = staticmethod(duckdb.extract_statements)
+
+        def execute(self, sql: str) -> None:
+            raise RuntimeError("Query interrupted")
+
+    monkeypatch.setattr(query_module, "_connect", lambda *_: Interrupted())
+    result = ask("select 1", log)
+    assert (result.exit_code, result.stdout, result.stderr.strip()) == (1, "", "Aborted!")
 
 
 def test_what_a_body_holds_does_not_reach_the_terminal(log: Path) -> None:
