@@ -17,7 +17,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final, Literal, TypeAlias
 
-__all__ = ["DETECTORS", "Detector", "Span", "find", "is_card_number"]
+__all__ = ["DETECTORS", "Detector", "Span", "find", "is_card_number", "is_named_secret"]
 
 Detector: TypeAlias = Literal["email", "card", "token", "phone"]
 
@@ -52,8 +52,12 @@ _CARD_GROUPS: Final = 5
 costs no more than a few looks at each of its groups."""
 _CARD_FIRST_GROUP: Final = 4
 
-_PHONE: Final = re.compile(r"(?<![\w+])\+[1-9](?:[ \u00a0()/.-]{0,2}\d){7,15}(?!\d)")
-"""International form: a plus sign, up to 15 digits (ITU-T E.164 section 6.1; 16 with a "(0)"), in groups (E.123)."""
+_PHONE: Final = re.compile(
+    r"(?<![\w+])\+(?!\d\.(?!\d{10}(?!\d))\d++(?![ \u00a0()/.-]*\d))[1-9](?:[ \u00a0()/.-]{0,2}\d){7,15}(?!\d)"
+)
+"""International form: a plus sign, up to 15 digits (ITU-T E.164 section 6.1; 16 with a "(0)"), in groups (E.123).
+A figure before the point is a measurement with its sign, unless ten are behind it (+1.5551234567: RFC 5733, section
+2.5)."""
 
 _CREDENTIALS: Final = re.compile(
     r"(?<![A-Za-z])(?i:bearer|basic)[ \t]++(?=[a-z._~+/-]*+[A-Z0-9=])([A-Za-z0-9._~+/-]{8,}+=*+)"
@@ -207,6 +211,14 @@ def _tokens(text: str) -> Iterator[Span]:
         yield from (found.span(1) for found in _CREDENTIALS.finditer(text))
     yield from (found.span(1) for found in _SECRET_ACCESS_KEY.finditer(text))
     yield from (found.span() for found in _ISSUED.finditer(text))
+
+
+def is_named_secret(name: str, value: str) -> bool:
+    """Tell whether a member of an object is a secret that only its name gives away."""
+    return len(value) == _SECRET_LENGTH and _SECRET_ACCESS_KEY.search(f"{name}={value}") is not None
+
+
+_SECRET_LENGTH: Final = 40
 
 
 def _phones(text: str) -> Iterator[Span]:

@@ -31,7 +31,7 @@ import orjson
 from proxy.compare.completions import read_completion
 from proxy.compare.pointers import Patterns, advance, any_element, parse_pointer, start_of
 from proxy.privacy.actions import MASK, Treatment, stronger, treat_text, treat_value
-from proxy.privacy.detectors import DETECTORS, Detector, find, is_card_number
+from proxy.privacy.detectors import DETECTORS, Detector, find, is_card_number, is_named_secret
 from proxy.privacy.disguises import NO_LETTERS, readings
 
 __all__ = ["RedactedBody", "Redactor", "Rule", "Target"]
@@ -227,12 +227,13 @@ class Redactor:
 class _Walk:
     """One document on its way through the rules."""
 
-    __slots__ = ("_card", "_redactor", "has_changed")
+    __slots__ = ("_card", "_redactor", "_token", "has_changed")
 
     def __init__(self, redactor: Redactor) -> None:
         self.has_changed = False
         self._redactor = redactor
-        self._card = dict(redactor.detectors).get("card")
+        detectors = dict(redactor.detectors)
+        self._card, self._token = detectors.get("card"), detectors.get("token")
 
     # Pointers
 
@@ -384,6 +385,8 @@ class _Walk:
                 shown += "*"  # two keys that are masked alike are still two
             if name in _TOKEN_NUMBERS and isinstance(value, list) and set(map(type, value)) == {str}:
                 value = self._scrub_tokens(value)
+            if self._token is not None and type(value) is str and is_named_secret(name, value):
+                value = self.replaced(value, self._token)
             if _is_tokens(name) and isinstance(value, dict | list):
                 self.has_changed, value = True, None
             scrubbed[shown] = self.scrub(value)

@@ -77,6 +77,8 @@ FOUND: dict[str, tuple[Detector, str, list[str]]] = {
     "international": ("phone", "call +49 30 1234567 now", ["+49 30 1234567"]),
     "international in groups": ("phone", "+1 (555) 123-4567", ["+1 (555) 123-4567"]),
     "with a trunk prefix": ("phone", "+44 (0)20 7946 0958", ["+44 (0)20 7946 0958"]),
+    "with a point": ("phone", "+1.5551234567, +49.301234567", ["+1.5551234567", "+49.301234567"]),
+    "with points": ("phone", "+1.555.123.4567", ["+1.555.123.4567"]),
     "without groups": ("phone", "tel:+15551234567", ["+15551234567"]),
 }
 
@@ -106,6 +108,7 @@ LEFT_ALONE: dict[str, tuple[Detector, str]] = {
     "a URL with a port": ("token", "http://example.com:8080/a@b"),
     "base64 of JSON alone": ("token", "eyJhIjoxfQ"),
     "no plus": ("phone", "030 1234567, 555-123-4567"),
+    "a measurement with its sign": ("phone", "+3.6604819,-0.1,+1.23456789;+2.500000000001"),
     "a sum": ("phone", "1+12345678, a+123456789"),
     "an offset": ("phone", "2026-11-21T10:00:00+01:00, +0100"),
     "too long": ("phone", "+1234567890123456789"),
@@ -141,8 +144,8 @@ def test_spans_are_in_order_and_apart(detector: Detector, text: str) -> None:
 
 
 PIECES = (
-    "a", "1", "1 ", "1-", "+1", "+1(", "@", "a@", "a@b.", "a@1.", ".1", "%41", "%40", "%", "a%40b.c", "4111 ",
-    "4 ", "44444 ", "4111.", "4111_", "4111/1111/", "secretaccesskey=", "secret_access_key='a", "://a:b@b@",
+    "a", "1", "1 ", "1-", "+1", "+1(", "+1.", "+1.1", "@", "a@", "a@b.", "a@1.", ".1", "%41", "%40", "%", "a%40b.c",
+    "4111 ", "4 ", "44444 ", "4111.", "4111_", "4111/1111/", "secretaccesskey=", "secret_access_key='a", "://a:b@b@",
     "hooks.slack.com/", "hooks.slack.com/services/a", "xai-", "r8_a",
     "4111111111111111 ", "eyJ", "eyJaaaaaa.", "eyJaaaaaa.a.", "sk-", "sk-aaaaaaaaaaaaaaaaaaaaa", "ghp_", "Bearer ",
     "bearer aaaaaaaa ", "basic a", "://", "://a:", "://a:b@", "a:b@", "-----BEGIN PRIVATE KEY-----", "PRIVATE KEY",

@@ -185,6 +185,16 @@ def test_detected(name: str) -> None:
     assert is_changed == (expected is not None)
 
 
+def test_a_secret_that_only_its_name_gives_away() -> None:
+    """A member of an object is seen with its name, and left alone under another one."""
+    secret = "aB3/" * 10
+    document = {"AWS_SECRET_ACCESS_KEY": secret, "digest": secret, "secretAccessKey": "short"}
+    assert detecting("token").redact_document(dict(document)) == (
+        {**document, "AWS_SECRET_ACCESS_KEY": "***"},
+        True,
+    )
+
+
 ACTIONS: dict[Action, str] = {
     "mask": "to *** now",
     "drop": "to  now",
