@@ -170,7 +170,6 @@ def collisions(users: int) -> float:
     return expected + 6 * math.sqrt(expected)
 
 
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize(
     "seed",
     [0, 1, pytest.param(2, marks=pytest.mark.long)],
