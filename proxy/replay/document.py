@@ -224,6 +224,7 @@ def build_line(outcome: Outcome, *, shows_values: bool) -> bytes:
             "method": comparison.method,
             "rows": comparison.rows,
             "rows_disagreeing": comparison.rows_disagreeing,
+            "scores": dict(comparison.scores),
             **_differences(comparison, shows_values=shows_values),
         }
     return orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)

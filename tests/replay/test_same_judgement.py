@@ -4,6 +4,7 @@ Bodies of every format, whole and mutated, go through the observer's record and 
 """
 
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -15,12 +16,26 @@ from proxy.records.record import Record, parse_record
 from proxy.replay.calls import Call, prepare, read_reference
 from proxy.replay.judging import judge
 from proxy.routing.table import Route
+from proxy.settings import Compare
 from tests.compare.bodies import BODIES, Body
 from tests.compare.fuzz import mutated
 from tests.observer.exchanges import BASE_CONFIG, primary_part, table_of
 
 ROUNDS = 4000
-RULES = [ComparisonRule(method) for method in METHODS]
+OPTIONS: list[dict[str, Any]] = [
+    {"as": "classification", "costs": {"1": {"2": 0.25}, "cat": {"dog": 0.5}}, "label": "/outputs/0/data"},
+    {"as": "regression", "rtol": 0.5, "atol": 1, "scale": 3},
+    {"as": "json", "ignore": ["/outputs/*/data", "/id"], "rtol": 0.1},
+    {"as": "tensor", "at": "/predictions", "tolerance": 0.1},
+    {"as": "probabilities", "threshold": 0.6},
+    {"as": "text", "schema": {"type": "object"}},
+    {"as": "ranking", "k": 3},
+]
+RULES = [
+    *(ComparisonRule(method) for method in METHODS),
+    *(ComparisonRule.of(Compare.model_validate(options)) for options in OPTIONS),
+]
+NAMES = [*METHODS, *(f"{options['as']}, with more" for options in OPTIONS)]
 
 
 def route_of(log: str) -> Route:
@@ -78,7 +93,7 @@ def check(rule: ComparisonRule, first: Body, second: Body, status: int) -> None:
     assert repr(replayed) == repr(live._replace(read=None)), (rule.as_, first, second)
 
 
-@pytest.mark.parametrize("rule", RULES, ids=METHODS)
+@pytest.mark.parametrize("rule", RULES, ids=NAMES)
 def test_every_format_by_every_method(rule: ComparisonRule) -> None:
     """Each body against each other one, by one method."""
     for first in BODIES.values():
@@ -159,7 +174,7 @@ STREAMS = {
 }
 
 
-@pytest.mark.parametrize("rule", RULES, ids=METHODS)
+@pytest.mark.parametrize("rule", RULES, ids=NAMES)
 def test_a_stream_that_was_put_together(rule: ComparisonRule) -> None:
     """A stream in which nothing was to be redacted is judged as it was, by every method that does not compare bytes."""
     assert {"chat, streamed", "Ollama, streamed", "responses, streamed"} <= STREAMS.keys()
