@@ -6,6 +6,7 @@ default, ``--json`` for machines.
 
 import sys
 from importlib import import_module
+from io import TextIOWrapper
 from typing import Any
 
 import click
@@ -80,6 +81,10 @@ class LazyGroup(click.Group):
 
     def main(self, *args: Any, **options: Any) -> Any:
         """Run a command, and see that what it printed is written; where it cannot be, say so without a trace."""
+        for stream in (sys.stdout, sys.stderr):
+            # What a terminal's or a pipe's character set lacks is spelt out, not raised.
+            if isinstance(stream, TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
         try:
             try:
                 return super().main(*args, **options)

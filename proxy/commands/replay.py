@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,7 @@ from proxy.commands.replay_options import (
 )
 
 if TYPE_CHECKING:
+    from proxy.commands.replay_lines import LinesFile
     from proxy.records.reading import PayloadReader, Reading
     from proxy.replay.judging import Outcome
     from proxy.replay.pacing import Pace, Schedule
@@ -209,6 +210,7 @@ def replay(as_json: bool, **given: Any) -> None:
 
 
 def _replay_as(given: Mapping[str, Any], *, as_json: bool) -> None:
+    from proxy.commands.replay_lines import LinesFile
     from proxy.records.files import LogError
     from proxy.records.reading import PayloadReader
     from proxy.records.selection import Selection
@@ -226,7 +228,8 @@ def _replay_as(given: Mapping[str, Any], *, as_json: bool) -> None:
         reader = PayloadReader(given["places"], selection)
         if options.pace.is_timed:
             _foretell(options, PayloadReader(given["places"], selection))
-        is_whole, schedule = _replay(options, reader, results)
+        lines = LinesFile(options.out)
+        is_whole, schedule = _replay(options, reader, results, lines)
     except LogError as error:
         raise fail(str(error)) from None
     except OSError as error:
@@ -235,6 +238,9 @@ def _replay_as(given: Mapping[str, Any], *, as_json: bool) -> None:
     document["not_found"] = _not_found(given, reader.reading) if is_whole else []
     document |= build_document(results, reader.reading, limit, schedule)
     code = _exit_code(document, is_whole=is_whole)
+    if lines.problem:
+        code = 1
+        say(lines.problem)
     # The event loop has given the signals back.
     with interruptible("interrupted before the report was written"), reporting():
         if as_json:
@@ -285,23 +291,29 @@ def _exit_code(document: Mapping[str, Any], *, is_whole: bool) -> int:
     return 0 if document["compared"] else 1
 
 
-def _replay(options: _Options, reader: "PayloadReader", results: "Results") -> "tuple[bool, Schedule]":
+def _replay(
+    options: _Options, reader: "PayloadReader", results: "Results", lines: "LinesFile"
+) -> "tuple[bool, Schedule]":
     """Run it with a progress bar where somebody can see it; False if it was interrupted, and how it was paced."""
-    with _opened(options.out) as write, _progress(reader, options.limit) as advance:
+    with closing(lines), _progress(reader, options.limit) as advance:
 
         def take(outcome: "Outcome", shows_values: bool) -> None:
             from proxy.replay.document import build_line
 
             results.add(outcome, shows_values=shows_values)
-            if write is not None:
-                write(build_line(outcome, shows_values=shows_values))
+            if lines.is_wanted:
+                lines.write(build_line(outcome, shows_values=shows_values))
             advance(results)
 
-        return asyncio.run(_run(options, reader, results, take))
+        return asyncio.run(_run(options, reader, results, lines, take))
 
 
 async def _run(
-    options: _Options, reader: "PayloadReader", results: "Results", take: "Callable[[Outcome, bool], None]"
+    options: _Options,
+    reader: "PayloadReader",
+    results: "Results",
+    lines: "LinesFile",
+    take: "Callable[[Outcome, bool], None]",
 ) -> "tuple[bool, Schedule]":
     from proxy.embedder import Embedder
     from proxy.replay.run import Replay
@@ -337,6 +349,7 @@ async def _run(
             on_outcome=take,
         )
         _stop_on_signals(reader, run)
+        lines.on_problem = run.stop
         try:
             is_whole = await run.run()
         finally:
@@ -432,26 +445,6 @@ def _described(given: Mapping[str, Any], options: _Options) -> dict[str, Any]:
         "concurrency": options.concurrency,
         "config": None if given["config"] is None else str(given["config"]),
     }
-
-
-@contextmanager
-def _opened(path: Path | None) -> "Iterator[Callable[[bytes], None] | None]":
-    """Yield what writes a line to ``path``, a file of this user alone; None where there is none to write."""
-    if path is None:
-        yield None
-        return
-    from proxy.private import open_private
-
-    try:
-        descriptor = open_private(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    except OSError as error:
-        raise fail(f"{path}: {(error.strerror or 'cannot be written').lower()}") from None
-    with os.fdopen(descriptor, "wb") as file:
-
-        def write(line: bytes) -> None:
-            file.write(line)
-
-        yield write
 
 
 @contextmanager

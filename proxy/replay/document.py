@@ -34,6 +34,10 @@ CONFIDENCE: Final = 0.95
 
 Verdict: TypeAlias = Literal["passed", "over", "doubtful", "nothing compared"]
 
+_ROUNDING: Final = 1e-9
+"""Weights are added up in the order in which answers come: a share at the limit must not be over it by the last digit.
+"""
+
 _QUANTILES: Final = (0.5, 0.9, 0.95, 0.99)
 _Document: TypeAlias = dict[str, Any]
 
@@ -68,9 +72,10 @@ def judge_limit(limit: Limit, results: Results) -> tuple[Verdict, _Document | No
     wrong = share_of(results.wrong)
     if wrong is None or not results.total().compared:
         return "nothing compared", wrong
-    if wrong["share"] <= limit.share:
+    most = limit.share + _ROUNDING
+    if wrong["share"] <= most:
         return "passed", wrong
-    if limit.is_confident and wrong["low"] <= limit.share:
+    if limit.is_confident and wrong["low"] <= most:
         return "doubtful", wrong
     return "over", wrong
 

@@ -45,6 +45,20 @@ def test_any_command(arguments: list[str], closed: int) -> None:
         assert run(full.fileno(), *arguments) == (1, FULL)
 
 
+def test_a_character_set_that_lacks_something(tmp_path: Path) -> None:
+    """What cannot be written as it is, is spelt out."""
+    (tmp_path / "payloads.jsonl").write_bytes(line_of())
+    with answering(200, b'{"a":2}') as model:
+        done = subprocess.run(
+            [sys.executable, "-m", "proxy", "replay", "--log", str(tmp_path), "--to", model.url],
+            capture_output=True,
+            check=False,
+            env=os.environ | {"PYTHONIOENCODING": "ascii"},
+        )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"/a: 1 \\u2192 2" in done.stdout
+
+
 GATES = {"passed": ("100%", 0), "over": ("1%", 1)}
 
 

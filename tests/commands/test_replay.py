@@ -264,6 +264,23 @@ def test_an_output_that_cannot_be_written(log: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "elsewhere").exists()
 
 
+def test_lines_that_a_full_disk_refuses(log: Path) -> None:
+    """The run ends with the report of what there was, one sentence, and exit code 1, however late it is found out."""
+    with answering(200, ANSWER) as model:
+        result = run("--log", str(log), "--to", model.url, "--out", "/dev/full", "--json")
+        for path in range(10, 15):
+            (log / f"{path}.jsonl").write_bytes(
+                b"".join(line_of(each) for each in range(path * 100, path * 100 + 100))
+            )
+        early = run("--log", str(log), "--to", model.url, "--out", "/dev/full", "--json")
+    for each in (result, early):
+        assert each.exit_code == 1
+        assert each.stderr == "/dev/full: no space left on device; later lines are lost\n"
+    assert (document_of(result)["sent"], document_of(result)["interrupted"]) == (8, False)
+    assert 8 < document_of(early)["sent"] < 508
+    assert document_of(early)["interrupted"]
+
+
 def test_damage_is_told(log: Path) -> None:
     """What could not be read is named in the report; the rest is replayed."""
     (log / "more.jsonl").write_bytes(b"\x1b[31m{broken\n" + line_of(11))

@@ -45,6 +45,21 @@ def test_verdicts(name: str) -> None:
     assert judge_limit(limit, results)[0] == verdict
 
 
+@pytest.mark.parametrize("probability", [1.0, 0.3, 0.07, 1 / 3])
+@pytest.mark.parametrize("count", [3, 7, 49, 300])
+def test_a_share_at_the_limit_is_not_over_it(probability: float, count: int) -> None:
+    """Whatever records weigh, and in whatever order they come: the last digit of a sum decides nothing."""
+    for wrong in range(3):
+        results = Results()
+        for number in range(count):
+            record = record_of(number, unit=f"u{number}", inclusion_probability=probability)
+            comparison = DISAGREE if number >= count - wrong else AGREE
+            results.add(Outcome(record, asked(), None, 0, comparison), shows_values=True)
+        assert judge_limit(Limit(float(f"{wrong / count * 100:.14g}") / 100), results)[0] == "passed"
+        if wrong:
+            assert judge_limit(Limit(wrong / count * 0.999), results)[0] == "over"
+
+
 def test_the_document() -> None:
     """It holds every count, the share with its interval, and what went into it."""
     results = results_of(90, 9, 1)

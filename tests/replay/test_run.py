@@ -1,8 +1,10 @@
 """A run over a log: everything is sent, in order, as many at once as allowed, and ends when it is told to."""
 
 import asyncio
+import heapq
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Iterable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,13 +13,15 @@ from proxy.compare import Answer, ComparisonRule
 from proxy.embedder import Embedder
 from proxy.records.reading import Reading
 from proxy.records.record import Record
+from proxy.replay import run as run_module
+from proxy.replay.calls import Call
 from proxy.replay.document import build_document
-from proxy.replay.judging import Outcome
+from proxy.replay.judging import Asked, Outcome
 from proxy.replay.pacing import Pace
 from proxy.replay.preparing import Preparer
 from proxy.replay.results import Results
 from proxy.replay.rules import RouteRule, RouteRules
-from proxy.replay.run import Replay
+from proxy.replay.run import Model, Replay
 from proxy.tasks import spawn
 from tests.replay.asking import FakeModel, answer_of, asked, record_of
 
@@ -48,7 +52,7 @@ class Told:
 
 def replay_of(
     records: Iterable[Record],
-    model: FakeModel,
+    model: Model,
     told: Told,
     reference: FakeModel | None = None,
     **changes: Any,
@@ -181,6 +185,67 @@ async def test_the_gaps_of_the_log() -> None:
     told = Told()
     await replay_of(records, model, told).run()
     assert [each.late_ns for each in told.outcomes] == [0, 0, 0]
+
+
+class FakeTime:
+    """A clock that goes on when somebody sleeps, and a model that notes when it was asked."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, answers_after_s: float = 0.0) -> None:
+        self.now_ns = 0
+        self.sent_s: list[float] = []
+        self.most = self.under_way = 0
+        self.answers_after_s = answers_after_s
+        self.sleepers: list[tuple[int, int, asyncio.Event]] = []
+        self._sleeps = 0
+        monkeypatch.setattr(run_module, "monotonic_ns", lambda: self.now_ns)
+        monkeypatch.setattr(run_module, "asyncio", SimpleNamespace(**vars(asyncio) | {"sleep": self.sleep}))
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait for :meth:`drive`."""
+        woken = asyncio.Event()
+        self._sleeps += 1
+        heapq.heappush(self.sleepers, (self.now_ns + round(seconds * 1e9), self._sleeps, woken))
+        await woken.wait()
+
+    async def drive(self, run: Awaitable[bool]) -> None:
+        """Wake sleepers one after the other, each when all others have come as far as they can."""
+        running = asyncio.ensure_future(run)
+        while not running.done():
+            for _ in range(20):
+                await asyncio.sleep(0)
+            if self.sleepers:
+                self.now_ns, _, woken = heapq.heappop(self.sleepers)
+                woken.set()
+        await running
+
+    async def ask(self, call: Call, matched_prefix: bytes) -> Asked:
+        """Answer after a while."""
+        self.sent_s.append(self.now_ns / 1e9)
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        await self.sleep(self.answers_after_s)
+        self.under_way -= 1
+        return asked()
+
+
+@pytest.mark.parametrize("rate", [0.5, 3.0, 7.0, 250.0])
+async def test_a_rate_is_kept_to_the_last_request(rate: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The n-th request is sent n / rate seconds after the first, however many came before it."""
+    model, told = FakeTime(monkeypatch), Told()
+    await model.drive(replay_of([record_of(i) for i in range(150)], model, told, pace=Pace(rate=rate)).run())
+    assert model.sent_s == pytest.approx([n / rate for n in range(150)], abs=1e-6)
+    assert [each.late_ns for each in told.outcomes] == pytest.approx([0] * 150, abs=1000)
+
+
+async def test_no_more_at_once_than_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that takes too long makes requests late, by as much as is told, and is asked no more at once."""
+    model, told = FakeTime(monkeypatch, answers_after_s=1.0), Told()
+    records = [record_of(i) for i in range(40)]
+    await model.drive(replay_of(records, model, told, pace=Pace(rate=10.0), concurrency=4).run())
+    assert model.most == 4
+    assert model.sent_s[-1] == pytest.approx(9.3, abs=0.01)  # four a second, not ten
+    late = [sent - n / 10 for n, sent in enumerate(model.sent_s)]
+    assert sorted(each.late_ns / 1e9 for each in told.outcomes) == pytest.approx(sorted(late), abs=1e-6)
 
 
 async def test_what_breaks_reading_ends_the_run() -> None:
