@@ -210,13 +210,15 @@ class RollingFile:
     def prune(self, wall_ns: int) -> None:
         """Delete the oldest files until the rest and a full new one keep within the budget, and those too old.
 
+        Never the one that is open, also where there are no locks that would say so.
+
         Raises:
             OSError: one cannot be deleted.
         """
         limits = self.limits
         now_ns = self._age_clock.now_ns(wall_ns)
         # Those without compression and those with it: the setting may have changed.
-        files = limits.directory.glob(f"{PREFIX}*.jsonl*")
+        files = (path for path in limits.directory.glob(f"{PREFIX}*.jsonl*") if path != self.path)
         prune(files, limits.keep_size - limits.roll_size, now_ns, limits.keep_age_ns)
 
 

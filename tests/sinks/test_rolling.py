@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -10,7 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.sinks import retention
 from proxy.sinks.locks import hold
+from proxy.sinks.retention import AgeClock
 from proxy.sinks.rolling import FileLimits, RollingFile
 
 HOUR_NS = 3_600_000_000_000
@@ -269,6 +272,21 @@ def test_a_clock_that_is_set_back(tmp_path: Path) -> None:
     file.close()
     assert len(list(tmp_path.iterdir())) == 3
     assert sorted(numbers_in(tmp_path)) == [1, 2, 3]
+
+
+def test_the_open_file_stays_where_there_are_no_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some file systems have none: who writes knows all the same what he is writing."""
+    monkeypatch.setattr(retention, "is_held", lambda _path: False)
+    limits = replace(
+        limits_of(tmp_path, roll_size=100, keep_size=100), keep_age_ns=HOUR_NS, roll_every_ns=9 * HOUR_NS
+    )
+    file = RollingFile(limits, age_clock=AgeClock(lambda: 0 if file.path is None else 3 * HOUR_NS))
+    file.append([line_of(1, 90)], NOW_NS)
+    file.prune(NOW_NS + 3 * HOUR_NS)
+    assert numbers_in(tmp_path) == [1]
+    file.close()
 
 
 def test_what_another_process_is_writing_is_left_alone(tmp_path: Path) -> None:
