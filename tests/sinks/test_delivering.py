@@ -1,17 +1,24 @@
 """Batches of records to an HTTP server: each record is written, failed, or offered again, none is forgotten."""
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
+from proxy.sinks import otlp
+from proxy.sinks.cloudevents import build_events, pack_batches
 from proxy.sinks.delivering import HttpWriter, Parcel
+from proxy.sinks.otlp import build_log_record
 from proxy.sinks.posting import Message, Posted, Poster
 from proxy.sinks.sink import Entry
 from tests.sinks.lines import entry_of
+from tests.sinks.receivers import http_receiver
 
 TAKEN, BUSY, REFUSED = Posted(""), Posted("status 503", True, 2.0), Posted("status 400")
 
@@ -151,6 +158,37 @@ def test_a_receiver_that_takes_nothing_teaches_nothing() -> None:
     poster.posted.clear()
     assert len(writer.write(entries_of([10] * 8)).written) == 8
     assert poster.posted == [80]
+
+
+RECEIVERS: dict[
+    str, tuple[Callable[[Any], Any], Callable[[Any], Sequence[Parcel]], Callable[[bytes], int]]
+] = {
+    "CloudEvents": (
+        lambda record: build_events(record, "/here", 0),
+        pack_batches,
+        lambda body: len(orjson.loads(body)) // 2,
+    ),
+    "OTLP": (
+        lambda record: build_log_record(record, 0),
+        partial(otlp.pack, service_name="s"),
+        lambda body: len(
+            ExportLogsServiceRequest.FromString(body).resource_logs[0].scope_logs[0].log_records
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RECEIVERS)
+async def test_over_http(name: str) -> None:
+    """A receiver that refuses 16 records at once, and 8, gets them four at a time: whole messages of its protocol."""
+    build, pack, count = RECEIVERS[name]
+    async with http_receiver() as receiver:
+        receiver.statuses = [413, 413, 413]
+        writer = HttpWriter(Poster(receiver.url, {}, 5.0), build, pack)
+        result = await asyncio.to_thread(writer.write, [entry_of(number) for number in range(16)])
+        await asyncio.to_thread(writer.close)
+        assert len(result.written) == 16
+        assert [count(body) for _, _, body in receiver.got] == [4] * 4
 
 
 @given(st.lists(st.lists(st.integers(0, 30), min_size=1, max_size=20), max_size=5), st.integers(0, 60))
