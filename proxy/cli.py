@@ -82,7 +82,7 @@ class LazyGroup(click.Group):
     def main(self, *args: Any, **options: Any) -> Any:
         """Run a command, and see that what it printed is written; where it cannot be, say so without a trace."""
         for stream in (sys.stdout, sys.stderr):
-            # What a terminal's or a pipe's character set lacks is spelt out, not raised.
+            # What a character set lacks is spelt out, not raised; a table has a sign for it.
             if isinstance(stream, TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")
         try:
