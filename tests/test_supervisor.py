@@ -378,6 +378,7 @@ class TestEnd:
         assert is_turned_away(proxy.url["listening"])
         assert proxy.end() == 0
 
+    @pytest.mark.long
     @only_linux
     def test_nobody_is_let_in_before_the_earlier_workers_drain(self, proxy: Proxy) -> None:
         """The same when only those before an upgrade serve."""

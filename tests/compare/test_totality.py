@@ -240,7 +240,7 @@ LONG: dict[str, tuple[bytes, Callable[[int], bytes]]] = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.alone
 @pytest.mark.parametrize("name", LONG)
 def test_time_grows_with_length(name: str) -> None:

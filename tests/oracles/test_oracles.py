@@ -16,6 +16,8 @@ from proxy.stats.quantiles import proportion_mixture
 from proxy.stats.special import lgamma, log_ndtr, ndtri
 from tests.oracles.conftest import Ask
 
+pytestmark = pytest.mark.long
+
 RNG = np.random.default_rng(11)
 
 

@@ -10,6 +10,8 @@ from proxy.compare.vectors import cosine
 from proxy.compare.wording import chrf, token_f1
 from tests.oracles.conftest import Ask
 
+pytestmark = pytest.mark.long
+
 RNG = np.random.default_rng(6)
 PAIRS = 3000
 
