@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from aiohttp import web
 
@@ -45,9 +45,6 @@ from proxy.settled import read_settled
 from proxy.sinks.sink import NOBODYS, Token
 from proxy.tally import OBSERVER_COUNTERS, OBSERVER_FIELDS, Block, open_block
 from proxy.tasks import spawn
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["SOCKET_NAME", "NullTracer", "Observer"]
 

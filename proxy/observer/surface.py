@@ -203,6 +203,11 @@ class ObserverSurface:
         return table
 
     async def _read(self, show: Callable[[Reading], T]) -> T:
+        """Return what ``show`` makes of a reading.
+
+        The counts in the blocks are read outside the loop, so they may be some milliseconds younger than what the loop
+        itself keeps (gauges, fields above noise, labels, sinks): under traffic the two need not add up.
+        """
         async with self._turn:
             table, tables = self._table(), dict(self._source.tables)
             fleet, gauges = self._source.fleet, dict(self._source.gauges())
