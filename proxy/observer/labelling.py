@@ -14,8 +14,9 @@ Rules
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal, NamedTuple, TypeAlias
 
@@ -42,6 +43,7 @@ from proxy.labels import (
 from proxy.observer.blocks import Blocks, LabelOutcome
 from proxy.observer.breakdown_store import StretchKey
 from proxy.observer.disagreements import stretch_key
+from proxy.observer.early import Early
 from proxy.observer.label_store import FILE_NAME, KnownLabels, LabelKey, Labelled, LabelStore, open_labels
 from proxy.observer.prediction_store import Mark
 from proxy.observer.predictions import NOTHING_HIDDEN, Found, HideOf, HidingOf, Predictions, signed
@@ -110,6 +112,7 @@ class Labelling:
         wall: wall time, nanoseconds.
         hiding_of: how labels of a route are hidden on the disk.
         hide_of: how those were that are there.
+        is_coming: see :class:`~proxy.observer.early.Early`.
     """
 
     def __init__(
@@ -122,9 +125,11 @@ class Labelling:
         wall: Callable[[], int] = wall_ns,
         hiding_of: HidingOf = lambda *_: NOTHING_HIDDEN,
         hide_of: HideOf = lambda _: None,
+        is_coming: Callable[[Collection[bytes]], bool] = lambda _: False,
     ) -> None:
         self.shelf = shelf or FileThread(state_dir, open_labels, "counts of labels")
         self.predictions = Predictions(self.shelf, hiding_of, hide_of, clock_ns, wall)
+        self._early = Early(is_coming)
         self._wall = wall
         self._blocks = blocks
         self._keep = keep
@@ -253,6 +258,7 @@ class Labelling:
         Raises:
             BusyError: it cannot be taken now; what was may be said again.
         """
+        await self._early.wait(partial(self._unknown, items))
         try:
             async with asyncio.timeout(TAKE_PATIENCE_S):
                 await self._turn.acquire()
@@ -277,6 +283,16 @@ class Labelling:
             for outcome, requests in each.counts.items():
                 self._blocks.count_label(self._version, name, outcome, requests)
         return told
+
+    def _unknown(self, items: Mapping[str, Sequence[LabelItem]]) -> set[bytes]:
+        """Return the ids of requests that memory knows nothing of."""
+        now_ns = self._clock_ns()
+        return {
+            item.request_id.encode()
+            for route, memory in self._memories.items()
+            for item in items.get(route, ())
+            if memory.find(_name_of(route, item.request_id.encode()), now_ns) == "unknown"
+        }
 
     def refuse(self, requests: Mapping[str, int]) -> None:
         """Count labels that nobody can take, by route."""
@@ -405,7 +421,8 @@ class Labelling:
 
 
 _SENTENCES: Final = {
-    "unknown": "no answer of this route that was compared had this x-request-id, or it is forgotten",
+    "unknown": "no answer of this route that was compared had this x-request-id, or it is forgotten; where a "
+    "shadow may not have answered yet, send the same again later",
     "late": "the true answer comes too late: compare.labels says how long it is waited for, and what is remembered "
     "has a bound; or the models or their rule are others by now",
     "kind": "none of the models predicts anything of this kind: a number where they have names, or a name where "

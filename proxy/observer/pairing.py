@@ -8,7 +8,7 @@ it.
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from proxy.exchange import Primary, ShadowPart
@@ -75,6 +75,11 @@ class PairBook:
 
     def __len__(self) -> int:
         return len(self._pairs)
+
+    @property
+    def pairs(self) -> Iterable[Pair]:
+        """Those in the book, oldest first."""
+        return self._pairs.values()
 
     def add(self, boot: int, part: Primary | ShadowPart, now_ns: int) -> Sequence[Pair]:
         """Take in ``part``; return what it completes: nothing, or one pair, or two after a repeated part.

@@ -1,7 +1,7 @@
 """What an observer is made of, once it has settings."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ from proxy.engine.deciding import Deciding, Request
 from proxy.labels import Hide
 from proxy.observer.blocks import Blocks
 from proxy.observer.disagreements import Disagreements
+from proxy.observer.early import is_among
 from proxy.observer.intake import Intake
 from proxy.observer.label_record import hiding_of, label_line
 from proxy.observer.labelling import Labelling
@@ -71,6 +72,7 @@ class Parts:
             self._keep_label,
             hiding_of=self._hiding_of,
             hide_of=self._hide_of,
+            is_coming=self._is_coming,
         )
         self.outcomes = Outcomes(
             blocks,
@@ -97,6 +99,10 @@ class Parts:
         rules = self.outcomes.rules_of(version, route)
         if rules is not None and rules.route.is_recorded:
             self.log.submit_line(label_line(rules.record, route, item, wall_ns()))
+
+    def _is_coming(self, ids: Collection[bytes]) -> bool:
+        """Return whether one of these requests waits to be compared, or may be among what nobody has looked at."""
+        return self.intake.statistics().queued_frames > 0 or is_among(self.intake.book.pairs, ids)
 
     def _hiding_of(self, version: int, route: str) -> Hiding | None:
         """Return how labels of a route are to be hidden on the disk: as they are in the lines of its records."""
