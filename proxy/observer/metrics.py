@@ -25,6 +25,7 @@ from proxy.model import DURATION_BOUNDS_NS, HandshakeFailure
 from proxy.noise import Triples, judge
 from proxy.observer.accounting import Accounts, Histogram, build_accounts, merge, wanted_slots
 from proxy.observer.label_metrics import add_labels
+from proxy.observer.own_metrics import own_families
 from proxy.observer.source import Reading
 from proxy.rollout.state import Phase
 from proxy.routing.table import Table
@@ -379,7 +380,7 @@ class Readout(Collector):
         _add_process_counts(families, accounts)
         _add_fleet(families, self._reading.fleet)
         yield from families.values()
-        yield from _observer_families(self._reading.gauges)
+        yield from own_families(self._reading.gauges)
 
 
 def encode_metrics(reading: Reading, accept: str) -> tuple[bytes, str]:
@@ -588,10 +589,3 @@ def _add_certificates(families: Mapping[str, Any], certificates: Mapping[str, An
     families["tls_last_reload_successful"].add_metric((), not certificates["problems"])
     families["tls_reloads_total"].add_metric((), certificates["reloads_total"])
     families["tls_reloads_refused_total"].add_metric((), certificates["reloads_refused_total"])
-
-
-def _observer_families(gauges: Mapping[str, float]) -> Iterator[Metric]:
-    for name, value in sorted(gauges.items()):
-        kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
-        words = name.removesuffix("_total").replace("_", " ")
-        yield kind(f"modelproxy_observer_{name}", f"The observer's {words}.", value=value)

@@ -20,6 +20,7 @@ from aiohttp import ClientSession, web
 from proxy.evidence.remnants import has_observer, is_stored, lock_workers
 from proxy.exchange import Flag
 from proxy.observer.observer import SOCKET_NAME, Observer
+from proxy.observer.own_metrics import HELP
 from proxy.settings import Settings, parse
 from proxy.settled import settle
 from proxy.tally import block_path, read_slots
@@ -141,6 +142,7 @@ async def test_publish_and_observe(inside: Inside, place: Path) -> None:
     (path,) = (place / "state" / "payloads").iterdir()
     assert orjson.loads(path.read_bytes())["request_id"] == "req-1"
     assert inside.observer.gauges()["connections"] == 1
+    assert inside.observer.gauges().keys() == HELP.keys()
     worker.close()
 
 
