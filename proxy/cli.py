@@ -4,10 +4,11 @@ Exit codes: 0 done, 1 refused or failed, also when standard output is closed or 
 default, ``--json`` for machines.
 """
 
+import os
 import sys
 from importlib import import_module
 from io import TextIOWrapper
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -81,6 +82,7 @@ class LazyGroup(click.Group):
 
     def main(self, *args: Any, **options: Any) -> Any:
         """Run a command, and see that what it printed is written; where it cannot be, say so without a trace."""
+        _open_what_is_closed()
         for stream in (sys.stdout, sys.stderr):
             # What a character set lacks is spelt out, not raised; a table has a sign for it.
             if isinstance(stream, TextIOWrapper):
@@ -100,6 +102,28 @@ class LazyGroup(click.Group):
         """Write the list of commands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+def _open_what_is_closed() -> None:
+    """Put something in the place of each standard stream that was closed before the program began.
+
+    Else the next file or connection would get its number, and what is printed would go there. Nothing comes in, nobody
+    reads what goes wrong, and what is printed goes into a pipe whose other end is closed: that is what it comes to.
+    """
+    if sys.stdin is None:
+        sys.stdin = _stream(os.open(os.devnull, os.O_RDONLY), "r")
+    if sys.stdout is None:
+        reading, writing = os.pipe()
+        os.close(reading)
+        sys.stdout = _stream(os.dup(writing), "w")
+        os.close(writing)
+    if sys.stderr is None:
+        sys.stderr = _stream(os.open(os.devnull, os.O_WRONLY), "w")
+
+
+def _stream(number: int, mode: str) -> TextIO:
+    os.set_inheritable(number, True)  # as standard streams are
+    return open(number, mode, closefd=False)
 
 
 @click.group(

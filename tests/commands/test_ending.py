@@ -45,6 +45,35 @@ def test_any_command(arguments: list[str], closed: int) -> None:
         assert run(full.fileno(), *arguments) == (1, FULL)
 
 
+CLOSED = {
+    "nothing in": ("<&-", 0),
+    "nothing out": (">&-", 1),
+    "no errors": ("2>&-", 0),
+    "nothing at all": ("<&- >&- 2>&-", 1),
+}
+"""What a shell closes, and the exit code of a command that only prints."""
+
+
+@pytest.mark.parametrize("name", CLOSED)
+def test_streams_that_were_closed_before(name: str, tmp_path: Path) -> None:
+    """No trace, and nothing that is printed goes into a file that the command opens; the exit code is its own."""
+    (tmp_path / "payloads.jsonl").write_bytes(line_of() * 3)
+    out = tmp_path / "out.jsonl"
+    redirection, code = CLOSED[name]
+    shell = ["sh", "-c", f'"$@" {redirection}', "sh", sys.executable, "-m", "proxy"]
+
+    def end(*arguments: str) -> tuple[int, bytes]:
+        done = subprocess.run([*shell, *arguments], capture_output=True, check=False, timeout=60)
+        return done.returncode, done.stderr
+
+    with answering(200, b'{"a":2}') as model:
+        arguments = ["replay", "--log", str(tmp_path), "--to", model.url, "--out", str(out)]
+        assert end(*arguments, "--fail-over", "100%") == (0, b"")
+        assert end(*arguments, "--fail-over", "1%") == (1, b"")
+    assert [line[:6] for line in out.read_bytes().splitlines()] == [b'{"ts":'] * 3
+    assert end("schema") == (code, b"")
+
+
 def test_a_character_set_that_lacks_something(tmp_path: Path) -> None:
     """What cannot be written as it is does not keep the rest from being written."""
     (tmp_path / "payloads.jsonl").write_bytes(line_of())
