@@ -8,7 +8,7 @@ import os
 import sys
 from importlib import import_module
 from io import TextIOWrapper
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
 import click
 
@@ -121,7 +121,7 @@ def _open_what_is_closed() -> None:
         sys.stderr = _stream(os.open(os.devnull, os.O_WRONLY), "w")
 
 
-def _stream(number: int, mode: str) -> TextIO:
+def _stream(number: int, mode: Literal["r", "w"]) -> TextIO:
     os.set_inheritable(number, True)  # as standard streams are
     return open(number, mode, closefd=False)
 

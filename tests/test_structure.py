@@ -15,6 +15,7 @@ PACKAGE = ROOT / "proxy"
 ALLOWED: dict[str, set[str]] = {
     # Foundation: nouns, errors, the clock. They know nobody.
     "clock": set(),
+    "plural": set(),
     "printable": set(),
     "private": set(),
     "durations": set(),
@@ -29,15 +30,15 @@ ALLOWED: dict[str, set[str]] = {
     # Pure rooms.
     "settings": {"durations", "errors", "methods", "model", "schemas"},
     "wire": {"errors", "model"},
-    "compare": {"errors", "methods", "schemas"},
+    "compare": {"errors", "methods", "plural", "schemas"},
     "embedder": {"compare"},
     "labels": {"compare", "stats"},
     "noise": {"compare", "privacy", "stats"},
     "privacy": {"compare"},
     "unit_keys": {"private"},
     "stats": set(),
-    "rollout": {"durations", "errors", "model", "settings", "stats"},
-    "report": {"errors", "model", "printable", "rollout", "settings", "stats"},
+    "rollout": {"durations", "errors", "model", "plural", "settings", "stats"},
+    "report": {"errors", "model", "plural", "printable", "rollout", "settings", "stats"},
     "routing": {"errors", "evidence", "model", "settings", "tally", "wire"},
     "records": {"durations", "errors", "exchange"},
     "replay": {
@@ -70,7 +71,7 @@ ALLOWED: dict[str, set[str]] = {
         "identifiers", "labels", "lasting", "link", "logs", "model", "noise", "printable", "privacy", "private",
         "records", "rollout", "routing", "settings", "settled", "sinks", "stats", "tally", "tasks", "unit_keys",
     },
-    "sinks": {"clock", "private", "records", "settings", "tally"},
+    "sinks": {"clock", "plural", "private", "records", "settings", "tally"},
     # The supervisor starts the others as processes: it imports neither of them.
     "children": {"clock", "link", "tasks"},
     "listening": {"settings"},
@@ -97,7 +98,7 @@ ALLOWED: dict[str, set[str]] = {
     # The outside.
     "demo": {"clock", "routing", "settings", "tasks"},
     "commands": {
-        "certificates", "clock", "control", "demo", "durations", "embedder", "engine", "errors", "lasting",
+        "certificates", "clock", "control", "demo", "durations", "embedder", "engine", "errors", "lasting", "plural",
         "printable", "privacy", "private", "records", "replay", "report", "rollout", "routing", "settings",
         "supervisor", "unit_keys",
     },
@@ -109,7 +110,7 @@ ALLOWED: dict[str, set[str]] = {
 PURE = (
     "report/", "rollout/", "compare/", "embedder/cache.py", "embedder/dialect.py",
     "durations.py", "errors.py", "evidence/layout.py", "exchange.py",
-    "labels/", "model.py", "noise/",
+    "labels/", "model.py", "noise/", "plural.py",
     "printable.py", "retirement.py", "routing/", "schemas.py", "settings/", "settled.py", "stats/", "wire/",
     "control/changes.py",
     "control/matching.py", "control/openapi.py", "control/steering.py", "observer/accounting.py", "observer/heads.py",

@@ -8,6 +8,7 @@ import click
 
 from proxy.commands.asking import admin_option, ask, token_option
 from proxy.commands.output import as_json_option, build_console, build_grid, fail, print_json
+from proxy.plural import count
 from proxy.printable import printable
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def _shadow(route: Mapping[str, Any], shadow: Mapping[str, Any], confidence: flo
         parts.append(Text("  nothing was compared yet"))
     else:
         low, high = shadow["interval"]
-        line = f"  {shadow['disagree']} of {compared} pairs disagree: {shadow['rate']:.2%}"
+        line = f"  {shadow['disagree']:,} of {count(compared, 'pair')} disagree: {shadow['rate']:.2%}"
         line += f" ({low:.2%} to {high:.2%} with {confidence:.0%} confidence at any time)"
         line += f", since {shadow['since'][:19]}Z"
         parts.append(Text(line))
@@ -155,7 +156,7 @@ def _shadow(route: Mapping[str, Any], shadow: Mapping[str, Any], confidence: flo
     for name, values in shadow["slices"].items():
         parts.append(_values(name, values[:VALUES_SHOWN], _distance_word(route)))
         if len(values) > VALUES_SHOWN:
-            parts.append(Text(f"  and {len(values) - VALUES_SHOWN} more values of {name}: --json"))
+            parts.append(Text(f"  and {count(len(values) - VALUES_SHOWN, 'more value')} of {name}: --json"))
     if shadow["confusion"]:
         parts.append(_mistakes(shadow["confusion"]))
     # A proxy before an upgrade does not say.
@@ -173,7 +174,7 @@ def _meaning(meaning: Mapping[str, Any] | None) -> "list[RenderableType]":
         return []
     low, high = meaning["distance_interval"]
     mean = f"{meaning['mean_distance']:.4g} ({low:.4g} to {high:.4g} likewise)"
-    return [Text(f"  in meaning (1 - cosine of embeddings) {mean}, of {meaning['pairs']} pairs")]
+    return [Text(f"  in meaning (1 - cosine of embeddings) {mean}, of {count(meaning['pairs'], 'pair')}")]
 
 
 def _distance_word(route: Mapping[str, Any]) -> str:
@@ -190,7 +191,7 @@ def _noise(shadow: Mapping[str, Any], confidence: float) -> "list[RenderableType
     left_out = f", {noise['left_out']} left out" if noise["left_out"] else ""
     lines: list[RenderableType] = [
         Text(
-            f"  {noise['triples']} requests asked twice{left_out}: {shadow['noise_sentence']}",
+            f"  {count(noise['triples'], 'request')} asked twice{left_out}: {shadow['noise_sentence']}",
             style="red" if noise["is_more"] else "",
         )
     ]
@@ -356,7 +357,7 @@ def _message(title: str, message: Mapping[str, Any] | None) -> "list[RenderableT
 
 
 def _unshown(message: Mapping[str, Any]) -> str:
-    size = f"{message['size']} bytes, " if "size" in message else ""
+    size = f"{count(message['size'], 'byte')}, " if "size" in message else ""
     if message.get("withheld"):
         return f"{size}free text is not shown (log.content)"
     return f"{size}cannot be redacted" if message.get("redacted") else f"{size}not kept"

@@ -15,6 +15,7 @@ import click
 
 from proxy.commands.output import as_json_option, build_console, fail, print_json
 from proxy.commands.query_output import Take, first_page, show_page, unlike, write_csv, write_json
+from proxy.plural import count
 from proxy.printable import printable
 
 if TYPE_CHECKING:
@@ -80,8 +81,7 @@ def query(
         page, unreadable = _ask(sql, places, partial(first_page, most))
         show_page(page)
     if unreadable:
-        lines = "1 line" if unreadable == 1 else f"{unreadable} lines"
-        click.echo(f"{lines} could not be read: left out", err=True)
+        click.echo(f"{count(unreadable, 'line')} could not be read: left out", err=True)
 
 
 _CHUNK: Final = 1 << 20

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from proxy.commands.output import build_console, build_grid
+from proxy.plural import count
 from proxy.printable import printable
 
 if TYPE_CHECKING:
@@ -42,11 +43,13 @@ def foretold(ahead: "Forecast", pace: "Pace") -> str:
     how = f"speed {pace.speed:g}x" if pace.rate is None else f"{pace.rate:g} a second"
     least = "" if ahead.is_whole else "at least "
     sentence = (
-        f"{least}{ahead.requests:,} requests at {how} take {least or 'about '}{_span(ahead.duration_ns)}"
+        f"{least}{count(ahead.requests, 'request')} at {how}: {least or 'about '}{_span(ahead.duration_ns)}"
     )
     if ahead.waits_shortened:
         longest = _span(pace.most_wait_ns or 0)
-        sentence += f", with {least}{ahead.waits_shortened:,} waits shortened to {longest} (--max-wait)"
+        sentence += (
+            f", with {least}{count(ahead.waits_shortened, 'wait')} shortened to {longest} (--max-wait)"
+        )
     return sentence
 
 
@@ -61,10 +64,10 @@ def _span(duration_ns: float) -> str:
         return f"{seconds:.1f}s"
     rest, parts = round(seconds), []
     for unit, name in ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s")):
-        count, rest = divmod(rest, unit)
-        if count:
-            parts.append(f"{count:,}{name}")
-        if len(parts) == 2 or (parts and not count):
+        whole, rest = divmod(rest, unit)
+        if whole:
+            parts.append(f"{whole:,}{name}")
+        if len(parts) == 2 or (parts and not whole):
             break
     return " ".join(parts)
 
@@ -90,26 +93,26 @@ def _say_what_was_done(console: "Console", document: _Document) -> None:
     against = "the recorded answers" if how["against"] == "recorded" else how["against"]
     pace = f"{how['rate']:g} a second" if how["rate"] is not None else f"speed {how['speed']}"
     console.print(
-        f"{document['sent']:,} requests sent again to {how['to']} and compared with {against} "
+        f"{count(document['sent'], 'request')} sent again to {how['to']} and compared with {against} "
         f"({pace}, {how['concurrency']} at once)",
         soft_wrap=True,
     )
     if document["interrupted"]:
         console.print(
-            f"interrupted: {document['abandoned']} requests were under way, later ones were not sent",
+            f"interrupted with {count(document['abandoned'], 'request')} under way; later ones were not sent",
             style="bold",
         )
     if document["asked_again"]:
         console.print(
-            f"{document['asked_again']:,} were sent twice: a kept connection was closed without an answer",
+            f"{count(document['asked_again'], 'request')} sent twice: a kept connection was closed without an answer",
             soft_wrap=True,
         )
     told = [f"{log['damaged']:,} damaged"] if log["damaged"] else []
-    told += [f"{log['unfinished']} files end in half a line"] if log["unfinished"] else []
-    told += [f"{log['skipped']:,} others passed over"] if log["skipped"] else []
+    told += [f"{count(log['unfinished'], 'file')} with half a line at the end"] if log["unfinished"] else []
+    told += [f"{log['skipped']:,} passed over"] if log["skipped"] else []
     told += [f"{log['repeated']:,} found in another file too, and taken once"] if log["repeated"] else []
     console.print(
-        f"log: {log['files']:,} files, {log['records']:,} records read{''.join(', ' + each for each in told)}",
+        ", ".join((f"log: {count(log['files'], 'file')}", f"{count(log['records'], 'record')} read", *told)),
         soft_wrap=True,
     )
     for each in document.get("not_found", ()):
@@ -139,12 +142,14 @@ def _say_what_was_done(console: "Console", document: _Document) -> None:
 def _say_what_was_left_of_time(console: "Console", waits: _Document | None) -> None:
     if waits and waits["shortened"]:
         console.print(
-            f"{waits['shortened']:,} waits were shortened: "
-            f"{_span(waits['left_out_s'] * 1e9)} of the log's time were left out",
+            f"{count(waits['shortened'], 'wait')} shortened: "
+            f"{_span(waits['left_out_s'] * 1e9)} of the log's time left out",
             soft_wrap=True,
         )
     if waits and waits["clock_set_back"]:
-        console.print(f"the log's clock was set back {waits['clock_set_back']:,} times", soft_wrap=True)
+        console.print(
+            f"the log's clock was set back {count(waits['clock_set_back'], 'time')}", soft_wrap=True
+        )
 
 
 def _show_groups(console: "Console", groups: list[_Document]) -> None:
@@ -181,7 +186,7 @@ def _show_confusion(console: "Console", confusion: list[_Document]) -> None:
             table.add_row(printable(each["reference"]), printable(each["new"]), f"{each['rows']:,}")
         console.print(table)
         if len(flips) > _FLIPS_SHOWN:
-            console.print(f"and {len(flips) - _FLIPS_SHOWN} more pairs of labels")
+            console.print(f"and {count(len(flips) - _FLIPS_SHOWN, 'more pair')} of labels")
 
 
 def _show_scores(console: "Console", scores: _Document) -> None:
@@ -196,12 +201,14 @@ def _say_what_has_no_meaning(console: "Console", meanings: _Document) -> None:
     """Say of how many texts nobody has said how far they are apart in meaning."""
     if meanings["withheld"]:
         console.print(
-            f"the embedder was not asked about {meanings['withheld']:,} comparisons: their routes redact bodies, and "
-            "live it is told what the redaction leaves",
+            f"the embedder was not asked about {count(meanings['withheld'], 'comparison')}: their routes redact "
+            "bodies, and live it is told what the redaction leaves",
             soft_wrap=True,
         )
     if meanings["failed"]:
-        console.print(f"the embedder had no answer about {meanings['failed']:,} comparisons", soft_wrap=True)
+        console.print(
+            f"the embedder had no answer about {count(meanings['failed'], 'comparison')}", soft_wrap=True
+        )
 
 
 def _show_left_out(console: "Console", document: _Document) -> None:
@@ -209,25 +216,25 @@ def _show_left_out(console: "Console", document: _Document) -> None:
     from proxy.replay.calls import REASONS
 
     rows = [
-        ("not sent", reason, count, REASONS[reason]) for reason, count in document["not_replayed"].items()
+        ("not sent", reason, number, REASONS[reason]) for reason, number in document["not_replayed"].items()
     ]
     rows += [
-        ("failed", fault, count, _FAULTS.get(fault, "the model gave no answer"))
-        for fault, count in document["failed"].items()
+        ("failed", fault, number, _FAULTS.get(fault, "the model gave no answer"))
+        for fault, number in document["failed"].items()
     ]
     rows += [
-        ("reference failed", fault, count, _FAULTS.get(fault, "the other model gave no answer"))
-        for fault, count in document["reference_failed"].items()
+        ("reference failed", fault, number, _FAULTS.get(fault, "the other model gave no answer"))
+        for fault, number in document["reference_failed"].items()
     ]
     rows += [
-        ("uncomparable", reason, count, "answered, but there is nothing to judge")
-        for reason, count in document["uncomparable"].items()
+        ("uncomparable", reason, number, "answered, but there is nothing to judge")
+        for reason, number in document["uncomparable"].items()
     ]
     if rows:
         table = build_grid("not_compared why >count")
         table.add_column("")
-        for kind, reason, count, meaning in rows:
-            table.add_row(kind, reason, f"{count:,}", meaning)
+        for kind, reason, number, meaning in rows:
+            table.add_row(kind, reason, f"{number:,}", meaning)
         console.print(table)
 
 
@@ -250,7 +257,7 @@ def _show_example(console: "Console", example: _Document) -> None:
         f"{printable(example['route'])}/{printable(example['variant'])} {printable(example['request_id'])} "
         f"at {example['ts']}: "
         f"{example['reason']} ({example['method']}{distance}), "
-        f"{example['rows_disagreeing']:,} of {example['rows']:,} rows",
+        f"{example['rows_disagreeing']:,} of {count(example['rows'], 'row')}",
         soft_wrap=True,
     )
     for each in example["differences"]:
@@ -259,7 +266,9 @@ def _show_example(console: "Console", example: _Document) -> None:
             f"    {place}: {printable(each['reference'])} → {printable(each['new'])}", soft_wrap=True
         )
     if example.get("differences_hidden"):
-        console.print(f"    {example['differences_hidden']} places, not shown: the route redacts its bodies")
+        console.print(
+            f"    {count(example['differences_hidden'], 'place')}, not shown: the route redacts its bodies"
+        )
 
 
 def _say_verdict(console: "Console", document: _Document) -> None:

@@ -11,6 +11,7 @@ from proxy import __version__
 from proxy.commands.asking import admin_option
 from proxy.commands.evidence import Found, ask_for_evidence, list_stored, read_evidence
 from proxy.commands.output import as_json_option, build_console, build_grid, fail, print_json
+from proxy.plural import count
 from proxy.printable import printable
 
 if TYPE_CHECKING:
@@ -170,6 +171,6 @@ def _show(checks: "list[Check]", bad: int) -> None:
     if not checks:
         click.echo("there is no decision to make again")
     elif bad:
-        click.echo(f"{bad} of {len(checks)} decisions cannot be made again as they stand", err=True)
+        click.echo(f"{bad} of {count(len(checks), 'decision')} cannot be made again as they stand", err=True)
     else:
-        click.echo(f"{len(checks)} decisions come out the same, byte for byte")
+        click.echo(f"{count(len(checks), 'decision')} come out the same, byte for byte")

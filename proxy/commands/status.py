@@ -8,6 +8,7 @@ import click
 
 from proxy.commands.asking import admin_option, ask
 from proxy.commands.output import as_json_option, build_console, build_grid, fail, print_json
+from proxy.plural import count
 from proxy.printable import printable
 
 if TYPE_CHECKING:
@@ -226,7 +227,7 @@ def _noise(route: Mapping[str, Any]) -> "list[RenderableType]":
                 line = f"  {shadow['model']}: how much of this is the champion's own is not measured (compare.noise)"
                 lines.append(Text(line, style="dim"))
             continue
-        line = f"  {shadow['model']}, {noise['triples']} requests asked twice: {noise['sentence']}"
+        line = f"  {shadow['model']}, {count(noise['triples'], 'request')} asked twice: {noise['sentence']}"
         lines.append(Text(line, style="red" if noise["is_more"] else ""))
         if named := [field["path"] or "the answer" for field in noise["fields"] if field["is_above_noise"]]:
             lines.append(Text(f"    above noise: {', '.join(named[:_FIELDS_SHOWN])}", style="red"))

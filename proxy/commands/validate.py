@@ -1,13 +1,13 @@
 """``modelproxy validate``: every problem of a configuration at once."""
 
 import sys
-from collections.abc import Sized
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from proxy.commands.output import CONFIG, as_json_option, print_json
+from proxy.plural import count
 
 __all__ = ["validate"]
 
@@ -39,7 +39,7 @@ def validate(config: Path, as_json: bool) -> None:
             print_json({"ok": False, "file": str(config), "problems": [asdict(p) for p in error.problems]})
         else:
             click.echo(str(error), err=True)
-            click.echo(f"{_count(error.problems, 'problem')}; this file would be refused", err=True)
+            click.echo(f"{count(len(error.problems), 'problem')}; this file would be refused", err=True)
         sys.exit(1)
     found = (*warnings(settings, source), *certificates.warnings)
     if as_json:
@@ -48,8 +48,6 @@ def validate(config: Path, as_json: bool) -> None:
         return
     for problem in found:
         click.echo(f"warning: {problem}", err=True)
-    click.echo(f"{config}: ok ({_count(settings.routes, 'route')}, {_count(settings.models, 'model')})")
-
-
-def _count(things: Sized, word: str) -> str:
-    return f"{len(things)} {word}{'' if len(things) == 1 else 's'}"
+    click.echo(
+        f"{config}: ok ({count(len(settings.routes), 'route')}, {count(len(settings.models), 'model')})"
+    )

@@ -23,6 +23,7 @@ from proxy.compare.values import (
     Undecodable,
 )
 from proxy.compare.verdicts import disagree_whole, shadow_undecodable
+from proxy.plural import count
 
 __all__ = ["ATOL", "DOCUMENTS", "RTOL", "compare_bytes"]
 
@@ -71,7 +72,7 @@ def compare_bytes(primary: bytes, shadow: bytes | Undecodable) -> Comparison:
         return shadow_undecodable(shadow, "exact", 1)
     if primary == shadow:
         return Comparison("agree", 0.0, None, "exact", 1, 0, read=_AGREED)
-    difference = Difference("", f"{len(primary)} bytes", f"{len(shadow)} bytes")
+    difference = Difference("", count(len(primary), "byte"), count(len(shadow), "byte"))
     return Comparison("disagree", 1.0, "bytes", "exact", 1, 1, (difference,), read=Read(None, None, (0,)))
 
 
@@ -106,7 +107,9 @@ def _judge_documents(rule: ComparisonRule, first: _Document, second: _Document) 
     """Compare two documents leaf by leaf."""
     rows, primary, shadow = first.rows, first.prediction, second.prediction
     if primary.rows is not None and shadow.rows is not None and primary.rows != shadow.rows:
-        return disagree_whole("rows", "json", rows, f"{primary.rows} rows", f"{shadow.rows} rows", first)
+        return disagree_whole(
+            "rows", "json", rows, count(primary.rows, "row"), count(shadow.rows, "row"), first
+        )
     left, right = primary.document, shadow.document
     ignore = rule.ignore + _identity(primary)
     if rule.as_ == "auto" and primary.format != "oip_v2":

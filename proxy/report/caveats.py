@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+from proxy.plural import count
 from proxy.report.facts import Facts, Judged
 from proxy.report.pages import Block, Bullets, Heading
-from proxy.report.words import count, duration, joined
+from proxy.report.words import duration, joined
 from proxy.settings import Metric
 
 __all__ = ["caveats"]

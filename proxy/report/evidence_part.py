@@ -2,11 +2,12 @@
 
 from math import log
 
+from proxy.plural import count
 from proxy.report.documents import Epoch
 from proxy.report.facts import Facts, Judged
 from proxy.report.pages import Block, Bullets, Heading, Paragraph, Table
 from proxy.report.standing import Standing, figures, meaning, ratio_text, standing
-from proxy.report.words import count, e_value, joined, percent
+from proxy.report.words import e_value, joined, percent
 from proxy.rollout.decide import SRM
 from proxy.settings import Metric
 

@@ -3,9 +3,10 @@
 from dataclasses import replace
 from math import isfinite
 
+from proxy.plural import count
 from proxy.report.experiment import Found, Outlook, Shown, Traffic, foresee, when_shown, with_steps
 from proxy.report.pages import Block, Bullets, Heading, Page, Paragraph, Table
-from proxy.report.words import amount, count, duration, joined, percent, times
+from proxy.report.words import amount, duration, joined, percent, times
 from proxy.rollout.plan import Guardrail, Plan
 from proxy.settings import Metric
 

@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from math import isfinite, log
 
+from proxy.plural import count
 from proxy.report.facts import Facts, Judged
 from proxy.report.standing import DOES, Standing, standing
-from proxy.report.words import count, duration, joined, latency, percent, rarity, times
+from proxy.report.words import duration, joined, latency, percent, rarity, times
 from proxy.rollout.evidence import GuardrailEvidence
 from proxy.rollout.state import ENGINE, Phase, RolloutState, weight
 from proxy.settings import Metric

@@ -9,11 +9,12 @@ from math import inf, isfinite, log
 
 import numpy as np
 
+from proxy.plural import count
 from proxy.report.documents import Epoch, Rollout, Variant
 from proxy.report.facts import Facts
 from proxy.report.pages import Block, Bullets, Heading, Paragraph, Table
 from proxy.report.ratio import estimate
-from proxy.report.words import amount, count, duration, e_value, joined, latency, percent, times
+from proxy.report.words import amount, duration, e_value, joined, latency, percent, times
 from proxy.stats import events, histogram, multiple, quantiles
 
 __all__ = ["Comparison", "Difference", "compare", "split_blocks", "split_headline"]

@@ -3,8 +3,9 @@
 from enum import StrEnum
 from math import inf, isfinite, log
 
+from proxy.plural import count
 from proxy.report.facts import Judged
-from proxy.report.words import amount, count, latency, percent, times
+from proxy.report.words import amount, latency, percent, times
 from proxy.rollout.decide import SUSPICION, reached
 from proxy.rollout.evidence import GuardrailEvidence
 from proxy.rollout.guardrails import WIDE_MARGIN

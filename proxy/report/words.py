@@ -5,7 +5,6 @@ from math import exp, floor, isfinite, log, log10
 
 __all__ = [
     "amount",
-    "count",
     "duration",
     "e_value",
     "joined",
@@ -30,14 +29,6 @@ def amount(value: float) -> str:
     digits = max(0, 2 - floor(log10(abs(value))))
     text = f"{round(value, 2 - floor(log10(abs(value)))):,.{digits}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
-
-
-def count(number: int, noun: str = "") -> str:
-    """Return a whole number with its noun, in the plural unless it is one."""
-    if not noun:
-        return f"{number:,}"
-    plural = noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
-    return f"{number:,} {noun if number == 1 else plural}"
 
 
 def percent(share: float) -> str:

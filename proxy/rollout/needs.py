@@ -5,6 +5,7 @@ Estimates for people, made from what was seen so far. No decision rests on them 
 
 from math import ceil, inf, isfinite, log
 
+from proxy.plural import count
 from proxy.rollout.evidence import Evidence, Grounds, GuardrailEvidence
 from proxy.rollout.plan import HARM_METRICS, Plan
 from proxy.rollout.state import Phase, RolloutState
@@ -68,7 +69,7 @@ def _time(plan: Plan, state: RolloutState, evidence: Evidence) -> Need:
 def _traffic(evidence: Evidence) -> Need:
     least = 50
     more = max(1, least - evidence.canary_units)
-    return Need("units", more, "units", f"{_count(more, 'unit')} more for the canary: at least {least}")
+    return Need("units", more, "units", f"{count(more, 'unit')} more for the canary: at least {least}")
 
 
 def _budget(plan: Plan, state: RolloutState, evidence: Evidence) -> Need:
@@ -85,7 +86,7 @@ def _budget(plan: Plan, state: RolloutState, evidence: Evidence) -> Need:
         "budget",
         more,
         "units",
-        f"about {_count(more, 'unit')} more of the canary without excess errors, until the next step can cost "
+        f"about {count(more, 'unit')} more of the canary without excess errors, until the next step can cost "
         f"{left:.0f} errors at most (now {cost:.0f})",
     )
 
@@ -129,7 +130,7 @@ def _to_show(guardrail: GuardrailEvidence, evidence: Evidence) -> Need:
     if more is None:
         sentence = f"more {what} for {guardrail.name} than can be told from what was seen so far"
         return Need(guardrail.name, None, what, sentence)
-    sentence = f"about {_count(more, what[:-1] if what == 'requests' else 'copy')} more for {guardrail.name}"
+    sentence = f"about {count(more, what[:-1] if what == 'requests' else 'copy')} more for {guardrail.name}"
     if what == "requests" and evidence.request_rate > 0:
         sentence += f", {_seconds(int(more / evidence.request_rate * _SECOND_NS))} at the present rate"
     return Need(guardrail.name, more, what, sentence)
@@ -137,9 +138,9 @@ def _to_show(guardrail: GuardrailEvidence, evidence: Evidence) -> Need:
 
 def _to_judge(guardrail: GuardrailEvidence) -> Need:
     more = guardrail.requests_to_show
-    amount = "more answers than can be told yet" if more is None else f"about {_count(more, 'answer')} more"
+    amount = "more answers than can be told yet" if more is None else f"about {count(more, 'answer')} more"
     so_far = guardrail.canary_total + guardrail.champion_total
-    sentence = f"feedback on {amount}, by POST /api/v1/feedback; so far {_count(so_far, 'unit')} were judged"
+    sentence = f"feedback on {amount}, by POST /api/v1/feedback; so far {count(so_far, 'unit')} were judged"
     return Need(guardrail.name, more, "judged answers", sentence)
 
 
@@ -149,16 +150,11 @@ def _harm(evidence: Evidence) -> list[Need]:
             f"{each.name}.rollback",
             each.events_to_harm,
             "units",
-            f"about {_count(each.events_to_harm, 'unit')} in a row with {each.name} on the canary roll it back",
+            f"about {count(each.events_to_harm, 'unit')} in a row with {each.name} on the canary roll it back",
         )
         for each in evidence.guardrails
         if each.events_to_harm is not None and not each.advisory and each.metric in HARM_METRICS
     ]
-
-
-def _count(amount: int, noun: str) -> str:
-    plural = noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
-    return f"{amount:,} {noun if amount == 1 else plural}"
 
 
 def _seconds(duration_ns: int) -> str:

@@ -18,6 +18,7 @@ from functools import partial
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from proxy.clock import monotonic_ns
+from proxy.plural import count
 from proxy.sinks.counts import SinkCounts
 
 __all__ = ["NOBODYS", "Entry", "Result", "Settled", "Sink", "Token", "Writer"]
@@ -277,7 +278,7 @@ class Sink:
             return
         self._problem = result.problem
         if not self._failures:
-            lost = f"; {len(result.failed)} records lost" if result.failed else ""
+            lost = f"; {count(len(result.failed), 'record')} lost" if result.failed else ""
             _log.error("sink %s: %s%s, trying again", self.name, result.problem, lost)
         self._failures += 1
 

@@ -53,7 +53,7 @@ def test_what_is_shown() -> None:
     assert (result.exit_code, result.stderr) == (0, "")
     text = result.stdout
     assert "route wine, shadow wine-v4" in text
-    assert "100 of 1000 pairs disagree: 10.00%" in text
+    assert "100 of 1,000 pairs disagree: 10.00%" in text
     assert "mean distance 0.04 (0.0" in text
     assert "because of: label 80, format 20" in text
     assert "not compared: truncated 7" in text
@@ -87,7 +87,7 @@ def test_noise_is_shown() -> None:
     noisy = disagreement_document(Query(), table_of(SLICED), KNOWN, {("wine", "wine-v4"): NOISE})
     with answering(200, orjson.dumps(noisy)) as asked:
         text = run(asked).stdout
-    assert "1000 requests asked twice, 4 left out: no evidence of a difference" in text
+    assert "1,000 requests asked twice, 4 left out: no evidence of a difference" in text
     assert "above noise: 0.50% (-5.12% to 6.10% with 95% confidence at any time), log10 e -0.9" in text
     rows = [line.split() for line in text.splitlines()]
     assert ["/score", "60", "1", "0", "differs", "above", "noise"] in rows

@@ -49,11 +49,11 @@ def test_everything_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
         "both_failed",
         "sent late by",
         "interrupted",
-        "3 others passed over",
+        "3 passed over",
         "7 found in another file too, and taken once",
     ):
         assert part in text
-    assert "1 files end in half a line" in text
+    assert "1 file with half a line at the end" in text
     assert "FAILED: over the limit" in text
 
 
@@ -71,7 +71,7 @@ def test_hidden_values(capsys: pytest.CaptureFixture[str]) -> None:
     """Of a route that redacts only the number of places is shown."""
     results = Results()
     results.add(Outcome(record_of(), asked(), None, 0, EVIL), shows_values=False)
-    assert "1 places, not shown" in page(results, capsys)
+    assert "1 place, not shown" in page(results, capsys)
 
 
 def test_what_has_no_meaning(capsys: pytest.CaptureFixture[str]) -> None:

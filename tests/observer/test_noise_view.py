@@ -107,7 +107,7 @@ def test_words(tmp_path: Path) -> None:
     world.fields = {counted(world, **COUNTS): {"/ts": [500, 490, 10], "/score": [60, 1, 0], "": [60, 1, 0]}}
     words = rendered(build_status(read(world)))
     said = "8 % of answers differ, and the champion differs from itself in 4 %: it differs more"
-    assert f"wine-v4, 1000 requests asked twice: {said}" in words
+    assert f"wine-v4, 1,000 requests asked twice: {said}" in words
     assert "above noise: the answer, /score" in words
     other = tmp_path / "other"
     other.mkdir()

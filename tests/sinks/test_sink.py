@@ -265,7 +265,7 @@ def test_what_is_lost_is_counted_and_it_recovers(bench: Bench, caplog: pytest.Lo
     bench.submit(2)
     bench.report.wait(lambda: len(bench.report.written) == 1)
     assert bench.numbers() == [2]
-    assert "sink here: No space left; 1 records lost" in caplog.text
+    assert "sink here: No space left; 1 record lost" in caplog.text
     assert bench.sink.close(WAIT_S)
     assert bench.state() == (False, "")
 
