@@ -160,8 +160,10 @@ def _answer(sql: str, lines: Sequence[str], parquet: Sequence[str], take: Take[_
     """
     import duckdb
 
+    from proxy.records.table import unreadable_lines
+
     try:
-        connection = _connect(lines, parquet)
+        connection, survey = _connect(lines, parquet)
     except duckdb.Error as error:
         # What comes behind is a statement of ours.
         raise _FilesError(str(error).partition("\n\nLINE ")[0]) from None
@@ -169,16 +171,13 @@ def _answer(sql: str, lines: Sequence[str], parquet: Sequence[str], take: Take[_
         kinds = [statement.type for statement in connection.extract_statements(sql)]
         if kinds != [duckdb.StatementType.SELECT]:
             raise fail("one SELECT is taken, and nothing else: records are only read")
+        connection.sql(sql)  # only understood, not run: who wrote it wrongly does not wait for the survey
+        connection.execute(survey)
+        ((unreadable,),) = connection.execute(unreadable_lines()).fetchall()
         cursor = connection.execute(sql)
         names = unlike([column[0] for column in cursor.description or ()])
         # DuckDB computes while it is read from: what is wrong with a file may be found out behind the first million.
-        taken = take(names, iter(lambda: cursor.fetchmany(_BATCH), []))
-        unreadable = 0
-        if lines:
-            ((unreadable,),) = connection.execute(
-                "SELECT count(*) FROM lines WHERE request_id IS NULL"
-            ).fetchall()
-        return taken, unreadable
+        return take(names, iter(lambda: cursor.fetchmany(_BATCH), [])), unreadable
     except (duckdb.IOException, duckdb.InvalidInputException) as error:
         raise _FilesError(str(error)) from None
     except duckdb.Error as error:
@@ -218,11 +217,19 @@ def _damage(path: str) -> str | None:
     return file.problem
 
 
-def _connect(lines: Sequence[str], parquet: Sequence[str]) -> "DuckDBPyConnection":
-    """Return a connection that can read these files and no other, and whose settings are locked."""
+def _connect(lines: Sequence[str], parquet: Sequence[str]) -> "tuple[DuckDBPyConnection, str]":
+    """Return a connection that can read these files and no other, and whose settings are locked; and the survey, which
+    comes before a question."""
     import duckdb
 
-    from proxy.records.table import parquet_scan, quoted, view_of_lines, view_of_parquet
+    from proxy.records.table import (
+        parquet_scan,
+        quoted,
+        survey_of_lines,
+        survey_of_parquet,
+        view_of_lines,
+        view_of_parquet,
+    )
 
     connection = duckdb.connect(
         ":memory:",
@@ -242,11 +249,12 @@ def _connect(lines: Sequence[str], parquet: Sequence[str]) -> "DuckDBPyConnectio
     connection.execute("SET lock_configuration = true")
     if lines:
         connection.execute(view_of_lines(lines))
-        return connection
+        return connection, survey_of_lines(lines)
     # No value comes into it but names of files, and those as literals.
-    present = connection.execute(f"DESCRIBE SELECT * FROM {parquet_scan(parquet)}").fetchall()  # noqa: S608
-    connection.execute(view_of_parquet(parquet, {row[0] for row in present}))
-    return connection
+    described = connection.execute(f"DESCRIBE SELECT * FROM {parquet_scan(parquet)}").fetchall()  # noqa: S608
+    present = {row[0] for row in described}
+    connection.execute(view_of_parquet(parquet, present))
+    return connection, survey_of_parquet(parquet, present)
 
 
 def _show_columns(as_json: bool) -> None:

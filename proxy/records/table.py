@@ -8,7 +8,8 @@ column has its type also where no record has a value. What a file lacks is null.
 
 Two sinks write the same records, each into a directory of its own, and replicas write different ones. So where files
 lie in several directories, or one twice in one, compressed and not, a record that is in more than one file is taken
-from the first of them alone. That costs reading them twice, so in all other cases it is not asked.
+from the first of them alone. Which those are is found out before the question, in a survey that counts unreadable lines
+as well: each file is read once for it, and once for each view that the question names.
 """
 
 from collections.abc import Collection, Sequence
@@ -27,6 +28,9 @@ __all__ = [
     "WEIGHT",
     "parquet_scan",
     "quoted",
+    "survey_of_lines",
+    "survey_of_parquet",
+    "unreadable_lines",
     "view_of_lines",
     "view_of_parquet",
 ]
@@ -43,6 +47,10 @@ _FILE: Final = "modelproxy_file"
 
 _KEY: Final = "concat_ws('|', ts, route, request_id)"
 """What tells records apart, with the microsecond; never null."""
+
+_SEEN: Final = "CREATE TABLE seen (seen_record VARCHAR, seen_first VARCHAR, seen_times BIGINT)"
+"""What a survey finds: each record that is in several files, by its key, with the first of them; and for null how many
+lines cannot be read."""
 
 _TYPES: Final = {
     "text": "VARCHAR",
@@ -142,10 +150,14 @@ _NO_LABELS: Final = (
 )
 
 
+_LINE_IS_RECORD: Final = f"{KIND_COLUMN} IS NULL AND request_id IS NOT NULL"
+
+
 def view_of_lines(files: Sequence[str]) -> str:
     """Return the statements that make the views over files of lines; ``.gz`` and ``.zst`` are undone by their names.
 
-    A line that cannot be read is a row of nulls in ``lines``, which the view leaves out.
+    A line that cannot be read is a row of nulls in ``lines``, which the view leaves out. The survey has to be made
+    before the views are asked.
     """
     types = {key: _type_of(inner) for key, inner in _tree(COLUMNS).items()}
     types |= {KIND_COLUMN: "VARCHAR", "labels": "JSON[]"}
@@ -153,7 +165,6 @@ def view_of_lines(files: Sequence[str]) -> str:
         types[name] = f"{_type_of(_tree(inner))}[]"
     columns = ", ".join(f"{_named(key)}: {quoted(kind)}" for key, kind in types.items())
     listed = ", ".join(map(quoted, files))
-    is_record = f"{KIND_COLUMN} IS NULL AND request_id IS NOT NULL"
     selected = [f"{_access('', column.path)} AS {_named(column.name)}" for column in COLUMNS]
     for name, inner in LISTS.items():
         fields = ", ".join(f"{_named(column.name)} := {_access('s', column.path)}" for column in inner)
@@ -162,19 +173,49 @@ def view_of_lines(files: Sequence[str]) -> str:
     return (
         f"CREATE VIEW lines AS SELECT * FROM read_json([{listed}], format='newline_delimited', "
         f"columns={{{columns}}}, ignore_errors=true, maximum_object_size=1073741824, filename={quoted(_FILE)}); "
-        f"CREATE VIEW {VIEW} AS SELECT *, {_WEIGHT} FROM "
-        f"(SELECT {', '.join(selected)} FROM lines WHERE {is_record}{_once(files, 'lines', is_record)}); "
+        f"{_SEEN}; CREATE VIEW {VIEW} AS SELECT *, {_WEIGHT} FROM "
+        f"(SELECT {', '.join(selected)} FROM lines{_once(files)} WHERE {_LINE_IS_RECORD}); "
         f"{_ROWS_VIEW}; {_LABELS_OF_LINES}"
     )
 
 
-def _once(files: Sequence[str], source: str, condition: str) -> str:
-    """Return what more must hold of a row of ``source``, so that each record is there once."""
-    stems = {file.partition(".jsonl")[0] for file in files}
-    if len({_place_of(file) for file in files}) < 2 and len(stems) == len(files):
+def survey_of_lines(files: Sequence[str]) -> str:
+    """Return the statement that finds out what the view of records and :func:`unreadable_lines` have to know."""
+    unreadable = "SELECT NULL, NULL, count(*) FROM lines WHERE request_id IS NULL"
+    if not _may_repeat(files):
+        return f"INSERT INTO seen {unreadable}"
+    key = f"CASE WHEN request_id IS NOT NULL THEN {_KEY} END"
+    return (
+        f"INSERT INTO seen SELECT {key} AS record, min({_FILE}), count(*) FROM lines "
+        f"WHERE request_id IS NULL OR {_LINE_IS_RECORD} GROUP BY record "
+        f"HAVING record IS NULL OR min({_FILE}) <> max({_FILE})"
+    )
+
+
+def survey_of_parquet(files: Sequence[str], present: Collection[str]) -> str:
+    """Return the statement that finds out what the view of records has to know; empty: there is nothing to find out."""
+    if not _may_repeat(files):
         return ""
-    first = f"SELECT {_KEY}, min({_FILE}) FROM {source} WHERE {condition} GROUP BY ALL"
-    return f" AND ({_KEY}, {_FILE}) IN ({first})"
+    return (
+        f"INSERT INTO seen SELECT {_KEY} AS record, min({_FILE}), count(*) FROM {_scan(files)} "
+        f"WHERE {_row_is_record(present)} GROUP BY record HAVING min({_FILE}) <> max({_FILE})"
+    )
+
+
+def unreadable_lines() -> str:
+    """Return what tells, after the survey, how many lines cannot be read."""
+    return "SELECT coalesce(sum(seen_times), 0)::BIGINT FROM seen WHERE seen_record IS NULL"
+
+
+def _once(files: Sequence[str]) -> str:
+    """Return what leaves out the records that came from an earlier file."""
+    return f" ANTI JOIN seen ON seen_record = {_KEY} AND seen_first <> {_FILE}" if _may_repeat(files) else ""
+
+
+def _may_repeat(files: Sequence[str]) -> bool:
+    """Tell whether a record may be in several of ``files``: they are of several sinks, or one file is there twice."""
+    stems = {file.partition(".jsonl")[0] for file in files}
+    return len({_place_of(file) for file in files}) > 1 or len(stems) < len(files)
 
 
 def _place_of(file: str) -> str:
@@ -192,17 +233,24 @@ def view_of_parquet(files: Sequence[str], present: Collection[str]) -> str:
         files: their paths, with Hive's partitions in them.
         present: names of the columns that any of them has.
     """
-    scan, has_labels = f"(FROM {parquet_scan(files, _FILE)})", KIND_COLUMN in present
+    scan, has_labels = _scan(files), KIND_COLUMN in present
     selected = [_cast(name, kind, present) for name, kind in COLUMN_TYPES.items() if name != WEIGHT]
-    is_record = f"{KIND_COLUMN} IS NULL" if has_labels else "true"
-    records = f"SELECT {', '.join(selected)} FROM {scan} WHERE {is_record}{_once(files, scan, is_record)}"
+    records = f"SELECT {', '.join(selected)} FROM {scan}{_once(files)} WHERE {_row_is_record(present)}"
     labels = _NO_LABELS
     if has_labels:
         selected = [_cast(name, kind, present) for name, kind in LABEL_TYPES.items()]
         labels = _labels_view(
             f"SELECT {', '.join(selected)} FROM {scan} WHERE {KIND_COLUMN} = {quoted(KIND)}"
         )
-    return f"CREATE VIEW {VIEW} AS SELECT *, {_WEIGHT} FROM ({records}); {_ROWS_VIEW}; {labels}"
+    return f"{_SEEN}; CREATE VIEW {VIEW} AS SELECT *, {_WEIGHT} FROM ({records}); {_ROWS_VIEW}; {labels}"
+
+
+def _row_is_record(present: Collection[str]) -> str:
+    return f"{KIND_COLUMN} IS NULL" if KIND_COLUMN in present else "true"
+
+
+def _scan(files: Sequence[str]) -> str:
+    return f"(FROM {parquet_scan(files, _FILE)})"
 
 
 def _cast(name: str, kind: str, present: Collection[str]) -> str:

@@ -23,6 +23,7 @@ from proxy.commands import query as query_module
 from proxy.commands.query import SHOWN_ROWS
 from proxy.commands.query import query as command
 from proxy.commands.query_output import COUNTED_ROWS
+from proxy.records import table
 from proxy.sinks.parquet import ParquetWriter
 from proxy.sinks.rolling import FileLimits
 from proxy.sinks.sink import Entry
@@ -114,6 +115,15 @@ def test_a_record_counts_once(log: Path, name: str) -> None:
     assert orjson.loads(result.stdout) == [{"n": 5, "d": 5}]
 
 
+def test_a_wrong_question_reads_nothing(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who names a column that there is not is told so at once, and not after a log of a week was looked through."""
+    monkeypatch.setattr(table, "survey_of_lines", lambda _: "select error('looked through')")
+    assert "looked through" in ask("select status from records", log).stderr
+    refused = ask("select statuus from records", log)
+    assert (refused.exit_code, "looked through" in refused.stderr) == (1, False)
+    assert 'column "statuus" not found' in refused.stderr
+
+
 def test_a_table(log: Path) -> None:
     """For people there is a table; what could not be read is said on standard error."""
     result = ask(FIRST, log)
@@ -197,10 +207,10 @@ def test_ctrl_c_is_no_trace(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Interrupted:
         extract_statements = staticmethod(duckdb.extract_statements)
 
-        def execute(self, sql: str) -> None:
+        def sql(self, sql: str) -> None:
             raise RuntimeError("Query interrupted")
 
-    monkeypatch.setattr(query_module, "_connect", lambda *_: Interrupted())
+    monkeypatch.setattr(query_module, "_connect", lambda *_: (Interrupted(), ""))
     result = ask("select 1", log)
     assert (result.exit_code, result.stdout, result.stderr.strip()) == (1, "", "Aborted!")
 

@@ -15,6 +15,9 @@ from proxy.records.table import (
     ROW_TYPES,
     parquet_scan,
     quoted,
+    survey_of_lines,
+    survey_of_parquet,
+    unreadable_lines,
     view_of_lines,
     view_of_parquet,
 )
@@ -148,7 +151,47 @@ def test_half_a_line_is_left_out(tmp_path: Path) -> None:
     connection = duckdb.connect(":memory:")
     connection.execute(view_of_lines([str(path)]))
     assert connection.execute("select count(*) from records").fetchall() == [(1,)]
-    assert connection.execute("select count(*) from lines where request_id is null").fetchall() == [(1,)]
+    connection.execute(survey_of_lines([str(path)]))
+    assert connection.execute(unreadable_lines()).fetchall() == [(1,)]
+
+
+APART = [record_of(request_id=f"q{number}") for number in range(3)]
+
+
+def test_files_of_several_directories_are_read_once(tmp_path: Path) -> None:
+    """A view reads each file once, whatever the survey found; of a record in two files it has the first."""
+    files = []
+    for name in ("a", "b"):
+        files.append(str(tmp_path / name / "it's.jsonl"))
+        (tmp_path / name).mkdir()
+        lines(tmp_path / name, APART if name == "b" else APART[:1]).close()
+    with Path(files[1]).open("ab") as file:
+        file.write(b'{"half')
+    connection = duckdb.connect(":memory:")
+    connection.execute(view_of_lines(files))
+    connection.execute(survey_of_lines(files))
+    ids = connection.execute("select request_id from records").fetchall()
+    assert sorted(ids) == [(record["request_id"],) for record in APART]
+    assert connection.execute(unreadable_lines()).fetchall() == [(1,)]
+    plan = str(connection.execute("explain select count(*) from rows").fetchall())
+    assert plan.count("READ_JSON") == 1
+
+
+def test_parquet_of_several_directories_is_read_once(tmp_path: Path) -> None:
+    """Likewise of Parquet files."""
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        parquet(tmp_path / name, APART if name == "b" else APART[:1]).close()
+    files = sorted(map(str, tmp_path.rglob("*.parquet")))
+    connection = duckdb.connect(":memory:")
+    present = {row[0] for row in connection.execute("describe from " + parquet_scan(files)).fetchall()}
+    connection.execute(view_of_parquet(files, present))
+    connection.execute(survey_of_parquet(files, present))
+    ids = connection.execute("select request_id from records").fetchall()
+    assert sorted(ids) == [(record["request_id"],) for record in APART]
+    assert connection.execute(unreadable_lines()).fetchall() == [(0,)]
+    plan = str(connection.execute("explain select count(*) from records").fetchall())
+    assert plan.count("READ_PARQUET") == 1
 
 
 def test_files_of_before_a_column(tmp_path: Path) -> None:
