@@ -182,7 +182,7 @@ class _Options:
     "limit_share",
     callback=parsed_by(read_share),
     metavar="PERCENT",
-    help="Exit with 1 when more than this share of answers differs or fails.",
+    help="Exit with 1 when more than this share of answers differs or fails; 2 is 2%.",
 )
 @click.option(
     "--confident", is_flag=True, help="With --fail-over: only when the whole 95 % interval is over it."

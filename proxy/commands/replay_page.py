@@ -277,19 +277,24 @@ def _say_verdict(console: "Console", document: _Document) -> None:
         if not document["compared"]:
             console.print("nothing was compared", style="bold")
         return
-    wrong = limit["wrong"]
-    found = (
-        "" if wrong is None else f": {_percent(wrong['share'])} went wrong, 95 % interval {_interval(wrong)}"
-    )
-    console.print(
-        f"limit {_percent(limit['share'])}{found}: {_VERDICTS[limit['verdict']]}",
-        style="bold",
-        soft_wrap=True,
-    )
+    wrong, most, found = limit["wrong"], _percent(limit["share"]), ""
+    if wrong is not None:
+        most, share = _told_apart(limit["share"], wrong["share"])
+        found = f": {share} went wrong, 95 % interval {_interval(wrong)}"
+    console.print(f"limit {most}{found}: {_VERDICTS[limit['verdict']]}", style="bold", soft_wrap=True)
 
 
-def _percent(share: float) -> str:
-    return f"{share * 100:.3g} %"
+def _told_apart(limit: float, share: float) -> tuple[str, str]:
+    """Return both as percents, with more digits where what is over the limit would read as if it were at it."""
+    for digits in range(3, 10):
+        told = _percent(limit, digits), _percent(share, digits)
+        if told[0] != told[1]:
+            break
+    return told
+
+
+def _percent(share: float, digits: int = 3) -> str:
+    return f"{share * 100:.{digits}g} %"
 
 
 def _interval(found: _Document) -> str:

@@ -83,6 +83,21 @@ def test_what_has_no_meaning(capsys: pytest.CaptureFixture[str]) -> None:
     assert "the embedder had no answer about 3 comparisons" in text
 
 
+def test_just_over_the_limit(capsys: pytest.CaptureFixture[str]) -> None:
+    """What is over the limit reads so, however little it is; what is at it is at it."""
+    results = Results()
+    for number in range(4000):
+        comparison = EVIL if number < 81 else EVIL._replace(result="agree")
+        results.add(Outcome(record_of(unit=f"u{number}"), asked(), None, 0, comparison), shows_values=False)
+    for limit, text in {
+        0.0202: "limit 2.02 %: 2.025 % went wrong",
+        0.020249: "limit 2.0249 %: 2.025 % went wrong",
+        0.02025: "limit 2.025 %: 2.025 % went wrong",
+        0.01: "limit 1 %: 2.02 % went wrong",
+    }.items():
+        assert text in page(results, capsys, Limit(limit))
+
+
 def test_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     """A run that compared nothing says so."""
     assert "nothing was compared" in page(Results(), capsys)
