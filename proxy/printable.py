@@ -5,7 +5,9 @@ escape sequences that a terminal obeys. So such text is written with every chara
 backslash and its code, as Python would write it.
 """
 
-__all__ = ["indented", "printable"]
+from typing import Any
+
+__all__ = ["indented", "printable", "printable_document"]
 
 
 def printable(text: str) -> str:
@@ -25,3 +27,14 @@ def indented(text: str) -> str:
     So a line that begins at the margin is always one that the writer began.
     """
     return "\n    ".join(printable(line) for line in text.split("\n"))
+
+
+def printable_document(value: Any) -> Any:
+    """Return a document of JSON with every text in it, names too, as :func:`printable` has it."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, list):
+        return [printable_document(each) for each in value]
+    if isinstance(value, dict):
+        return {printable(key): printable_document(each) for key, each in value.items()}
+    return value

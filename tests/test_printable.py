@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.printable import indented, printable
+from proxy.printable import indented, printable, printable_document
 
 SHOWN = {
     "plain": ("wine-v1 – 5 %", "wine-v1 – 5 %"),
@@ -42,3 +42,13 @@ def test_further_lines_are_set_in(text: str) -> None:
     first, *rest = indented(text).splitlines() or [""]
     assert first.isprintable()
     assert all(line.startswith("    ") for line in rest)
+
+
+def test_a_document() -> None:
+    """Every text is spelt out, however deep, and everything else stays."""
+    document = {"a\x1b": ["b\n", 1, None, {"c": "\x9b2J"}], "d": 0.5, "e": True}
+    assert printable_document(document) == {
+        "a\\x1b": ["b\\n", 1, None, {"c": "\\x9b2J"}],
+        "d": 0.5,
+        "e": True,
+    }

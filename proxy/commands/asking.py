@@ -9,7 +9,7 @@ import click
 
 from proxy.commands.output import fail
 
-__all__ = ["DEFAULT_ADMIN", "MAX_ANSWER_BYTES", "admin_option", "ask", "token_option"]
+__all__ = ["DEFAULT_ADMIN", "MAX_ANSWER_BYTES", "admin_option", "ask", "refuse", "token_option"]
 
 DEFAULT_ADMIN = "http://127.0.0.1:9090"
 MAX_ANSWER_BYTES = 64 << 20
@@ -85,6 +85,13 @@ def ask(
         return status, orjson.loads(body)
     except orjson.JSONDecodeError:
         return status, None
+
+
+def refuse(admin: str, status: int) -> click.exceptions.Exit:
+    """Say that what answers at ``admin`` is no proxy's admin address; raise the result to end with exit code 1."""
+    return fail(
+        f"{admin} answers {status} but is no admin address of modelproxy; see 'admin' in its configuration"
+    )
 
 
 def _connect(admin: str, timeout_s: float) -> tuple[HTTPConnection, str]:

@@ -6,10 +6,10 @@ from urllib.parse import urlencode
 
 import click
 
-from proxy.commands.asking import admin_option, ask, token_option
+from proxy.commands.asking import admin_option, ask, refuse, token_option
 from proxy.commands.output import as_json_option, build_console, build_grid, fail, print_json
 from proxy.plural import count
-from proxy.printable import printable
+from proxy.printable import printable_document
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -74,7 +74,7 @@ def disagreements(
         print_json(document)
         return
     # Its texts are another program's, and what clients sent: none is more than text here.
-    document = _printable(document)
+    document = printable_document(document)
     console = build_console()
     if example:
         for found in _examples(document):
@@ -89,20 +89,8 @@ def _fetch(admin: str, query: str, token: str | None) -> dict[str, Any]:
         hint = "; give --token or MODELPROXY_ADMIN_TOKEN" if code == 401 else ""
         raise fail(f"{admin}: {document['error']}{hint}")
     if code != 200 or not isinstance(document, dict) or "routes" not in document:
-        raise fail(
-            f"{admin} answers {code} but is no admin address of modelproxy; see 'admin' in its configuration"
-        )
+        raise refuse(admin, code)
     return document
-
-
-def _printable(value: Any) -> Any:
-    if isinstance(value, str):
-        return printable(value)
-    if isinstance(value, list):
-        return [_printable(each) for each in value]
-    if isinstance(value, dict):
-        return {printable(key): _printable(each) for key, each in value.items()}
-    return value
 
 
 def _examples(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:

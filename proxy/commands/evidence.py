@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from proxy.commands.asking import ask
+from proxy.commands.asking import ask, refuse
 from proxy.commands.output import fail
 from proxy.printable import printable
 
@@ -53,9 +53,7 @@ def ask_for_evidence(admin: str, route: str) -> Found:
         raise fail(f"{admin}: {document['error']}{hint}")
     evidence = document.get("evidence") if code == 200 and isinstance(document, dict) else None
     if code != 200 or not isinstance(document, dict):
-        raise fail(
-            f"{admin} answers {code} but is no admin address of modelproxy; see 'admin' in its configuration"
-        )
+        raise refuse(admin, code)
     if not isinstance(evidence, dict):
         raise fail(f"{route}: nothing has been counted yet; try again in a moment")
     return Found(route, evidence, lambda digest: _ask_for_snapshot(admin, digest), f"--admin {admin}")

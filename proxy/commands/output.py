@@ -86,10 +86,9 @@ def build_console() -> "Console":
             """Leave to the command what its exit code is."""
             raise
 
+    # What a locale has no letter for is no reason to show nothing.
     if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(
-            errors="replace"
-        )  # what a locale has no letter for is no reason to show nothing
+        sys.stdout.reconfigure(errors="replace")
     width = None if sys.stdout.isatty() else PLAIN_WIDTH
     return Plain(file=sys.stdout, width=width, markup=False, highlight=False, emoji=False)
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from proxy.commands.asking import admin_option, ask
+from proxy.commands.asking import admin_option, ask, refuse
 from proxy.commands.output import as_json_option, build_console, build_grid, fail, print_json
 from proxy.plural import count
-from proxy.printable import printable
+from proxy.printable import printable_document
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -55,9 +55,7 @@ def fetch_status(admin: str, route: str | None) -> dict[str, Any]:
     if code == 503 and isinstance(document, dict) and "error" in document:
         raise fail(f"{admin}: {document['error']}")
     if code != 200 or not isinstance(document, dict) or "routes" not in document:
-        raise fail(
-            f"{admin} answers {code} but is no admin address of modelproxy; see 'admin' in its configuration"
-        )
+        raise refuse(admin, code)
     if route is not None:
         names = [each["name"] for each in document["routes"]]
         if route not in names:
@@ -94,7 +92,7 @@ def render_status(document: Mapping[str, Any]) -> "RenderableType":
     from rich.console import Group
     from rich.text import Text
 
-    document = _printable(document)
+    document = printable_document(document)
     parts: list[RenderableType] = [*_head(document)]
     for route in document["routes"]:
         parts += [Text(f"route {route['name']}", style="bold"), _variants(route), *_rollout(route)]
@@ -105,16 +103,6 @@ def render_status(document: Mapping[str, Any]) -> "RenderableType":
     parts += _servers(document)
     parts += _faults(document)
     return Group(*parts)
-
-
-def _printable(value: Any) -> Any:
-    if isinstance(value, str):
-        return printable(value)
-    if isinstance(value, list):
-        return [_printable(each) for each in value]
-    if isinstance(value, dict):
-        return {printable(key): _printable(each) for key, each in value.items()}
-    return value
 
 
 def _head(document: Mapping[str, Any]) -> "list[RenderableType]":

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import click
 
-from proxy.commands.asking import admin_option, ask, token_option
+from proxy.commands.asking import admin_option, ask, refuse, token_option
 from proxy.commands.output import as_json_option, fail, print_json
 from proxy.printable import printable
 
@@ -73,9 +73,7 @@ def _steer(verb: str, route: str, admin: str, token: str | None, reason: str | N
     document = {} if reason is None else {"reason": reason}
     status, answer = ask(admin, path, timeout_s=TIMEOUT_S, method="POST", document=document, token=token)
     if not isinstance(answer, dict):
-        raise fail(
-            f"{admin} answers {status} but is no admin address of modelproxy; see 'admin' in its configuration"
-        )
+        raise refuse(admin, status)
     if as_json:
         print_json(answer)
         if status != 200:
