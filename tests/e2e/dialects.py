@@ -74,7 +74,7 @@ class DialectModel:
         self.runner: web.AppRunner
         self.delay_s = 0.0
         self.asked: list[Mapping[str, str]] = []
-        """Headers of each request, lower-case names."""
+        """Headers of each request, lower-case names; what came twice is joined."""
         self.bodies: list[bytes] = []
         self.fails: Callable[[int], str | None] = lambda count: None
         """Given the number of the request, says how to fail it (``close``, ``cut``, ``garbage``, ``stall``), or not."""
@@ -89,14 +89,14 @@ class DialectModel:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer one request."""
         body = await request.read()
-        self.asked.append({name.lower(): value for name, value in request.headers.items()})
+        self.asked.append({name.lower(): ", ".join(request.headers.getall(name)) for name in request.headers})
         self.bodies.append(body)
         failure = self.fails(len(self.asked) - 1)
         await asyncio.sleep(self.delay_s)
         if failure is not None:
             return await self._fail(request, failure)
         form = request.path.rpartition("/")[2]
-        if form in ("stream", "chat"):
+        if form in ("stream", "chat", "cut-chat"):
             return await self._stream(request, form, errs=self._errs(body))
         status, kind, data, headers = _answers(form, body, errs=self._errs(body))
         return web.Response(status=status, body=data, headers={"content-type": kind, **headers})
@@ -120,15 +120,23 @@ class DialectModel:
             last = at == len(words) - 1
             delta = {"index": 0, "delta": {"content": f" {word}"}, "finish_reason": "stop" if last else None}
             chunk = (
-                {"object": "chat.completion.chunk", "choices": [delta]} if form == "chat" else {"word": word}
+                {"object": "chat.completion.chunk", "choices": [delta]}
+                if form != "stream"
+                else {"word": word}
             )
             await response.write(b"data: " + orjson.dumps(chunk) + b"\n\n")
+            if form == "cut-chat" and errs and at == 1:
+                assert request.transport is not None
+                request.transport.close()
+                return response
         await response.write(b"data: [DONE]\n\n")
         await response.write_eof()
         return response
 
 
 _Answer = tuple[int, str, bytes, dict[str, str]]
+
+_STATUSES = {"error": 500, "moved": 307, "unprocessable": 422}
 
 
 def _answers(form: str, body: bytes, *, errs: bool) -> _Answer:
@@ -147,11 +155,18 @@ def _answers(form: str, body: bytes, *, errs: bool) -> _Answer:
         "error": {"error": "always"},
         "mine-fails": {"a": 1},
         "broken": {"a": 1},
+        "vectors": {"data": [{"object": "embedding", "index": 0, "embedding": [1.0, 0.5, -0.25 + 8 * drift]}]},
+        "ranked": {"hits": [{"id": name} for name in ("abdc" if errs else "abcd")]},
+        "said": {"text": '{"b": 1}' if errs else '{"a": 1}'},
+        "moved": {"a": label},
+        "unprocessable": {"a": label},
     }  # fmt: skip
     if form == "oip-binary":
         return _binary_answer(errs=errs)
     if form in json_answers:
         return _json_answer(form, json_answers[form], errs=errs)
+    if form == "nothing":
+        return 200 if errs else 204, "text/plain", b"", {}
     plain: dict[str, tuple[str, bytes]] = {
         "text": ("text/plain", b"red fox" if errs else b"brown fox"),
         "bytes": ("image/png", b"\x89PNG\xff" + bytes([label])),
@@ -166,8 +181,8 @@ def _answers(form: str, body: bytes, *, errs: bool) -> _Answer:
 
 def _json_answer(form: str, document: Any, *, errs: bool) -> _Answer:
     status, data, headers = 200, orjson.dumps(document), {}
-    if form == "error":
-        status = 500
+    if form in _STATUSES:
+        status = _STATUSES[form]
     elif form == "mine-fails" and errs:
         status = 503
     elif form == "broken" and errs:

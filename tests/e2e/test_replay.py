@@ -13,7 +13,7 @@ import orjson
 import pytest
 
 from proxy.records.reading import PayloadReader
-from proxy.records.record import Record
+from proxy.records.record import Record, ShadowAnswer
 from tests.e2e.dialects import QUESTIONS, DialectModel, dialect_server
 from tests.e2e.running import Running, eventually, serve
 
@@ -114,9 +114,15 @@ async def test_a_replayed_comparison_is_the_live_one(tmp_path: Path) -> None:
     check_what_was_asked(shadow, before)
 
 
+def shadow_of(record: Record) -> ShadowAnswer:
+    """Return what the record says of the one shadow."""
+    (shadow,) = record.shadows
+    return shadow
+
+
 def expected(record: Record) -> dict[str, Any]:
     """Return what the live record says of its comparison."""
-    (shadow,) = record.shadows
+    shadow = shadow_of(record)
     assert shadow.comparison is not None
     return {"scores": {}} | {key: shadow.comparison[key] for key in SAME if key in shadow.comparison}
 
@@ -130,6 +136,110 @@ def check_what_was_asked(model: DialectModel, before: int) -> None:
         assert model.bodies[at] == model.bodies[copy]
         for name in ("content-type", "accept", "inference-header-content-length"):
             assert headers.get(name) == model.asked[copy].get(name)
+
+
+RULED = {
+    "costs": ("oip-batch", "{as: classification, costs: {'1': {'2': 0.25}}}"),
+    "costs-of-classes": ("probabilities", "{as: classification, costs: {cat: {dog: 0.3}}}"),
+    "threshold": ("v1-batch", "{as: probabilities, threshold: 0.6, tolerance: 0.5}"),
+    "place": ("json", "{as: regression, at: /score, scale: 20, atol: 0.1}"),
+    "glob": ("json", "{as: json, ignore: ['/score', '/a/0']}"),
+    "schema": ("said", "{as: text, at: /text, schema: {type: object, required: [a]}}"),
+    "embedding": ("vectors", "{as: embedding}"),
+    "ranking": ("ranked", "{as: ranking, at: '/hits/*/id', k: 3}"),
+    "tensor": ("oip-binary", "{as: tensor, tolerance: 0.5}"),
+    "exact": ("json-gzip", "{as: exact}"),
+    "sliced": ("ndjson", "{slices: {tier: header:x-tier, part: json:/n}}"),
+    "nothing": ("nothing", "{}"),
+    "moved": ("moved", "{}"),
+    "unprocessable": ("unprocessable", "{}"),
+    "cut": ("cut-chat", "{as: text}"),
+}
+"""Route → the form of its answers, and its rule."""
+
+SOME_OF_EACH = RULED.keys() - {"nothing", "moved", "unprocessable", "cut"}
+"""Routes with agreement and disagreement. 204 is like an empty 200, two errors are not judged, and a cut answer of the
+shadow is none."""
+
+
+def ruled_config(directory: Path, champion: DialectModel, shadow: DialectModel) -> str:
+    """Return a configuration with a route for each of :data:`RULED`."""
+    routes = "".join(
+        f"""
+  - name: {name}
+    match: {{path: "/ruled/{name}/*"}}
+    variants: [{{name: v1, model: one, role: champion}}]
+    shadows: [{{model: two, percent: 100, max_in_flight: 1000}}]
+    compare: {rule}
+    log: {{percent: 100, content: true}}"""
+        for name, (_, rule) in RULED.items()
+    )
+    return f"""
+listen: 127.0.0.1:0
+admin: 127.0.0.1:0
+state_dir: {directory}/state
+models:
+  one: {{url: '{champion.url}'}}
+  two: {{url: '{shadow.url}'}}
+routes:{routes}
+"""
+
+
+async def ask_by_rule(proxy: Running) -> None:
+    """Send eight requests to each route, one with a query, and one without a body and with a header twice."""
+    for name, (form, _) in RULED.items():
+        url = f"{proxy.listen}/ruled/{name}/{form}"
+        questions = [each for each in QUESTIONS if each.path == f"/{form}"] or QUESTIONS[
+            :: len(QUESTIONS) // 8
+        ]
+        for number, question in enumerate(questions):
+            headers = {**question.headers, "x-request-id": f"{name}-{number}", "x-tier": "ab"[number % 2]}
+            async with proxy.session.post(
+                url, data=question.body, headers=headers, allow_redirects=False
+            ) as answer:
+                await answer.read()
+        async with proxy.session.post(f"{url}?version=2", data=b"{}") as answer:
+            await answer.read()
+        twice = [("accept", "text/plain"), ("accept", "application/json"), ("x-request-id", f"{name}-get")]
+        async with proxy.session.get(url, headers=twice, allow_redirects=False) as answer:
+            await answer.read()
+    await proxy.settled()
+
+
+async def test_by_every_kind_of_rule(tmp_path: Path) -> None:
+    """Costs, places, globs, schemas, slices; vectors, statuses without a body, streams that break: as it was live."""
+    async with AsyncExitStack() as stack:
+        champion = await stack.enter_async_context(dialect_server())
+        shadow = await stack.enter_async_context(dialect_server(skew=3))
+        proxy = await stack.enter_async_context(serve(tmp_path, ruled_config(tmp_path, champion, shadow)))
+        await ask_by_rule(proxy)
+        live = {record.request_id: record for record in PayloadReader([proxy.state / "payloads"])}
+        before = len(shadow.asked)
+        code, document, err = await replay(
+            *("--log", str(proxy.state / "payloads"), "--to", shadow.url),
+            *("--config", str(proxy.config), "--out", str(tmp_path / "out.jsonl")),
+        )
+        assert (code, err) == (0, "")
+    assert document["not_replayed"] == {"query": len(RULED)}
+    replayed = outcomes_of(tmp_path / "out.jsonl")
+    assert len(replayed) == len(live) - len(RULED)
+    results: dict[str, Counter[str]] = {name: Counter() for name in RULED}
+    for request_id, outcome in replayed.items():
+        said = shadow_of(live[request_id])
+        if said.comparison is None or outcome["comparison"] is None:
+            assert (said.comparison, said.fault) == (outcome["comparison"], outcome["fault"])
+            results[outcome["route"]]["none"] += 1
+            continue
+        assert {key: outcome["comparison"][key] for key in SAME} == expected(live[request_id])
+        results[outcome["route"]][outcome["comparison"]["result"]] += 1
+    assert results["cut"].keys() == {"agree", "none"}
+    for name in SOME_OF_EACH:
+        assert results[name].keys() == {"agree", "disagree"}, name
+    distances = {outcome["comparison"]["distance"] for outcome in replayed.values() if outcome["comparison"]}
+    assert {0.1, 0.3} <= {
+        round(each or 0.0, 12) for each in distances
+    }  # two of five rows at 0.25; one at 0.3
+    check_what_was_asked(shadow, before)
 
 
 async def test_against_another_model(tmp_path: Path) -> None:
