@@ -289,7 +289,7 @@ def test_the_sinks_are_valid() -> None:
     """The sinks that are shown can be used, and the table below them has every kind."""
     settings = parse(SINKS + CONFIG, environ={"EVENTS_TOKEN": "abc"})
     assert len(settings.payload_log.sinks) > 1
-    table = between(README, "### Where records go", "True answers")
+    table = between(README, "### Where records go", "What all sinks do")
     assert [quoted(line)[0] for line in table.splitlines() if line.startswith("| `")] == ["kind", *KEYS]
 
 

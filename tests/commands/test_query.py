@@ -351,6 +351,26 @@ def test_true_answers(log: Path, tmp_path: Path, *, is_parquet: bool) -> None:
     assert (found["accuracy"], found["of_shadow"]) == (pytest.approx(2 / 3), pytest.approx(2 / 3))
 
 
+def test_true_answers_are_weighted(tmp_path: Path) -> None:
+    """The README's example counts a row as often as its record stands for, and no row of a record that lacks some."""
+    (sql,) = (each for each in EXAMPLES if "join labels" in each)
+    told: list[dict[str, Any]] = [
+        {"inclusion_probability": 0.1, "rows_omitted": 0},
+        {"inclusion_probability": 1.0, "rows_omitted": 0},
+        {"inclusion_probability": 1.0, "rows_omitted": 7},
+    ]
+    label = {"schema": 2, "kind": "label", "ts": "2026-11-21T05:00:00Z", "route": "wine"}
+    truths = ("1", "2", "2")
+    lines = [line(n, variant="v1", rows=ROWS[1:], **each) for n, each in enumerate(told)]
+    lines += [
+        orjson.dumps({**label, "request_id": f"req-{n}", "labels": [truth]}) + b"\n"
+        for n, truth in enumerate(truths)
+    ]
+    (tmp_path / "payloads.jsonl").write_bytes(b"".join(lines))
+    (found,) = orjson.loads(ask(sql, tmp_path, "--json").stdout)
+    assert (found["rows"], found["accuracy"]) == (2, pytest.approx(10 / 11))
+
+
 def test_excess_disagreement(log: Path) -> None:
     """The README's example counts what has three answers: here one request of weight 2, in which only the shadow
     differs.
