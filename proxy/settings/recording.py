@@ -40,18 +40,14 @@ class Redaction(Section):
     header: HeaderName | None = setting(None, "Name of a request or response header.")
     detect: Annotated[Detector, grammar.choice(Detector)] | None = setting(
         None,
-        "What is looked for in every text of bodies, in logged headers and in the path. email: addresses; "
-        "card: "
-        "numbers of payment cards; token: JSON Web Tokens, API keys of known issuers, credentials, private "
-        "keys; "
-        "phone: numbers in international form.",
+        "What is looked for in every text of bodies, in logged headers, in the path and in the request's id. email: "
+        "addresses; card: numbers of payment cards; token: JSON Web Tokens, API keys of known issuers, credentials, "
+        "private keys; phone: numbers in international form.",
     )
     action: Annotated[Action, grammar.choice(Action)] | None = setting(
         None,
-        "drop: leave it out; hash: write a keyed hash (unit_key), so that equal values stay equal; mask: "
-        "write *** "
-        "(of a number 0, of true false); keep_last: write *** and the end; null: drop, of what is detected "
-        "mask.",
+        "drop: leave it out; hash: write a keyed hash (unit_key), so that equal values stay equal; mask: write *** "
+        "(of a number 0, of true false); keep_last: write *** and the end; null: drop, of what is detected mask.",
     )
     keep: Annotated[int, whole(1, 64)] = setting(
         4, "Characters at the end that keep_last keeps; of a text that is not twice as long it keeps none."
