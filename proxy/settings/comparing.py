@@ -52,21 +52,17 @@ class Compare(Section):
 
     as_: Annotated[Method, grammar.choice(Method)] = setting(
         "auto",
-        "exact: the same bytes; json: the same document, numbers within tolerance; classification: the same "
-        "label; probabilities: the same first class, total variation within tolerance; regression: numbers "
-        "within "
-        "tolerance; tensor: every value within that of its datatype; ranking: the same top, the same first "
-        "k; "
-        "detection: boxes that overlap, with the same class; text: words, tool calls, form; embedding: the "
-        "same "
-        "direction; auto: what fits the answer; none: not at all, copies only put load on the shadow.",
+        "exact: the same bytes; json: the same document, numbers within tolerance; classification: the same label; "
+        "probabilities: the same first class, total variation within tolerance; regression: numbers within tolerance; "
+        "tensor: every value within that of its datatype; ranking: the same top, the same first k; detection: boxes "
+        "that overlap, with the same class; text: words, tool calls, form; embedding: the same direction; auto: what "
+        "fits the answer; none: not at all, copies only put load on the shadow.",
         NOW,
         alias="as",
     )
     at: Label | None = setting(
         None,
-        "Where that stands which is compared: a JSON pointer, or the name of an output tensor; '*' stands "
-        "for any key "
+        "Where that stands which is compared: a JSON pointer, or the name of an output tensor; '*' stands for any key "
         "or index; null: by convention.",
         NOW,
     )
@@ -78,22 +74,19 @@ class Compare(Section):
     score: Label | None = setting(None, "detection: where the scores of the boxes stand.", NOW)
     rtol: Annotated[float, grammar.real(0, 1)] | None = setting(
         None,
-        "Relative tolerance: numbers agree when |a - b| <= atol + rtol * max(|a|, |b|); null: 1e-3 for "
-        "regression, "
+        "Relative tolerance: numbers agree when |a - b| <= atol + rtol * max(|a|, |b|); null: 1e-3 for regression, "
         "1e-5 in documents, 1e-4 for tensors of FP32 (FP64 1e-9, FP16 1e-2, BF16 2e-2).",
         NOW,
     )
     atol: Annotated[float, grammar.real(0, 1e12)] | None = setting(
         None,
-        "Absolute tolerance, in the unit of the numbers that are compared; null: a millionth of scale, else "
-        "1e-8; for "
+        "Absolute tolerance, in the unit of the numbers that are compared; null: a millionth of scale, else 1e-8; for "
         "tensors as rtol.",
         NOW,
     )
     scale: Annotated[float, grammar.real(1e-300, 1e300)] | None = setting(
         None,
-        "regression: how far apart numbers usually are, such as the interquartile range of the champion's; "
-        "the "
+        "regression: how far apart numbers usually are, such as the interquartile range of the champion's; the "
         "distance is then |a - b| / scale; null: relative to the larger.",
         NOW,
     )
@@ -106,8 +99,7 @@ class Compare(Section):
     )
     threshold: Annotated[float, grammar.real(0, 1)] | None = setting(
         None,
-        "probabilities: the decision threshold, both answers must be on the same side; detection: boxes "
-        "with a lower "
+        "probabilities: the decision threshold, both answers must be on the same side; detection: boxes with a lower "
         "score do not count; null: none.",
         NOW,
     )
@@ -119,8 +111,7 @@ class Compare(Section):
     )
     boxes: Annotated[Boxes, grammar.choice(Boxes)] = setting(
         "xyxy",
-        "detection: what the four numbers of a box are: two corners, a corner and width and height, the "
-        "centre and "
+        "detection: what the four numbers of a box are: two corners, a corner and width and height, the centre and "
         "width and height.",
         NOW,
     )
@@ -145,9 +136,8 @@ class Compare(Section):
     )
     examples: Percent = setting(
         5,
-        "Percent of the mirrored units whose requests go to the observer together with the answers, so that "
-        "an example "
-        "of a disagreement has its request beside it; 0: none.",
+        "Percent of the mirrored units whose requests go to the observer together with the answers, so that an "
+        "example of a disagreement has its request beside it; 0: none.",
     )
     noise: Percent = setting(
         0,
@@ -156,16 +146,14 @@ class Compare(Section):
     )
     excess: Percent = setting(
         0,
-        "Percent by which a candidate may differ more often than the champion does from itself before that "
-        "counts as "
+        "Percent by which a candidate may differ more often than the champion does from itself before that counts as "
         "more than noise.",
         NOW,
     )
     labels: Annotated[int, grammar.duration("1s", "168h")] | None = setting(
         None,
-        "How long after a request its true answer may come (POST /api/v1/feedback with label or labels): so "
-        "long what each "
-        "model predicted is remembered, row by row; null: not at all.",
+        "How long after a request its true answer may come (POST /api/v1/feedback with label or labels): so long what "
+        "each model predicted is remembered, row by row; null: not at all.",
         NOW,
     )
 
@@ -178,8 +166,7 @@ class Compare(Section):
 
     slices: Mapping[Name, Attribute] = setting(
         {},
-        "Attributes of requests by which disagreement is counted, each under a name. With any of them every "
-        "compared "
+        "Attributes of requests by which disagreement is counted, each under a name. With any of them every compared "
         "request goes to the observer.",
         max_length=8,
     )

@@ -63,10 +63,8 @@ class Log(Section):
     )
     content: Annotated[bool | Literal["auto"], grammar.yes_no_or("auto")] = setting(
         "auto",
-        "Whether bodies are written. auto: not those of free text, that is of requests to generating and "
-        "embedding "
-        "models and what they answer, streams, text other than CSV; instead a keyed hash of what is said "
-        "and the "
+        "Whether bodies are written. auto: not those of free text, that is of requests to generating and embedding "
+        "models and what they answer, streams, text other than CSV; instead a keyed hash of what is said and the "
         "tokens that it took.",
     )
     rows: Annotated[int, whole(0, 1000)] = setting(

@@ -95,10 +95,8 @@ class PayloadSink(Section):
 
     kind: Annotated[Kind, grammar.choice(Kind)] = setting(
         REQUIRED,
-        "jsonl: files of JSON lines; parquet: files of columns, partitioned by route and hour; cloudevents: "
-        "events over "
-        "HTTP, in the words of KServe's logger; kafka: messages to a topic; otlp: log records over HTTP to "
-        "an "
+        "jsonl: files of JSON lines; parquet: files of columns, partitioned by route and hour; cloudevents: events "
+        "over HTTP, in the words of KServe's logger; kafka: messages to a topic; otlp: log records over HTTP to an "
         "OpenTelemetry collector.",
         RESTART,
     )
@@ -111,28 +109,24 @@ class PayloadSink(Section):
     dir: InnerDirectory | None = setting(
         None,
         "jsonl, parquet: directory of the files: relative to state_dir, and inside it; null: for jsonl "
-        "payload_log.dir, "
-        "else payloads; for parquet parquet.",
+        "payload_log.dir, else payloads; for parquet parquet.",
         RESTART,
     )
     compression: Annotated[Compression, grammar.choice(Compression)] | None = setting(
         None,
-        "jsonl: none or zstd, which writes .jsonl.zst; null: none. parquet: zstd, snappy or none; null: "
-        "zstd. kafka: zstd, "
-        "lz4, snappy, gzip or none; null: zstd.",
+        "jsonl: none or zstd, which writes .jsonl.zst; null: none. parquet: zstd, snappy or none; null: zstd. kafka: "
+        "zstd, lz4, snappy, gzip or none; null: zstd.",
         RESTART,
     )
     roll_every: Annotated[int, duration("1s", "24h")] | None = setting(
         None,
-        "parquet: files are closed when they are this old, and can be read only then; records of so long "
-        "are lost at most "
-        "when the observer is killed; null: 1m.",
+        "parquet: files are closed when they are this old, and can be read only then; records of so long are lost at "
+        "most when the observer is killed; null: 1m.",
         RESTART,
     )
     url: Annotated[SecretStr, grammar.hidden_url()] | None = setting(
         None,
-        "cloudevents, otlp: where to; http:// or https://. Its path and query are not shown again. For otlp "
-        "a URL "
+        "cloudevents, otlp: where to; http:// or https://. Its path and query are not shown again. For otlp a URL "
         "without a path is a collector's base, and /v1/logs is added.",
         RESTART,
     )
@@ -149,8 +143,7 @@ class PayloadSink(Section):
     )
     mode: Annotated[Mode, grammar.choice(Mode)] | None = setting(
         None,
-        "cloudevents: binary: attributes are headers, as KServe's logger does; structured: an event is a "
-        "JSON object; "
+        "cloudevents: binary: attributes are headers, as KServe's logger does; structured: an event is a JSON object; "
         "batch: a JSON array of many; null: binary.",
         RESTART,
     )
@@ -183,16 +176,14 @@ class PayloadSink(Section):
     )
     acks: Annotated[Acks, grammar.choice(Acks)] | None = setting(
         None,
-        "kafka: when a record counts as written: all (all replicas that are in step have it), '1' (one "
-        "broker), '0' "
+        "kafka: when a record counts as written: all (all replicas that are in step have it), '1' (one broker), '0' "
         "(handed over); null: all.",
         RESTART,
     )
     options: Mapping[KafkaOption, Annotated[SecretStr, grammar.hidden_text()]] | None = setting(
         None,
-        "kafka: how brokers are met, by librdkafka's names: security.protocol, sasl.*, ssl.*; values are "
-        "not shown; null: "
-        "in plain and without credentials.",
+        "kafka: how brokers are met, by librdkafka's names: security.protocol, sasl.*, ssl.*; values are not shown; "
+        "null: in plain and without credentials.",
         RESTART,
         max_length=32,
     )
