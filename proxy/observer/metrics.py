@@ -123,7 +123,9 @@ FAMILIES: dict[str, Family] = {
         "Requests that a model with adaptive_concurrency gets at once now, all workers together.",
     ),
     "modelproxy_upstream_retries_total": Family(
-        "counter", ("route", "variant", "model"), "Requests sent again over another connection."
+        "counter",
+        ("route", "variant", "model"),
+        "Requests sent again to the same model: retries, and stale connections.",
     ),
     "modelproxy_fallbacks_total": Family(
         "counter",
@@ -137,7 +139,7 @@ FAMILIES: dict[str, Family] = {
         "uncomparable + comparison_dropped as soon as nothing is on its way to the comparison.",
     ),
     "modelproxy_shadow_dropped_total": Family(
-        "counter", ("route", "model", "reason"), "Eligible shadow requests that were not sent, by reason."
+        "counter", ("route", "model", "reason"), "Eligible copies that were not sent, by reason."
     ),
     "modelproxy_comparisons_total": Family(
         "counter", ("route", "model", "result"), "Judged pairs of the client's and the shadow's answer."
