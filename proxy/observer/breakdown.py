@@ -130,24 +130,23 @@ class Breakdown:
             _add(self._cell(Cell("reason", comparison.reason)), comparison)
         if slices:
             for name, value in slices.items():
-                _add(self._bounded(Cell("slice", name, value), MAX_VALUES), comparison)
+                _add(self._bounded(Cell("slice", name, value)), comparison)
 
     def measure_meaning(self, distance: float, slices: Mapping[str, str]) -> None:
         """Add how far the texts of a pair, counted before, are apart in meaning; ``slices`` as it was counted."""
         self.is_changed = True
         cells = [Cell("meaning")]
         for name, value in slices.items():
-            is_apart = Cell("slice", name, value) in self.cells
-            cells.append(Cell("meaning", name, value if is_apart else OTHER))
+            cells.append(Cell("meaning", name, value))
         for cell in cells:
-            numbers = self._cell(cell)
+            numbers = self._bounded(cell)
             numbers[_MEASURED] += 1
             _measure(numbers, distance)
 
     def count_labels(self, primary: str, shadow: str, rows: int) -> None:
         """Count rows that the primary's answer calls one thing and the shadow's another."""
         cell = Cell("labels", as_value(primary), as_value(shadow))
-        self._bounded(cell, MAX_LABEL_PAIRS)[_ROWS_DISAGREEING] += rows
+        self._bounded(cell)[_ROWS_DISAGREEING] += rows
 
     def count_known_labels(self, primary: str, shadow: str, rows: int) -> bool:
         """Count such rows if there are some already; else return False."""
@@ -163,13 +162,17 @@ class Breakdown:
             numbers = self.cells[cell] = [0] * len(FIELDS)
         return numbers
 
-    def _bounded(self, cell: Cell, most: int) -> list[int]:
+    def _bounded(self, cell: Cell) -> list[int]:
+        """Return what counts ``cell``: its own numbers, or those of all for which there is no room."""
         numbers = self.cells.get(cell)
         if numbers is not None:
             return numbers
+        if cell.part == "meaning" and cell.name:
+            is_apart = Cell("slice", cell.name, cell.value) in self.cells
+            return self._cell(cell if is_apart else cell._replace(value=OTHER))
         family = _family(cell)
         if family is not None:
-            if self._known[family] >= most:
+            if self._known[family] >= (MAX_VALUES if family else MAX_LABEL_PAIRS):
                 return self._cell(Cell(cell.part, family or OTHER, OTHER))
             self._known[family] += 1
         return self._cell(cell)
@@ -193,17 +196,22 @@ class Breakdown:
             self._saved[cell] = change if saved is None else tuple(map(int.__add__, saved, change))
 
     def on_read(self, rows: Mapping[Cell, Numbers]) -> None:
-        """Take over what is on the disk: what an earlier process had counted, or another one counts meanwhile."""
-        for cell, read in rows.items():
-            if cell not in self.cells and (family := _family(cell)) is not None:
-                self._known[family] += 1
-            saved = self._saved.get(cell, (0,) * len(FIELDS))
-            numbers = self._cell(cell)
-            for i, (now, before) in enumerate(zip(read, saved, strict=True)):
-                numbers[i] += now - before
-            self._saved[cell] = tuple(read)
-        # What was there before comes first: how much of the evidence a value may use goes by its place.
-        self.cells = {cell: self.cells[cell] for cell in (TOTAL, *rows, *self.cells)}
+        """Take over what is on the disk: what an earlier process had counted, or another one counts meanwhile.
+
+        What was there before comes first: how much of the evidence a value may use goes by its place. What is not there
+        yet follows, where there is still room for it.
+        """
+        unsaved = self.unsaved()
+        self._saved = {cell: tuple(read) for cell, read in rows.items()}
+        self._known = Counter(family for cell in rows if (family := _family(cell)) is not None)
+        self._total[:] = rows.get(TOTAL, (0,) * len(FIELDS))
+        self.cells = {
+            TOTAL: self._total,
+            **{cell: list(read) for cell, read in rows.items() if cell != TOTAL},
+        }
+        for cell, change in unsaved.items():
+            numbers = self._bounded(cell)
+            numbers[:] = map(int.__add__, numbers, change)
 
     def forget_saved(self) -> None:
         """Take note that the disk has nothing of it any more."""

@@ -1,7 +1,8 @@
 """Counts of disagreement on the disk: ``state_dir/disagreements.sqlite``, so that no restart begins them anew.
 
 Rules
-    * What is written is added: two observers may count the same stretch at a time, which they do in an upgrade.
+    * What is written is added: two observers may count the same stretch at a time, which they do in an upgrade. Who has
+      not read what the other one wrote does not write: so both know everything, and count the same values apart.
     * What was counted since the last write, a second at most, is lost by a kill; it has no favourite among outcomes.
     * A stretch that is not in force any more is forgotten.
     * What clients sent is there as the names of slices' values, redacted as records are; no request, no answer.
@@ -9,12 +10,12 @@ Rules
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from proxy.engine.sqlite_file import SqliteFile, open_file
 from proxy.observer.breakdown import MEASURES, Cell, Numbers
 
-__all__ = ["FILE_NAME", "BreakdownStore", "Kept", "StretchKey", "open_breakdowns"]
+__all__ = ["FILE_NAME", "BreakdownStore", "Change", "Kept", "StretchKey", "open_breakdowns"]
 
 FILE_NAME: Final = "disagreements.sqlite"
 
@@ -63,6 +64,10 @@ class StretchKey(NamedTuple):
     """Of the rule and the models."""
 
 
+Change: TypeAlias = tuple[int, Mapping[Cell, Numbers]]
+"""When a stretch began, and what was counted in it."""
+
+
 class Kept(NamedTuple):
     """What is on the disk of one stretch."""
 
@@ -80,27 +85,39 @@ class BreakdownStore(SqliteFile):
     def _prepare(self) -> None:
         """Add what came later: an earlier program knows nothing of these columns, and writes beside them."""
         super()._prepare()
+        self._read_version = -1
+        """What :meth:`others` said when all was read; before that something it never says."""
         with self._transaction():
             there = {name for _, name, *_ in self._db.execute("PRAGMA table_info(cells)")}
             for column in MEASURES:
                 if column not in there:
                     self._db.execute(f"ALTER TABLE cells ADD COLUMN {column} INTEGER NOT NULL DEFAULT 0")
 
-    def exchange(
-        self,
-        changes: Mapping[StretchKey, tuple[int, Mapping[Cell, Numbers]]],
-        wanted: Collection[StretchKey],
-    ) -> dict[StretchKey, Kept]:
-        """Add ``changes``, each with the time its stretch began, and return what is then kept of those ``wanted``.
+    def add(self, changes: Mapping[StretchKey, Change]) -> bool:
+        """Add ``changes``; False: nothing was added, for somebody else has written what was not read yet.
 
         Raises:
             sqlite3.Error: the disk refused it; nothing was added.
         """
+        if not changes:
+            return self.others() == self._read_version
         with self._transaction():
+            if self.others() != self._read_version:
+                return False
             for key, (since_wall_ns, rows) in changes.items():
                 number = self._number(key, since_wall_ns)
                 self._db.executemany(_ADD, [(number, *cell, *numbers) for cell, numbers in rows.items()])
-            return {key: kept for key in wanted if (kept := self._read(key)) is not None}
+        return True
+
+    def read(self, keys: Collection[StretchKey]) -> dict[StretchKey, Kept]:
+        """Return what is kept of those of ``keys`` of which there is something.
+
+        Raises:
+            sqlite3.Error: the disk refused it.
+        """
+        with self._transaction():
+            self._read_version = self.others()
+            return {key: kept for key in keys if (kept := self._read(key)) is not None}
 
     def keep_only(self, keys: Collection[StretchKey]) -> None:
         """Forget every stretch but ``keys``.

@@ -3,7 +3,7 @@
 Rules
     * Counts belong to a stretch: the same models compared by the same rule. A change of either begins them anew; any
       other change of the configuration, a restart or an upgrade does not. They are on the disk a second later
-      (:mod:`~proxy.observer.breakdown_store`).
+      (:mod:`~proxy.observer.breakdown_store`), and so does one observer know in an upgrade what the other one counts.
     * Examples are in memory alone, raw, and bounded in bytes for all shadows together. They are put into words when
       somebody asks for them, and only as far as the route's records may hold them (:mod:`~proxy.observer.showing`).
     * A change of the rule, the models, or of what may be shown lets go of the examples from before. A route or shadow
@@ -14,7 +14,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
 from proxy.clock import wall_ns
 from proxy.compare import Comparison
@@ -22,8 +22,15 @@ from proxy.compare.meaning import SCORE
 from proxy.engine.store_thread import FileThread
 from proxy.exchange import Primary, ShadowPart
 from proxy.observer.attributes import read_slices
-from proxy.observer.breakdown import Breakdown, Cell, Numbers
-from proxy.observer.breakdown_store import FILE_NAME, BreakdownStore, Kept, StretchKey, open_breakdowns
+from proxy.observer.breakdown import Breakdown
+from proxy.observer.breakdown_store import (
+    FILE_NAME,
+    BreakdownStore,
+    Change,
+    Kept,
+    StretchKey,
+    open_breakdowns,
+)
 from proxy.observer.examples import Example, Examples
 from proxy.observer.meanings import Meanings
 from proxy.observer.route_rules import RouteRules
@@ -42,6 +49,9 @@ _EXAMPLES_BYTES_EACH: Final = 4 << 20
 SAVE_EVERY_S: Final = 1.0
 
 _SAVE_PATIENCE_S: Final = 5.0
+
+_TRIES: Final = 4
+"""An observer that ends beside this one writes once a second: hardly ever between our reading and our writing."""
 
 
 class Book:
@@ -87,16 +97,13 @@ class _Heard(NamedTuple):
         self.book.breakdown.measure_meaning(distance, self.slices)
 
 
-Change: TypeAlias = tuple[int, Mapping[Cell, Numbers]]
-"""When a stretch began, and what was counted in it."""
-
-
 class _Saving(NamedTuple):
     """What is on its way to the disk."""
 
     books: Sequence[Book]
     changes: Mapping[StretchKey, Change]
-    kept: "asyncio.Future[dict[StretchKey, Kept]]"
+    kept: "asyncio.Future[dict[StretchKey, Kept] | None]"
+    """Will be what had to be read first; None: the changes are written."""
 
 
 class Disagreements:
@@ -237,56 +244,72 @@ class Disagreements:
 
         What the disk refuses is tried again with the next save; why stands in the log and in a metric.
         """
-        if self._saving is None:
-            self._saving = self._begin_save()
-        if self._saving is None:
-            return True
-        books, changes, future = self._saving
-        done, _ = await asyncio.wait((future,), timeout=patience_s)
-        if not done:
-            return False
-        self._saving = None
-        if future.exception() is not None:
-            self._is_new = True  # what is not in force any more may still be there
-            for book in books:
-                book.breakdown.is_changed = True
-            return False
-        self._end_save(books, changes, future.result())
-        return True
+        loop = asyncio.get_running_loop()
+        deadline_s = loop.time() + patience_s
+        for _ in range(_TRIES):
+            if self._saving is None:
+                self._saving = self._begin_save()
+            if self._saving is None:
+                return True
+            saving = self._saving
+            done, _pending = await asyncio.wait((saving.kept,), timeout=max(0.0, deadline_s - loop.time()))
+            if not done:
+                return False
+            self._saving = None
+            if saving.kept.exception() is not None:
+                self._is_new = True  # what is not in force any more may still be there
+                _save_again(saving)
+                return False
+            if self._end_save(saving, saving.kept.result()):
+                return True
+        return False
 
     def _begin_save(self) -> "_Saving | None":
-        books = [book for book in self._books.values() if book.breakdown.is_changed or not book.is_read]
-        keys = frozenset(book.key for book in self._books.values()) if self._is_new else None
-        self._is_new = False
-        if not books and (keys is None or not (self.shelf.directory / FILE_NAME).exists()):
+        books = list(self._books.values())
+        keys = frozenset(book.key for book in books)
+        is_new, self._is_new = self._is_new, False
+        if not books and not (is_new and (self.shelf.directory / FILE_NAME).exists()):
             return None  # who compares nothing, and never did, has no file
+        must_read = any(not book.is_read for book in books)
         changes = {}
         for book in books:
-            book.breakdown.is_changed = False
-            changes[book.key] = (book.breakdown.since_wall_ns, book.breakdown.unsaved())
-        unread = frozenset(book.key for book in books if not book.is_read)
+            if book.breakdown.is_changed and not must_read:
+                book.breakdown.is_changed = False
+                changes[book.key] = (book.breakdown.since_wall_ns, book.breakdown.unsaved())
 
-        def act(store: BreakdownStore) -> dict[StretchKey, Kept]:
-            if keys is not None:
+        def act(store: BreakdownStore) -> dict[StretchKey, Kept] | None:
+            if is_new:
                 store.keep_only(keys)
-            return store.exchange(changes, unread)
+            return None if not must_read and store.add(changes) else store.read(keys)
 
         return _Saving(books, changes, self.shelf.submit(act))
 
-    def _end_save(
-        self, books: Sequence[Book], changes: Mapping[StretchKey, Change], kept: Mapping[StretchKey, Kept]
-    ) -> None:
+    def _end_save(self, saving: _Saving, kept: Mapping[StretchKey, Kept] | None) -> bool:
+        """Take note of what became of it; False if it had to be read first what others wrote."""
         if self.shelf.generation != self._generation:
-            # Another file than the last time: it has nothing but what was written just now.
+            # Another file than the last time: what was written before is not there.
             self._generation = self.shelf.generation
             for book in self._books.values():
                 book.breakdown.forget_saved()
-        for book in books:
-            book.breakdown.on_saved(changes[book.key][1])
-            if (found := kept.get(book.key)) is not None:
+        if kept is None:
+            for book in saving.books:
+                if book.key in saving.changes:
+                    book.breakdown.on_saved(saving.changes[book.key][1])
+            return True
+        _save_again(saving)
+        for book in saving.books:
+            if (found := kept.get(book.key)) is None:
+                book.breakdown.is_changed = True  # so that there is a note of when it began
+            else:
                 book.breakdown.on_read(found.rows)
                 book.breakdown.since_wall_ns = min(book.breakdown.since_wall_ns, found.since_wall_ns)
             book.is_read = True
+        return False
+
+
+def _save_again(saving: _Saving) -> None:
+    for book in saving.books:
+        book.breakdown.is_changed |= book.key in saving.changes
 
 
 def _count_mistakes(

@@ -182,3 +182,22 @@ def test_values_that_were_read_are_known() -> None:
     new.on_read(old.unsaved())
     new.count(FLIP, {"tier": "late"})
     assert new.cells[Cell("slice", "tier", OTHER)][1] == 1
+
+
+def test_what_came_before_the_disk_was_read_is_bounded_too() -> None:
+    """There is room for as many values as there would be without the restart; the others are counted together."""
+    old, new = Breakdown(0), Breakdown(0)
+    for number in range(MAX_VALUES - 1):
+        old.count(FLIP, {"tier": f"t{number}"})
+    for value in ("fits", "late", "t0"):
+        new.count(FLIP, {"tier": value})
+        new.measure_meaning(0.5, {"tier": value})
+        new.count_labels(value, "other", 1)
+    new.on_read(old.unsaved())
+    values = {cell.value: numbers[1] for cell, numbers in new.cells.items() if cell.part == "slice"}
+    assert len(values) == MAX_VALUES + 1
+    assert [values[each] for each in ("t0", "t1", "fits", OTHER)] == [2, 1, 1, 1]
+    measured = {cell.value: numbers[5] for cell, numbers in new.cells.items() if cell.part == "meaning"}
+    assert measured == {"": 3, "fits": 1, OTHER: 1, "t0": 1}
+    assert new.cells[TOTAL][1] == MAX_VALUES + 2
+    assert sum(cell.part == "labels" for cell in new.cells) == 3

@@ -1,14 +1,14 @@
 """Counts of disagreement on the disk: added, read back in order, forgotten with their stretch."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from proxy.observer.breakdown import MEASURES, TOTAL, Cell
-from proxy.observer.breakdown_store import FILE_NAME, BreakdownStore, StretchKey, open_breakdowns
+from proxy.observer.breakdown_store import FILE_NAME, BreakdownStore, Change, StretchKey, open_breakdowns
 
 KEY = StretchKey("wine", "wine-v4", "d1")
 OTHER = StretchKey("wine", "wine-v5", "d1")
@@ -26,38 +26,54 @@ def store(tmp_path: Path) -> Iterator[BreakdownStore]:
     opened.close()
 
 
+def write(store: BreakdownStore, changes: Mapping[StretchKey, Change]) -> None:
+    """Add ``changes``, by who knows what is there."""
+    store.read([])
+    assert store.add(changes)
+
+
 def test_what_is_added_adds_up(store: BreakdownStore) -> None:
     """Two writes of the same counts are twice the counts, in the order in which they first came."""
-    assert store.exchange({KEY: (7, ROWS)}, [OTHER]) == {}
-    kept = store.exchange({KEY: (9, ROWS)}, [KEY])[KEY]
+    write(store, {KEY: (7, ROWS)})
+    assert store.add({KEY: (9, ROWS)})
+    assert store.read([OTHER]) == {}
+    kept = store.read([KEY, OTHER])[KEY]
     assert kept.since_wall_ns == 7
     assert list(kept.rows) == list(ROWS)
     assert kept.rows == {cell: tuple(2 * number for number in numbers) for cell, numbers in ROWS.items()}
 
 
 def test_two_observers_write_at_a_time(store: BreakdownStore, tmp_path: Path) -> None:
-    """In an upgrade neither overwrites the other."""
+    """In an upgrade neither overwrites the other, and neither writes before it has read what the other one wrote."""
     second = open_breakdowns(tmp_path, 0)
-    store.exchange({KEY: (7, ROWS)}, [])
-    second.exchange({KEY: (8, {TOTAL: (1, 0, 0, 0, 0, 1, 2, 3)})}, [])
-    assert store.exchange({}, [KEY])[KEY].rows[TOTAL] == (11, 20, 30, 40, 50, 61, 72, 83)
+    more = {KEY: (8, {TOTAL: (1, 0, 0, 0, 0, 1, 2, 3)})}
+    assert not store.add({KEY: (7, ROWS)})
+    write(store, {KEY: (7, ROWS)})
+    write(second, more)
+    assert not store.add({})
+    assert not store.add(more)
+    assert store.read([KEY])[KEY].rows[TOTAL] == (11, 20, 30, 40, 50, 61, 72, 83)
+    assert store.add({})
+    assert store.add(more)
+    assert store.add(more)
+    assert second.read([KEY])[KEY].rows[TOTAL] == (13, 20, 30, 40, 50, 63, 76, 89)
     second.close()
 
 
 def test_a_stretch_that_is_over_is_forgotten(store: BreakdownStore) -> None:
     """Only what is in force stays."""
-    store.exchange({KEY: (7, ROWS), OTHER: (7, ROWS)}, [])
+    write(store, {KEY: (7, ROWS), OTHER: (7, ROWS)})
     store.keep_only([OTHER])
-    assert store.exchange({}, [KEY, OTHER]).keys() == {OTHER}
+    assert store.read([KEY, OTHER]).keys() == {OTHER}
 
 
 def test_a_new_process_finds_it(tmp_path: Path) -> None:
     """What was written stays, in a file of the user alone."""
     first = open_breakdowns(tmp_path, 0)
-    first.exchange({KEY: (7, ROWS)}, [])
+    write(first, {KEY: (7, ROWS)})
     first.close()
     second = open_breakdowns(tmp_path, 0)
-    assert second.exchange({}, [KEY])[KEY].rows == ROWS
+    assert second.read([KEY])[KEY].rows == ROWS
     assert (tmp_path / FILE_NAME).stat().st_mode & 0o777 == 0o600
     second.close()
 
@@ -66,7 +82,8 @@ def test_a_damaged_file_is_moved_aside(tmp_path: Path) -> None:
     """Counting begins anew rather than not at all."""
     (tmp_path / FILE_NAME).write_bytes(b"no database at all" * 1000)
     store = open_breakdowns(tmp_path, 5_000_000_000)
-    assert store.exchange({KEY: (7, ROWS)}, [KEY])[KEY].rows == ROWS
+    write(store, {KEY: (7, ROWS)})
+    assert store.read([KEY])[KEY].rows == ROWS
     assert (tmp_path / f"{FILE_NAME}.damaged-5").exists()
     store.close()
 
@@ -74,7 +91,7 @@ def test_a_damaged_file_is_moved_aside(tmp_path: Path) -> None:
 def test_a_file_of_an_earlier_program(tmp_path: Path) -> None:
     """Its counts stay, with no distances, and it writes on beside ours."""
     opened = open_breakdowns(tmp_path, 0)
-    opened.exchange({KEY: (7, ROWS)}, [])
+    write(opened, {KEY: (7, ROWS)})
     opened.close()
     with closing(sqlite3.connect(tmp_path / FILE_NAME)) as earlier:
         for column in MEASURES:
@@ -83,8 +100,8 @@ def test_a_file_of_an_earlier_program(tmp_path: Path) -> None:
         now = open_breakdowns(tmp_path, 0)
         earlier.execute("UPDATE cells SET agree = agree + 1")
         earlier.commit()
-    rows = now.exchange({}, [KEY])[KEY].rows
+    rows = now.read([KEY])[KEY].rows
     assert rows == {cell: (numbers[0] + 1, *numbers[1:5], 0, 0, 0) for cell, numbers in ROWS.items()}
-    now.exchange({KEY: (7, {TOTAL: (0, 0, 0, 0, 0, 1, 2, 3)})}, [])
-    assert now.exchange({}, [KEY])[KEY].rows[TOTAL][-3:] == (1, 2, 3)
+    write(now, {KEY: (7, {TOTAL: (0, 0, 0, 0, 0, 1, 2, 3)})})
+    assert now.read([KEY])[KEY].rows[TOTAL][-3:] == (1, 2, 3)
     now.close()

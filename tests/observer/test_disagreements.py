@@ -12,7 +12,7 @@ from proxy.engine.sqlite_file import StoreError
 from proxy.engine.store_thread import FileThread
 from proxy.exchange import Flag, Primary, ShadowPart
 from proxy.observer.blocks import Blocks
-from proxy.observer.breakdown import TOTAL, Cell
+from proxy.observer.breakdown import MAX_VALUES, TOTAL, Cell
 from proxy.observer.breakdown_store import FILE_NAME, BreakdownStore, open_breakdowns
 from proxy.observer.disagreements import EXAMPLES_BYTES, Disagreements, showing_digest, stretch_key
 from proxy.observer.outcomes import Outcomes
@@ -129,17 +129,45 @@ async def test_counts_survive_a_restart(tmp_path: Path) -> None:
 
 
 async def test_two_observers_of_an_upgrade(tmp_path: Path) -> None:
-    """Both count at a time; whoever reads later has the sum."""
+    """Both count at a time, and each knows what the other one counted, also where it counts nothing itself any more."""
     old, new = Bench(tmp_path), Bench(tmp_path)
     for bench in (old, new, old):
         bench.pair(2)
         bench.pair(1)
         assert await bench.book.save(5.0)
+    assert old.total() == (3, 3, 0)
+    assert await new.book.save(5.0)
+    assert new.total() == (3, 3, 0)
+    old.pair(2)
     await old.close()
+    assert await new.book.save(5.0)
+    assert new.total() == (3, 4, 0)
     await new.close()
     third = Bench(tmp_path)
     assert await third.book.save(5.0)
-    assert third.total() == (3, 3, 0)
+    assert third.total() == (3, 4, 0)
+    await third.close()
+
+
+async def test_two_observers_count_the_same_values_apart(tmp_path: Path) -> None:
+    """However they take turns, there are so many values of a slice and no more, and no pair is lost."""
+    old, new = Bench(tmp_path, SLICED), Bench(tmp_path, SLICED)
+    for number in range(MAX_VALUES):
+        for bench, name in ((old, "old"), (new, "new")):
+            bench.pair(2, request_head=b"POST / HTTP/1.1\r\nx-tier: %s-%d\r\n\r\n" % (name.encode(), number))
+            if number % 7 == 0:
+                assert await bench.book.save(5.0)
+    await old.close()
+    assert await new.book.save(5.0)
+    values = {cell.value: numbers[1] for cell, numbers in new.known().cells.items() if cell.part == "slice"}
+    assert len(values) == MAX_VALUES + 1
+    assert sum(values.values()) == new.total()[1] == 2 * MAX_VALUES
+    await new.close()
+    third = Bench(tmp_path, SLICED)
+    assert await third.book.save(5.0)
+    assert {cell: numbers for cell, numbers in third.known().cells.items() if cell.part == "slice"} == {
+        cell: numbers for cell, numbers in new.known().cells.items() if cell.part == "slice"
+    }
     await third.close()
 
 
