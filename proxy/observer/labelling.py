@@ -195,11 +195,19 @@ class Labelling:
             store.keep_routes(routes)
             return store.counts()
 
-        def settle(future: "asyncio.Future[Mapping[LabelKey, LabelCounts]]") -> None:
-            if not future.cancelled() and future.exception() is None:
-                self._counts.update(future.result())
+        self.shelf.submit(act).add_done_callback(self._take_counts)
 
-        self.shelf.submit(act).add_done_callback(settle)
+    def look_again(self) -> None:
+        """Read the counts once more: in an upgrade the observer before took labels until a moment ago."""
+        if self._wanted:
+            self.shelf.submit(lambda store: store.counts()).add_done_callback(self._take_counts)
+
+    def _take_counts(self, read: "asyncio.Future[Mapping[LabelKey, LabelCounts]]") -> None:
+        if not read.cancelled() and read.exception() is None:
+            stretches = {key.stretch for key in self._wanted}
+            self._counts.update(
+                (key, each) for key, each in read.result().items() if key.stretch in stretches
+            )
 
     # What is predicted
 

@@ -401,6 +401,8 @@ class Observer:
 
     async def _open(self) -> None:
         assert self._admin is not None, "set before the link is open"
+        if self._running is not None:
+            self._running.labelling.look_again()
         await self._admin.open()
 
     async def _hush(self) -> None:

@@ -313,6 +313,25 @@ async def test_two_observers(tmp_path: Path) -> None:
     await second.close()
 
 
+async def test_labels_that_the_one_before_still_took(tmp_path: Path) -> None:
+    """Who takes over shows them at once, not only when the next label comes; what is not in force it does not show."""
+    first, second = Bench(tmp_path), Bench(tmp_path)
+    first.pair("a")
+    await first.say(("a", 1))
+    assert second.counts().rows == 0
+    second.labelling.look_again()
+    await second.labelling.shelf.call(lambda _: None, 10.0)
+    assert second.counts() == first.counts()
+    second.publish(LABELLED.replace("labels: 1h", "labels: 1h, costs: {1: {2: 0.5}}"))
+    first.pair("b")
+    await first.say(("b", 1))
+    second.labelling.look_again()
+    await second.labelling.shelf.call(lambda _: None, 10.0)
+    assert second.labelling.known("wine") == []
+    await first.close()
+    await second.close()
+
+
 async def test_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the bytes of all routes the oldest leaves the memory; the disk still has it. What is on no disk is
     forgotten, and counted."""
