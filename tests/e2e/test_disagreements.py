@@ -18,7 +18,7 @@ import pytest
 from aiohttp import web
 
 from proxy.control.openapi import build_openapi
-from tests.e2e.running import Running, eventually, serve
+from tests.e2e.running import Running, eventually, model_server, serve
 
 pytestmark = [
     pytest.mark.slow,
@@ -207,6 +207,37 @@ async def test_counts_outlive_whoever_counts(tmp_path: Path) -> None:
 
             await eventually(has_more, "the counts of both runs")
             assert await proxy.total("modelproxy_disagreements_total") == 10
+
+
+async def test_what_an_upgrade_leaves_to_the_program_before(tmp_path: Path) -> None:
+    """What it still judges after the new one has begun is told by the new one, though nothing comes after it."""
+    async with (
+        model_server("one") as one,
+        model_server("two", label=2) as two,
+        serve(tmp_path, config(tmp_path, one.url, two.url)) as proxy,
+    ):
+        one.gate.clear()
+        asking = [asyncio.create_task(proxy.infer(f"user-{number}")) for number in range(20)]
+
+        async def are_under_way() -> bool:
+            return one.waiting == len(asking)
+
+        await eventually(are_under_way, "the champion to have all requests")
+        proxy.process.send_signal(signal.SIGUSR2)
+
+        async def is_told_by_the_new_one() -> bool:
+            return bool((await proxy.status()).get("config", {}).get("earlier_pids"))
+
+        await eventually(is_told_by_the_new_one, "the new program to answer beside the one before")
+        assert (await told(proxy))["disagree"] == 0
+        one.gate.set()
+        assert {status for status, _ in await asyncio.gather(*asking)} == {200}
+
+        async def is_known() -> bool:
+            return bool((await told(proxy)).get("disagree") == len(asking))
+
+        await eventually(is_known, "the counts of the program before")
+        assert counts(await told(proxy)) == {"none": (0, len(asking))}
 
 
 async def test_another_rule_begins_anew(tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ from aiohttp import ClientSession, web
 
 from proxy.evidence.remnants import has_observer, is_stored, lock_workers
 from proxy.exchange import Flag
+from proxy.observer.disagreements import stretch_key
+from proxy.observer.label_store import LabelKey, Labelled, open_labels
 from proxy.observer.observer import SOCKET_NAME, Observer
 from proxy.observer.own_metrics import HELP
 from proxy.settings import Settings, parse
@@ -189,6 +191,22 @@ async def test_reload_and_retire(inside: Inside) -> None:
     assert await inside.receive() == {"op": "retired", "versions": [1]}
     assert list(inside.observer.tables) == [2]
     worker.close()
+
+
+async def test_labels_of_the_one_before(inside: Inside) -> None:
+    """What an observer before took up to the moment at which this one begins to answer is shown by this one."""
+    text = BASE_CONFIG.replace("as: classification", "as: classification, labels: 1h")
+    await inside.publish(1, settings_of(inside.state_dir, text))
+    assert inside.observer.labels("wine") == []
+    route = inside.observer.tables[1].routes[0]
+    key = LabelKey(stretch_key(route, route.shadows[0]), "v1")
+    before = open_labels(inside.state_dir, 0)
+    before.take([Labelled(key, 7, ["only_primary"])])
+    before.close()
+    inside.send({"op": "open"})
+    await until(lambda: bool(inside.observer.labels("wine")))
+    (known,) = inside.observer.labels("wine")
+    assert (known.shadow, known.variant, known.counts.rows) == ("wine-v4", "v1", 1)
 
 
 async def test_requests_are_answered_by_the_supervisor(inside: Inside) -> None:
