@@ -11,6 +11,7 @@ Rules
 """
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -22,7 +23,7 @@ from proxy.compare.meaning import SCORE
 from proxy.engine.store_thread import FileThread
 from proxy.exchange import Primary, ShadowPart
 from proxy.observer.attributes import read_slices
-from proxy.observer.breakdown import Breakdown
+from proxy.observer.breakdown import TOTAL, Breakdown
 from proxy.observer.breakdown_store import (
     FILE_NAME,
     BreakdownStore,
@@ -53,19 +54,45 @@ _SAVE_PATIENCE_S: Final = 5.0
 _TRIES: Final = 4
 """An observer that ends beside this one writes once a second: hardly ever between our reading and our writing."""
 
+_log = logging.getLogger("modelproxy")
+
+
+class Compared(NamedTuple):
+    """What a stretch is of: counts under two that differ do not belong together."""
+
+    rule: str
+    slices: Sequence[tuple[str, str, str]]
+    variants: Sequence[tuple[str, str, Sequence[str]]]
+    """Names of each variant and its model, and where that is."""
+    shadow: Sequence[str]
+    """Where it is."""
+
+
+_CHANGED: Final = (
+    "another rule of comparison",
+    "other slices",
+    "other variants or models",
+    "other servers of the shadow",
+)
+"""What is said of a change, by field of `Compared`."""
+
 
 class Book:
     """What is known of one shadow.
 
     Args:
+        compared: what its stretch is of.
         key: of its stretch.
         showing: digest of what may be shown of its examples.
         since_wall_ns: when it begins.
     """
 
-    __slots__ = ("breakdown", "examples", "is_read", "key", "showing")
+    __slots__ = ("breakdown", "compared", "examples", "is_read", "key", "showing")
 
-    def __init__(self, key: StretchKey, showing: str, since_wall_ns: int, budget_bytes: int) -> None:
+    def __init__(
+        self, compared: "Compared", key: StretchKey, showing: str, since_wall_ns: int, budget_bytes: int
+    ) -> None:
+        self.compared = compared
         self.key = key
         self.showing = showing
         self.breakdown = Breakdown(since_wall_ns)
@@ -148,10 +175,13 @@ class Disagreements:
         budget = min(_EXAMPLES_BYTES_EACH, EXAMPLES_BYTES // max(len(wanted), 1))
         books: dict[tuple[str, str], Book] = {}
         for route, shadow in wanted:
-            key, showing = stretch_key(route, shadow), showing_digest(route)
+            compared, showing = compared_of(route, shadow), showing_digest(route)
+            key = stretch_key(route, shadow)
             book = self._books.get((route.name, shadow.model.name))
             if book is None or book.key != key:
-                book = Book(key, showing, wall_ns(), budget)
+                if book is not None:
+                    _tell_end(book, compared)
+                book = Book(compared, key, showing, wall_ns(), budget)
             elif book.showing != showing or book.examples.budget_bytes != budget:
                 book.showing, book.examples = showing, Examples(budget, strip)
             books[route.name, shadow.model.name] = book
@@ -326,12 +356,28 @@ def _count_mistakes(
             breakdown.count_labels(label, other, rows)
 
 
+def _tell_end(book: Book, compared: Compared) -> None:
+    """Tell the operator once, where there is something that does not count any more."""
+    if any(book.breakdown.cells[TOTAL]):
+        why = [word for word, old, new in zip(_CHANGED, book.compared, compared, strict=True) if old != new]
+        place = f"routes[{book.key.route}].shadows[{book.key.shadow}]"
+        _log.info("%s: counts of disagreements and labels begin anew: %s", place, " and ".join(why))
+
+
+def compared_of(route: Route, shadow: Shadow) -> Compared:
+    """Return what is compared: the answers of which models, and how."""
+    compare = route.settings.compare
+    return Compared(
+        compare.digest,
+        sorted((name, source.kind, source.name) for name, source in compare.slices.items()),
+        [(variant.name, variant.model.name, variant.model.settings.urls) for variant in route.variants],
+        shadow.model.settings.urls,
+    )
+
+
 def stretch_key(route: Route, shadow: Shadow) -> StretchKey:
     """Return what the counts of ``shadow`` belong to: its model, those whose answers it is compared with, and how."""
-    compare = route.settings.compare
-    slices = sorted((name, source.kind, source.name) for name, source in compare.slices.items())
-    variants = [(variant.name, variant.model.settings.urls) for variant in route.variants]
-    facts = repr((compare.digest, slices, variants, shadow.model.settings.urls))
+    facts = repr(tuple(compared_of(route, shadow)))
     return StretchKey(route.name, shadow.model.name, sha256(facts.encode()).hexdigest()[:16])
 
 

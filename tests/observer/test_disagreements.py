@@ -1,6 +1,7 @@
 """The book of disagreements: what it counts, what it keeps, and what a reload, a restart and a full disk do to it."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -216,11 +217,26 @@ KEPT = {
 }
 
 ANEW = {
-    "another rule": ("as: classification", "as: classification, label: label"),
-    "another server for the shadow": ("http://10.0.0.4:9100", "http://10.0.0.4:9101"),
-    "another champion": ("http://10.0.0.1:9001", "http://10.0.0.9:9001"),
-    "another slice": ("as: classification", "as: classification, slices: {tier: header:x-tier}"),
+    "another rule": (
+        ("as: classification", "as: classification, label: label"),
+        "another rule of comparison",
+    ),
+    "another server for the shadow": (
+        ("http://10.0.0.4:9100", "http://10.0.0.4:9101"),
+        "other servers of the shadow",
+    ),
+    "another champion": (("http://10.0.0.1:9001", "http://10.0.0.9:9001"), "other variants or models"),
+    "another champion in its place": (("wine-v1", "wine-v1-retrained"), "other variants or models"),
+    "another slice": (
+        ("as: classification", "as: classification, slices: {tier: header:x-tier}"),
+        "other slices",
+    ),
+    "both": (
+        ("as: classification", "as: regression, slices: {tier: header:x-tier}"),
+        "another rule of comparison and other slices",
+    ),
 }
+"""What is changed, and what is said of it."""
 
 
 @pytest.mark.parametrize(("old", "new"), KEPT.values(), ids=KEPT)
@@ -235,17 +251,23 @@ async def test_what_changes_no_comparison_keeps_the_counts(bench: Bench, old: st
     await bench.close()
 
 
-@pytest.mark.parametrize(("old", "new"), ANEW.values(), ids=ANEW)
-async def test_what_changes_comparisons_begins_anew(bench: Bench, old: str, new: str) -> None:
-    """Numbers of other models or of another rule are not pooled, nor are those that come late."""
+@pytest.mark.parametrize(("change", "why"), ANEW.values(), ids=ANEW)
+async def test_what_changes_comparisons_begins_anew(
+    bench: Bench, change: tuple[str, str], why: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Numbers of other models or of another rule are not pooled, nor are those that come late; the log says why."""
+    caplog.set_level(logging.INFO, "modelproxy")
     bench.pair(2)
-    assert old in BASE_CONFIG
-    bench.publish(BASE_CONFIG.replace(old, new))
+    assert change[0] in BASE_CONFIG
+    bench.publish(BASE_CONFIG.replace(*change))
     bench.pair(2, version=1)
     assert bench.total() == (0, 0, 0)
     assert bench.known().newest == []
+    # The other shadow had no pairs that could be missed.
+    sentence = f"routes[wine].shadows[wine-v4]: counts of disagreements and labels begin anew: {why}"
+    assert [record.getMessage() for record in caplog.records] == [sentence]
     bench.pair(2)
-    assert bench.total() == (0, 1, 0)
+    assert sum(bench.total()) == 1
     await bench.close()
 
 
