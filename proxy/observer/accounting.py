@@ -176,7 +176,7 @@ class ShadowAccount:
     comparisons: Comparisons
     """Of all variants together."""
     by_variant: Mapping[str, Comparisons]
-    """By the variant that answered the client."""
+    """By the variant that the request was assigned to; after a fallback they are uncomparable."""
     distance: Histogram
     """Disagreement distance of judged pairs, 0 to 1."""
     reasons: Mapping[str, int]

@@ -152,7 +152,8 @@ FAMILIES: dict[str, Family] = {
     "modelproxy_variant_comparisons_total": Family(
         "counter",
         ("route", "variant", "model", "result"),
-        "Judged pairs by the variant that answered the client; model is the shadow's.",
+        "Judged pairs by the variant that the request was assigned to; after a fallback they are uncomparable. model "
+        "is the shadow's.",
     ),
     "modelproxy_disagreement_distance": Family(
         "histogram", ("route", "model"), "Distance between the client's and the shadow's answer, 0 to 1."
