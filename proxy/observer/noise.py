@@ -36,15 +36,16 @@ class _Stretch:
     def __init__(self, files: Sequence[FieldFile] = ()) -> None:
         self.files = files
         self.counts = files[0].counts if files else FieldCounts()
-        self.earlier = [file.counts for file in files[1:]]
+        self.earlier = files[1:]
 
     def document(self) -> Mapping[str, Sequence[int]]:
         """Return all counts there are."""
         if not self.earlier:
             return self.counts.document()
         total = FieldCounts()
-        for counts in (*self.earlier, self.counts):
-            total.add(counts.document())
+        for file in self.earlier:
+            total.add(file.document())
+        total.add(self.counts.document())
         return total.document()
 
 

@@ -50,15 +50,16 @@ class FieldFile:
         self._slots = self._block.slots
         self._views: list[memoryview[int]] = []
         try:
-            rows = self._rows()
+            rows = {name: self._row(number) for name, number in self._names().items()}
         except ValueError:
             self.close()
             raise
         self._used = sum(name != OTHER for name in rows)
         self.counts = FieldCounts(rows, self._make_row)
 
-    def _rows(self) -> dict[str, Row]:
-        found: dict[str, Row] = {}
+    def _names(self) -> dict[str, int]:
+        """Return the number of each field's row."""
+        found: dict[str, int] = {}
         for number in range(MAX_FIELDS + 1):
             size = self._slots[number * _ROW + _COUNTS]
             if size > _NAME_BYTES + 1:
@@ -66,8 +67,14 @@ class FieldFile:
             if size:
                 at = number * _ROW + _NAME
                 name = self._slots[at : at + _NAME_BYTES // 8].tobytes()[: size - 1].decode()
-                found[name] = self._row(number)
+                found[name] = number
         return found
+
+    def document(self) -> dict[str, list[int]]:
+        """Return the counts by field as they are in the file: another process may have found fields since."""
+        return {
+            name: self._slots[at * _ROW : at * _ROW + _COUNTS].tolist() for name, at in self._names().items()
+        }
 
     def _row(self, number: int) -> "memoryview[int]":
         view = self._slots[number * _ROW : number * _ROW + _COUNTS]
