@@ -58,6 +58,9 @@ REMEMBERED_BYTES: Final = 64 << 20
 _PROBLEMS: Final = 16
 """So many are said in words."""
 
+AGAIN_S: Final = 5.0
+"""What the disk did not tell is asked for again."""
+
 _BREATH: Final = 64
 """Requests that are looked up before the loop may do something else."""
 
@@ -147,6 +150,7 @@ class Labelling:
         """Of routes that are not there any more."""
         self._turn = asyncio.Lock()
         self._writing: _Writing | None = None
+        self._again: asyncio.TimerHandle | None = None
 
     # Tables
 
@@ -199,15 +203,20 @@ class Labelling:
 
     def look_again(self) -> None:
         """Read the counts once more: in an upgrade the observer before took labels until a moment ago."""
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
         if self._wanted:
             self.shelf.submit(lambda store: store.counts()).add_done_callback(self._take_counts)
 
     def _take_counts(self, read: "asyncio.Future[Mapping[LabelKey, LabelCounts]]") -> None:
-        if not read.cancelled() and read.exception() is None:
-            stretches = {key.stretch for key in self._wanted}
-            self._counts.update(
-                (key, each) for key, each in read.result().items() if key.stretch in stretches
-            )
+        if read.cancelled():
+            return
+        if read.exception() is not None:  # why stands in the log and in a metric
+            self._again = asyncio.get_running_loop().call_later(AGAIN_S, self.look_again)
+            return
+        stretches = {key.stretch for key in self._wanted}
+        self._counts.update((key, each) for key, each in read.result().items() if key.stretch in stretches)
 
     # What is predicted
 
@@ -425,6 +434,8 @@ class Labelling:
     async def close(self, timeout_s: float) -> bool:
         """Write what is on its way, then close the file; False if that takes longer."""
         self.predictions.close()
+        if self._again is not None:
+            self._again.cancel()
         return await self.shelf.close(timeout_s)
 
 

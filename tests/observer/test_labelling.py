@@ -389,6 +389,31 @@ async def test_a_full_disk(tmp_path: Path) -> None:
     await bench.close()
 
 
+async def test_a_disk_that_cannot_be_read_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was counted before is shown as soon as the disk tells it, whether or not another label comes."""
+    monkeypatch.setattr("proxy.engine.store_thread.REOPEN_NS", 0)
+    monkeypatch.setattr(labelling_module, "AGAIN_S", 0.001)
+    before = Bench(tmp_path)
+    before.pair("a")
+    await before.say(("a", 1))
+    await before.close()
+    refusals = iter(range(3))
+
+    def open_late(directory: Path, wall_ns: int) -> LabelStore:
+        if next(refusals, None) is not None:
+            raise StoreError("the disk is full")
+        return open_labels(directory, wall_ns)
+
+    bench = Bench(tmp_path, shelf=FileThread(tmp_path, open_late, "labels"))
+    async with asyncio.timeout(10):
+        while not bench.counts().rows:  # noqa: ASYNC110 - nobody signals that counts were read
+            await asyncio.sleep(0.001)
+    assert bench.counts() == before.counts()
+    await bench.close()
+
+
 async def test_a_slow_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who waits too long is told so; what the disk still takes counts once, and is a duplicate then."""
     stuck = Stuck()
