@@ -209,6 +209,7 @@ async def test_counts_outlive_whoever_counts(tmp_path: Path) -> None:
             assert await proxy.total("modelproxy_disagreements_total") == 10
 
 
+@pytest.mark.long
 async def test_what_an_upgrade_leaves_to_the_program_before(tmp_path: Path) -> None:
     """What it still judges after the new one has begun is told by the new one, though nothing comes after it."""
     async with (
