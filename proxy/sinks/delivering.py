@@ -7,11 +7,14 @@ had taken of it comes a second time, with the same ids.
 A message that is too large for its receiver (413) is sent again in halves, and these in halves, down to the record that
 is too large by itself: it alone fails. How large messages may be is learnt from that, so that the next ones are not
 refused first; never from a receiver that takes nothing at all.
+
+So is one with something in it that its receiver does not take (400, 422), as far as a bounded number of messages goes:
+a receiver that takes nothing at all looks the same at first, and is not to be flooded.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import orjson
 
@@ -21,6 +24,10 @@ from proxy.sinks.sink import Entry, Result, Token
 __all__ = ["HttpWriter", "Parcel"]
 
 T = TypeVar("T")
+
+_SEARCH_MESSAGES: Final = 64
+"""Sent more than need be for one batch to find what is bad in it: a record among a thousand costs twenty. What is still
+refused then has failed together."""
 
 
 class Parcel(NamedTuple):
@@ -94,18 +101,21 @@ class HttpWriter(Generic[T]):
 
         Of n records in a message that is at most 2 n - 1 messages, in log2(n) rounds.
         """
-        delivered, whole = [], []
+        delivered, whole, left = [], [], _SEARCH_MESSAGES
         waiting = self._fitting(built, self._pack(list(built.items())))
         while waiting:
             answers = self._poster.post([parcel.message for parcel in waiting])
-            refused = []
+            halves: list[Parcel] = []
             for parcel, posted in zip(waiting, answers, strict=True):
-                if posted.is_too_large and len(parcel.positions) > 1:
-                    refused.append(parcel)
+                if len(parcel.positions) > 1 and posted.is_too_large:
+                    whole.append(parcel)
+                    halves += self._halves(built, parcel)
+                elif len(parcel.positions) > 1 and posted.is_bad and left > 0:
+                    left -= 2
+                    halves += self._halves(built, parcel)
                 else:
                     delivered.append((parcel, posted))
-            whole += refused
-            waiting = [half for parcel in refused for half in self._halves(built, parcel)]
+            waiting = halves
         if whole and any(not posted.problem for _, posted in delivered):
             self._too_large = min(len(parcel.message.body) for parcel in whole)
         return delivered
@@ -137,7 +147,7 @@ class HttpWriter(Generic[T]):
         if posted.problem:
             return [_Fate.AGAIN if posted.is_retryable else _Fate.FAILED] * count
         # Which ones it refused it does not say. They must not be sent again, so it only matters how many.
-        refused = min(self._refused(posted.body), count)
+        refused = max(0, min(self._refused(posted.body), count))
         return [_Fate.FAILED] * refused + [_Fate.WRITTEN] * (count - refused)
 
     def tick(self) -> Result:

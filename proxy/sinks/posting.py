@@ -16,6 +16,9 @@ __all__ = ["RETRYABLE", "Message", "Posted", "Poster"]
 RETRYABLE: Final = frozenset({408, 425, 429, *range(500, 600)})
 """RFC 9110 §15.5.9, RFC 8470 §5.2, RFC 6585 §4, RFC 9110 §15.6."""
 
+_BAD_CONTENT: Final = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY})
+"""RFC 9110 §15.5.1 and §15.5.21. Any other refusal is of whoever asks, or of the address."""
+
 _AT_ONCE: Final = 8
 _MAX_ANSWER_BYTES: Final = 64 << 10
 _MAX_PAUSE_S: Final = 60.0
@@ -40,6 +43,8 @@ class Posted(NamedTuple):
     """Of an answer of 2xx, the first 64 KiB."""
     is_too_large: bool = False
     """It was not taken for its size (RFC 9110 §15.5.14): a smaller one may be."""
+    is_bad: bool = False
+    """It was not taken for something in it: what is beside that may be."""
 
 
 class Poster:
@@ -85,7 +90,8 @@ class Poster:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=_AT_ONCE),
-                headers=self._headers,
+                # Answers are read as they come, since one of a few bytes may be compressed from gigabytes.
+                headers={"accept-encoding": "identity", **self._headers},
                 timeout=self._timeout,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
@@ -120,6 +126,7 @@ class Poster:
             answer.status in self._retryable,
             _retry_after_s(answer.headers),
             is_too_large=answer.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            is_bad=answer.status in _BAD_CONTENT,
         )
 
 

@@ -54,7 +54,9 @@ class HttpReceiver:
 
     def __init__(self) -> None:
         self.statuses: list[int] = []
-        """Of the next answers; then 200."""
+        """Of the next answers; then what ``verdict`` says."""
+        self.verdict: Callable[[bytes], int] = lambda _: 200
+        """Status of the answer to a body."""
         self.answer_headers: dict[str, str] = {}
         self.answer = b""
         self.got: list[tuple[str, Mapping[str, str], bytes]] = []
@@ -69,7 +71,7 @@ class HttpReceiver:
         self.attempts += 1
         body = await request.read()
         await self.gate.wait()
-        status = self.statuses.pop(0) if self.statuses else 200
+        status = self.statuses.pop(0) if self.statuses else self.verdict(body)
         if 200 <= status < 300:
             self.got.append((request.path_qs, request.headers, body))
         return web.Response(status=status, headers=self.answer_headers, body=self.answer)

@@ -1,7 +1,7 @@
 """Batches of records to an HTTP server: each record is written, failed, or offered again, none is forgotten."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -9,7 +9,11 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
+    ExportLogsPartialSuccess,
+    ExportLogsServiceRequest,
+    ExportLogsServiceResponse,
+)
 
 from proxy.sinks import otlp
 from proxy.sinks.cloudevents import build_events, pack_batches
@@ -20,6 +24,7 @@ from proxy.sinks.sink import Entry
 from tests.sinks.lines import entry_of
 from tests.sinks.receivers import http_receiver
 
+BAD = b"?"
 TAKEN, BUSY, REFUSED = Posted(""), Posted("status 503", True, 2.0), Posted("status 400")
 
 
@@ -102,7 +107,7 @@ def test_closing_closes_the_connections() -> None:
 
 
 class Narrow(Poster):
-    """Takes messages of at most so many bytes."""
+    """Takes messages of at most so many bytes, with nothing in them that is bad."""
 
     def __init__(self, most: int) -> None:
         self.most = most
@@ -110,10 +115,12 @@ class Narrow(Poster):
 
     def post(self, messages: Sequence[Message]) -> list[Posted]:
         self.posted += [len(message.body) for message in messages]
-        return [
-            TAKEN if len(message.body) <= self.most else Posted("status 413", is_too_large=True)
-            for message in messages
-        ]
+        return [self.answer(message.body) for message in messages]
+
+    def answer(self, body: bytes) -> Posted:
+        if len(body) > self.most:
+            return Posted("status 413", is_too_large=True)
+        return Posted("status 400", is_bad=True) if BAD in body else TAKEN
 
 
 def joined(built: Sequence[tuple[int, bytes]]) -> list[Parcel]:
@@ -122,13 +129,15 @@ def joined(built: Sequence[tuple[int, bytes]]) -> list[Parcel]:
 
 
 def narrow_writer(poster: Narrow) -> HttpWriter[bytes]:
-    return HttpWriter(poster, lambda record: b"x" * len(record["request_id"]), joined)
+    return HttpWriter(poster, lambda record: record["request_id"].encode(), joined)
 
 
-def entries_of(sizes: Sequence[int]) -> list[Entry]:
-    """Return records that are so large in a message."""
+def entries_of(sizes: Sequence[int], bad: Collection[int] = ()) -> list[Entry]:
+    """Return records that are so large in a message; those at ``bad`` have something bad in them."""
+    letters = (BAD.decode() if number in bad else "x" for number in range(len(sizes)))
     return [
-        Entry(orjson.dumps({"request_id": "x" * size}), (0, 0, number)) for number, size in enumerate(sizes)
+        Entry(orjson.dumps({"request_id": letter * size}), (0, 0, number))
+        for number, (letter, size) in enumerate(zip(letters, sizes, strict=True))
     ]
 
 
@@ -158,6 +167,31 @@ def test_a_receiver_that_takes_nothing_teaches_nothing() -> None:
     poster.posted.clear()
     assert len(writer.write(entries_of([10] * 8)).written) == 8
     assert poster.posted == [80]
+
+
+def test_what_is_bad_fails_alone() -> None:
+    """The bad records fail, those beside them are written, and nothing is learnt of how large messages may be."""
+    poster = Narrow(10_000)
+    writer = narrow_writer(poster)
+    result = writer.write(entries_of([10] * 1000, bad={0, 517}))
+    assert [token[2] for token in result.failed] == [0, 517]
+    assert len(result.written) == 998
+    assert (result.problem, list(result.again)) == ("status 400", [])
+    assert len(poster.posted) <= 65
+    poster.posted.clear()
+    assert len(writer.write(entries_of([10] * 1000)).written) == 1000
+    assert poster.posted == [10_000]
+
+
+def test_who_finds_everything_bad_is_not_flooded() -> None:
+    """A receiver that takes nothing gets 64 messages more; a single record that is bad is not sent again at all."""
+    poster = Narrow(10_000)
+    writer = narrow_writer(poster)
+    assert len(writer.write(entries_of([10] * 1000, bad=range(1000))).failed) == 1000
+    assert len(poster.posted) == 65
+    poster.posted.clear()
+    assert len(writer.write(entries_of([10], bad=[0])).failed) == 1
+    assert poster.posted == [10]
 
 
 RECEIVERS: dict[
@@ -191,15 +225,67 @@ async def test_over_http(name: str) -> None:
         assert [count(body) for _, _, body in receiver.got] == [4] * 4
 
 
-@given(st.lists(st.lists(st.integers(0, 30), min_size=1, max_size=20), max_size=5), st.integers(0, 60))
-def test_only_what_is_too_large_by_itself_fails(batches: list[list[int]], most: int) -> None:
-    """Batch after batch: at most two messages for each record, and none fails for another's size."""
+@pytest.mark.parametrize("status", [400, 422])
+@pytest.mark.parametrize("name", RECEIVERS)
+async def test_one_bad_record_over_http(name: str, status: int) -> None:
+    """A receiver that finds fault with one record of 16 gets the other 15."""
+    build, pack, count = RECEIVERS[name]
+    async with http_receiver() as receiver:
+        receiver.verdict = lambda body: status if b"req-11" in body else 200
+        writer = HttpWriter(Poster(receiver.url, {}, 5.0), build, pack)
+        result = await asyncio.to_thread(writer.write, [entry_of(number) for number in range(16)])
+        await asyncio.to_thread(writer.close)
+        assert [token[2] for token in result.failed] == [11]
+        assert len(result.written) == 15
+        assert sorted(count(body) for _, _, body in receiver.got) == [1, 2, 4, 8]
+        assert receiver.attempts == 9
+
+
+@pytest.mark.parametrize("status", [301, 401, 403, 404, 405, 415])
+async def test_a_refusal_of_the_sender_is_not_searched(status: int) -> None:
+    """What has nothing to do with the records would be the same of fewer."""
+    build, pack, _ = RECEIVERS["OTLP"]
+    async with http_receiver() as receiver:
+        receiver.verdict = lambda _: status
+        writer = HttpWriter(Poster(receiver.url, {}, 5.0), build, pack)
+        result = await asyncio.to_thread(writer.write, [entry_of(number) for number in range(16)])
+        await asyncio.to_thread(writer.close)
+        assert (len(result.failed), receiver.attempts) == (16, 1)
+
+
+PARTIAL = {"some": (2, 2), "none": (0, 0), "more than there are": (99, 5), "nonsense": (-3, 0)}
+
+
+@pytest.mark.parametrize(("rejected", "failed"), PARTIAL.values(), ids=PARTIAL.keys())
+async def test_what_a_collector_rejects_of_what_it_took(rejected: int, failed: int) -> None:
+    """``partialSuccess.rejectedLogRecords`` have failed; they are not sent again (OTLP 1.x, Partial Success)."""
+    build, pack, _ = RECEIVERS["OTLP"]
+    async with http_receiver() as receiver:
+        partial_success = ExportLogsPartialSuccess(rejected_log_records=rejected)
+        receiver.answer = ExportLogsServiceResponse(partial_success=partial_success).SerializeToString()
+        writer = HttpWriter(Poster(receiver.url, {}, 5.0), build, pack, otlp.refused)
+        result = await asyncio.to_thread(writer.write, [entry_of(number) for number in range(5)])
+        await asyncio.to_thread(writer.close)
+        assert (len(result.failed), len(result.written)) == (failed, 5 - failed)
+        assert receiver.attempts == 1
+
+
+@given(
+    st.lists(st.lists(st.integers(1, 30), min_size=1, max_size=20), max_size=5),
+    st.integers(0, 60),
+    st.sets(st.integers(0, 19)),
+)
+def test_only_what_is_bad_or_too_large_by_itself_fails(
+    batches: list[list[int]], most: int, bad: set[int]
+) -> None:
+    """Batch after batch: at most two messages for each record, and none fails for another's size or fault."""
     poster = Narrow(most)
     writer = narrow_writer(poster)
     for sizes in batches:
         poster.posted.clear()
-        result = writer.write(entries_of(sizes))
-        assert [token[2] for token in result.failed] == [n for n, size in enumerate(sizes) if size > most]
+        result = writer.write(entries_of(sizes, bad))
+        wrong = [number for number, size in enumerate(sizes) if size > most or number in bad]
+        assert [token[2] for token in result.failed] == wrong
         assert sorted(token[2] for token in (*result.written, *result.failed)) == list(range(len(sizes)))
         assert len(poster.posted) < 2 * len(sizes)
 

@@ -28,6 +28,7 @@ async def test_all_are_posted() -> None:
         path, headers, _ = receiver.got[0]
         assert path == "/a?b=c"
         assert (headers["authorization"], headers["content-type"]) == ("Bearer x y", "text/plain")
+        assert headers["accept-encoding"] == "identity"  # answers are not decompressed
         await asyncio.to_thread(poster.close)
 
 
@@ -45,7 +46,8 @@ async def test_a_message_that_cannot_be_sent() -> None:
 ANSWERS = {
     "taken": (202, Posted("")),
     "a redirect": (307, Posted("status 307")),
-    "refused": (400, Posted("status 400")),
+    "refused": (400, Posted("status 400", is_bad=True)),
+    "refused for what it says": (422, Posted("status 422", is_bad=True)),
     "not for us": (401, Posted("status 401")),
     "gone": (410, Posted("status 410")),
     "too long": (413, Posted("status 413", is_too_large=True)),
