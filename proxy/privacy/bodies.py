@@ -81,9 +81,13 @@ def redact_body(
 
 def _as_told(plain: bytes, written: RedactedBody | None) -> RedactedBody | None:
     """Return a body of JSON as it was written anew: of one with NaN or Infinity something is not there any more."""
-    if written is not None and (b"NaN" in plain or b"Infinity" in plain):
+    if written is not None and (b"NaN" in plain or b"Infinity" in plain) and _NO_NUMBER.search(plain):
         return written._replace(is_changed=True)
     return written
+
+
+_NO_NUMBER: Final = re.compile(rb"(?:^|[\[,:])[ \t\r\n]*+-?(?:NaN|Infinity)[ \t\r\n]*+(?:[],}]|$)")
+"""As a value, not as letters of a picture in base64."""
 
 
 def _redact_json(redactor: Redactor, document: Json) -> RedactedBody | None:

@@ -27,11 +27,18 @@ Span: TypeAlias = tuple[int, int]
 # RFC 5322 section 3.2.3 (atoms) without the signs that part the pieces of a URL, letters of any language (RFC 6531),
 # and escapes, because in a URL the sign is %40. The domain has two labels at least, the last begins with a letter:
 # "numpy@1.26" is no address.
+_MARKS: Final = (
+    r"\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06ed\u0900-\u109f\u1780-\u17ff"
+)
+r"""Marks above, below and between letters, which Python does not count as part of a word: of accents that stand by
+themselves (Unicode's form NFD), of Hebrew, of Arabic, and of the scripts of India and its neighbours."""
+_LETTER: Final = rf"[\w{_MARKS}-]"
+_ATOM: Final = rf"[\w{_MARKS}.+!#$*^{{|}}~'-]"
 _EMAIL: Final = re.compile(
-    r"(?:(?<=%40)|(?<![\w.+!#$*^{|}~'-])(?<!%(?=[0-9A-Fa-f]{2})))"
-    r"(?:[\w.+!#$*^{|}~'-]|%(?!40)[0-9A-Fa-f]{2})+"
+    rf"(?:(?<=%40)|(?<!{_ATOM})(?<!%(?=[0-9A-Fa-f]{{2}})))"
+    rf"(?:{_ATOM}|%(?!40)[0-9A-Fa-f]{{2}})+"
     r"(?:@|%40)"
-    r"[^\W_][\w-]*+(?:\.[^\W_][\w-]*+)*?\.[^\W\d_][\w-]++(?:\.[^\W\d_][\w-]++)*"
+    rf"[^\W_]{_LETTER}*+(?:\.[^\W_]{_LETTER}*+)*?\.[^\W\d_]{_LETTER}++(?:\.[^\W\d_]{_LETTER}++)*"
 )
 
 _DIGIT_RUN: Final = re.compile(r"(?<!\d)(?<!\d[ \u00a0-])(?<!\d\.)\d(?:[ \u00a0-]?\d)*")
@@ -68,7 +75,7 @@ _USER_INFO: Final = re.compile(r"(?<=://)[^\s/:@?#]*+:([^\s/?#]*[^\s/?#@])@")
 """The password of a URL (RFC 3986 section 3.2.1), which may hold the sign behind it, as browsers read it."""
 
 _SECRET_ACCESS_KEY: Final = re.compile(
-    r"(?i:secret_?access_?key)[\"']?[ ]?[:=][ ]?[\"']?([A-Za-z0-9/+]{40})(?![A-Za-z0-9/+])"
+    r"(?i:secret[_-]?access[_-]?key)[\"']?[ ]?[:=][ ]?[\"']?([A-Za-z0-9/+]{40})(?![A-Za-z0-9/+])"
 )
 """AWS: nothing but the name in front of it, as in the file and the variables of its tools, tells of this one."""
 
@@ -90,15 +97,21 @@ _ISSUED: Final = re.compile(
     r"|(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}(?![A-Za-z0-9])"  # AWS IAM: "Understanding unique ID prefixes"
     r"|AIza[A-Za-z0-9_-]{35,}+"  # Google Cloud: API keys
     r"|ya29\.[A-Za-z0-9_.-]{20,}+"  # Google: OAuth 2.0 access tokens
+    r"|GOCSPX-[A-Za-z0-9_-]{20,}+"  # Google: OAuth 2.0 client secrets
+    r"|AccountKey=[A-Za-z0-9+/]{40,}+=*+"  # Azure Storage: "Configure connection strings"
     r"|sk-(?=[a-z_-]{0,64}+[A-Z0-9])[A-Za-z0-9_-]{20,}+"  # OpenAI, Anthropic (sk-ant-), OpenRouter (sk-or-)
     r"|gsk_[A-Za-z0-9]{32,}+"  # Groq
     r"|(?:xai|pplx|nvapi)-[A-Za-z0-9_-]{40,}+"  # xAI, Perplexity, NVIDIA
     r"|r8_[A-Za-z0-9]{37,}+"  # Replicate: "API tokens"
-    r"|hf_[A-Za-z0-9]{30,}+"  # Hugging Face: "User access tokens"
+    r"|(?:hf|api_org)_[A-Za-z0-9]{30,}+"  # Hugging Face: "User access tokens"
+    r"|hvs\.[A-Za-z0-9_-]{24,}+"  # HashiCorp Vault: "Tokens"
+    r"|dckr_pat_[A-Za-z0-9_-]{20,}+"  # Docker: personal access tokens
+    r"|lsv2_(?:pt|sk)_[A-Za-z0-9_]{32,}+"  # LangSmith: API keys
+    r"|pcsk_[A-Za-z0-9_]{32,}+"  # Pinecone: API keys
     r"|dapi[a-f0-9]{32}(?:-\d)?"  # Databricks: personal access tokens
     r"|[rs]k_(?:live|test)_[A-Za-z0-9]{16,}+"  # Stripe: "API keys"
     r"|whsec_[A-Za-z0-9+/_-]{24,}+=*+"  # Standard Webhooks, "Signature scheme"
-    r"|xox[abeoprs]-[A-Za-z0-9-]{10,}+"  # Slack: "Tokens"
+    r"|xox[a-eoprs]-[A-Za-z0-9%-]{10,}+"  # Slack: "Tokens"; those of its own pages too
     r"|xapp-[A-Za-z0-9-]{10,}+"
     r"|hooks\.slack\.com/(?:services|workflows)/[A-Za-z0-9/_-]{20,}+"  # Slack: "Sending messages using webhooks"
     r"|ATATT3[A-Za-z0-9_=-]{40,}+"  # Atlassian: API tokens
@@ -128,9 +141,12 @@ def _cards(text: str) -> Iterator[Span]:
 
 
 def _cards_of_run(text: str, run: re.Match[str]) -> Iterator[Span]:
-    """Yield the numbers that begin and end with groups of ``run``: before and behind them other digits may stand."""
+    """Yield the numbers that begin and end with groups of ``run``: before and behind them other digits may stand.
+
+    They are no part of a word, but for the sign with which a card's first track begins (ISO/IEC 7813 section 6).
+    """
     groups = [group.span() for group in _DIGIT_GROUP.finditer(text, run.start(), run.end())]
-    if run.start() and text[run.start() - 1].isalnum():
+    if run.start() and text[run.start() - 1].isalnum() and not text.startswith("%B", run.start() - 2):
         groups = groups[1:]
     if run.end() < len(text) and text[run.end()].isalnum():
         groups = groups[:-1]

@@ -191,15 +191,18 @@ class Redactor:
         return self.redact_text(value)
 
     def redact_path(self, path: str) -> str:
-        """Return the path of a request without what the detectors find in its segments."""
+        """Return the path of a request without what the detectors find in its segments, or in several together."""
         if not self.detectors:
             return path
-        return "/".join(map(self._redact_segment, path.split("/")))
+        segments, plain = path.split("/"), unquote(path)
+        if self._findings(plain) > sum(self._findings(unquote(segment)) for segment in segments):
+            return _quoted(self.redact_text(plain))
+        return "/".join(map(self._redact_segment, segments))
 
     def _redact_segment(self, segment: str) -> str:
         plain = unquote(segment)
         shown = self.redact_text(plain)
-        return segment if shown == plain else quote(shown, safe="*:@!$&'()+,;=")
+        return segment if shown == plain else _quoted(shown, "")
 
     def is_shared(self, parts: Sequence[str], shown: Sequence[str]) -> bool:
         """Tell whether something is found of which two texts that a reader sees as one have a part each.
@@ -218,6 +221,9 @@ class Redactor:
     def finds_disguised_in(self, text: str) -> bool:
         """Tell whether a detector finds something in what ``text`` is another spelling of."""
         return len(text) > _SHORTEST and any(map(self.finds_in, readings(text)))
+
+    def _findings(self, text: str) -> int:
+        return sum(len(find(detector, text)) for detector, _ in self.detectors)
 
     def finds_in(self, text: str) -> bool:
         """Tell whether a detector finds something in ``text``."""
@@ -416,6 +422,11 @@ class _Walk:
 
 def _is_card(number: float) -> bool:
     return 1e12 <= number < 1e19 and number == int(number) and is_card_number(str(int(number)))
+
+
+def _quoted(text: str, also: str = "/") -> str:
+    """Return a path, or without ``also`` a segment of one, percent-encoded where it must be (RFC 3986 section 3.3)."""
+    return quote(text, safe=f"*:@!$&'()+,;={also}")
 
 
 _NUMBERS: Final = frozenset({int, float})

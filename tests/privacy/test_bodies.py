@@ -107,6 +107,8 @@ CASES: dict[str, tuple[Redactor, bytes | None, bytes, bytes | None, bool]] = {
         True,
     ),
     "not a number": (POINTER, JSON, b'{"a":NaN}', b'{"a":null}', True),
+    "not a number, in a list": (POINTER, JSON, b"[1, -Infinity ]", b"[1,null]", True),
+    "letters of a picture": (POINTER, JSON, b'{"a":"iVNaNB/Infinity+"}', b'{"a":"iVNaNB/Infinity+"}', False),
     "a broken line": (POINTER, b"application/x-ndjson", b'{"a":1}\n{"secret":', None, False),
     "events": (POINTER, STREAM, EVENTS, b'event: e\ndata: {"a":2}\n\ndata: [DONE]\n\n', True),
     "an event that was not ended": (POINTER, STREAM, b'data:{"secret":1}', b"data: {}\n\n", True),
@@ -170,6 +172,7 @@ def tensor(name: str, datatype: str, shape: list[int], raw: bytes) -> tuple[dict
 AGE = tensor("age", "FP32", [2], struct.pack("<2f", 1.5, float("nan")))
 SSN = tensor("ssn", "BYTES", [2], packed("078-05-1120", "x"))
 TEXT = tensor("q", "BYTES", [1], packed(f"mail {MAIL}"))
+WIDE = tensor("w", "BYTES", [1], (len(wide := f"mail {MAIL}".encode("utf-16"))).to_bytes(4, "little") + wide)
 CODES = tensor("codes", "UINT8", [len(MAIL)], MAIL.encode())
 PLAIN = {"name": "p", "datatype": "BYTES", "shape": [1], "data": ["x"], "parameters": {"content_type": "str"}}
 
@@ -198,6 +201,7 @@ BINARY: dict[str, tuple[Redactor, tuple[bytes, int], tuple[bytes, int], bool]] =
         True,
     ),
     "detected in a text": (DETECT, binary(TEXT, AGE), binary(json_form(TEXT, ["mail ***"]), AGE), True),
+    "detected in UTF-16": (DETECT, binary(WIDE), binary(json_form(WIDE, ["***"])), True),
     "detected in characters": (DETECT, binary(CODES), binary(json_form(CODES, [0] * len(MAIL))), True),
     "beside JSON": (
         DETECT,

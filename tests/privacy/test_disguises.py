@@ -1,6 +1,7 @@
 """Other spellings of a text: found, in linear time."""
 
 import base64
+import struct
 import time
 from urllib.parse import quote
 
@@ -51,6 +52,17 @@ SPELLINGS = {
     "quoted-printable, every letter": "".join(f"={ord(letter):02X}" for letter in SECRET),
     "quoted-printable in two lines": "ada@exam=\r\nple.com",
     "an entity in an entity": "ada&amp;#64;example.com",
+    "a sign that takes no room": SECRET.replace("@", "@\u2063"),
+    "the other direction": SECRET.replace("@", "\u202e@"),
+    "the full stop of another script": SECRET.replace(".", "\u3002"),
+    "UTF-16 read byte by byte": "\0".join(SECRET),
+    "escaped with eight digits": SECRET.replace("@", r"\U00000040"),
+    "base64 that was cut": base64.b64encode(f"to {SECRET} ".encode() + b"x" * 8).decode()[:-3],
+    "base64 that was cut in a letter": base64.b64encode(f"{SECRET} é".encode()[:-1]).decode(),
+    "base64 of Latin-1": base64.b64encode(f"André {SECRET}".encode("latin-1")).decode(),
+    "base64 of a tensor": base64.b64encode(struct.pack("<I", len(SECRET)) + SECRET.encode()).decode(),
+    "base64 of a message with a text": base64.b64encode(b"\x92\xaf" + SECRET.encode() + b"\xff").decode(),
+    "hex that was cut": SECRET.encode().hex() + "a",
 }
 
 
@@ -75,13 +87,27 @@ def test_numbers_that_are_no_codes(text: str) -> None:
     assert list(readings(text)) == []
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\n    ", r"\n", r"\r\n"])
+@pytest.mark.parametrize("before", range(20, 60))
+def test_base64_in_lines(before: int, end: str) -> None:
+    """Wherever the line breaks, as mail and certificates are written; escaped too, as in a part of JSON."""
+    lines = base64.encodebytes(b"x" * before + f" {SECRET} ".encode() + b"y" * 60).decode().splitlines()
+    assert any(SECRET in reading for reading in readings(f"see:\n{end.join(lines)}\nend"))
+
+
+def test_signs_that_json_may_escape() -> None:
+    """Strokes too, as PHP writes them."""
+    url = "https://ada:hunter2@db/"
+    assert any(url in reading for reading in readings(r'{"url": "https:\/\/ada:hunter2@db\/'))
+
+
 @given(st.text(max_size=80))
 def test_total(text: str) -> None:
     """Any text has readings, and is none of its own."""
     assert text not in list(readings(text))
 
 
-@given(st.text(st.characters(codec="ascii", exclude_characters="&%\\"), min_size=1, max_size=40))
+@given(st.text(st.characters(codec="ascii", exclude_characters="&%\\\0"), min_size=1, max_size=40))
 def test_what_was_escaped_is_read(text: str) -> None:
     """The escapes of a JSON writer that escapes every letter are undone."""
     assert text in readings("".join(f"\\u{ord(letter):04x}" for letter in text))
@@ -116,6 +142,12 @@ PIECES = (
     "a-",
     "=",
     "&" * 40,
+    "A" * 41 + "\n",
+    "A" * 41 + "\n  ",
+    "\\n",
+    "\0",
+    "a\0",
+    "\u200f",
 )
 
 

@@ -234,14 +234,19 @@ PATHS = {
     "/users/ada%40example.com/predict": "/users/***/predict",
     "/a%20b/4111111111111111": "/a%20b/***",
     "/v2/models/wine/infer": "/v2/models/wine/infer",
+    "/fetch/https://ada:hunter2@db/x y": "/fetch/https://ada:***@db/x%20y",
+    "/fetch/https%3A%2F%2Fada:hunter2@db/x": "/fetch/https:%2F%2Fada:***@db/x",
+    "/to/hooks.slack.com/services/T012AB/B012AB/abcdefghijklmnop": "/to/***",
+    f"/{MAIL}/https://ada:hunter2@db/x": "/***/https://ada:***@db/x",
+    "/pay/4111/1111/1111/1111": "/pay/***",
     "*": "*",
 }
 
 
 @pytest.mark.parametrize("path", PATHS)
 def test_paths(path: str) -> None:
-    """Segments of a path are looked through as they are meant, not as they are escaped."""
-    assert detecting("email", "card").redact_path(path) == PATHS[path]
+    """Segments of a path are looked through as they are meant, not as they are escaped, and so are all together."""
+    assert detecting("email", "card", "token").redact_path(path) == PATHS[path]
     assert pointers(("/a", "drop")).redact_path(path) == path
 
 
