@@ -45,7 +45,6 @@ class JsonlWriter:
         clock_ns: Callable[[], int] = wall_ns,
     ) -> None:
         self.limits = limits
-        self._make_file = make_file
         self._clock_ns = clock_ns
         self._file = make_file(limits)
         self._compress = _zstd() if is_compressed else None
@@ -83,7 +82,7 @@ class JsonlWriter:
     def _current(self) -> RollingFile:
         if self._file.limits != self.limits:
             self._file.close()
-            self._file = self._make_file(self.limits)
+            self._file.limits = self.limits
         return self._file
 
 

@@ -278,11 +278,9 @@ class ParquetWriter:
     def _prune(self, now_ns: int) -> None:
         self._pruned_ns = now_ns
         limits = self.limits
-        now_ns = self._age_clock.now_ns(now_ns)
+        paths = self._paths(f"{PREFIX}*.parquet")
         with suppress(OSError):  # it is tried again in a minute
-            for path in prune(
-                self._paths(f"{PREFIX}*.parquet"), limits.keep_size, now_ns, limits.keep_age_ns
-            ):
+            for path in prune(paths, limits.keep_size, now_ns, limits.keep_age_ns, self._age_clock):
                 with suppress(OSError):  # not empty
                     for directory in list(path.parents)[:3]:
                         directory.rmdir()

@@ -56,8 +56,9 @@ class AgeClock:
     """The time by which files are too old: wall time, but a jump ahead is not believed at once.
 
     A clock that is years ahead for a minute would have every file deleted. So what it says is believed once it has
-    said so for an hour; until then time goes on from before the jump. A machine that slept looks the same: its old
-    files go an hour later. A clock that is wrong from the start of the process on is believed.
+    said so for an hour; until then time goes on from before the jump. At the start of a process that is from the last
+    moment that a file of an earlier one tells of. A machine that slept, or wrote nothing for long, looks the same: its
+    old files go an hour later.
 
     Args:
         monotonic_ns: a clock that does not jump.
@@ -70,10 +71,17 @@ class AgeClock:
         self._jumped_ns: int | None = None
         """When the wall clock was first seen to be ahead."""
 
-    def now_ns(self, wall_ns: int) -> int:
-        """Return the time to go by when the wall clock says ``wall_ns``."""
+    def now_ns(self, wall_ns: int, last_ns: int | None = None) -> int:
+        """Return the time to go by.
+
+        Args:
+            wall_ns: what the wall clock says.
+            last_ns: what it said last before this process, as far as files tell; None: they do not.
+        """
         steady_ns = self._monotonic_ns()
         offset_ns = wall_ns - steady_ns
+        if self._offset_ns is None and last_ns is not None:
+            self._offset_ns = last_ns - steady_ns
         if self._offset_ns is None or offset_ns <= self._offset_ns + _SLACK_NS:
             self._offset_ns, self._jumped_ns = offset_ns, None
             return wall_ns
@@ -93,6 +101,8 @@ class Found(NamedTuple):
     """Bytes."""
     begun_ns: int
     """When it was begun, as well as that is known."""
+    last_ns: int = 0
+    """The last moment that it tells of: when it was begun or written; 0: it tells of none."""
 
 
 def surplus(files: Sequence[Found], room: int, oldest_ns: int) -> set[str]:
@@ -112,7 +122,13 @@ def surplus(files: Sequence[Found], room: int, oldest_ns: int) -> set[str]:
     return gone
 
 
-def prune(paths: Iterable[Path], room: int, now_ns: int, keep_age_ns: int | None = None) -> list[Path]:
+def prune(
+    paths: Iterable[Path],
+    room: int,
+    now_ns: int,
+    keep_age_ns: int | None = None,
+    clock: AgeClock | None = None,
+) -> list[Path]:
     """Delete those of ``paths`` that must go, but none that is being written, and return them. See :func:`surplus`.
 
     What has another kind of name somebody else has put there: it stays, and counts for nothing.
@@ -122,8 +138,11 @@ def prune(paths: Iterable[Path], room: int, now_ns: int, keep_age_ns: int | None
         room: bytes that those that stay may take.
         now_ns: wall time.
         keep_age_ns: what was begun longer ago goes; None: nothing for its age.
+        clock: says how long ago that is; None: the wall clock is believed.
     """
     found = [file for path in paths if (file := _found(path, now_ns)) is not None]
+    if clock is not None:
+        now_ns = clock.now_ns(now_ns, max((file.last_ns for file in found if file.last_ns), default=None))
     oldest_ns = 0 if keep_age_ns is None else now_ns - keep_age_ns
     deleted = []
     for path in map(Path, sorted(surplus(found, room, oldest_ns))):
@@ -144,9 +163,13 @@ def _found(path: Path, now_ns: int) -> Found | None:
         return None
     if S_ISDIR(status.st_mode):
         return None
-    for moment_ns in (stamped_ns, status.st_mtime_ns):
-        if _EARLIEST_NS <= moment_ns <= now_ns + _SLACK_NS:
-            return Found(str(path), status.st_size, moment_ns)
+    moments_ns = [
+        moment_ns
+        for moment_ns in (stamped_ns, status.st_mtime_ns)
+        if _EARLIEST_NS <= moment_ns <= now_ns + _SLACK_NS
+    ]
+    if moments_ns:
+        return Found(str(path), status.st_size, moments_ns[0], max(moments_ns))
     if now_ns >= _EARLIEST_NS:
         with suppress(OSError):  # it is of another user, or gone: asked again the next time
             os.utime(path, ns=(now_ns, now_ns), follow_symlinks=False)

@@ -56,7 +56,7 @@ class RollingFile:
     """The file that is being written, and the budget of those before it.
 
     Args:
-        limits: sizes and place.
+        limits: sizes and place; may be replaced while no file is open.
         write: ``os.write``, or what stands in for it.
         age_clock: by which files are too old.
     """
@@ -216,10 +216,9 @@ class RollingFile:
             OSError: one cannot be deleted.
         """
         limits = self.limits
-        now_ns = self._age_clock.now_ns(wall_ns)
         # Those without compression and those with it: the setting may have changed.
         files = (path for path in limits.directory.glob(f"{PREFIX}*.jsonl*") if path != self.path)
-        prune(files, limits.keep_size - limits.roll_size, now_ns, limits.keep_age_ns)
+        prune(files, limits.keep_size - limits.roll_size, wall_ns, limits.keep_age_ns, self._age_clock)
 
 
 def _written_ns(path: Path) -> tuple[int, str]:

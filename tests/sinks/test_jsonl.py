@@ -2,6 +2,7 @@
 
 import errno
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,7 @@ def test_age(tmp_path: Path) -> None:
     for hours in (50, 25, 23):
         name = f"payloads-{stamp_of(NOW_NS - hours * HOUR_NS)}-000.jsonl"
         (tmp_path / name).write_bytes(b"{}\n")
+        os.utime(tmp_path / name, ns=(0, NOW_NS))
     writer.tick()
     assert len(list(tmp_path.iterdir())) == 1
     writer.write(entries(1))
@@ -139,6 +141,35 @@ def test_age(tmp_path: Path) -> None:
     writer.tick()
     (path,) = tmp_path.iterdir()
     assert path.read_bytes() == b'{"n":1}\n'
+    writer.close()
+
+
+def test_a_clock_that_was_wrong_before_the_first_file(tmp_path: Path) -> None:
+    """A process that begins years ahead deletes nothing for an hour, whatever else is changed meanwhile."""
+    disk = Disk()
+    old = tmp_path / f"payloads-{stamp_of(NOW_NS - HOUR_NS)}-000.jsonl"
+    old.write_bytes(b"{}\n")
+    os.utime(old, ns=(0, NOW_NS))
+    wrong_ns = 10 * 365 * 24 * HOUR_NS
+    steady_ns = 0
+    limits = limits_of(tmp_path, keep_age_ns=24 * HOUR_NS)
+    disk.now_ns = NOW_NS + wrong_ns
+    writer = JsonlWriter(
+        limits,
+        make_file=lambda each: RollingFile(each, disk.write, AgeClock(lambda: steady_ns)),
+        clock_ns=lambda: disk.now_ns,
+    )
+    writer.write(entries(1))
+    writer.limits = replace(limits, roll_size=1 << 19)
+    for minutes in range(0, 60, 20):
+        steady_ns = minutes * HOUR_NS // 60
+        disk.now_ns = NOW_NS + wrong_ns + steady_ns
+        writer.tick()
+    assert old.exists()
+    steady_ns = HOUR_NS
+    disk.now_ns = NOW_NS + wrong_ns + steady_ns
+    writer.tick()
+    assert not old.exists()
     writer.close()
 
 

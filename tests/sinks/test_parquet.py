@@ -291,6 +291,7 @@ def test_retention(tmp_path: Path) -> None:
     for path in (old, young):
         path.parent.mkdir(parents=True)
         path.touch()
+        os.utime(path, ns=(0, NOW_NS))
     bench.writer.tick()
     assert (old.parent.exists(), young.exists()) == (False, True)
     bench.later(120)

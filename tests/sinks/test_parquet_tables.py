@@ -1,5 +1,6 @@
 """Records and labels as tables: the documented columns, each kind in a directory of its own."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,7 @@ def test_retention_of_both(tmp_path: Path) -> None:
     left = folder / ".payloads-20251009T070000-000.parquet.tmp"
     for path in (old, left):
         path.touch()
+        os.utime(path, ns=(0, NOW_NS))
     bench.writer.write([label_of(1), entry_of(1)])
     bench.later()
     assert not left.exists()

@@ -164,3 +164,30 @@ def test_a_jump_ahead_is_believed_after_an_hour() -> None:
     assert [at(3060, 0), at(3120, YEAR)] == [3060, 3120]  # right again, and wrong again
     assert [at(3120 + HOUR - 1, YEAR), at(3120 + HOUR, YEAR)] == [3120 + HOUR - 1, 3120 + HOUR + YEAR]
     assert at(8000, 0) == 8000  # behind is believed at once: it deletes less
+
+
+STARTS: dict[str, tuple[int, list[int]]] = {
+    # Seconds from the last moment that files tell of to the start; hours after which the file of that moment is gone.
+    "years ahead": (YEAR, [1]),
+    "two days of silence": (48 * HOUR, [1]),
+    "at once": (0, [24]),
+    "behind": (-HOUR, [25]),
+}
+
+
+@pytest.mark.parametrize("name", STARTS)
+def test_the_first_word_of_a_clock_is_not_believed_either(name: str, tmp_path: Path) -> None:
+    """What files tell is the time before the start; a clock that is ahead of it is believed after an hour."""
+    ahead, gone = STARTS[name]
+    path = tmp_path / name_at(0)
+    path.write_bytes(b"x")
+    os.utime(path, ns=(0, NOW_NS))
+    steady = 0
+    clock = AgeClock(lambda: steady * SECOND_NS)
+    deleted = []
+    for minute in range(0, 26 * 60, 20):
+        steady = minute * 60
+        now_ns = NOW_NS + (ahead + steady) * SECOND_NS
+        if prune([path], 100, now_ns, 24 * HOUR * SECOND_NS - SECOND_NS, clock):
+            deleted.append(minute // 60)
+    assert deleted == gone
