@@ -15,6 +15,8 @@ def forms(secret: str) -> set[bytes]:
     found |= {quote(secret, safe="").encode(), quote(secret, safe="").replace("%", "%25").encode()}
     found |= {raw.hex().encode(), raw.hex().upper().encode(), secret.encode("utf-16-le")}
     found |= {"".join(f"\\u{ord(c):04x}" for c in secret).encode(), secret.replace("@", "\\u0040").encode()}
+    # UTF-16 that was read byte by byte, as JSON and Python write it.
+    found |= {between.join(secret).encode() for between in ("\\u0000", "\\x00")}
     found |= {raw.hex(" ").encode(), raw.hex(":").encode(), "".join(f"={code:02X}" for code in raw).encode()}
     found |= {b"".join(b"%s%03o" % (slash, code) for code in raw) for slash in (b"\\", b"\\" * 2, b"\\" * 4)}
     found |= {raw[::-1], ",".join(map(str, raw)).encode(), ", ".join(map(str, raw)).encode()}

@@ -60,6 +60,7 @@ FORMED = {
     "an address": "ada.Qm7@mail-kx4.example",
     "an address that is a key": "key.Wz5@mail-kx4.example",
     "an address in a binary tensor": "tensor.Rt6@mail-kx4.example",
+    "an address in UTF-16": "wide.Sq9@mail-kx4.example",
     "an address as characters": "chars.Jb8@mail-kx4.example",
     "an address in base64": "base.Nc3@mail-kx4.example",
     "an address in hex": "hex.Tf2@mail-kx4.example",
@@ -70,6 +71,7 @@ FORMED = {
     "a card": "4556 7375 8689 9855",
     "a token": "ghp_Zk8Wq3Xv7Bn5Mt9Rc2Ld6Jf4Hs1Gp0Yy7Tt5",
     "a telephone number": "+49 30 8675309",
+    "a password over segments of a path": "pass-Hw6Zr2Nk",
     "bearer credentials": "Qx9vTz3LmW7kRb5NcJd8",
     "an address in a request's id": "asked.Lm5@mail-kx4.example",
     "an address in a stream": "stream.Gk2@mail-kx4.example",
@@ -128,7 +130,12 @@ class Call(NamedTuple):
 
 def packed(text: str) -> bytes:
     """Return one element of a binary tensor of texts."""
-    return struct.pack("<I", len(text)) + text.encode()
+    return sized(text.encode())
+
+
+def sized(data: bytes) -> bytes:
+    """Return bytes as one element of a binary tensor."""
+    return struct.pack("<I", len(data)) + data
 
 
 def binary() -> tuple[bytes, int]:
@@ -136,6 +143,7 @@ def binary() -> tuple[bytes, int]:
     tensors = [
         ("ssn", "BYTES", [1], packed(NAMED["a binary tensor"])),
         ("q", "BYTES", [1], packed(f"{MARK} {FORMED['an address in a binary tensor']}")),
+        ("w", "BYTES", [1], sized(f"{MARK} {FORMED['an address in UTF-16']}".encode("utf-16-le"))),
         (
             "c",
             "UINT8",
@@ -183,6 +191,8 @@ def calls() -> Iterator[Call]:
     yield Call(path, {**person, "content-encoding": "gzip"}, gzip.compress(orjson.dumps(document)))
     body, length = binary()
     yield Call("/v2/models/wine/infer", {**person, "inference-header-content-length": str(length)}, body)
+    path = f"/v2/models/to/http://ada:{FORMED['a password over segments of a path']}@db/infer"
+    yield Call(path, {**person, "content-type": "application/json"}, orjson.dumps({"note": MARK}))
     table = f"age,ssn,note\n3,{NAMED['a column']},{MARK}\n"
     yield Call("/v2/models/table", {**person, "content-type": "text/csv"}, table.encode())
     lines = b"".join(orjson.dumps(each) + b"\n" for each in (document, {"hidden": NAMED["a nested field"]}))
