@@ -40,7 +40,8 @@ disagrees when one of its rows does. Reasons are the words of ``verdicts``.
 ``json`` of ``auto`` leaves out what speaks of the call (``identities``).
 
 ``auto``: where the rule names a place (``at``, ``label``), what stands there decides between regression and
-classification. Else, in this order: a completion, plain text or texts too long for labels → text; boxes → detection;
+classification. Else, in this order: a completion, plain text or texts too long for labels → text (images and pickles in
+their place → tensor); boxes → detection;
 an embedding → embedding; what was reranked → ranking; labels or rows of probabilities → classification
 (probabilities where the rule has a ``threshold`` and the answer has them; of other JSON only if it holds nothing
 else); just one float per row → regression; other tensors of the Open Inference Protocol → tensor (json where the
@@ -55,6 +56,7 @@ from proxy.compare.content import decode_content
 from proxy.compare.decode import decode_plain, read_assembled
 from proxy.compare.judge import Judge
 from proxy.compare.labels import (
+    are_blobs,
     are_texts,
     has_labels,
     is_classified,
@@ -74,6 +76,7 @@ from proxy.compare.values import (
     Answer,
     Comparison,
     Difference,
+    Format,
     Predicted,
     Prediction,
     Read,
@@ -221,7 +224,7 @@ def _pick(rule: ComparisonRule, prediction: Prediction) -> str:
     if format_ == "json" and is_plain(prediction):
         return "json"
     if len(tensors) == 1 and are_texts(tensors[0]) and format_ != "json":
-        return "text"
+        return "text" if not are_blobs(tensors[0]) else _pick_of_outputs(rule, format_)
     if format_ != "json" and len(tensors) == 1 and tensors[0].kind != "float" and has_labels(prediction):
         return "classification"  # most answers are one column of labels
     return _pick_by_tensors(rule, prediction)
@@ -248,4 +251,8 @@ def _pick_by_tensors(rule: ComparisonRule, prediction: Prediction) -> str:
         return "classification"
     if is_float and tensors[0].width == 1:
         return "regression"
-    return "tensor" if prediction.format == "oip_v2" and not rule.ignore else "json"
+    return _pick_of_outputs(rule, prediction.format)
+
+
+def _pick_of_outputs(rule: ComparisonRule, format_: Format) -> str:
+    return "tensor" if format_ == "oip_v2" and not rule.ignore else "json"

@@ -4,6 +4,7 @@ import json  # noqa: TID251 - see parse_json: the one parser at hand that reads 
 import re
 import sys
 import zlib
+from codecs import charmap_decode
 from collections.abc import Callable
 from functools import lru_cache
 from importlib import import_module
@@ -13,7 +14,7 @@ import orjson
 
 from proxy.compare.values import Json, Undecodable
 
-__all__ = ["decode_content", "decode_text", "media_parameter", "media_type", "parse_json"]
+__all__ = ["decode_content", "decode_octets", "decode_text", "media_parameter", "media_type", "parse_json"]
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _MAX_CODINGS: Final = 3
@@ -211,15 +212,41 @@ def decode_text(body: bytes, charset: bytes = b"") -> str | None:
         return None
 
 
-def parse_json(body: bytes, charset: bytes = b"") -> Json | Undecodable:
+def decode_octets(raw: bytes) -> str:
+    """Return ``raw`` as text, one to one: UTF-8, or where it is none, each byte above ASCII as U+EF80 to U+EFFF.
+
+    So what differs in bytes differs as text, which can be written as UTF-8 none the less, unlike the lone surrogates
+    that are Python's own way. These letters are for private use; where UTF-8 has one, it is taken for bytes too.
+    """
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError:
+        pass
+    else:
+        if text.isascii() or _OCTET.search(raw) is None:
+            return text
+    return charmap_decode(raw, "strict", _OCTETS)[0]
+
+
+_OCTETS: Final = "".join(chr(byte if byte < 0x80 else 0xEF00 + byte) for byte in range(0x100))
+_OCTET: Final = re.compile(rb"\xee[\xbe\xbf]")
+"""What U+EF80 to U+EFFF begin with in UTF-8."""
+
+
+def parse_json(body: bytes, charset: bytes = b"", *, keeps_octets: bool = False) -> Json | Undecodable:
     """Parse JSON as model servers write it.
 
     Beyond RFC 8259: a UTF-8 byte order mark is skipped, a declared single- or double-byte charset is
     honoured, and ``NaN``, ``Infinity``, ``-Infinity`` are numbers (TensorFlow Serving and Python's
-    ``json.dumps`` write them). Bytes that are not UTF-8 are taken for Latin-1, half of a surrogate pair (a model's
-    token may end in the middle of an emoji) for U+FFFD, a number beyond FP64 for an infinity: so do most clients.
-    Of duplicate keys the last wins. Integers beyond 64 bits become floats.
-    Nesting deeper than the parser's limit (about 1,000) is ``invalid_json``.
+    ``json.dumps`` write them). Half of a surrogate pair (a model's token may end in the middle of an emoji) is taken
+    for U+FFFD, a number beyond FP64 for an infinity: so do most clients. Of duplicate keys the last wins. Integers
+    beyond 64 bits become floats. Nesting deeper than the parser's limit (about 1,000) is ``invalid_json``.
+
+    Args:
+        body: as sent.
+        charset: that the media type names; empty: none.
+        keeps_octets: bytes that are not UTF-8 stand as U+EF80 to U+EFFF, as most clients fail or see other letters
+            there; else they are taken for the Latin-1 that they may be meant as, for whoever looks for a word.
     """
     if charset and charset in _CHARSETS:
         try:
@@ -229,12 +256,13 @@ def parse_json(body: bytes, charset: bytes = b"") -> Json | Undecodable:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
-        return _parse_tolerantly(body)
+        return _parse_tolerantly(body, keeps_octets=keeps_octets)
 
 
-def _parse_tolerantly(body: bytes) -> Json | Undecodable:
+def _parse_tolerantly(body: bytes, *, keeps_octets: bool) -> Json | Undecodable:
     """Parse what the strict parser refused: it is several times faster, so it is asked first."""
-    text = body.decode(errors="surrogateescape").translate(_BYTES_AS_LATIN_1).removeprefix("\ufeff")
+    text = body.decode(errors="surrogateescape")
+    text = text.translate(_BYTES_AS_OCTETS if keeps_octets else _BYTES_AS_LATIN_1).removeprefix("\ufeff")
     text = _ESCAPE.sub(lambda found: "\\ufffd" if found[1] else found[0], text)
     try:
         return json.loads(text, parse_int=_int_of_64_bits)
@@ -243,6 +271,7 @@ def _parse_tolerantly(body: bytes) -> Json | Undecodable:
 
 
 _BYTES_AS_LATIN_1: Final = {0xDC00 + byte: byte for byte in range(0x80, 0x100)}
+_BYTES_AS_OCTETS: Final = {0xDC00 + byte: 0xEF00 + byte for byte in range(0x80, 0x100)}
 _ESCAPE: Final = re.compile(
     r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
     re.DOTALL,

@@ -166,7 +166,7 @@ def decode_plain(
     if kind.startswith(_FRAMED):
         return _UNSUPPORTED_TYPE
     if is_json_type(kind, body):
-        document = parse_json(body, charset)
+        document = parse_json(body, charset, keeps_octets=True)
         if type(document) is dict:  # most are
             return _read_object(document)
         if not isinstance(document, Undecodable):
@@ -249,7 +249,7 @@ def _read_pieces(body: bytes, cut: Callable[[bytes], Iterator[Piece]]) -> Predic
         is_empty = False
         if data.strip() == DONE:
             break
-        row = parse_piece(data)
+        row = parse_piece(data) if cut is read_events else parse_json(data, keeps_octets=True)
         if isinstance(row, Undecodable):
             # Events may hold anything; lines are called JSON by their type.
             return _read_bytes(body) if cut is read_events else row
@@ -263,7 +263,7 @@ def _read_eventless(body: bytes) -> Prediction | Undecodable:
     """Read an event stream without any event: one cut in its first, JSON or text under its type, or nothing."""
     if _UNFINISHED_EVENT.search(body):
         return _CUT
-    document = parse_json(body) if is_json_type(b"", body) else _INVALID
+    document = parse_json(body, keeps_octets=True) if is_json_type(b"", body) else _INVALID
     if not isinstance(document, Undecodable):
         return _read_document(document)
     has_fields = body.removeprefix(_BYTE_ORDER_MARK).strip().startswith((b":", b"event", b"id", b"retry"))
@@ -440,7 +440,7 @@ def decode_binary(body: bytes, header_length: int, key: str) -> Prediction | Und
     """
     if not 0 < header_length <= len(body):
         return _BAD_TENSOR
-    document = parse_json(body[:header_length])
+    document = parse_json(body[:header_length], keeps_octets=True)
     if isinstance(document, Undecodable):
         return document
     outputs = document.get(key) if type(document) is dict else None
@@ -454,7 +454,7 @@ def decode_binary(body: bytes, header_length: int, key: str) -> Prediction | Und
         if size is None:
             tensor = oip_tensor(output)
         else:
-            tensor = binary_tensor(output, body[at : at + size])
+            tensor = binary_tensor(output, body[at : at + size], keeps_octets=True)
             at += size
         if tensor is None:
             return _BAD_TENSOR

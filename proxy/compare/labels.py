@@ -33,6 +33,7 @@ __all__ = [
     "CLASSIFIED_NAMES",
     "Label",
     "Labels",
+    "are_blobs",
     "are_texts",
     "find_labels",
     "has_labels",
@@ -162,6 +163,15 @@ def are_texts(tensor: Tensor) -> bool:
     return tensor.name in _TEXT_NAMES or any(
         (len(text) > _LABEL_LENGTH or "\n" in text) and text[:1] not in ("{", "[") for text in tensor.data
     )
+
+
+def are_blobs(tensor: Tensor) -> bool:
+    """Whether one of the BYTES that `are_texts` says are no labels is no text either: an image, a pickle."""
+    return any(map(_CONTROL.search, tensor.data))
+
+
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
+"""What no text has, but for white space and the escape sequences of a terminal."""
 
 
 def _is_column_of_labels(tensor: Tensor) -> bool:

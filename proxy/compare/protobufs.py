@@ -16,6 +16,7 @@ from typing import Final
 
 import numpy as np
 
+from proxy.compare.content import decode_octets
 from proxy.compare.tensors import binary_tensor, oip_tensor
 from proxy.compare.values import Json, Tensor
 
@@ -86,7 +87,7 @@ def _read(value: Json, name: str, room: int) -> Tensor | None:
     raw = next((value[key] for key in _RAW if value.get(key)), None)
     if raw is not None:
         content = _unpacked(raw)
-        return None if content is None else binary_tensor(head, content)
+        return None if content is None else binary_tensor(head, content, keeps_octets=True)
     lists = [
         values for key, values in value.items() if _holds_values(key) and type(values) is list and values
     ]
@@ -142,7 +143,7 @@ def _each(listed: Sequence[Json], datatype: str) -> Iterator[Json]:
     for value in listed:
         if datatype == "BYTES":
             raw = _unpacked(value)
-            value = None if raw is None else raw.decode("utf-8" if _is_text(raw) else "latin-1")
+            value = None if raw is None else decode_octets(raw)
         elif datatype in _INTEGERS:
             value = _integer(value)
         elif type(value) is str:
@@ -150,14 +151,6 @@ def _each(listed: Sequence[Json], datatype: str) -> Iterator[Json]:
         if value is None:
             return
         yield value
-
-
-def _is_text(raw: bytes) -> bool:
-    try:
-        raw.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _integer(value: Json) -> int | None:

@@ -12,6 +12,7 @@ from typing import Final
 
 import numpy as np
 
+from proxy.compare.content import decode_octets
 from proxy.compare.scored import Pairs, read_scored_rows
 from proxy.compare.values import Json, Kind, Tensor
 
@@ -114,11 +115,17 @@ def _is_empty_binary(output: dict[str, Json]) -> bool:
     return "data" not in output and type(parameters) is dict and parameters.get("binary_data_size") == 0
 
 
-def binary_tensor(output: Json, raw: bytes) -> Tensor | None:
+def binary_tensor(output: Json, raw: bytes, *, keeps_octets: bool = False) -> Tensor | None:
     """Read one element of ``outputs`` whose values are ``raw``: little-endian, row-major, no padding.
 
     Source: "Binary tensor data extension" of Triton and KServe. BYTES elements are a 4-byte length and
     that many bytes; BF16 is the upper half of an FP32.
+
+    Args:
+        output: its header.
+        raw: its values.
+        keeps_octets: of a BYTES element that is not UTF-8, each byte stays what it is (`decode_octets`); else all are
+            taken for the Latin-1 that they may be meant as, for whoever looks for a word.
     """
     if type(output) is not dict:
         return None
@@ -128,7 +135,9 @@ def binary_tensor(output: Json, raw: bytes) -> Tensor | None:
     size = _size(shape)
     if size is None or (kind := _KINDS.get(datatype)) is None:
         return None
-    data = _binary_values(raw, datatype)
+    data = (
+        _length_prefixed(raw, keeps_octets=keeps_octets) if datatype == "BYTES" else _numbers(raw, datatype)
+    )
     if data is None or len(data) != size:
         return None
     return _tensor(name, datatype, kind, tuple(shape), data)
@@ -242,9 +251,7 @@ def _flatten(data: list[Json]) -> list[Json] | None:
     return None
 
 
-def _binary_values(raw: bytes, datatype: str) -> list[Json] | None:
-    if datatype == "BYTES":
-        return _length_prefixed(raw)
+def _numbers(raw: bytes, datatype: str) -> list[Json] | None:
     if datatype == "BF16":
         if len(raw) % 2:
             return None
@@ -258,18 +265,21 @@ def _binary_values(raw: bytes, datatype: str) -> list[Json] | None:
     return values
 
 
-def _length_prefixed(raw: bytes) -> list[Json] | None:
-    """Split BYTES elements; bytes that are not UTF-8 are kept one to one as Latin-1 characters."""
+def _length_prefixed(raw: bytes, *, keeps_octets: bool) -> list[Json] | None:
+    decoded = decode_octets if keeps_octets else _decode_letters
     values: list[Json] = []
     at = 0
     while at < len(raw):
         end = at + 4 + int.from_bytes(raw[at : at + 4], "little")
         if end > len(raw):
             return None
-        element = raw[at + 4 : end]
-        try:
-            values.append(element.decode())
-        except UnicodeDecodeError:
-            values.append(element.decode("latin-1"))
+        values.append(decoded(raw[at + 4 : end]))
         at = end
     return values
+
+
+def _decode_letters(raw: bytes) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")

@@ -7,7 +7,15 @@ import orjson
 import pytest
 
 from proxy.compare.decode import decode
-from proxy.compare.labels import Labels, find_labels, has_labels, is_distribution, label_family
+from proxy.compare.labels import (
+    Labels,
+    are_blobs,
+    are_texts,
+    find_labels,
+    has_labels,
+    is_distribution,
+    label_family,
+)
 from proxy.compare.rules import ComparisonRule
 from proxy.compare.tensors import tensor_of
 from proxy.compare.values import Prediction
@@ -301,3 +309,21 @@ def test_label_family(name: str) -> None:
     """Numbers and flags are one family, names another."""
     values, expected = FAMILIES[name]
     assert expected == label_family(values)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_text", "is_blob"),
+    [
+        ("cat", False, False),
+        ("a\nb", True, False),
+        ("\uefff" * 65, True, False),  # a text in another charset
+        ("\uef89PNG\r\n\x1a\n\x00", True, True),
+        ("\x00\x00\x00A" * 17, True, True),  # numbers that happen to be ASCII
+        ("\x1b[1mbold\x1b[0m\r\n\f\tx", True, False),
+    ],
+)
+def test_what_is_no_label(text: str, is_text: bool, is_blob: bool) -> None:
+    """What is too long for a label, or of several lines, is a text, or no text either."""
+    tensor = tensor_of([text], "y")
+    assert tensor is not None
+    assert (are_texts(tensor), are_blobs(tensor)) == (is_text, is_blob)

@@ -43,7 +43,7 @@ TENSORS: dict[str, tuple[dict[str, Any], tuple[str, tuple[int, ...], list[Any]] 
             "dataType": 8,
             "stringData": [base64.b64encode(b).decode() for b in (b"cat", b"\xff")],
         },
-        ("BYTES", (2,), ["cat", "ÿ"]),
+        ("BYTES", (2,), ["cat", "\uefff"]),
     ),
     "halves as integers": (
         {"dims": ["2"], "dataType": 10, "int32Data": [0x3C00, 0x7BFF]},

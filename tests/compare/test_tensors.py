@@ -118,7 +118,7 @@ BINARY: dict[str, tuple[str, list[int], bytes, list[Any] | None]] = {
     "UINT8": ("UINT8", [2], b"\x00\xff", [0, 255]),
     "BOOL": ("BOOL", [2], b"\x00\x01", [False, True]),
     "BYTES": ("BYTES", [2], _bytes_elements(b"cat", b""), ["cat", ""]),
-    "BYTES that are no text": ("BYTES", [1], _bytes_elements(b"\xff\x00"), ["\xff\x00"]),
+    "BYTES that are no text": ("BYTES", [1], _bytes_elements(b"\xff\x00"), ["\uefff\x00"]),
     "empty": ("FP32", [0], b"", []),
     "empty BYTES": ("BYTES", [0], b"", []),
     "too short": ("FP32", [2], b"\0\0\0\0", None),
@@ -134,8 +134,16 @@ BINARY: dict[str, tuple[str, list[int], bytes, list[Any] | None]] = {
 def test_binary_output(name: str) -> None:
     """Values come out of their native form, or the tensor is refused."""
     datatype, shape, raw, expected = BINARY[name]
-    tensor = binary_tensor({"name": "y", "datatype": datatype, "shape": shape}, raw)
+    tensor = binary_tensor({"name": "y", "datatype": datatype, "shape": shape}, raw, keeps_octets=True)
     assert expected == (None if tensor is None else tensor.data)
+
+
+def test_letters_are_guessed_for_who_looks_for_a_word() -> None:
+    """Without a word on octets, an element that is not UTF-8 is Latin-1."""
+    elements = _bytes_elements("caf\u00e9".encode("latin-1"), "caf\u00e9".encode())
+    tensor = binary_tensor({"name": "y", "datatype": "BYTES", "shape": [2]}, elements)
+    assert tensor is not None
+    assert tensor.data == ["caf\u00e9", "caf\u00e9"]
 
 
 @given(st.binary(max_size=40), st.sampled_from(["FP16", "BF16", "INT8", "BOOL", "BYTES"]), st.integers(0, 20))
