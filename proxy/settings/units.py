@@ -82,8 +82,9 @@ PROTOCOL_PATTERN = r"[!#$%&'*+.^_`|~0-9a-z-]{1,64}"
 METHOD_PATTERN = r"[!#$%&'*+.^_`|~0-9A-Z-]+"
 """A token in capitals."""
 
-POINTER_PATTERN = r"(/([^~/]|~[01])*)+"
-"""RFC 6901 §3, without the empty pointer: it would name the whole document."""
+POINTER_PATTERN = r"(/(-([^~/]|~[01])+|([^~/-]|~[01])([^~/]|~[01])*)?)+"
+"""RFC 6901 §3, without the empty pointer, which would name the whole document, and without ``-`` alone between strokes:
+the place past the end of a list (§4), where nothing stands."""
 
 PATH_PATTERN = r"/(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*"
 """RFC 3986 §3.3, absolute."""
@@ -480,6 +481,10 @@ def parse_pointer(text: str) -> str:
     """Return a JSON pointer (RFC 6901) that names something inside the document."""
     if re.fullmatch(POINTER_PATTERN, text):
         return text
+    if "-" in text.split("/"):
+        raise ValueError(
+            "a JSON pointer without '-' alone, which is past the end of a list (RFC 6901): an index such as /items/0"
+        )
     raise ValueError("a JSON pointer such as /parameters/user ('~' is written ~0, '/' inside a key ~1)")
 
 

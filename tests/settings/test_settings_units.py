@@ -360,6 +360,7 @@ class TestUnitSource:
             ("cookie:uid", "cookie", "uid"),
             ("query:user id", "query", "user id"),
             ("json:/parameters/a~1b", "json", "/parameters/a~1b"),
+            ("json:/-a/b-/--//~0-", "json", "/-a/b-/--//~0-"),
             ("client_ip", "client_ip", ""),
         ],
     )
@@ -405,6 +406,15 @@ class TestUnitSource:
         """The client's address is none, nor is what names no source."""
         with pytest.raises(ValueError, match=r"NAME|a header name|a JSON pointer"):
             units.parse_attribute(text)
+
+    @pytest.mark.parametrize("pointer", ["/items/-", "/-", "/-/id", "/a/-/"])
+    @pytest.mark.parametrize("parse", [units.parse_unit_source, units.parse_attribute, units.parse_label])
+    def test_the_place_past_the_end(self, pointer: str, parse: Callable[[str], object]) -> None:
+        """RFC 6901 has a sign for it, and nothing ever stands there: who writes it means another element."""
+        with pytest.raises(
+            ValueError, match=r"without '-' alone, which is past the end of a list .* /items/0"
+        ):
+            parse(pointer if parse is units.parse_label else f"json:{pointer}")
 
     @given(st.text(max_size=40))
     def test_total(self, text: str) -> None:
