@@ -1,9 +1,10 @@
-"""Objects that say where something is in an image → box, class, score.
+"""Objects that say where something is in an image, or in a text → box, class, score.
 
 Detectors call them as they like: Hugging Face ``{"box": {"xmin", …}, "label", "score"}``, Ultralytics ``{"box": {"x1",
 …}, "name", "confidence"}``, COCO ``{"bbox": […], "category_id", "score"}``, Roboflow ``{"x", "y", "width", "height",
 "class", "confidence"}``, Custom Vision ``{"boundingBox": {"left", …}, "tagName", "probability"}``, TorchServe
-``{name: […], "score"}``.
+``{name: […], "score"}``. Where a text names something, Hugging Face's token classification says ``{"entity", "score",
+"word", "start", "end"}``, or ``entity_group``: a box without an area, which nothing but its like overlaps.
 """
 
 from typing import Final, NamedTuple
@@ -19,6 +20,9 @@ _LABELS: Final = (
 )
 _SCORES: Final = ("score", "confidence", "conf", "probability")
 """What box, class and score are called; a name goes before a number."""
+
+_ENTITIES: Final = ("entity_group", "entity")
+_SPAN: Final = frozenset({*_ENTITIES, "score", "index", "word", "start", "end"})
 
 _CORNERS: Final = (
     ("xmin", "ymin", "xmax", "ymax"),
@@ -50,11 +54,21 @@ def read_box_row(row: Json) -> BoxRow | None:
             return BoxRow(row[name], label, score)
     if label is None and score is None:
         return None
+    if label is None and row.keys() <= _SPAN:
+        return _read_span(row, score)
     if _named(row, _CORNERS_OR_SIDES) is not None:
         return BoxRow(row, label, score)
     if len(row) == 2 and score is not None and label is None:  # TorchServe
         return next((BoxRow(box, name, score) for name, box in row.items() if _is_four(box)), None)
     return None
+
+
+def _read_span(row: dict[str, Json], score: Json) -> BoxRow | None:
+    label = next((row[name] for name in _ENTITIES if name in row), None)
+    start, end = row.get("start"), row.get("end")
+    if type(label) is not str or type(start) is not int or type(end) is not int:
+        return None
+    return BoxRow([start, end, start, end], label, score)
 
 
 def read_corners(box: Json, form: str) -> list[float] | None:

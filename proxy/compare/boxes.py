@@ -7,7 +7,8 @@ The distance is 1 - the mean IoU, over matched pairs and, with 0, unmatched boxe
 Where boxes stand, unless ``at``, ``label`` and ``score`` say so: in outputs or keys named ``boxes``, ``labels``,
 ``scores`` (torchvision), ``detection_boxes``, … (TensorFlow), ``bboxes``, ``displayNames``, ``confidences`` (Vertex AI,
 whose numbers are x1, x2, y1, y2), inside ``instances`` (Detectron2), or as a list of objects that name them
-(``box_rows``).
+(``box_rows``). What a text names stands in it as boxes do in an image: a span of the same class from and to the same
+letter is its like.
 """
 
 from collections.abc import Mapping, Sequence
@@ -303,7 +304,10 @@ def _image(boxes: Json, labels: Json, scores: Json, rule: ComparisonRule) -> _Im
 
 
 def _spell(image: _Image, at: int) -> str:
-    corners = ", ".join(f"{corner:g}" for corner in image.corners[at].tolist())
+    numbers = image.corners[at].tolist()
+    if numbers[:2] == numbers[2:]:  # a span of a text, or a point
+        numbers = numbers[:2]
+    corners = ", ".join(f"{corner:g}" for corner in numbers)
     return f"{render(image.labels[at])} [{corners}]"
 
 

@@ -41,11 +41,11 @@ disagrees when one of its rows does. Reasons are the words of ``verdicts``.
 
 ``auto``: where the rule names a place (``at``, ``label``), what stands there decides between regression and
 classification. Else, in this order: a completion, plain text or texts too long for labels → text (images and pickles in
-their place → tensor); boxes → detection;
-an embedding → embedding; what was reranked → ranking; labels or rows of probabilities → classification
-(probabilities where the rule has a ``threshold`` and the answer has them; of other JSON only if it holds nothing
-else); just one float per row → regression; other tensors of the Open Inference Protocol → tensor (json where the
-rule has ``ignore``, which speaks of documents); other JSON → json; anything else → exact.
+their place → tensor); boxes, or what a text names → detection; an embedding, also a sparse one → embedding; what was
+reranked → ranking; labels or rows of probabilities → classification (probabilities where the rule has a ``threshold``
+and the answer has them; of other JSON only if it holds nothing else); just one float per row → regression; other
+tensors of the Open Inference Protocol → tensor (json where the rule has ``ignore``, which speaks of documents); other
+JSON → json; anything else → exact.
 """
 
 from typing import Any, Final
@@ -82,7 +82,7 @@ from proxy.compare.values import (
     Read,
     Undecodable,
 )
-from proxy.compare.vectors import EMBEDDING_NAMES, EMBEDDINGS, are_directions
+from proxy.compare.vectors import EMBEDDING_NAMES, EMBEDDINGS, are_directions, find_sparse
 from proxy.compare.verdicts import uncomparable
 
 __all__ = ["JUDGES", "compare"]
@@ -240,6 +240,8 @@ def _pick_by_tensors(rule: ComparisonRule, prediction: Prediction) -> str:
         and tensors[0].width > 1
         and (tensors[0].name in EMBEDDING_NAMES or are_directions(tensors[0]))
     ):
+        return "embedding"
+    if find_sparse(prediction) is not None:
         return "embedding"
     if find_reranked(prediction) is not None:
         return "ranking"

@@ -8,8 +8,8 @@ Formats, told apart by what the answer is and not by the path it came from:
             moderation, of each text that was sent (``graded``)
 ``oip_v2``  Open Inference Protocol V2: ``{"outputs": [{"name", "datatype", "shape", "data"}]}``,
             data flat or nested, or binary after the JSON (``Inference-Header-Content-Length``); as
-            server-sent events (MLServer's ``infer_stream``), what they add up to; protobuf's JSON of
-            tensors (``protobufs``), written as above
+            server-sent events (MLServer's ``infer_stream``), what they add up to; one a line, the rows of
+            all; protobuf's JSON of tensors (``protobufs``), written as above
 ``v1``      TensorFlow Serving and KServe V1: ``{"predictions": [row, …]}``; columnar
             ``{"outputs": {name: [value per row]}}``, MLflow's ``{"predictions": {name: [value per row]}}``;
             classify and regress ``{"results": [row, …]}``; Seldon's ``{"data": {"ndarray": [row, …]}}``
@@ -212,7 +212,9 @@ def _read_stream(body: bytes, cut: Callable[[bytes], Iterator[Piece]]) -> Predic
     assembled = assemble_body(body, cut)
     if assembled is None:
         return _read_pieces(body, cut)
-    return assembled if isinstance(assembled, Undecodable) else _read_assembled(assembled.document)
+    if isinstance(assembled, Undecodable):
+        return assembled
+    return _read_assembled(assembled.document, are_lines=cut is read_lines)
 
 
 def read_assembled(body: bytes) -> Prediction | Undecodable:
@@ -221,11 +223,12 @@ def read_assembled(body: bytes) -> Prediction | Undecodable:
     return document if isinstance(document, Undecodable) else _read_assembled(document)
 
 
-def _read_assembled(document: Json) -> Prediction:
+def _read_assembled(document: Json, *, are_lines: bool = False) -> Prediction:
     completion = read_completion(document, is_streamed=True)
     outputs = document.get("outputs") if type(document) is dict else None
     if type(outputs) is list and outputs:
-        return read_named(document, outputs)._replace(completion=completion)
+        # Lines are rows of a batch, which a text may as well be a label in.
+        return read_named(document, outputs)._replace(completion=None if are_lines else completion)
     rows = None if completion is None else len(completion.choices)
     return Prediction("openai" if is_openai(document) else "json", document, (), rows, completion)
 

@@ -230,14 +230,16 @@ class Transcript(GrowingAnswer):
 
 
 class GrowingOutputs(GrowingAnswer):
-    """MLServer's ``infer_stream``: every piece is a whole answer of the Open Inference Protocol.
+    """Pieces each of which is a whole answer of the Open Inference Protocol: MLServer's ``infer_stream``.
 
-    Texts that come one by one are one text, cut anywhere; all else is rows, one after the other.
+    What they say is rows, one after the other; but texts that come one by one, as events, are one text, cut anywhere.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, are_rows: bool) -> None:
+        """Take whether texts are rows as well: those of lines are, a batch of answers."""
         super().__init__()
         self.has_ended = True  # no piece says that it is the last one
+        self._are_rows = are_rows
         self._head: _Object = {}
         self._outputs: dict[tuple[str, str], list[Tensor]] = {}
         self._others: list[Json] = []
@@ -268,14 +270,15 @@ class GrowingOutputs(GrowingAnswer):
 
     def document(self) -> _Object:
         """Return the answer as the service gives it in one piece."""
-        return {**self._head, "outputs": [*map(_joined, self._outputs.values()), *self._others]}
+        outputs = [_joined(pieces, are_rows=self._are_rows) for pieces in self._outputs.values()]
+        return {**self._head, "outputs": [*outputs, *self._others]}
 
 
-def _joined(pieces: list[Tensor]) -> _Object:
+def _joined(pieces: list[Tensor], *, are_rows: bool) -> _Object:
     first = pieces[0]
     data = [value for piece in pieces for value in piece.data]
     shape = list(first.shape)
-    if all(piece.kind == "bytes" and len(piece.data) == 1 for piece in pieces):
+    if not are_rows and all(piece.kind == "bytes" and len(piece.data) == 1 for piece in pieces):
         data = ["".join(data)]
     elif len(pieces) > 1:
         is_alike = shape and all(piece.shape[1:] == first.shape[1:] for piece in pieces)

@@ -1,11 +1,13 @@
 """Embeddings, as services write them → one tensor, a row for each input.
 
-=========== ===================================================================================================
-OpenAI      ``{"data": [{"index", "embedding"}]}``, vectors as numbers or base64; llama.cpp: the list alone
-Ollama      ``{"embeddings": [vector, …]}``, ``{"embedding": vector}``, as Amazon's Titan
-Cohere      ``{"embeddings": {"float": [vector, …]}}``
-Google      ``{"embedding": {"values"}}``, ``{"embeddings": […]}``, ``{"predictions": [{"embeddings": {"values"}}]}``
-=========== ===================================================================================================
+=============== ===================================================================================================
+OpenAI          ``{"data": [{"index", "embedding"}]}``, vectors as numbers or base64; llama.cpp: the list alone
+vLLM, pooling   ``{"data": [{"index", "object": "pooling", "data"}]}``: vectors if long and of both signs, else scores
+Ollama          ``{"embeddings": [vector, …]}``, ``{"embedding": vector}``, as Amazon's Titan
+Cohere          ``{"embeddings": {"float": [vector, …]}}``
+Google          ``{"embedding": {"values"}}``, ``{"embeddings": […]}``, ``{"predictions": [{"embeddings": …}]}``
+TEI, sparse     ``[[{"index", "value"}, …], …]``: of each input the values that are not 0, as maps
+=============== ===================================================================================================
 
 An answer that says anything else of its inputs beside their vectors is none of these.
 """
@@ -18,7 +20,10 @@ import numpy as np
 
 from proxy.compare.values import Json, Tensor
 
-__all__ = ["VECTOR_SIGNS", "read_embeddings"]
+__all__ = ["UNIT_WIDTH", "VECTOR_SIGNS", "read_embeddings", "read_sparse"]
+
+UNIT_WIDTH: Final = 64
+"""Values from which a row is taken for a vector of meaning if more speaks for it; the smallest models' have 128."""
 
 _NUMBERS: Final = frozenset({int, float})
 _BESIDE: Final = frozenset(
@@ -64,7 +69,7 @@ def read_embeddings(document: Json) -> tuple[Json, Tensor] | None:
         return None
     listed = document.get("data")
     if type(listed) is list and (document.get("object") == "list" or document.keys() <= _BESIDE | {"data"}):
-        items = _read_items(listed)
+        items = _read_items(listed) or _read_items(listed, "data", "pooling")
         return (
             None if items is None else _with_tensor({**document, "data": [item for _, item in items]}, items)
         )
@@ -73,26 +78,57 @@ def read_embeddings(document: Json) -> tuple[Json, Tensor] | None:
     return None if tensor is None else (document, tensor)
 
 
+def read_sparse(document: Json) -> list[dict[int, float]] | None:
+    """Return sparse vectors, ``None`` for anything else.
+
+    A series of points looks the same, but for how few there are of all that a vocabulary has: see `_SPARSE`.
+    """
+    if type(document) is not list or any(type(row) is not list for row in document):
+        return None
+    vectors: list[dict[int, float]] = []
+    for row in document:
+        if any(type(each) is not dict or each.keys() != _TERM for each in row):
+            return None
+        vector = {each["index"]: each["value"] for each in row if type(each["index"]) is int}
+        if len(vector) < len(row) or not _NUMBERS.issuperset(map(type, vector.values())):
+            return None
+        vectors.append(vector)
+    if any(not 0 <= at < _TERMS or not value >= 0.0 for vector in vectors for at, value in vector.items()):
+        return None
+    is_sparse = any(vector and max(vector) - min(vector) >= _SPARSE * len(vector) for vector in vectors)
+    return vectors if is_sparse else None
+
+
+_TERM: Final = frozenset({"index", "value"})
+_TERMS: Final = 1 << 20
+"""More than any vocabulary has, and fewer than a time has seconds."""
+_SPARSE: Final = 16
+"""Numbers from the first to the last for each that is said, in one vector at least: years or months are closer. Of a
+vocabulary of 30,000 a text has some hundred at most."""
+
 _Items = list[tuple[bool, dict[str, Json]]]
-"""Objects with an ``embedding``, and whether it was base64."""
+"""Objects with a vector, and whether it was base64."""
 
 
 def _with_tensor(document: Json, items: _Items) -> tuple[Json, Tensor] | None:
-    tensor = _tensor([item["embedding"] for _, item in items], is_packed=any(packed for packed, _ in items))
+    key = "embedding" if "embedding" in items[0][1] else "data"
+    tensor = _tensor([item[key] for _, item in items], is_packed=any(packed for packed, _ in items))
+    if tensor is not None and key == "data" and (tensor.width < UNIT_WIDTH or min(tensor.data) >= 0.0):
+        tensor = tensor._replace(name="scores")
     return None if tensor is None else (document, tensor)
 
 
-def _read_items(listed: list[Json]) -> _Items | None:
+def _read_items(listed: list[Json], key: str = "embedding", kind: str | None = None) -> _Items | None:
     found = []
     for place, item in enumerate(listed):
-        if type(item) is not dict or "embedding" not in item:
+        if type(item) is not dict or key not in item or kind not in (None, item.get("object")):
             return None
-        vector = _vector(item["embedding"])
+        vector = _vector(item[key])
         if vector is None:
             return None
         number = item.get("index")
-        packed = type(item["embedding"]) is str
-        found.append((number if type(number) is int else place, packed, {**item, "embedding": vector}))
+        packed = type(item[key]) is str
+        found.append((number if type(number) is int else place, packed, {**item, key: vector}))
     found.sort(key=lambda item: item[0])
     return [(packed, item) for _, packed, item in found] or None
 

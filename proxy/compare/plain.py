@@ -8,10 +8,11 @@ of what has none of the names and nothing long in it none need be asked, and its
 from typing import Final
 
 from proxy.compare.boxes import BOX_NAMES, THING_NAMES
+from proxy.compare.embeddings import UNIT_WIDTH
 from proxy.compare.labels import CLASSIFIED_NAMES
 from proxy.compare.rankings import RANKED_NAMES
 from proxy.compare.values import LateTensors, Prediction
-from proxy.compare.vectors import EMBEDDING_NAMES, UNIT_WIDTH
+from proxy.compare.vectors import EMBEDDING_NAMES
 
 __all__ = ["TELLING", "is_plain"]
 

@@ -26,7 +26,7 @@ from proxy.compare.dialects import (
     GrownText,
     Transcript,
 )
-from proxy.compare.events import Piece
+from proxy.compare.events import Piece, read_lines
 from proxy.compare.values import Json, Undecodable
 
 __all__ = ["DONE", "Assembled", "assemble", "assemble_body", "assemble_list", "begins_answer", "parse_piece"]
@@ -78,7 +78,8 @@ def assemble_body(
     The last few are remembered: what an answer says and how fast it came are asked one after the other, and a primary
     is compared with each of its shadows. Nobody may change what comes out.
     """
-    gathered = _remembered(body, cut) if len(body) <= _REMEMBERED_BYTES else _gather(cut(body))
+    gather = _remembered if len(body) <= _REMEMBERED_BYTES else _gather_body
+    gathered = gather(body, cut)
     return _conclude(gathered, is_partial=is_partial)
 
 
@@ -104,10 +105,10 @@ class _Gathered(NamedTuple):
     """Why that is not all of it."""
 
 
-def _gather(pieces: Iterable[Piece]) -> _Gathered | None:
+def _gather(pieces: Iterable[Piece], *, are_lines: bool = False) -> _Gathered | None:
     rest = iter(pieces)
     first = next(rest, None)
-    answer = None if first is None else _answer_of(parse_piece(first.data))
+    answer = None if first is None else _answer_of(parse_piece(first.data), are_lines=are_lines)
     if first is None or answer is None:
         return None
     ends: list[int] = []
@@ -119,7 +120,11 @@ def _gather(pieces: Iterable[Piece]) -> _Gathered | None:
 
 @lru_cache(maxsize=4)
 def _remembered(body: bytes, cut: Callable[[bytes], Iterator[Piece]]) -> _Gathered | None:
-    return _gather(cut(body))
+    return _gather_body(body, cut)
+
+
+def _gather_body(body: bytes, cut: Callable[[bytes], Iterator[Piece]]) -> _Gathered | None:
+    return _gather(cut(body), are_lines=cut is read_lines)
 
 
 def _conclude(gathered: _Gathered | None, *, is_partial: bool) -> Assembled | Undecodable | None:
@@ -150,8 +155,8 @@ def begins_answer(piece: Json) -> bool:
     return _answer_of(piece) is not None
 
 
-def _answer_of(piece: Json) -> GrowingAnswer | None:
-    """Return the kind of answer that ``piece`` begins."""
+def _answer_of(piece: Json, *, are_lines: bool = False) -> GrowingAnswer | None:
+    """Return the kind of answer that ``piece`` begins: an event, or a line."""
     if type(piece) is not dict:
         return None
     kind, choices = piece.get("type"), piece.get("choices")
@@ -168,7 +173,7 @@ def _answer_of(piece: Json) -> GrowingAnswer | None:
     if GrownText.begins_with(piece):
         return GrownText()
     if GrowingOutputs.begins_with(piece):
-        return GrowingOutputs()
+        return GrowingOutputs(are_rows=are_lines)
     for place, mark in _PLAIN:
         if mark in piece and type(_at(piece, place)) is str:
             return _Plain(place)

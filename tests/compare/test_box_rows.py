@@ -1,4 +1,4 @@
-"""What detectors call box, class and score."""
+"""What detectors call box, class and score, and where a text names something."""
 
 from typing import Any
 
@@ -22,6 +22,20 @@ ROWS: dict[str, tuple[Any, Any]] = {
         ({"x": 1, "y": 2, "width": 3, "height": 4, "class": "cat"}, "cat", None),
     ),
     "TorchServe": ({"cat": [1, 2, 3, 4], "score": 0.9}, ([1, 2, 3, 4], "cat", 0.9)),
+    "a span": (
+        {"entity_group": "PER", "score": 0.9, "word": "Ada", "start": 3, "end": 6},
+        ([3, 6, 3, 6], "PER", 0.9),
+    ),
+    "a token": (
+        {"entity": "B-PER", "score": 0.9, "index": 1, "word": "Ada", "start": 0, "end": 3},
+        ([0, 3, 0, 3], "B-PER", 0.9),
+    ),
+    "a token without a place": (
+        {"entity": "B-PER", "score": 0.9, "index": 1, "word": "Ada", "start": None, "end": None},
+        None,
+    ),
+    "a period": ({"entity": "Ada", "score": 0.9, "start": 0, "end": 3, "salary": 5}, None),
+    "an interval without a class": ({"score": 0.9, "start": 0, "end": 3}, None),
     "a window": ({"x": 1, "y": 2, "width": 3, "height": 4}, None),
     "two scores": ({"score": 1, "confidence": 2}, None),
     "a class": ({"label": "cat", "score": 0.9}, None),

@@ -91,6 +91,37 @@ def _heard(*pieces: str) -> Answer:
     )
 
 
+def _lines(*documents: Any) -> Answer:
+    return Answer(
+        200, b"application/x-ndjson", None, b"".join(orjson.dumps(each) + b"\n" for each in documents)
+    )
+
+
+def _label(word: str) -> dict[str, Any]:
+    return {"outputs": [{"name": "label", "datatype": "BYTES", "shape": [1], "data": [word]}]}
+
+
+def _entities(*named: tuple[str, int, int], score: float = 0.9) -> list[dict[str, Any]]:
+    """Return what Hugging Face's token classification says of a text."""
+    return [
+        {"entity_group": group, "score": score, "word": "x" * (end - start), "start": start, "end": end}
+        for group, start, end in named
+    ]
+
+
+def _pooled(*values: float, identity: str) -> Answer:
+    rows = [{"index": 0, "object": "pooling", "data": list(values)}]
+    return json_answer({"id": identity, "object": "list", "created": 1, "data": rows, "usage": {}})
+
+
+def _sparse(**values: float) -> Answer:
+    """Return what text-embeddings-inference says of one text: a value for each term that matters in it."""
+    return json_answer([[{"index": int(name[1:]), "value": value} for name, value in values.items()]])
+
+
+DIRECTION = [(-1.0) ** at for at in range(128)]
+TURNED = [*DIRECTION[:127], 3.0]
+
 # primary, shadow → result, distance, reason, method, rows
 PAIRS: dict[str, tuple[Answer, Answer, tuple[str, float | None, str | None, str, int]]] = {
     "MLServer's stream, cut elsewhere": (
@@ -209,6 +240,76 @@ PAIRS: dict[str, tuple[Answer, Answer, tuple[str, float | None, str | None, str,
         ("agree", 0.0, None, "text", 1),
     ),
     "a mask that is filled": (_masked("b"), _masked("c"), ("agree", 0.0, None, "classification", 1)),
+    "lines of answers": (
+        _lines(_label("cat"), _label("dog")),
+        _lines(_label("cat"), _label("cow")),
+        ("disagree", 0.5, "label", "classification", 2),
+    ),
+    "lines of answers and a batch": (
+        _lines(_label("cat")),
+        json_answer(_label("cat")),
+        ("agree", 0.0, None, "classification", 1),
+    ),
+    "lines of answers, another cut": (
+        _lines(_label("cat"), _label("dog")),
+        _lines(_label("ca"), _label("tdog")),
+        ("disagree", 1.0, "label", "classification", 2),
+    ),
+    "entities, other scores": (
+        json_answer(_entities(("PER", 0, 3), ("LOC", 9, 15))),
+        json_answer(_entities(("PER", 0, 3), ("LOC", 9, 15), score=0.7)),
+        ("agree", 0.0, None, "detection", 1),
+    ),
+    "entities, another class": (
+        json_answer(_entities(("PER", 0, 3), ("LOC", 9, 15))),
+        json_answer(_entities(("PER", 0, 3), ("ORG", 9, 15))),
+        ("disagree", 0.0, "label", "detection", 1),
+    ),
+    "entities, another end": (
+        json_answer(_entities(("PER", 0, 3), ("LOC", 9, 22))),
+        json_answer(_entities(("PER", 0, 3), ("LOC", 9, 21))),
+        ("disagree", 2 / 3, "boxes", "detection", 1),
+    ),
+    "entities of two texts": (
+        json_answer([_entities(("PER", 0, 3)), []]),
+        json_answer([_entities(("PER", 0, 3)), _entities(("LOC", 0, 3))]),
+        ("disagree", 0.5, "boxes", "detection", 2),
+    ),
+    "no entities any more": (
+        json_answer(_entities(("PER", 0, 3))),
+        json_answer([]),
+        ("disagree", 1.0, "boxes", "detection", 1),
+    ),
+    "vLLM, pooled": (
+        _pooled(*DIRECTION, identity="pool-1"),
+        _pooled(*(2.0 * value for value in DIRECTION), identity="pool-2"),
+        ("agree", 0.0, None, "embedding", 1),
+    ),
+    "vLLM, pooled, another direction": (
+        _pooled(*DIRECTION, identity="pool-1"),
+        _pooled(*TURNED, identity="pool-2"),
+        ("disagree", 1 - 124 / (128 * 136) ** 0.5, "tolerance", "embedding", 1),
+    ),
+    "vLLM, a reward": (
+        _pooled(1.5, identity="pool-1"),
+        _pooled(1.0, identity="pool-2"),
+        ("disagree", 1 / 3, "tolerance", "regression", 1),
+    ),
+    "sparse vectors": (
+        _sparse(t12=1.0, t700=0.5, t9=0.25),
+        _sparse(t700=0.51, t12=1.01, t9=0.25, t30000=0.01),
+        ("agree", 4.7876e-05, None, "embedding", 1),
+    ),
+    "sparse vectors, other terms": (
+        _sparse(t12=3.0, t700=4.0),
+        _sparse(t12=3.0, t701=4.0),
+        ("disagree", 1 - 9 / 25, "tolerance", "embedding", 1),
+    ),
+    "a sparse vector and another": (
+        _sparse(t12=3.0, t700=4.0),
+        json_answer([[0.25, 0.5]]),
+        ("disagree", 1.0, "shape", "embedding", 1),
+    ),
     "SageMaker JumpStart's chat": (
         json_answer([{"generation": {"role": "assistant", "content": "Hey"}}]),
         json_answer([{"generation": {"role": "assistant", "content": "hey."}}]),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.compare.embeddings import read_embeddings
+from proxy.compare.embeddings import UNIT_WIDTH, read_embeddings, read_sparse
 
 
 def _answer(*vectors: Any) -> dict[str, Any]:
@@ -102,3 +102,59 @@ NONE: dict[str, Any] = {
 def test_what_is_no_embedding(name: str) -> None:
     """Anything else is left to who reads plain JSON."""
     assert read_embeddings(NONE[name]) is None
+
+
+def _pooled(*vectors: Any, kind: str = "pooling") -> dict[str, Any]:
+    items = [{"index": at, "object": kind, "data": vector} for at, vector in enumerate(vectors)]
+    return {"id": "pool-1", "object": "list", "created": 1, "model": "m", "data": items, "usage": {}}
+
+
+LONG = [(-0.5) ** at for at in range(UNIT_WIDTH)]
+POOLED: dict[str, tuple[Any, tuple[str, int] | None]] = {
+    "vectors": (_pooled(LONG, LONG), ("embedding", 2)),
+    "vectors in base64": (_pooled(_packed(*LONG)), ("embedding", 1)),
+    "a reward": (_pooled([0.25], [-1.5]), ("scores", 2)),
+    "chances of many classes": (_pooled([1 / 128] * 128), ("scores", 1)),
+    "a vector for each token": (_pooled([LONG, LONG]), None),
+    "other lists": (_pooled(LONG, kind="series"), None),
+}
+
+
+@pytest.mark.parametrize("name", POOLED)
+def test_pooled(name: str) -> None:
+    """vLLM says of pooled numbers that they are some, not what: long ones of both signs are a vector of meaning."""
+    answer, expected = POOLED[name]
+    found = read_embeddings(answer)
+    assert expected == (None if found is None else (found[1].name, found[1].rows))
+    assert found is None or [row["data"] for row in found[0]["data"]] == [
+        found[1].data[at : at + found[1].width] for at in range(0, len(found[1].data), found[1].width)
+    ]
+
+
+def _terms(**values: float) -> list[dict[str, float]]:
+    return [{"index": int(name[1:]), "value": value} for name, value in values.items()]
+
+
+SPARSE: dict[str, tuple[Any, list[dict[int, float]] | None]] = {
+    "two": ([_terms(t7=0.5, t300=1.5), []], [{7: 0.5, 300: 1.5}, {}]),
+    "of integers": ([_terms(t7=1, t300=2)], [{7: 1, 300: 2}]),
+    "points of a series": ([_terms(t0=0.5, t1=0.25, t2=3.5)], None),
+    "points of a series with gaps": ([_terms(t2019=0.5, t2021=0.25, t2030=3.5)], None),
+    "points of time": ([_terms(t1700000000=0.5, t1700086400=0.25)], None),
+    "places below 0": ([[{"index": -1, "value": 0.5}, {"index": 500, "value": 0.5}]], None),
+    "values below 0": ([_terms(t7=0.5, t300=-1.5)], None),
+    "the same term twice": ([_terms(t7=0.5, t300=1.5, t9=1) + _terms(t7=1)], None),
+    "other members": ([[{"index": 1, "value": 0.5, "unit": "m"}, {"index": 500, "value": 1}]], None),
+    "words": ([[{"index": "a", "value": 0.5}, {"index": 5, "value": 1}, {"index": 500, "value": 1}]], None),
+    "values that are words": ([[{"index": 1, "value": "a"}, {"index": 500, "value": 0.5}]], None),
+    "one list": (_terms(t7=0.5, t300=1.5), None),
+    "nothing": ([[]], None),
+    "no list": ({"index": 1}, None),
+}
+
+
+@pytest.mark.parametrize("name", SPARSE)
+def test_sparse(name: str) -> None:
+    """text-embeddings-inference's, and nothing that only looks alike."""
+    document, expected = SPARSE[name]
+    assert read_sparse(document) == expected
