@@ -242,7 +242,11 @@ def find_chances(
         return None if tensor is None else _chances_of(tensor)
     hint = None if beside is None else beside.source
     tensors = sorted(
-        prediction.tensors,
+        # Some write probabilities that are all 0 and 1 as integers.
+        (
+            tensor._replace(kind="float") if tensor.name == hint and tensor.kind == "int" else tensor
+            for tensor in prediction.tensors
+        ),
         key=lambda tensor: (tensor.name != hint, not is_distribution(tensor), tensor.kind != "float"),
     )
     found = (_chances_of(tensor) for tensor in tensors)

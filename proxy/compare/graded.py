@@ -85,12 +85,15 @@ def _columns(listed: list[dict[str, Json]], *names: str) -> Graded | None:
 
 
 def _moderated(listed: list[dict[str, Json]]) -> Graded | None:
-    """Read the categories that are met by each as its label, as a change of any of them is one of the answer."""
+    """Read the categories that are met by each as its label, as a change of any of them is one of the answer, and
+    whether it is flagged where that does not follow from them."""
     labels: list[Json] = []
     for row in listed:
         met = row.get("categories")
         if type(met) is not dict or type(row.get("flagged")) is not bool:
             return None
         words = sorted(name for name, is_met in met.items() if is_met is True)
-        labels.append(", ".join(words or (["flagged"] if row["flagged"] else [_NOTHING])))
+        if row["flagged"] is not bool(words):
+            words.append("flagged" if row["flagged"] else "not flagged")
+        labels.append(", ".join(words or [_NOTHING]))
     return Graded(tensors_of_columns({"label": labels}), len(listed))

@@ -122,8 +122,25 @@ def find_labels(rule: ComparisonRule, prediction: Prediction, beside: Labels | N
     if beside is not None:
         for tensor in tensors:
             if tensor.name == beside.source:
+                if tensor.width > 1 and tensor.kind == "int" and _are_scores(beside):
+                    tensor = tensor._replace(kind="float")  # some write probabilities of 0 and 1 as integers
                 return _labels_of(tensor, tensors) or _by_convention(tensors)
-    return _by_convention(tensors)
+    found = _by_convention(tensors)
+    if beside is not None and found is not None and _is_guess(found, tensors) and not _are_scores(beside):
+        return None  # a probability stands in the place of no class
+    return found
+
+
+def _are_scores(labels: Labels) -> bool:
+    """Whether labels were made of the probabilities themselves."""
+    return labels.probabilities is not None and labels.probabilities.name == labels.source
+
+
+def _is_guess(labels: Labels, tensors: Sequence[Tensor]) -> bool:
+    """Whether labels were made of a single probability per row."""
+    return _are_scores(labels) and any(
+        tensor.name == labels.source and tensor.width == 1 for tensor in tensors
+    )
 
 
 def has_labels(prediction: Prediction) -> bool:

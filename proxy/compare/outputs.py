@@ -52,11 +52,13 @@ def _find_tensors(
     rule: ComparisonRule, prediction: Prediction, _beside: _Tensors | None = None
 ) -> _Tensors | None:
     """Return every output, or the one at the rule's place."""
+    named: dict[str, Tensor] = {}
     if rule.place is None:
-        named = {tensor.name: tensor for tensor in prediction.tensors}
-    else:
-        tensor = select_tensor(prediction, rule.place)
-        named = {} if tensor is None else {rule.place: tensor}
+        for at, each in enumerate(prediction.tensors):
+            # A name that comes again is against the protocol, and no reason to leave the first one out.
+            named[each.name if each.name not in named else f"{each.name}[{at}]"] = each
+    elif (tensor := select_tensor(prediction, rule.place)) is not None:
+        named[rule.place] = tensor
     if not named:
         return None
     counts = {tensor.rows for tensor in named.values()}

@@ -39,6 +39,7 @@ LABEL_KEYS: Final = (
 SCORE_KEYS: Final = ("score", "confidence", "probability", "prob")
 """What a class and its score are called."""
 
+_NAMES: Final = frozenset({*LABEL_KEYS, *SCORE_KEYS, "prediction"})
 _BESIDE: Final = frozenset({"class_id", "id", "index", "sequence", "tagId", "tagType", "token"})
 _SUM_TOLERANCE: Final = 1e-3
 _TOP: Final = 5
@@ -130,6 +131,8 @@ def _read_map(row: dict[str, Json]) -> Pairs | None:
     scores = list(row.values())
     if len(scores) < 2 or not _NUMBERS.issuperset(map(type, scores)) or float not in set(map(type, scores)):
         return None
+    if not row.keys().isdisjoint(_NAMES):
+        return None  # {"class": 0, "confidence": 0.9995}
     total = sum(scores)
     if min(scores) < 0.0 or not total <= 1.0 + _SUM_TOLERANCE:
         return None

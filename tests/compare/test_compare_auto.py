@@ -36,6 +36,30 @@ CASES: dict[str, Pair] = {
         v1([0.3, 0.7], [0.6, 0.4]),
         ("agree", 0.1, None, "classification", 2, 0),
     ),
+    "probabilities that are written as integers": (
+        AUTO,
+        v1([0.0, 1.0], [1.0, 0.0]),
+        v1([0, 1], [0, 1]),
+        ("disagree", 0.5, "label", "classification", 2, 1),
+    ),
+    "the same beside a threshold": (
+        ComparisonRule(threshold=0.5),
+        v1([0.0, 1.0], [1.0, 0.0]),
+        v1([0, 1], [0, 1]),
+        ("disagree", 0.5, "label", "probabilities", 2, 1),
+    ),
+    "a class and how sure it is": (
+        AUTO,
+        json_answer({"class": 0, "confidence": 0.9995}),
+        json_answer({"class": 0, "confidence": 0.75}),
+        ("agree", 0.0, None, "classification", 1, 0),
+    ),
+    "another class, as sure": (
+        AUTO,
+        json_answer({"class": 0, "confidence": 0.9995}),
+        json_answer({"class": 1, "confidence": 0.9995}),
+        ("disagree", 1.0, "label", "classification", 1, 1),
+    ),
     "one float per row": (
         AUTO,
         v1(2.0, 4.5),

@@ -46,6 +46,10 @@ ANSWERS: dict[str, tuple[Any, dict[str, list[Any]] | None]] = {
         {"label": ["flagged"]},
     ),
     "images": ({"created": 1, "data": [{"b64_json": "AA=="}, {"b64_json": "AQ=="}]}, {}),
+    "moderation, met and not flagged": (
+        {"results": [moderated(False, "hate"), moderated(True, "hate")]},
+        {"label": ["hate, not flagged", "hate"]},
+    ),
     "scores that are words": ({"object": "scoring", "scores": "x"}, None),
     "scores without a service": ({"scores": [[0.9, 0.1]]}, None),
     "rows of other members": ({"object": "list", "data": [*SCORES["data"], {"index": 2}]}, None),

@@ -100,6 +100,24 @@ PLACES: dict[str, tuple[str, Answer, Answer, tuple[str, str | None]]] = {
         ("agree", None),
     ),
     "two protocols": ("auto", LABEL, v1(1), ("agree", None)),
+    "a probability is no class": (
+        "auto",
+        v1({"score": 0.75, "predicted_label": 1}),
+        v1({"score": 0.75}),
+        ("disagree", "format"),
+    ),
+    "a class that is written as a float": (
+        "auto",
+        v1({"score": 0.75, "predicted_label": 1}),
+        v1({"score": 0.75, "predicted_label": 1.0}),
+        ("agree", None),
+    ),
+    "a probability for another": (
+        "classification",
+        oip(("p", "FP32", [1], [0.75])),
+        oip(("q", "FP32", [1], [0.625])),
+        ("agree", None),
+    ),
     "two outputs of one protocol": ("auto", LABEL, oip(("predict", "INT64", [1], [1])), ("agree", None)),
 }
 

@@ -54,6 +54,12 @@ CASES: dict[str, tuple[ComparisonRule, Answer, Answer, tuple[Any, ...]]] = {
         one("FP32", *[2.0] * 29, *[1.0] * 71, shape=[1, 100]),
         ("agree", 0.29, None, 1, 0),
     ),
+    "two outputs of one name": (
+        RULE,
+        oip(("a", "FP32", [1], [1.5]), ("a", "FP32", [1], [2.5])),
+        oip(("a", "FP32", [1], [9.5]), ("a", "FP32", [1], [2.5])),
+        ("disagree", 0.5, "tolerance", 1, 1),
+    ),
     "two outputs, in another order": (
         RULE,
         oip(("a", "FP32", [1], [1.5]), ("b", "INT32", [1], [2])),

@@ -25,6 +25,7 @@ ROWS: dict[str, tuple[list[Any], Any]] = {
         [[{"score": 0.9, "token": 7, "token_str": "a", "sequence": "x a"}]],
         [[("a", 0.9)]],
     ),
+    "a class and how sure it is": ([{"class": 0, "confidence": 0.9995}], None),
     "a map of one": ([{"a": 1.0}], None),
     "a map of counts": ([{"a": 1, "b": 0}], None),
     "a map with NaN": ([{"a": float("nan"), "b": 0.3}], None),
