@@ -15,6 +15,7 @@ Rule
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import cast
 
@@ -31,6 +32,9 @@ PIPE_FRAMES = 65_536
 
 FLUSH_BYTES = 128 * 1024
 """Below the usual size of a Unix socket's buffer (208 KiB), so that one write takes all."""
+
+_PIECE_FRAMES = 2048
+"""Frames that have waited and are written in one turn of the loop, some milliseconds at most."""
 
 FLUSH_AFTER_S = 0.01
 """Fewer, larger writes wake the observer less often: it shares the caches, often the core, with the workers."""
@@ -76,8 +80,10 @@ class Shipper(asyncio.Protocol):
         """What the next connection begins with; empty: what the hello is now."""
         self._frames: list[bytes] = []
         self._bytes = 0
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        """Of the next flush, or of the next part of what has waited."""
         self._transport: asyncio.Transport | None = None
+        """None also until what has waited is written."""
         self._closing = False
         self._pause_s = RECONNECT_FIRST_S
         self._connected, self._disconnected = asyncio.Event(), asyncio.Event()
@@ -144,16 +150,25 @@ class Shipper(asyncio.Protocol):
             frames, self._frames, self._bytes = self._frames, [], 0
             self._transport.write(b"".join(frames))
 
-    def _catch_up(self, transport: asyncio.Transport) -> None:
-        """Write what has waited for a connection, in pieces: joined at once it would be in memory twice."""
-        frames, self._frames, self._bytes = self._frames[::-1], [], 0
-        while frames:
-            piece: list[bytes] = []
-            size = 0
-            while frames and size < FLUSH_BYTES:
-                piece.append(frames.pop())
-                size += len(piece[-1])
-            transport.write(b"".join(piece))
+    def _catch_up(self, pipe: asyncio.Transport) -> None:
+        """Write a part of what has waited for ``pipe``, and the rest in later turns of the loop: clients wait too.
+
+        What comes meanwhile waits behind it. Nothing is taken off the bound before all is written.
+        """
+        count = size = 0
+        for frame in islice(self._frames, _PIECE_FRAMES):
+            count += 1
+            size += len(frame)
+            if size >= FLUSH_BYTES:
+                break
+        if count:
+            pipe.write(b"".join(self._frames[:count]))
+            del self._frames[:count]
+        if self._frames:
+            self._timer = self._loop.call_soon(self._catch_up, pipe)
+            return
+        self._timer, self._bytes, self._transport = None, 0, pipe
+        self._connected.set()
 
     async def _connect(self) -> None:
         while not self._closing:
@@ -175,12 +190,11 @@ class Shipper(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Say hello; what has waited follows."""
         # A cast, because uvloop's transports do not inherit from asyncio's.
-        self._transport = pipe = cast(asyncio.Transport, transport)
+        pipe = cast(asyncio.Transport, transport)
         pipe.write(self._greeting or self._hello())
-        self._catch_up(pipe)
         self._connected_s = self._loop.time()
         self._disconnected.clear()
-        self._connected.set()
+        self._catch_up(pipe)
 
     def connection_lost(self, _error: Exception | None) -> None:
         """Try again. Frames that were shipped and never read are found missing at the next hello."""

@@ -49,15 +49,46 @@ def test_frames_wait_for_an_observer(loop: FakeLoop, shipper: Shipper) -> None:
 
 
 @pytest.mark.parametrize("size", [1_000, 1 << 20])
-def test_bytes_that_wait_for_an_observer_are_bounded(shipper: Shipper, size: int) -> None:
+def test_bytes_that_wait_for_an_observer_are_bounded(loop: FakeLoop, shipper: Shipper, size: int) -> None:
     """Without an observer PIPE_BYTES and one frame are kept, whatever its size, and all that was taken arrives."""
     pieces = [bytes([number % 256]) * size for number in range(PIPE_BYTES // size + 3)]
     taken = [piece for piece in pieces if shipper.ship(piece)]
     assert taken == pieces[: -(-PIPE_BYTES // size)]
     pipe = FakeTransport(shipper)
+    assert not shipper.ship(b"one more")  # what is written already is not off the bound before all is
+    loop.run_soon()
     assert max(map(len, pipe.writes)) <= FLUSH_BYTES + size
     assert pipe.take() == HELLO + b"".join(taken)
     assert shipper.ship(b"more")
+
+
+def test_an_observer_is_given_what_waited_in_turns(loop: FakeLoop, shipper: Shipper) -> None:
+    """Clients are served in between; what comes meanwhile waits behind it, and then goes the usual way."""
+    frames = [b"<%d>" % number for number in range(5000)]
+    assert all(map(shipper.ship, frames))
+    pipe = FakeTransport(shipper)
+    assert len(pipe.writes) == 2
+    frames.append(b"<late>")
+    assert shipper.ship(frames[-1])
+    loop.run_soon()
+    assert (len(pipe.writes), pipe.take()) == (4, HELLO + b"".join(frames))
+    assert shipper.ship(b"usual")
+    assert pipe.take() == b""
+    loop.advance(FLUSH_AFTER_S)
+    assert pipe.take() == b"usual"
+
+
+def test_an_observer_that_dies_while_it_is_given_what_waited(loop: FakeLoop, shipper: Shipper) -> None:
+    """Nothing more is written to it, and what its successor gets is what came after it."""
+    shipper._closing = True  # nothing connects by itself
+    assert all(shipper.ship(b"old") for _ in range(5000))
+    pipe = FakeTransport(shipper)
+    pipe.lose(ConnectionResetError())
+    written = len(pipe.writes)
+    assert shipper.ship(b"new")
+    again = FakeTransport(shipper)
+    loop.run_soon()
+    assert (len(pipe.writes), again.take()) == (written, HELLO + b"new")
 
 
 def test_frames_that_wait_for_an_observer_are_bounded(shipper: Shipper) -> None:
