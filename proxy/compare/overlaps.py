@@ -76,7 +76,7 @@ def iou_matrix(first: Corners, second: Corners) -> Corners:
     if not has_area.all():
         one, other = np.stack(_sides(first), axis=1), np.stack(_sides(second), axis=1)
         found[~has_area & (one[:, None] == other[None]).all(axis=2)] = 1.0
-    return np.minimum(found, 1.0)
+    return found
 
 
 def _sides(corners: Corners) -> tuple[Corners, Corners, Corners, Corners]:

@@ -76,11 +76,9 @@ def _close(
     with np.errstate(over="ignore", invalid="ignore"):
         magnitude = np.maximum(np.abs(left), np.abs(right))
         mask = np.abs(left - right) <= atol + rtol * magnitude
-    finite = np.isfinite(left) & np.isfinite(right)
-    mask &= finite
     mask |= (left == right) | (np.isnan(left) & np.isnan(right))
     close: list[bool] = mask.tolist()
-    is_large = finite & (magnitude >= _EXACT)
+    is_large = magnitude >= _EXACT  # an infinity too, from which everything is within a relative tolerance
     for at in np.flatnonzero(is_large).tolist() if is_large.any() else ():
         close[at] = is_close(values[at], references[at], rtol, atol)
     return close
@@ -177,11 +175,6 @@ def compare_numbers(
             largest_difference(values, references),
         )
     left, right = np.array(values, np.float64), np.array(references, np.float64)
-    is_exact = not (rtol or atol)
-    mask = (
-        close_mask(values, references, rtol, atol)
-        if is_exact
-        else _close(values, references, left, right, rtol, atol)
-    )
+    mask = _close(values, references, left, right, rtol, atol)
     distance = _mean_distance(left, right, atol) if scale is None else _mean_scaled(left, right, scale)
     return mask, distance, _largest(left, right)

@@ -113,7 +113,7 @@ class FieldCounts:
 
     def _named(self, path: str) -> str:
         """Return the field that ``path`` is counted in, which has a row then: its own, where there is room for it."""
-        if path not in self._rows and path != OTHER and len(self._rows) - (OTHER in self._rows) >= MAX_FIELDS:
+        if path not in self._rows and len(self._rows) - (OTHER in self._rows) >= MAX_FIELDS:
             path = OTHER
         if path not in self._rows:
             self._rows[path] = self._make_row(path)

@@ -62,11 +62,11 @@ class Judgement:
     """The excess lies between low and high at all times with 95 %, as long as it is constant."""
     log_e: float
     """Natural logarithm of the e-value against "no more than the champion, and the tolerance"."""
-    tolerance: float = 0.0
+    tolerance: float
     """How much more often than the champion the candidate may be the odd one, as a fraction."""
-    farther: int = 0
+    farther: int
     """Triples in which the candidate's answer is farther from the client's than the champion's second one."""
-    nearer: int = 0
+    nearer: int
 
     @property
     def is_more(self) -> bool:

@@ -118,7 +118,7 @@ def compile_keep_rule(*, disagreement: bool, when: tuple[str, ...]) -> KeepRule:
 
 def _is_true(value: Any) -> bool:
     """Tell whether JMESPath takes ``value`` for true: unlike in Python, every number is."""
-    return value is True or not (value is None or value is False or value in ("", [], {}))
+    return not (value is None or value is False or value in ("", [], {}))
 
 
 def _characters(record: Mapping[str, Any]) -> int:

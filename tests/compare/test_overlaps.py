@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from proxy.compare.overlaps import Corners, iou_matrix, is_same, match
 
-corner = st.integers(0, 20).map(float)
+corner = st.integers(0, 20).map(float) | st.floats(allow_nan=False, allow_infinity=False)
 boxes = st.lists(st.tuples(corner, corner, corner, corner), max_size=6).map(
     lambda found: np.array(found, np.float64).reshape(len(found), 4)
 )
@@ -24,6 +24,7 @@ IOU: dict[str, tuple[list[float], list[float], float]] = {
     "a point and itself": ([1, 1, 1, 1], [1, 1, 1, 1], 1.0),
     "a point and a box around it": ([1, 1, 1, 1], [0, 0, 2, 2], 0.0),
     "beyond all numbers": ([-1e300, -1e300, 1e300, 1e300], [-1e300, -1e300, 1e300, 1e300], 1.0),
+    "two points": ([1, 1, 1, 1], [2, 2, 2, 2], 0.0),
     "a line and itself": ([0, 0, 5, 0], [5, 0, 0, 0], 1.0),
     "negative": ([-2, -2, 0, 0], [-1, -2, 0, 0], 0.5),
 }

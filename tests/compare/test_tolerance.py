@@ -34,6 +34,7 @@ CLOSE: dict[str, tuple[float, float, float, float, bool]] = {
     "infinity and itself": (math.inf, math.inf, 0, 0, True),
     "infinities of two signs": (math.inf, -math.inf, 1, 1, False),
     "finite is never close to infinite": (1.0, math.inf, 1e-5, 1e-8, False),
+    "nor infinite to finite": (-math.inf, 1.0, 1e-5, 1e-8, False),
     "difference overflows": (1.7e308, -1.7e308, 1e-5, 1e-8, False),
     "large integers are exact": (2**63, 2**63 + 1, 0, 0, False),
     "negative zero": (0.0, -0.0, 0, 0, True),
@@ -42,9 +43,10 @@ CLOSE: dict[str, tuple[float, float, float, float, bool]] = {
 
 @pytest.mark.parametrize("name", CLOSE)
 def test_is_close(name: str) -> None:
-    """One row, one decision."""
+    """One row, one decision, alone and in a long list."""
     value, reference, rtol, atol, expected = CLOSE[name]
     assert expected is is_close(value, reference, rtol, atol)
+    assert close_mask([value] * 70, [reference] * 70, rtol, atol) == [expected] * 70
 
 
 @given(numbers, numbers, tolerances, tolerances)
@@ -138,6 +140,7 @@ SCALED: dict[str, tuple[list[float], list[float], float, float, float]] = {
     "NaN and number": ([math.nan, 3.0], [1.0, 2.5], 1.0, 0.75, 0.5),
     "infinity and itself": ([math.inf], [math.inf], 1.0, 0.0, 0.0),
     "infinity and number": ([math.inf], [0.0], 1.0, 1.0, 0.0),
+    "difference overflows": ([1.7e308], [-1.7e308], 2.0, 1.0, 0.0),
     "none": ([], [], 1.0, 0.0, 0.0),
 }
 
