@@ -1,5 +1,6 @@
 """Frames between worker and observer: whatever goes in comes out, and a broken stream is noticed."""
 
+import struct
 from dataclasses import astuple, fields, replace
 from typing import Any
 
@@ -203,7 +204,7 @@ def test_a_frame_shortened_with_its_length_is_a_state_error(frame: Frame, missin
 @pytest.mark.parametrize("value", [-1, 2**16])
 def test_a_number_that_does_not_fit_is_not_cut(value: int) -> None:
     """The builder refuses what the wire cannot carry instead of sending something else."""
-    with pytest.raises(Exception, match="format"):
+    with pytest.raises(struct.error, match="format"):
         build(replace(SHADOW, worker=value))
 
 

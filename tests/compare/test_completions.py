@@ -391,9 +391,33 @@ values: st.SearchStrategy[Any] = st.recursive(
 )  # fmt: skip
 
 
-@given(values)
-def test_any_json_has_a_completion_or_none(document: Any) -> None:
-    """Whatever the values under the keys that are looked for: no exception, and every part of its type."""
+BEGINNINGS: list[Any] = [
+    {"choices": [{"message": {"content": "a"}}]},
+    {"choices": [{"text": "a", "index": 1}, {"text": "b"}]},
+    {"choices": [{"message": {"tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}}]},
+    {
+        "object": "response",
+        "output": [{"type": "message", "content": [{"type": "output_text", "text": "a"}]}],
+    },
+    {"done": True, "response": "a"},
+    {"generated_text": "a"},
+]
+
+
+def put(document: Any, places: list[int], value: Any) -> Any:
+    """Return ``document`` with ``value`` somewhere in it: down the members that ``places`` count."""
+    if not places or not document or not isinstance(document, dict | list):
+        return value
+    keys = list(document) if isinstance(document, dict) else list(range(len(document)))
+    chosen = keys[places[0] % len(keys)]
+    members = [
+        (key, put(document[key], places[1:], value) if key == chosen else document[key]) for key in keys
+    ]
+    return dict(members) if isinstance(document, dict) else [member for _, member in members]
+
+
+def check_parts(document: Any) -> bool:
+    """Check the type of every part of what is read; tell whether there is any."""
     found = read_completion(document)
     for choice in found.choices if found is not None else ():
         assert type(choice.index) is int
@@ -401,3 +425,12 @@ def test_any_json_has_a_completion_or_none(document: Any) -> None:
         assert choice.finish_reason is None or type(choice.finish_reason) is str
         assert choice.refusal is None or type(choice.refusal) is str
         assert all(type(call.name) is str for call in choice.tool_calls)
+    return found is not None and bool(found.choices)
+
+
+@given(values, st.sampled_from(BEGINNINGS), st.lists(st.integers(0, 3), min_size=2, max_size=8))
+def test_any_json_has_a_completion_or_none(value: Any, beginning: Any, places: list[int]) -> None:
+    """Whatever the values under the keys that are looked for: no exception, and every part of its type."""
+    assert check_parts(beginning)
+    check_parts(value)
+    check_parts(put(beginning, places, value))

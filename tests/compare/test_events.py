@@ -64,7 +64,12 @@ def test_what_is_written_is_read(events: list[list[str]], end: bytes) -> None:
     assert [piece.data.decode() for piece in read_events(body)] == ["\n".join(event) for event in events]
 
 
-@given(st.binary(max_size=60) | st.lists(st.sampled_from([b"data:", b"a", b"\n", b"\r", b" "])).map(b"".join))
+@given(
+    st.binary(max_size=20)
+    | st.lists(st.sampled_from([b"data: a", b"data", b"id: b", b"\xef\xbb\xbf", b"\n", b"\r", b"\n\n"])).map(
+        b"".join
+    )
+)
 def test_an_event_is_known_from_its_end_on(body: bytes) -> None:
     """The body up to an event's end gives that event, and without its last byte does not: so its time can be told."""
     found: list[Piece] = list(read_events(body))

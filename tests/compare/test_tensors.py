@@ -223,7 +223,14 @@ json_values = st.recursive(
 )
 
 
-@given(st.lists(json_values, max_size=4))
+maps = st.dictionaries(st.sampled_from("abc"), st.integers(0, 3) | st.lists(st.integers(0, 3)), min_size=1)
+vectors = st.integers(0, 3).flatmap(
+    lambda n: st.lists(st.lists(st.floats(), min_size=n, max_size=n), max_size=4)
+)
+like_rows = maps.flatmap(lambda row: st.lists(st.just(row) | maps, max_size=4)) | vectors
+
+
+@given(st.lists(json_values, max_size=4) | like_rows)
 def test_any_rows_are_full_tensors_or_none(rows: list[Any]) -> None:
     """Whatever comes out has as many values as its shape says, and as many rows as went in."""
     for tensor in tensors_of_rows(rows, "p"):

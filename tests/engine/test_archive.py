@@ -1,6 +1,7 @@
 """The evidence file, read by somebody who may not change it."""
 
 import os
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ def test_it_reads_beside_a_writer(tmp_path: Path) -> None:
     first, second = archive.rollouts()
     assert (first.rollout, second.rollout) == ("r1", "r2")
     assert first.last_ns > second.last_ns
-    with pytest.raises(Exception, match="readonly"):
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
         archive.write([batch_at(4)])
     archive.close()
     store.close()

@@ -48,6 +48,11 @@ FOUND: dict[str, tuple[Detector, str, list[str]]] = {
     "behind a name": ("card", "card_4111111111111111", ["4111111111111111"]),
     "a track": ("card", "%B4111111111111111^LOVELACE/ADA^2512101", ["4111111111111111"]),
     "the other track": ("card", ";4111111111111111=25121010000?", ["4111111111111111"]),
+    "between words that end and begin with digits": (
+        "card",
+        "x12 4111 1111 1111 1111 12x",
+        ["4111 1111 1111 1111"],
+    ),
     "thirteen digits": ("card", "4222222222222", ["4222222222222"]),
     "jwt": ("token", f"the token is {JWT}.", [f"{JWT}."]),
     "bearer": ("token", f"Authorization: Bearer {'Zm9vYmFy' * 3}", ["Zm9vYmFy" * 3]),
@@ -107,6 +112,8 @@ LEFT_ALONE: dict[str, tuple[Detector, str]] = {
     "an issuer, another length": ("card", "411111111111111"),
     "part of a longer number": ("card", "41111111111111110000"),
     "part of a word": ("card", "x4111111111111111"),
+    "in groups, part of a word": ("card", "x4111 1111 1111 1111"),
+    "in groups, a letter behind": ("card", "4111 1111 1111 1111x"),
     "part of a hash": ("card", "a4111111111111111f"),
     "a fraction": ("card", "0.4111111111111111"),
     "part of a longer number, points": ("card", "4111.1111.1111.1111.1111"),
@@ -143,15 +150,55 @@ def test_left_alone(name: str) -> None:
     assert find(detector, text) == []
 
 
+# First four digits, from and to, and lengths: as the card schemes publish them.
+ISSUERS: dict[str, tuple[int, int, set[int]]] = {
+    "Visa": (4000, 4999, {13, 16, 19}),
+    "Mastercard": (5100, 5599, {16}),
+    "Mastercard, second range": (2221, 2720, {16}),
+    "American Express, 34": (3400, 3499, {15}),
+    "American Express, 37": (3700, 3799, {15}),
+    "Discover, 6011": (6011, 6011, {16, 17, 18, 19}),
+    "Discover, 644 to 65": (6440, 6599, {16, 17, 18, 19}),
+    "Diners Club, 300 to 305": (3000, 3059, {14, 15, 16, 17, 18, 19}),
+    "Diners Club, 36": (3600, 3699, {14, 15, 16, 17, 18, 19}),
+    "Diners Club, 38 and 39": (3800, 3999, {14, 15, 16, 17, 18, 19}),
+    "JCB": (3528, 3589, {16, 17, 18, 19}),
+    "UnionPay": (6200, 6299, {16, 17, 18, 19}),
+    "Maestro, 50": (5000, 5099, {13, 14, 15, 16, 17, 18, 19}),
+    "Maestro, 56 to 58": (5600, 5899, {13, 14, 15, 16, 17, 18, 19}),
+    "Maestro, 63": (6300, 6399, {13, 14, 15, 16, 17, 18, 19}),
+    "Maestro, 67": (6700, 6799, {13, 14, 15, 16, 17, 18, 19}),
+}
+
+
+@pytest.mark.parametrize("name", ISSUERS)
+def test_ranges_of_the_issuers(name: str) -> None:
+    """At both ends of a range and beside them a number is a card's exactly where some issuer has such numbers."""
+    first, last, _ = ISSUERS[name]
+    for prefix in (first - 1, first, last, last + 1):
+        allowed = {
+            length for low, high, lengths in ISSUERS.values() if low <= prefix <= high for length in lengths
+        }
+        for length in range(11, 22):
+            body = f"{prefix}{'0' * (length - 5)}"
+            assert any(is_card_number(f"{body}{digit}") for digit in range(10)) is (length in allowed), (
+                prefix,
+                length,
+            )
+
+
 def test_check_digit_of_the_standard() -> None:
     """Of the ten last digits exactly one is right (ISO/IEC 7812-1 annex B)."""
     assert [is_card_number(f"411111111111111{digit}") for digit in range(10)].count(True) == 1
 
 
-@given(st.sampled_from(sorted(DETECTORS)), st.text(max_size=200))
-def test_spans_are_in_order_and_apart(detector: Detector, text: str) -> None:
+@given(
+    st.sampled_from(sorted(DETECTORS)),
+    st.lists(st.sampled_from([text for _, text, _ in FOUND.values()]) | st.text(max_size=3), max_size=6),
+)
+def test_spans_are_in_order_and_apart(detector: Detector, texts: list[str]) -> None:
     """Whatever the text, findings are inside it, in order, not empty, and do not overlap."""
-    at = 0
+    at, text = 0, "".join(texts)
     for begin, end in find(detector, text):
         assert at <= begin < end <= len(text)
         at = end
