@@ -38,6 +38,7 @@ ROWS: dict[str, tuple[Any, Any]] = {
     "an interval without a class": ({"score": 0.9, "start": 0, "end": 3}, None),
     "a window": ({"x": 1, "y": 2, "width": 3, "height": 4}, None),
     "two scores": ({"score": 1, "confidence": 2}, None),
+    "TorchServe, with more": ({"cat": [1, 2, 3, 4], "score": 0.9, "id": 7}, None),
     "a class": ({"label": "cat", "score": 0.9}, None),
     "three numbers": ({"cat": [1, 2, 3], "score": 0.9}, None),
     "no object": (3, None),

@@ -114,6 +114,30 @@ CASES: dict[str, tuple[ComparisonRule, Answer, Answer, tuple[Any, ...]]] = {
         json_answer(found([A])),
         ("uncomparable", None, "no_boxes", 0, 0),
     ),
+    "labels of fewer images": (
+        RULE,
+        json_answer(found([[A], [B]], [[1]])),
+        json_answer(found([A])),
+        ("uncomparable", None, "no_boxes", 0, 0),
+    ),
+    "a word for the labels of two images": (
+        RULE,
+        json_answer(found([[A], [B]], "ab")),
+        json_answer(found([A])),
+        ("uncomparable", None, "no_boxes", 0, 0),
+    ),
+    "a corner that is no number": (
+        RULE,
+        json_answer(b'{"boxes": [[0, 0, NaN, 10]]}'),
+        json_answer(found([A])),
+        ("uncomparable", None, "no_boxes", 0, 0),
+    ),
+    "two images of rows, the second differs": (
+        RULE,
+        json_answer([[{"score": 0.9, "label": "a", "box": A}], [{"score": 0.9, "label": "a", "box": A}]]),
+        json_answer([[{"score": 0.9, "label": "a", "box": A}], [{"score": 0.9, "label": "b", "box": A}]]),
+        ("disagree", 0.0, "label", 2, 1),
+    ),
     "half a box": (
         RULE,
         json_answer(found([[0, 0, 1]])),

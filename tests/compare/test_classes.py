@@ -61,6 +61,13 @@ CASES: dict[str, tuple[ComparisonRule, Answer, Answer, tuple[Any, ...]]] = {
         v1([0.29, 0.71, 0.0]),
         ("disagree", 0.02, "threshold", 1, 1),
     ),
+    "at a threshold is on its upper side": (
+        ComparisonRule("probabilities", threshold=0.3),
+        v1([0.3, 0.7, 0.0], [0.29, 0.71, 0.0]),
+        v1([0.31, 0.69, 0.0], [0.3, 0.7, 0.0]),
+        ("disagree", 0.01, "threshold", 2, 1),
+    ),
+    "one of two classes, and both": (RULE, v1(0.3), v1([0.7, 0.3]), ("agree", 0.0, None, 1, 0)),
     "auto: with a threshold": (
         ComparisonRule(threshold=0.5),
         v1([0.4, 0.6]),

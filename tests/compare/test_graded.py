@@ -50,11 +50,17 @@ ANSWERS: dict[str, tuple[Any, dict[str, list[Any]] | None]] = {
         {"results": [moderated(False, "hate"), moderated(True, "hate")]},
         {"label": ["hate, not flagged", "hate"]},
     ),
+    "images with more": ({"created": 1, "data": [{"b64_json": "AA==", "score": 1}]}, None),
+    "no images": ({"created": 1, "data": [{"revised_prompt": "x"}]}, None),
     "scores that are words": ({"object": "scoring", "scores": "x"}, None),
     "scores without a service": ({"scores": [[0.9, 0.1]]}, None),
     "rows of other members": ({"object": "list", "data": [*SCORES["data"], {"index": 2}]}, None),
     "rows without numbers": (
         {"object": "list", "data": [{"index": "a", "object": "score", "score": 1}]},
+        None,
+    ),
+    "a row without a number": (
+        {"object": "list", "data": [*SCORES["data"], {"index": "a", "object": "score", "score": 1}]},
         None,
     ),
     "embeddings": (

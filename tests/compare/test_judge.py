@@ -99,6 +99,24 @@ PLACES: dict[str, tuple[str, Answer, Answer, tuple[str, str | None]]] = {
         json_answer({"y": 1, "z": 0.5}),
         ("agree", None),
     ),
+    "nothing of its kind": (
+        "classification",
+        json_answer({"y": 1}),
+        json_answer({"y": 1.5}),
+        ("disagree", "format"),
+    ),
+    "one protocol, the other is none": (
+        "classification",
+        json_answer({"label": 1}),
+        v1(1),
+        ("disagree", "format"),
+    ),
+    "another key of the same meaning": (
+        "regression",
+        json_answer({"y": 1.5}),
+        json_answer({"z": 1.5}),
+        ("disagree", "format"),
+    ),
     "two protocols": ("auto", LABEL, v1(1), ("agree", None)),
     "a probability is no class": (
         "auto",

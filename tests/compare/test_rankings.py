@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.compare import Answer, ComparisonRule, compare
-from proxy.compare.rankings import RANKING_LIMIT, overlap_at, rank_biased_overlap
+from proxy.compare.rankings import RANKING_LIMIT, find_reranked, overlap_at, rank_biased_overlap
+from proxy.compare.values import Prediction
 from tests.compare.answers import json_answer, oip, text_answer, v1
 
 RULE = ComparisonRule("ranking")
@@ -65,6 +66,17 @@ def test_overlap(name: str) -> None:
     """The share of the first k that both have."""
     one, other, depth, expected = OVERLAPS[name]
     assert overlap_at(one, other, depth) == overlap_at(other, one, depth) == expected
+
+
+SCORED = [{"index": 2, "score": 0.1}, {"index": 0, "score": 0.9}, {"index": 1, "score": 0.5}]
+
+
+def test_what_was_reranked() -> None:
+    """Numbers of what was ranked, the highest score first, also where they came in another order; rows of a table are
+    no list of one answer."""
+    found = [find_reranked(Prediction(form, SCORED)) for form in ("json", "ndjson", "csv")]
+    assert found == [[0, 1, 2], None, None]
+    assert find_reranked(Prediction("json", {"results": SCORED})) == [0, 1, 2]
 
 
 LONG = list(range(2 * RANKING_LIMIT))

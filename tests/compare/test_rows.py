@@ -24,6 +24,13 @@ def rows(*values: Any) -> dict[str, Any]:
     return {"predictions": list(values)}
 
 
+def chances(*labels: int) -> dict[str, Any]:
+    """Return outputs of the Open Inference Protocol: labels, and the probabilities of the first."""
+    found = {"name": "label", "datatype": "INT64", "shape": [len(labels)], "data": labels}
+    beside = {"name": "probabilities", "datatype": "FP64", "shape": [1, 2], "data": [0.25, 0.75]}
+    return {"model_name": "m", "outputs": [found, beside]}
+
+
 def label(word: str, score: float | None = None) -> tuple[str | None, float | None, float | None]:
     return word, None, score
 
@@ -36,8 +43,11 @@ CASES: dict[str, tuple[str, Any, Any, list[tuple[Any, ...]]]] = {
     "classes": ("classification", rows(1, 2), rows(1, 3), [
         (1, "label", None, label("2"), label("3")), (0, None, None, label("1"), label("1")),
     ]),
-    "classes with probabilities": ("classification", rows([0.25, 0.75], [0.5, 0.5]), rows([0.75, 0.25], [0.5, 0.5]), [
-        (0, "label", 0.5, label("1", 0.75), label("0", 0.75)), (1, None, 0.0, label("0", 0.5), label("0", 0.5)),
+    "classes with probabilities": ("classification", rows([0.25, 0.75], [0.1, 0.9]), rows([0.75, 0.25], [0.1, 0.9]), [
+        (0, "label", 0.5, label("1", 0.75), label("0", 0.75)), (1, None, 0.0, label("1", 0.9), label("1", 0.9)),
+    ]),
+    "probabilities of one row of two": ("classification", chances(1, 2), chances(1, 3), [
+        (1, "label", None, label("2"), label("3")), (0, None, None, label("1"), label("1")),
     ]),
     "names": ("classification", rows("cat"), rows("dog"), [(0, "label", None, label("cat"), label("dog"))]),
     "names for numbers": ("classification", rows(1), rows("dog"), [(0, "label_type", 1.0, label("1"), label("dog"))]),

@@ -50,6 +50,7 @@ def test_rows(name: str) -> None:
 ALTERNATIVES: dict[str, tuple[list[Any], Any]] = {
     "of one input": (OBJECTS, PAIRS),
     "of two inputs": ([{"label": "a", "score": 0.7}, {"label": "b", "score": 0.9}], None),
+    "of one that rise": ([{"label": "a", "score": 0.2}, {"label": "b", "score": 0.5}], None),
     "of two that fall": ([{"label": "a", "score": 0.9}, {"label": "b", "score": 0.7}], None),
     "the same twice": ([{"label": "a", "score": 0.5}, {"label": "a", "score": 0.5}], None),
     "one": (OBJECTS[:1], None),

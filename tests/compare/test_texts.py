@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 import pytest
 
-from proxy.compare import Answer, ComparisonRule, compare
+from proxy.compare import Answer, ComparisonRule, Difference, compare
 from proxy.compare.wording import TEXT_LIMIT
 from tests.compare.answers import chat, json_answer, oip, text_answer, v1
 
@@ -108,6 +108,24 @@ CASES: dict[str, tuple[ComparisonRule, Answer, Answer, tuple[Any, ...]]] = {
         chat(None, finish="tool_calls", tool_calls=PARIS),
         chat(None, finish="tool_calls", tool_calls=calls(("map", {"city": "Paris", "days": 3}))),
         ("disagree", 1 / 3, "tool_calls", 1, 1),
+    ),
+    "a call instead of an answer": (
+        RULE,
+        chat("It is sunny."),
+        chat(None, finish="tool_calls", tool_calls=PARIS),
+        ("disagree", 1.0, "tool_calls", 1, 1),
+    ),
+    "texts with a dimension of one": (
+        ComparisonRule("text", at="/a"),
+        json_answer({"a": [["Paris"], ["Rome"]]}),
+        json_answer({"a": ["Paris", "Rome"]}),
+        ("agree", 0.0, None, 2, 0),
+    ),
+    "texts with one of two": (
+        ComparisonRule("text", at="/a"),
+        json_answer({"a": [["Paris", "Rome"]]}),
+        json_answer({"a": [["Paris", "Rome"]]}),
+        ("uncomparable", None, "no_text", 0, 0),
     ),
     "no call": (
         RULE,
@@ -217,6 +235,10 @@ def test_what_is_told() -> None:
     said = compare(RULE, chat("ab"), chat("ax"))
     assert said.scores == (("chrf", 25.0), ("token_f1", 0.0), ("length_ratio", 1.0))
     assert [(d.path, d.primary, d.shadow) for d in said.differences] == [("/choices/0", '"ab"', '"ax"')]
+    same = compare(RULE, chat("It is ab."), chat("it is AB"))
+    assert same.scores == (("chrf", 100.0), ("token_f1", 1.0), ("length_ratio", 1.0))
+    ended = compare(RULE, chat("ab"), chat("ab", finish="length"))
+    assert ended.differences == (Difference("/choices/0/finish_reason", '"stop"', '"length"'),)
     cut = compare(RULE, chat(LONG), chat(LONG[:-30] + "something else at the very end"))
     assert cut.result == "agree"
     assert dict(cut.scores)["characters_compared"] == TEXT_LIMIT

@@ -22,6 +22,7 @@ COSINES: dict[str, tuple[list[float], list[float], float]] = {
     "half of one": ([1, 0], [1, 1], math.sqrt(0.5)),
     "zero and zero": ([0, 0], [0, 0], 1.0),
     "zero and another": ([0, 0], [1, 0], 0.0),
+    "one direction, rounded": ([1, 6, 7], [3 / 7, 18 / 7, 3], 1.0),
     "squares that overflow": ([1e300, 0], [1e300, 1e300], math.sqrt(0.5)),
     "squares that vanish": ([1e-300, 0], [1e-300, 1e-300], math.sqrt(0.5)),
     "NaN and itself": ([math.nan, 1], [math.nan, 1], 1.0),
@@ -34,6 +35,7 @@ def test_cosine(name: str) -> None:
     one, other, expected = COSINES[name]
     assert cosine(one, other) == pytest.approx(expected)
     assert cosine(other, one) == pytest.approx(expected)
+    assert not abs(cosine(one, other)) > 1.0
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -98,6 +100,12 @@ CASES: dict[str, tuple[ComparisonRule, Answer, Answer, tuple[Any, ...]]] = {
     ),
     "another width": (RULE, v1([1.0, 2.0]), v1([1.0, 2.0, 3.0]), ("disagree", 1.0, "shape", 1, 1)),
     "fewer rows": (RULE, v1([1.0, 2.0], [1.0, 2.0]), v1([1.0, 2.0]), ("disagree", 1.0, "rows", 2, 2)),
+    "texts at a place": (
+        ComparisonRule("embedding", at="/e"),
+        json_answer({"e": ["a"]}),
+        json_answer({"e": ["a"]}),
+        ("uncomparable", None, "no_embedding", 0, 0),
+    ),
     "no vectors": (RULE, v1("a"), v1("a"), ("uncomparable", None, "no_embedding", 0, 0)),
     "no vectors in the shadow's": (RULE, v1([1.0, 2.0]), text_answer("oops"), ("disagree", 1.0, "format", 1, 1)),
     "no rows": (
@@ -130,6 +138,8 @@ DIRECTIONS: dict[str, tuple[list[list[float]], bool]] = {
     "nearly": ([[0.1001] * 99 + [-0.1]], True),
     "one of them longer": ([[0.1] * 99 + [-0.1], [0.2] * 99 + [-0.1]], False),
     "short": ([[0.6, -0.8]], False),
+    "just long enough": ([[0.125] * 63 + [-0.125]], True),
+    "one too short": ([[0.125] * 62 + [-0.125]], False),
     "of one sign, as roots of probabilities": ([[0.1] * 100], False),
     "not finite": ([[float("nan")] * 99 + [-0.1]], False),
     "too large to square": ([[1e300] * 99 + [-0.1]], False),

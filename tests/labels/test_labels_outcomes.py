@@ -111,6 +111,7 @@ def test_one_is_better_or_none() -> None:
         (("x",), Predicted([1, "x"], [1, 2], False), True),
         ((1.5, None), Predicted([1.0, 2.0], [1.0, 3.0], True), True),
         (("x",), Predicted([1.0], [1.0], True), False),
+        ((1, "x"), Predicted([1.0, 2.0], [1.0, 2.0], True), False),
         ((True,), Predicted([1.0], [1.0], True), False),
     ],
 )

@@ -34,6 +34,14 @@ def test_how_often_each_is_right() -> None:
     [
         (40, 10, "worse: worse at 40 and better at 10 of 50 units at which they differ (by chance once in "),
         (10, 40, "better: worse at 10 and better at 40 of 50 units"),
+        (8, 0, "not shown to be better or worse"),
+        (
+            9,
+            0,
+            "worse: worse at 9 and better at 0 of 9 units at which they differ (by chance once in 120 at most)",
+        ),
+        (0, 8, "not shown to be better or worse"),
+        (0, 9, "better: "),
         (6, 4, "not shown to be better or worse: worse at 6 and better at 4 of 10 units"),
         (0, 0, "no difference in what was labelled so far"),
         (10**6, 0, "once in 1,000,000 at most"),

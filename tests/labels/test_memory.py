@@ -41,6 +41,23 @@ def test_the_oldest_go_first() -> None:
     assert book.forgotten == 2
 
 
+def test_what_is_too_old_makes_room() -> None:
+    """It is late, and not one that was forgotten for want of room."""
+    book = memory(max_requests=1)
+    book.add(1, entry(0))
+    book.add(2, entry(KEEP + 1))
+    assert (len(book), book.forgotten, book.find(1, KEEP + 1)) == (1, 0, "late")
+
+
+def test_as_much_as_there_is_room_for() -> None:
+    """One whose weight is all that is allowed stays."""
+    book = memory()
+    book.add(1, entry(0, "x" * 100))
+    exact = memory(budget_bytes=book.weight)
+    exact.add(1, entry(0, "x" * 100))
+    assert (len(exact), exact.weight) == (1, book.weight)
+
+
 def test_bytes() -> None:
     """Long texts take the place of several short ones; one that is too long for all is not kept."""
     book = memory(budget_bytes=10_000)

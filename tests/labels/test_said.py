@@ -89,6 +89,14 @@ def test_hashes_are_equal_where_labels_are(truth: Truth, primary: Truth, shadow:
         assert fits(hidden, [found]) == fits(truth[:rows], [plain])
 
 
+@given(st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.booleans())
+def test_a_hash_of_a_number_is_one_that_every_reader_holds(value: float) -> None:
+    """It has 60 bits at most: JSON's integers end at 64."""
+    hidden = disguise(value, hide)
+    assert isinstance(hidden, int)
+    assert 0 <= hidden < 1 << 60
+
+
 def test_nothing_of_it_can_be_read() -> None:
     """No label stands in the bytes, and numbers that must be close to something are not written at all."""
     said = [

@@ -1,5 +1,6 @@
 """Which parts of an answer differ above noise."""
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from proxy.compare import Comparison, Difference
 from proxy.noise.fields import MAX_FIELDS, OTHER, FieldCounts, field_of, judge_fields
+from proxy.stats.paired import triples
 
 PATHS = {
     "": "",
@@ -93,6 +95,13 @@ def test_noise_is_not_named() -> None:
         ("/rare", False),
     ]
     assert judge_fields({}) == []
+
+
+def test_what_is_asked_of_a_field() -> None:
+    """Of 65 fields one is named from an e-value of 65 / 0.05 = 1300 on."""
+    counts = [{"/a": [odd, 0, 0]} for odd in (12, 13)]
+    assert [math.exp(triples(odd, 0)) for odd in (12, 13)] == pytest.approx([807.7, 1547.5], abs=0.1)
+    assert [judge_fields(each)[0].is_above_noise for each in counts] == [False, True]
 
 
 def test_tolerance() -> None:

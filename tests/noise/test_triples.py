@@ -58,6 +58,7 @@ def test_counts(drawn: list[tuple[Comparison, Comparison]]) -> None:
 
 def test_left_out_are_no_triples() -> None:
     """What says nothing is no part of the total."""
+    assert set(Triples()) == {0}
     assert Triples(same=3, candidate=1, left_out=9).total == 4
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from proxy.noise.triples import Triples
-from proxy.noise.verdict import ALPHA, judge, sentence
+from proxy.noise.verdict import ALPHA, Judgement, judge, sentence
 from proxy.stats.events import harm_by_start
 from proxy.stats.paired import triples
 
@@ -70,8 +70,12 @@ def test_rates() -> None:
     assert (judged.triples, judged.candidate_rate, judged.noise_rate) == (1000, 0.08, 0.05)
     assert judged.excess == pytest.approx(0.03)
     assert -1 <= judged.low < judged.excess < judged.high <= 1
-    assert judge(Triples()) == judge(Triples(), 0.0)
-    assert (judge(Triples()).low, judge(Triples()).high, judge(Triples()).log_e) == (-1.0, 1.0, 0.0)
+    assert judge(Triples()) == Judgement(0, 0.0, 0.0, 0.0, -1.0, 1.0, 0.0, 0.0, 0, 0)
+
+
+def test_from_when_on_it_is_shown() -> None:
+    """An e-value of 100 is asked for: eight odd ones give 63, nine 118."""
+    assert [judge(counted(odd, 0)).is_more for odd in (8, 9)] == [False, True]
 
 
 WORDS = {
@@ -98,6 +102,14 @@ WORDS = {
         (
             "8 % of answers differ, and the champion differs from itself in 1 %: it differs more, by 4.07 % at least "
             "(by chance once in 1,000,000 at most)"
+        ),
+    ),
+    "nearly as noisy": (
+        Triples(200, 200, 150, 450),
+        0.0,
+        (
+            "65 % of answers differ, and the champion differs from itself as often (60 %): no evidence of a "
+            "difference, 11.3 % above noise at most"
         ),
     ),
     "tolerated": (

@@ -3,6 +3,7 @@
 import base64
 import struct
 import time
+import unicodedata
 from urllib.parse import quote
 
 import orjson
@@ -71,6 +72,24 @@ SPELLINGS = {
 def test_spellings(name: str, frame: str) -> None:
     """What is hidden by its spelling alone, alone or amid words, is among the readings."""
     assert any(SECRET in reading for reading in readings(frame.format(SPELLINGS[name])))
+
+
+LOOKALIKES = {
+    **{chr(code): unicodedata.normalize("NFKC", chr(code)) for code in range(0xFF01, 0xFF5F)},
+    **{sign: unicodedata.normalize("NFKC", sign) for sign in "\u2024\ufe52\ufe6b\ufe63"},
+    **{chr(code): " " for code in range(0x2000, 0x3001) if unicodedata.normalize("NFKC", chr(code)) == " "},
+    **{chr(code): "-" for code in range(0x2010, 0x2016) if unicodedata.category(chr(code)) == "Pd"},
+    **dict.fromkeys("\u2212\ufe58", "-"),
+    **dict.fromkeys("\u00ad\u200b\u200c\u200d\u2060\ufeff", ""),
+}
+"""Signs that look like one of ASCII's, or like nothing; for most of them Unicode's own table says which."""
+
+
+def test_lookalikes() -> None:
+    """Each is read as what it looks like."""
+    assert len(LOOKALIKES) == 94 + 4 + 14 + 6 + 2 + 6
+    for sign, plain in LOOKALIKES.items():
+        assert f"a{plain}b" in readings(f"a{sign}b"), hex(ord(sign))
 
 
 @pytest.mark.parametrize(

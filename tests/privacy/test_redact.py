@@ -160,6 +160,23 @@ DETECTED: dict[str, tuple[Any, Any]] = {
         {"inputs": [{"name": "t", "datatype": "UINT8", "shape": [1, 15], "data": [list(MAIL.encode())]}]},
         {"inputs": [{"name": "t", "datatype": "UINT8", "shape": [1, 15], "data": [[0] * 15]}]},
     ),
+    "characters among bytes that are none": (
+        {"inputs": [{"name": "t", "datatype": "UINT8", "shape": [1, 16], "data": [[1, *MAIL.encode()]]}]},
+        {"inputs": [{"name": "t", "datatype": "UINT8", "shape": [1, 16], "data": [[0] * 16]}]},
+    ),
+    "numbers that are no bytes": (
+        {"inputs": [{"name": "t", "datatype": "INT32", "shape": [1, 16], "data": [[1, *MAIL.encode()]]}]},
+        None,
+    ),
+    "bytes that are none": (
+        {
+            "inputs": [
+                3,
+                *({"name": "t", "datatype": "UINT8", "data": data} for data in (7, [1.5, "a"], [[1], 2])),
+            ]
+        },
+        None,
+    ),
     "a text once more, token by token": (
         {"text": MAIL, "logprobs": {"tokens": ["ada", "@", "example.com"]}},
         {"text": "***", "logprobs": None},
@@ -183,6 +200,22 @@ def test_detected(name: str) -> None:
     shown, is_changed = detecting("email", "card").redact_document(orjson.loads(orjson.dumps(document)))
     assert shown == (document if expected is None else expected)
     assert is_changed == (expected is not None)
+
+
+@pytest.mark.parametrize(
+    ("parts", "is_shared"),
+    [
+        (("to ada@exa", "mple.com now"), True),
+        (("to ", f"{MAIL} now"), False),
+        ((f"to {MAIL}", " now"), False),
+        (("a ", "b ", MAIL, " c"), False),
+        (("a", "da@", "example.com", "c"), True),
+    ],
+)
+def test_what_texts_share(parts: tuple[str, ...], is_shared: bool) -> None:
+    """Two texts share what begins in one and ends in another, not what ends where one ends."""
+    redactor = detecting("email")
+    assert redactor.is_shared(parts, [redactor.redact_text(part) for part in parts]) is is_shared
 
 
 def test_a_secret_that_only_its_name_gives_away() -> None:

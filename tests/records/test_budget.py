@@ -165,6 +165,30 @@ def test_the_present_has_no_say() -> None:
     assert budget.admit(6 * SLICE_NS, 0).probability < 0.01
 
 
+def test_the_probability_is_the_one_that_is_planned() -> None:
+    """Computed by hand: a slice's part of the budget, and a tenth of the credit, of the load that is expected."""
+    budget = Budget(10)
+    assert [budget.admit(0, 0).outcome for _ in range(1000)].count("kept") == 40
+    # 40 were kept of a credit of 15 and a slice's 1: it is at -15, and half of the budget is spent all the same.
+    probability = budget.admit(SLICE_NS, 0).probability
+    assert probability == pytest.approx(0.5 / (1000 - 2 * math.sqrt(1000)), rel=1e-12)
+    edge = int(probability * SPACE)
+    assert [budget.admit(SLICE_NS, drawn).outcome for drawn in (edge - 1, edge)] == ["kept", "thinned"]
+    # The burst is in the mean of ten slices, with the three records of the second one, and in no later one.
+    later = copy.deepcopy(budget)
+    assert budget.admit(10 * SLICE_NS, 0).probability == pytest.approx(0.5 / 100.3, rel=1e-12)
+    assert later.admit(11 * SLICE_NS, 0).probability == 1.0
+
+
+def test_the_cap_is_that_of_the_last_second() -> None:
+    """A slice and the nine before it have so many; what was kept in the one before those is no part of it."""
+    budget, kept = Budget(10), []
+    for number in range(11):
+        outcomes = [budget.admit(number * SLICE_NS, 0).outcome for _ in range(60)]
+        kept.append(outcomes.count("kept"))
+    assert kept == [40, 10, *[0] * 8, 40]
+
+
 def test_a_pause_is_forgotten() -> None:
     """After some quiet seconds, or days, it is as in the beginning."""
     for pause_ns in (3 * SECOND_NS, 10**6 * SECOND_NS):

@@ -142,6 +142,9 @@ REFERENCES = {
     "15 of 148": (15 / 148, 148, 0.0624, 0.1605),
     "0 of 20": (0.0, 20, 0.0, 0.1611),
     "1 of 29": (1 / 29, 29, 0.0061, 0.1718),
+    # The same, seen from those that do not have it.
+    "182 of 263": (182 / 263, 263, 1 - 0.3662, 1 - 0.2553),
+    "20 of 20": (1.0, 20, 1 - 0.1611, 1.0),
 }
 
 
@@ -299,8 +302,9 @@ def test_losses() -> None:
     assert allow_for_losses(0.1, 0.2, 0.0, 900.0) == (0.1, 0.2)
     assert allow_for_losses(0.1, 0.2, 100.0, 900.0) == pytest.approx((0.09, 0.28))
     assert allow_for_losses(0.1, 0.2, 5.0, 0.0) == (0.0, 1.0)
-    with pytest.raises(ValueError, match="expected requests"):
-        allow_for_losses(0.1, 0.2, 0.0, 0.0)
+    for lost, known in ((0.0, 0.0), (-1.0, 5.0), (5.0, -1.0)):
+        with pytest.raises(ValueError, match="expected requests"):
+            allow_for_losses(0.1, 0.2, lost, known)
 
 
 def test_many_units_are_thrown_together() -> None:

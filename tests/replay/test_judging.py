@@ -1,6 +1,6 @@
 """The same judgement as live."""
 
-from proxy.compare import ComparisonRule
+from proxy.compare import Comparison, ComparisonRule
 from proxy.replay.judging import judge
 from tests.replay.asking import answer_of, record_of
 
@@ -19,5 +19,5 @@ def test_an_answer_of_another_variant() -> None:
     """What the champion answered in place of a variant is no reference for it; asked now, it is."""
     record = record_of(served_by="v0")
     judged = judge(RULE, record, answer_of(), answer_of(), is_recorded=True)
-    assert (judged.result, judged.reason) == ("uncomparable", "fallback")
+    assert judged == Comparison("uncomparable", None, "fallback", "json", 0, 0)
     assert judge(RULE, record, answer_of(), answer_of(), is_recorded=False).result == "agree"

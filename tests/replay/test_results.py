@@ -1,5 +1,6 @@
 """What is counted: every request as exactly one thing, in bounded space."""
 
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given
@@ -53,7 +54,7 @@ def test_by_route_and_variant() -> None:
     """Groups are counted apart, and add up."""
     results = Results()
     results.add(outcome(), shows_values=True)
-    results.add(outcome(disagree(), variant="v2"), shows_values=True)
+    results.add(outcome(disagree(), replace(asked(), is_second=True), variant="v2"), shows_values=True)
     results.add(outcome(FAILED.comparison, FAILED.new, route="beer"), shows_values=True)
     assert {key: group.sent for key, group in results.groups.items()} == {
         ("wine", "v1"): 1,
@@ -62,6 +63,7 @@ def test_by_route_and_variant() -> None:
     }
     total = results.total()
     assert (total.sent, total.agree, total.disagree, total.rows, total.rows_disagreeing) == (3, 1, 1, 4, 1)
+    assert total.asked_again == 1
     assert (dict(total.failed), dict(total.reasons)) == ({"timeout": 1}, {("json", "fields"): 1})
 
 

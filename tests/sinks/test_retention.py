@@ -1,6 +1,7 @@
 """Which files must go."""
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,19 @@ def found(second: int, size: int) -> Found:
 def test_names_tell_their_time(second: int) -> None:
     """What a stamp says is the second it was made of."""
     assert begun_ns(f"payloads-{stamp_of(second * SECOND_NS + 5)}-000.jsonl.zst") == second * SECOND_NS
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="other systems cannot change the time zone")
+def test_names_say_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the clock on the wall is another one, a name says the same time."""
+    monkeypatch.setenv("TZ", "XYZ-9")
+    time.tzset()
+    try:
+        assert stamp_of(NOW_NS) == "20251009T085320"
+        assert begun_ns(name_at(0)) == NOW_NS
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 @pytest.mark.parametrize(
@@ -66,6 +80,12 @@ def test_what_stays_fits_and_no_more_than_needed_goes(files: list[tuple[int, int
     if gone:
         assert max(gone) < min(stay, default="q")
         assert sum(named[name] for name in stay) + named[max(gone)] > room
+
+
+def test_files_of_one_second_go_by_their_number() -> None:
+    """Whatever their directories are called."""
+    files = [Found(f"/{route}/{name_at(0, number)}", 100, NOW_NS) for route, number in (("a", 1), ("b", 0))]
+    assert surplus(files, 100, 0) == {files[1].path}
 
 
 def test_files_of_one_name_are_told_apart(tmp_path: Path) -> None:
@@ -128,6 +148,19 @@ def test_files_of_a_clock_that_was_wrong(name: str, tmp_path: Path) -> None:
         assert prune([path], 100, NOW_NS + second * SECOND_NS, 24 * HOUR * SECOND_NS) == []
     for second in gone:
         assert prune([path], 100, NOW_NS + second * SECOND_NS, 24 * HOUR * SECOND_NS) == [path]
+
+
+def test_a_link_is_not_followed(tmp_path: Path) -> None:
+    """What it leads to is somebody else's: its time stays, and the link goes."""
+    theirs, link = tmp_path / "theirs", tmp_path / name_at(10 * YEAR)
+    theirs.write_bytes(b"x" * 1000)
+    os.utime(theirs, ns=(0, 7 * SECOND_NS))
+    link.symlink_to(theirs)
+    os.utime(link, ns=(0, NOW_NS + 10 * YEAR * SECOND_NS), follow_symlinks=False)
+    assert prune([link], 1000, NOW_NS) == []
+    assert (theirs.lstat().st_mtime_ns, link.lstat().st_mtime_ns) == (7 * SECOND_NS, NOW_NS)
+    assert prune([link], 0, NOW_NS) == [link]
+    assert theirs.exists()
 
 
 def test_a_clock_that_nobody_has_set_deletes_nothing(tmp_path: Path) -> None:
