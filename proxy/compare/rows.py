@@ -111,7 +111,7 @@ def _row_of(tensor: Tensor, row: int) -> Sequence[Any]:
 
 def _of_labels(labels: Labels, row: int) -> Value:
     chances = labels.probabilities
-    score = None if chances is None or row >= chances.rows else _finite(max(_row_of(chances, row)))
+    score = None if chances is None else _finite(max(_row_of(chances, row)))
     label = labels.values[row]
     return str(label) if type(label) is int else _plain(word_of(label)), None, score
 

@@ -213,7 +213,7 @@ class Redactor:
         """
         ends = list(accumulate(map(len, parts)))[:-1]
         spans = (span for detector, _ in self.detectors for span in find(detector, "".join(parts)))
-        if any(begin < end < behind for begin, behind in spans for end in ends[bisect(ends, begin) :][:1]):
+        if any(end < behind for begin, behind in spans for end in ends[bisect(ends, begin) :][:1]):
             return True
         whole = "".join(shown)
         return self.finds_in(whole) or self.finds_disguised_in(whole)

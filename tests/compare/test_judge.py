@@ -117,6 +117,12 @@ PLACES: dict[str, tuple[str, Answer, Answer, tuple[str, str | None]]] = {
         json_answer({"z": 1.5}),
         ("disagree", "format"),
     ),
+    "rows in two forms that are no protocol": (
+        "regression",
+        json_answer([{"y": 1.5}, {"y": 2.5}]),
+        json_answer(b'{"y": 1.5}\n{"y": 2.5}\n', content_type=b"application/x-ndjson"),
+        ("agree", None),
+    ),
     "two protocols": ("auto", LABEL, v1(1), ("agree", None)),
     "a probability is no class": (
         "auto",

@@ -18,7 +18,7 @@ from proxy.compare.labels import (
 )
 from proxy.compare.rules import ComparisonRule
 from proxy.compare.tensors import tensor_of
-from proxy.compare.values import Prediction
+from proxy.compare.values import Prediction, Tensor
 
 
 def _read(document: Any) -> Prediction:
@@ -257,6 +257,13 @@ def test_what_shows_itself_a_classifier(name: str) -> None:
     document, _, _, _, expected = CASES[name]
     if _read(document).format != "json":
         assert expected is has_labels(_read(document))
+
+
+def test_a_probability_alone_is_that_of_class_1() -> None:
+    """What is told beside its labels has both classes."""
+    found = find_labels(ComparisonRule(), _read({"predictions": [0.25, 0.75]}))
+    both = Tensor("predictions", "FP64", "float", (2, 2), [0.75, 0.25, 0.25, 0.75], 2, 2)
+    assert found == Labels("predictions", [0, 1], both)
 
 
 def test_the_output_of_the_primary_is_preferred() -> None:

@@ -26,6 +26,9 @@ KEY = b"k" * 32
 SLICED = BASE_CONFIG.replace("as: classification", "as: classification, slices: {tier: header:x-tier}")
 
 
+EMBEDDER = "embedder: {url: 'http://127.0.0.1:9/v1/embeddings', model: m}\n"
+
+
 class NoSink:
     def has_room(self) -> bool:
         return False
@@ -290,6 +293,8 @@ async def test_what_is_not_in_force_is_forgotten(bench: Bench) -> None:
 async def test_a_stricter_redaction_takes_the_examples_back(bench: Bench) -> None:
     """What may not be shown any more is not shown any more, and late pairs of the laxer version are not kept."""
     bench.pair(2)
+    bench.publish(BASE_CONFIG)
+    assert len(bench.known().newest) == 1, "a table of the same rules takes nothing back"
     bench.publish(BASE_CONFIG.replace("body: 1KiB", "body: 1KiB, redact: [{json: /a}]"))
     assert bench.known().newest == []
     bench.pair(2, version=1)
@@ -297,6 +302,45 @@ async def test_a_stricter_redaction_takes_the_examples_back(bench: Bench) -> Non
     assert bench.total() == (0, 2, 0)
     bench.pair(2)
     assert len(bench.known().newest) == 1
+    await bench.close()
+
+
+class FakeMeanings:
+    """Takes questions, and counts what is not asked."""
+
+    def __init__(self) -> None:
+        self.withheld = 0
+        self.asked: list[Any] = []
+
+    def ask(self, pairs: Any, _take: Any) -> None:
+        self.asked.append(pairs)
+
+
+OPEN, REDACTS = (
+    "log: {percent: 50}",
+    "log: {percent: 50, content: true, body: 1KiB, redact: [{detect: email}]}",
+)
+
+TOLD: dict[str, tuple[str, str, list[Any], int]] = {
+    "as it came": (OPEN, "ask ada@example.com", [(("one text", "ask ada@example.com"),)], 0),
+    "redacted": (REDACTS, "ask ada@example.com", [(("one text", "ask ***"),)], 0),
+    "longer than what is written": (REDACTS, "word " * 1000, [], 1),
+}
+
+
+@pytest.mark.parametrize("name", TOLD)
+async def test_what_the_embedder_is_told(tmp_path: Path, name: str) -> None:
+    """Texts without what must not be written; where that cannot be told from the rest, nothing, and it is counted."""
+    log, said, asked, withheld = TOLD[name]
+    text = BASE_CONFIG.replace("as: classification", "as: text, embedder: true")
+    text = text.replace("log: {percent: 50, body: 1KiB}", log).replace("models:", f"{EMBEDDER}models:")
+    bench = Bench(tmp_path, text)
+    meanings: Any = FakeMeanings()
+    bench.book.meanings = meanings
+    flags, lines = Flag.MIRRORED | Flag.SHOWN, b"content-type: text/plain\r\n"
+    primary = primary_part(version=1, flags=flags, response_lines=lines, response_body=b"one text")
+    bench.settle(primary, shadow_part(version=1, response_lines=lines, response_body=said.encode()))
+    assert (bench.total(), meanings.asked, meanings.withheld) == ((0, 1, 0), asked, withheld)
     await bench.close()
 
 

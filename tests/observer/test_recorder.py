@@ -155,6 +155,9 @@ def test_a_fault_of_ours(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     bench.offer(flags=Flag.LOGGED, details=None)
     assert (bench.counts(), bench.faults) == ({"failed": 1}, ["record"])
+    bench.take(WHEN, version=2)
+    bench.offer(flags=Flag.OFFERED, details=None)
+    assert (bench.counts(), bench.faults) == ({}, ["record"] * 2)
 
 
 class Rush(Bench):

@@ -95,6 +95,7 @@ def test_a_rate() -> None:
 def test_as_fast_as_it_goes() -> None:
     """Nothing is due at a time."""
     assert due(Pace(), 0, 1) == [None, None]
+    assert [pace.is_timed for pace in (Pace(), Pace(speed=2.0), Pace(rate=2.0))] == [False, True, True]
 
 
 def test_speeds() -> None:

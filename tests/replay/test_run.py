@@ -289,6 +289,43 @@ class FakeEmbedder(Embedder):
         return self.said
 
 
+def replay_of_texts(embedder: Embedder, results: Results, *, withholds: bool = False) -> Replay:
+    """Return the replay of one record, to which the model says another text."""
+    rule = RouteRule(ComparisonRule("text"), asks_meaning=True, withholds_meaning=withholds)
+    return Replay(
+        [record_of(response={"body": "one text", "content_type": "text/plain"})],
+        Preparer(RouteRules({}, rule)),
+        FakeModel(lambda call: asked(Answer(200, b"text/plain", None, b"another text"))),
+        None,
+        pace=Pace(),
+        concurrency=1,
+        embedder=embedder,
+        on_refused=results.refuse,
+        on_outcome=lambda outcome, shows_values: results.add(outcome, shows_values=shows_values),
+    )
+
+
+class SlowEmbedder(FakeEmbedder):
+    """Never answers."""
+
+    async def distance(self, pairs: object) -> float | None:
+        await super().distance(pairs)
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+async def test_stopped_while_the_embedder_is_asked() -> None:
+    """What the model has answered and nobody has judged yet is given up and counted too."""
+    embedder, results = SlowEmbedder(None), Results()
+    run = replay_of_texts(embedder, results)
+    task = spawn(run.run(), name="run")
+    while not embedder.asked:  # noqa: ASYNC110 - nobody says when
+        await asyncio.sleep(0)
+    run.stop()
+    assert await task is False
+    assert (run.abandoned, results.total().sent) == (1, 0)
+
+
 MEANINGS: dict[str, tuple[bool, float | None, dict[str, int], int]] = {
     "told": (False, 0.25, {"told": 1, "failed": 0, "withheld": 0}, 1),
     "failed": (False, None, {"told": 0, "failed": 1, "withheld": 0}, 1),
@@ -300,20 +337,8 @@ MEANINGS: dict[str, tuple[bool, float | None, dict[str, int], int]] = {
 async def test_meaning(name: str) -> None:
     """The embedder is asked about texts that differ, but of routes that redact; what came of it is counted."""
     withholds, distance, counts, asked_times = MEANINGS[name]
-    rule = RouteRule(ComparisonRule("text"), asks_meaning=True, withholds_meaning=withholds)
     embedder, results = FakeEmbedder(distance), Results()
-    replay = Replay(
-        [record_of(response={"body": "one text", "content_type": "text/plain"})],
-        Preparer(RouteRules({}, rule)),
-        FakeModel(lambda call: asked(Answer(200, b"text/plain", None, b"another text"))),
-        None,
-        pace=Pace(),
-        concurrency=1,
-        embedder=embedder,
-        on_refused=results.refuse,
-        on_outcome=lambda outcome, shows_values: results.add(outcome, shows_values=shows_values),
-    )
-    await replay.run()
+    await replay_of_texts(embedder, results, withholds=withholds).run()
     document = build_document(results, Reading(), None)
     assert (document["meanings"], embedder.asked) == (counts, asked_times)
     assert ("meaning_distance" in document["scores"]) == (name == "told")
