@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import ClassVar, Final, TypeVar
 
+from proxy.clock import monotonic, sleep
 from proxy.errors import ProxyError
 from proxy.private import make_private_directory, open_private
 
@@ -25,6 +26,7 @@ F = TypeVar("F", bound="SqliteFile")
 
 _BUSY_S: Final = 2.0
 """How long another writer is waited for."""
+_RETRY_S: Final = 0.005
 _PAGE_BYTES: Final = 4096
 _MAX_PAGES: Final = (1 << 30) // _PAGE_BYTES
 """The file is 1 GiB at most."""
@@ -107,7 +109,7 @@ class SqliteFile:
         os.close(fd)
         self._db = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
         try:
-            self._db.execute("PRAGMA journal_mode = WAL")
+            self._begin_log()
             self._db.execute(f"PRAGMA synchronous = {self.synchronous}")
             self._db.execute(f"PRAGMA max_page_count = {_MAX_PAGES}")
             self._db.execute(f"PRAGMA cache_size = -{self.cache_kib}")
@@ -115,6 +117,20 @@ class SqliteFile:
         except BaseException:
             self._db.close()
             raise
+
+    def _begin_log(self) -> None:
+        """Let writes go to a write-ahead log; two programs may make the file at the same moment."""
+        patience_s = monotonic() + _BUSY_S
+        while True:
+            try:
+                self._db.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError as error:
+                # Whoever holds a shared lock and wants more is told at once, however long he would wait.
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or monotonic() > patience_s:
+                    raise
+                sleep(_RETRY_S)
+            else:
+                return
 
     def _check_schema(self) -> int:
         (schema,) = self._db.execute("PRAGMA user_version").fetchone()

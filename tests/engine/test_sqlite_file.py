@@ -2,6 +2,7 @@
 
 import sqlite3
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
@@ -82,6 +83,19 @@ def test_it_cannot_be_opened(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="cannot keep words"):
         open_book(tmp_path / "book.sqlite")
     assert not is_damage(OSError())
+
+
+def test_another_program_makes_it_at_the_same_moment(tmp_path: Path) -> None:
+    """Who holds it for a moment is waited for, also before there is a write-ahead log."""
+    path = tmp_path / "book"
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    release = Timer(0.05, other.execute, ("COMMIT",))
+    release.start()
+    book = open_book(path)
+    book.close()
+    release.join()
+    other.close()
 
 
 def test_others(tmp_path: Path) -> None:
