@@ -3,7 +3,7 @@
 import pytest
 
 from proxy.compare import ComparisonRule
-from tests.compare.answers import bare, json_answer, oip, v1
+from tests.compare.answers import bare, chat, json_answer, oip, v1
 from tests.compare.pairs import Pair, judge
 
 AS_JSON = ComparisonRule(as_="json")
@@ -89,6 +89,18 @@ CASES: dict[str, Pair] = {
         json_answer({"outputs": {"a": [1, 2, 3], "b": [1, 2, 3]}}),
         json_answer({"outputs": {"a": [1, 0, 0], "b": [1, 0, 3]}}),
         ("disagree", 0.5, "fields", "json", 3, 2),
+    ),
+    "choices": (
+        AS_JSON,
+        chat("a", "b", "c"),
+        chat("a", "x", "y"),
+        ("disagree", 2 / 13, "fields", "json", 3, 2),
+    ),
+    "lines": (
+        AS_JSON,
+        json_answer(b'{"a": 1}\n{"a": 2}\n{"a": 3}\n', content_type=b"application/x-ndjson"),
+        json_answer(b'{"a": 1}\n{"a": 5}\n{"a": 6}\n', content_type=b"application/x-ndjson"),
+        ("disagree", 2 / 3, "fields", "json", 3, 2),
     ),
     "fewer rows": (AS_JSON, v1(1, 2), v1(1), ("disagree", 1.0, "rows", "json", 2, 2)),
     "shadow is text": (AS_JSON, v1(1), bare(b"oops"), ("disagree", 1.0, "format", "json", 1, 1)),

@@ -135,6 +135,8 @@ async def test_a_batch_row_by_row(bench: Bench) -> None:
     assert told.counts == {"accepted": 1, "duplicate": 1}
     assert bench.counts()[:4] == (1, 1, 1, 0)
     assert (bench.counts().won_primary, bench.counts().won_shadow) == (1, 0)
+    told = await bench.say(("a", (1, None, None)), ("a", (None, 2, 9)))
+    assert told.counts == {"duplicate": 2}
     await bench.close()
 
 
