@@ -149,7 +149,6 @@ NO_TEST_FILE: dict[str, str] = {
     "demo/play.py": "drives running processes; run by tests/demo/test_demo_run.py",
     "demo/stage.py": "starts running processes; run by tests/demo/test_demo_run.py",
     "commands/explain.py": "tests/test_cli.py",
-    "commands/output.py": "tests/test_cli.py",
     "commands/plan.py": "tests/test_cli.py",
     "commands/schema.py": "tests/test_cli.py",
     "commands/serve.py": "tests/test_cli.py",

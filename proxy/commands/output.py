@@ -10,7 +10,7 @@ import click
 from proxy.printable import printable
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, ConsoleOptions, RenderResult
     from rich.table import Table
 
     from proxy.settings import Settings
@@ -31,6 +31,8 @@ CONFIG = click.Path(dir_okay=False, path_type=Path)
 
 PLAIN_WIDTH = 200
 """Columns of a table that goes to a file or a pipe: nothing is cut off for a screen that is not there."""
+
+_UNBOUNDED = 10_000
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -82,6 +84,10 @@ def build_console() -> "Console":
     from rich.console import Console
 
     class Plain(Console):
+        def print(self, *objects: Any, crop: bool = False, **options: Any) -> None:
+            """Print, and cut nothing off at the right."""
+            super().print(*objects, crop=crop, **options)
+
         def on_broken_pipe(self) -> None:
             """Leave to the command what its exit code is."""
             raise
@@ -94,14 +100,24 @@ def build_console() -> "Console":
 
 
 def build_grid(columns: str) -> "Table":
-    """Return an empty table. ``columns`` are separated by blanks; one that begins with ``>`` is a number."""
+    """Return an empty table. ``columns`` are separated by blanks; one that begins with ``>`` is a number.
+
+    Where it is wider than the terminal, texts are folded between words. What is left is for the terminal to wrap: a
+    number in two pieces would be read as another one.
+    """
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    class Grid(Table):
+        def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
+            least = self.__rich_measure__(console, options.update(width=_UNBOUNDED)).minimum
+            yield from super().__rich_console__(console, options.update(width=max(options.max_width, least)))
+
+    table = Grid(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for column in columns.split():
-        number = column.startswith(">")
-        table.add_column(
-            column.lstrip(">").replace("_", " "), justify="right" if number else "left", overflow="fold"
-        )
+        number, header = column.startswith(">"), column.lstrip(">").replace("_", " ")
+        if number:
+            table.add_column(header, justify="right", no_wrap=True, min_width=len(header))
+        else:
+            table.add_column(header, overflow="fold", min_width=max(map(len, header.split())))
     return table
