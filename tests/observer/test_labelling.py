@@ -315,6 +315,20 @@ async def test_two_observers(tmp_path: Path) -> None:
     await second.close()
 
 
+async def test_rows_of_a_batch_at_two_observers(tmp_path: Path) -> None:
+    """Which rows of a batch the other one has labels for is known; the rest still count, once."""
+    first, second = Bench(tmp_path), Bench(tmp_path)
+    first.pair("a", primary=b"[1,2,3]", shadow=b"[1,9,9]")
+    first.labelling.predictions.save()
+    await first.labelling.shelf.call(lambda _: None, 10.0)
+    assert (await second.say(("a", (None, 2, None)))).counts == {"accepted": 1}
+    assert (await first.say(("a", (None, 2, None)))).counts == {"duplicate": 1}
+    assert (await first.say(("a", (1, 2, None)))).counts == {"accepted": 1}
+    assert (first.counts().rows, first.counts()[:4]) == (2, (1, 1, 0, 0))
+    await first.close()
+    await second.close()
+
+
 async def test_labels_that_the_one_before_still_took(tmp_path: Path) -> None:
     """Who takes over shows them at once, not only when the next label comes; what is not in force it does not show."""
     first, second = Bench(tmp_path), Bench(tmp_path)
