@@ -329,6 +329,19 @@ async def test_rows_of_a_batch_at_two_observers(tmp_path: Path) -> None:
     await second.close()
 
 
+async def test_no_row_counts_twice_of_what_is_in_memory_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is not put by, because too much waits for the disk, is marked in memory."""
+    monkeypatch.setattr(predictions_module, "MAX_WAITING", 0)
+    bench = Bench(tmp_path)
+    bench.pair("a")
+    assert (await bench.say(("a", 1))).counts == {"accepted": 1}
+    assert (await bench.say(("a", 1))).counts == {"duplicate": 1}
+    assert bench.counts().rows == 1
+    await bench.close()
+
+
 async def test_labels_that_the_one_before_still_took(tmp_path: Path) -> None:
     """Who takes over shows them at once, not only when the next label comes; what is not in force it does not show."""
     first, second = Bench(tmp_path), Bench(tmp_path)
