@@ -15,7 +15,6 @@ changed under a running proxy can bring two formats together, so a hello tells w
 """
 
 import struct
-from collections.abc import Iterable
 from dataclasses import dataclass
 from struct import Struct
 
@@ -382,37 +381,108 @@ def _check_size(size: int) -> None:
         raise StateError(f"expected a frame of at most {MAX_FRAME_BYTES} bytes, got {size}")
 
 
-# The integers of a frame are in the order of the fields; behind them are the lengths of its blobs.
-
-
 def _parse_primary(data: bytes, offset: int, end: int) -> Primary:
-    numbers = _PRIMARY.unpack_from(data, offset)
-    *blobs, details, arrivals = _cut(data, offset + _PRIMARY.size, numbers[12:], end)
-    primary = Primary(*numbers[2:12], *blobs)
-    primary.details = _parse_details(details) if details else None
-    primary.arrivals = arrivals
-    return primary
+    (
+        _,
+        _,
+        worker,
+        version,
+        number,
+        route,
+        variant,
+        served_by,
+        status,
+        flags,
+        shadows_sent,
+        started_wall_ns,
+        id_size,
+        unit_size,
+        lines_size,
+        body_size,
+        details_size,
+        arrivals_size,
+    ) = _PRIMARY.unpack_from(data, offset)
+    request_id = offset + _PRIMARY.size
+    unit = request_id + id_size
+    lines = unit + unit_size
+    body = lines + lines_size
+    details = body + body_size
+    arrivals = details + details_size
+    if arrivals + arrivals_size != end:
+        raise _misfit(arrivals + arrivals_size, end)
+    return Primary(
+        worker,
+        version,
+        number,
+        route,
+        variant,
+        served_by,
+        status,
+        flags,
+        shadows_sent,
+        started_wall_ns,
+        data[request_id:unit],
+        data[unit:lines],
+        data[lines:body],
+        data[body:details],
+        _parse_details(data[details:arrivals]) if details_size else None,
+        data[arrivals:end],
+    )
 
 
 def _parse_details(blob: bytes) -> Details:
     numbers = _DETAILS.unpack_from(blob)
-    return Details(*numbers[:8], *_cut(blob, _DETAILS.size, numbers[8:], len(blob)))
+    at, blobs = _DETAILS.size, []
+    for size in numbers[8:]:
+        blobs.append(blob[at : at + size])
+        at += size
+    if at != len(blob):
+        raise _misfit(at, len(blob))
+    return Details(*numbers[:8], *blobs)
 
 
 def _parse_shadow(data: bytes, offset: int, end: int) -> ShadowPart:
-    numbers = _SHADOW.unpack_from(data, offset)
-    return ShadowPart(*numbers[2:14], *_cut(data, offset + _SHADOW.size, numbers[14:], end))
-
-
-def _cut(data: bytes, at: int, sizes: Iterable[int], end: int) -> list[bytes]:
-    """Return the blobs from ``at`` on, which must fill the frame to its ``end``."""
-    blobs = []
-    for size in sizes:
-        blobs.append(data[at : at + size])
-        at += size
-    if at != end:
-        raise _misfit(at, end)
-    return blobs
+    (
+        _,
+        _,
+        worker,
+        version,
+        number,
+        route,
+        variant,
+        shadow,
+        flags,
+        fault,
+        status,
+        started_wall_ns,
+        duration_ns,
+        response_bytes,
+        lines_size,
+        body_size,
+        arrivals_size,
+    ) = _SHADOW.unpack_from(data, offset)
+    lines = offset + _SHADOW.size
+    body = lines + lines_size
+    arrivals = body + body_size
+    if arrivals + arrivals_size != end:
+        raise _misfit(arrivals + arrivals_size, end)
+    return ShadowPart(
+        worker,
+        version,
+        number,
+        route,
+        variant,
+        shadow,
+        flags,
+        fault,
+        status,
+        started_wall_ns,
+        duration_ns,
+        response_bytes,
+        data[lines:body],
+        data[body:arrivals],
+        data[arrivals:end],
+    )
 
 
 def _parse_hello(kind: int, data: bytes, offset: int, end: int) -> Hello:
