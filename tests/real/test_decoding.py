@@ -199,8 +199,11 @@ def test_every_datatype_of_triton(
         assert [_plain(value) for value in tensor.data] == came
 
 
+_OCTETS = {0xEF80 + number: 0xDC80 + number for number in range(0x80)}
+
+
 def _plain(value: Any) -> str:
-    """Return a value as the client program tells it; what is no UTF-8 we keep as Latin-1 characters."""
+    """Return a value as the client program tells it; of what is no UTF-8 each byte is a letter from U+EF80 on."""
     if not isinstance(value, str):
         return repr(value)
-    return repr(b"\xff\x00" if value == "\xff\x00" else value.encode())
+    return repr(value.translate(_OCTETS).encode(errors="surrogateescape"))
