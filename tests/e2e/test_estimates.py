@@ -141,6 +141,7 @@ async def test_a_budget_in_a_rush(tmp_path: Path) -> None:
     assert low <= truth <= high
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds the observer through /proc")
 async def test_a_killed_observer_leaves_no_record_without_an_end(tmp_path: Path) -> None:
     """What rules chose and a budget thinned adds up again after SIGKILL of the observer, to the last record."""

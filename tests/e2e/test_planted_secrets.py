@@ -544,6 +544,7 @@ def leaked(heard: Heard, planted: dict[str, str]) -> dict[str, list[str]]:
     return {what: where for what, where in found.items() if where}
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="reads /proc")
 async def test_what_is_told_in_confidence_does_not_come_out(tmp_path: Path) -> None:
     """No sink, page, command, span, log line or file holds anything that was planted, in any form."""
