@@ -5,7 +5,8 @@ import os
 import signal
 import sys
 from collections import Counter
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -78,17 +79,32 @@ def outcomes_of(path: Path) -> dict[str, dict[str, Any]]:
     return {line["request_id"]: line for line in lines}
 
 
+@asynccontextmanager
+async def two_models(
+    directory: Path, make_config: Callable[[Path, DialectModel, DialectModel], str]
+) -> AsyncIterator[tuple[Running, DialectModel, DialectModel]]:
+    """Run a proxy with a champion and a shadow that answers otherwise."""
+    async with (
+        dialect_server() as champion,
+        dialect_server(skew=3) as shadow,
+        serve(directory, make_config(directory, champion, shadow)) as proxy,
+    ):
+        yield proxy, champion, shadow
+
+
+def recorded(proxy: Running) -> dict[str, Record]:
+    """Return what is in the payload log, by request id."""
+    return {record.request_id: record for record in PayloadReader([proxy.state / "payloads"])}
+
+
 SAME = ("result", "distance", "reason", "method", "rows", "rows_disagreeing", "scores")
 
 
 async def test_a_replayed_comparison_is_the_live_one(tmp_path: Path) -> None:
     """For every request that can be replayed: result, distance, reason, method and rows of the live record."""
-    async with AsyncExitStack() as stack:
-        champion = await stack.enter_async_context(dialect_server())
-        shadow = await stack.enter_async_context(dialect_server(skew=3))
-        proxy = await stack.enter_async_context(serve(tmp_path, config(tmp_path, champion, shadow)))
+    async with two_models(tmp_path, config) as (proxy, _, shadow):
         await ask_everything(proxy)
-        live = {record.request_id: record for record in PayloadReader([proxy.state / "payloads"])}
+        live = recorded(proxy)
         assert len(live) == len(QUESTIONS)
         before = len(shadow.asked)
         code, document, err = await replay(
@@ -208,12 +224,9 @@ async def ask_by_rule(proxy: Running) -> None:
 
 async def test_by_every_kind_of_rule(tmp_path: Path) -> None:
     """Costs, places, globs, schemas, slices; vectors, statuses without a body, streams that break: as it was live."""
-    async with AsyncExitStack() as stack:
-        champion = await stack.enter_async_context(dialect_server())
-        shadow = await stack.enter_async_context(dialect_server(skew=3))
-        proxy = await stack.enter_async_context(serve(tmp_path, ruled_config(tmp_path, champion, shadow)))
+    async with two_models(tmp_path, ruled_config) as (proxy, _, shadow):
         await ask_by_rule(proxy)
-        live = {record.request_id: record for record in PayloadReader([proxy.state / "payloads"])}
+        live = recorded(proxy)
         before = len(shadow.asked)
         code, document, err = await replay(
             *("--log", str(proxy.state / "payloads"), "--to", shadow.url),
@@ -244,12 +257,9 @@ async def test_by_every_kind_of_rule(tmp_path: Path) -> None:
 
 async def test_against_another_model(tmp_path: Path) -> None:
     """Two models that are asked now are compared as when one was a shadow; the log gives only the requests."""
-    async with AsyncExitStack() as stack:
-        champion = await stack.enter_async_context(dialect_server())
-        shadow = await stack.enter_async_context(dialect_server(skew=3))
-        proxy = await stack.enter_async_context(serve(tmp_path, config(tmp_path, champion, shadow)))
+    async with two_models(tmp_path, config) as (proxy, champion, shadow):
         await ask_everything(proxy)
-        live = {record.request_id: record for record in PayloadReader([proxy.state / "payloads"])}
+        live = recorded(proxy)
         code, _, err = await replay(
             *("--log", str(proxy.state / "payloads"), "--to", f"{shadow.url}/x"),
             *("--against", f"{champion.url}/x"),
